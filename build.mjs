@@ -1,0 +1,122 @@
+// Makes a bare clone ready: installs what is missing and builds what is stale, and nothing else. It runs before
+// `npm start` and `npm test`, so it is plain JavaScript and uses nothing but Node.
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+const OLDEST_NODE = [20, 12];
+const root = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
+process.chdir(root);
+
+checkNode();
+await step("node_modules", ["package-lock.json"], "installing the development dependencies", install);
+await step("build", ["native", "binding.gyp", "package-lock.json"], "building the addon", buildAddon);
+await step(
+  "dist",
+  ["lib", "tsconfig.json", "package.json", "package-lock.json"],
+  "building the library",
+  buildLibrary,
+);
+writeFileSync("dist/commit", commit());
+
+/** Runs `make` unless `folder` was made from these very inputs, by this Node's architecture. */
+async function step(folder, inputs, doing, make) {
+  const stamp = path.join(folder, ".made-from");
+  const key = hashOf(inputs);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return;
+  console.error(`selfconnect: ${doing} …`);
+  await make();
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(stamp, key);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const isOld = major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1]);
+  if (isOld) fail(`Node ${process.versions.node} is too old: install Node ${OLDEST_NODE.join(".")} or later`);
+}
+
+function install() {
+  // No package here needs its install script, and the addon is built by the next step.
+  run(npm(), ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+
+function buildAddon() {
+  const needed = { python3: "python3", make: "make", "c++": "g++" };
+  const missing = Object.keys(needed).filter((tool) => spawnSync(tool, ["--version"]).error);
+  if (missing.length > 0) {
+    const packages = missing.map((tool) => needed[tool]).join(" ");
+    fail(`building the addon needs ${missing.join(", ")}. On Debian: apt-get install ${packages}`);
+  }
+  // Headers that came with this Node spare node-gyp its download.
+  const prefix = path.resolve(process.execPath, "../..");
+  const hasHeaders = existsSync(path.join(prefix, "include/node/node_api.h"));
+  const nodedir = hasHeaders ? [`--nodedir=${prefix}`] : [];
+  const gyp = "node_modules/node-gyp/bin/node-gyp.js";
+  run([process.execPath], [gyp, "rebuild", "--silent", "-j", "max", ...nodedir]);
+}
+
+async function buildLibrary() {
+  rmSync("dist", { recursive: true, force: true });
+  run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", "."]);
+  const { build } = await import("esbuild");
+  // The command line carries its own libraries with it; the library itself stays outside the bundle.
+  const library = {
+    name: "library",
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "../index.js", external: true })),
+  };
+  const require =
+    "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+  await build({
+    entryPoints: ["lib/cli/main.ts"],
+    outfile: "dist/cli/main.js",
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    banner: { js: `#!/usr/bin/env node\n${require}` },
+    plugins: [library],
+    logLevel: "warning",
+  });
+}
+
+function commit() {
+  const git = spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" });
+  return git.status === 0 ? git.stdout.trim() : "";
+}
+
+function npm() {
+  return process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+}
+
+function run([command, ...first], rest) {
+  try {
+    execFileSync(command, [...first, ...rest], { stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    process.stderr.write(error.stdout ?? "");
+    process.stderr.write(error.stderr ?? "");
+    fail(`"${[command, ...rest].join(" ")}" failed (${error.status ?? error.message})`);
+  }
+}
+
+function hashOf(inputs) {
+  const hash = createHash("sha256").update(`${process.platform}-${process.arch}`);
+  for (const input of inputs.flatMap(filesOf)) hash.update(input).update(readFileSync(input));
+  return hash.digest("hex");
+}
+
+function filesOf(input) {
+  const isFile = /\.\w+$/.test(input);
+  if (isFile) return [input];
+  return readdirSync(input, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+function fail(message) {
+  console.error(`selfconnect: ${message}`);
+  process.exit(1);
+}

@@ -1,0 +1,196 @@
+/** TCP addresses as text, as objects, and as the 24 bytes that cross the boundary to native code. */
+import { invalidArgument } from "./misuse.ts";
+
+/** A TCP address. `host` is numeric: names are resolved by whoever dials. */
+export interface Address {
+  /** The version of IP. */
+  readonly family: 4 | 6;
+  /** In canonical text: dotted quad, or RFC 5952. */
+  readonly host: string;
+  /** 0 to 65535; 0 lets the kernel pick in bind(2). */
+  readonly port: number;
+  /** The zone of a link-local IPv6 address: an interface's name or index (RFC 4007). */
+  readonly scope?: string;
+}
+
+/** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
+export const ADDRESS_BYTES = 24;
+
+const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/** Parses "127.0.0.1:80" or "[::1%lo]:80". Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT. */
+export function parseAddress(text: string): Address {
+  const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(text);
+  const plain = bracketed ?? /^([^:]*):([^:]*)$/.exec(text);
+  if (!plain) {
+    const mend = text.includes(":")
+      ? 'write an IPv6 address in brackets, as in "[::1]:80"'
+      : 'write "address:port", as in "127.0.0.1:80"';
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}" is not an address with a port: ${mend}`);
+  }
+  const port = plain[2] ?? "";
+  if (!/^\d+$/.test(port)) {
+    throw invalidArgument(
+      "ERR_INVALID_PORT",
+      `"${port}" in "${text}" is not a port: use a number, 0 to 65535`,
+    );
+  }
+  const address = toAddress(plain[1] ?? "", Number(port));
+  if (bracketed && address.family === 4) {
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}": only IPv6 addresses are written in brackets`);
+  }
+  return address;
+}
+
+/** Checks an address that came from outside, in either form, and gives it back in canonical text. */
+export function checkAddress(value: Address | string): Address {
+  if (typeof value === "string") return parseAddress(value);
+  if (value === null || typeof value !== "object" || typeof value.host !== "string") {
+    throw invalidArgument("ERR_INVALID_ADDRESS", "an address is a string or { family, host, port }");
+  }
+  const host = value.scope === undefined ? value.host : `${value.host}%${value.scope}`;
+  const address = toAddress(host, value.port);
+  if (value.family !== undefined && value.family !== address.family) {
+    throw invalidArgument(
+      "ERR_INVALID_ADDRESS",
+      `${value.host} is an IPv${address.family} address, but family says ${value.family}`,
+    );
+  }
+  return address;
+}
+
+/** An address from a numeric host ("fe80::1%eth0" carries its scope) and a port. */
+export function toAddress(host: string, port: number): Address {
+  checkPort(port);
+  const percent = host.indexOf("%");
+  const bare = percent < 0 ? host : host.slice(0, percent);
+  const scope = percent < 0 ? undefined : host.slice(percent + 1);
+  const bytes = hostBytes(bare);
+  if (!bytes) {
+    const mend = "use a numeric IPv4 or IPv6 address; names are resolved by dial() and connect()";
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}" is not an IP address: ${mend}`);
+  }
+  const family = bytes.length === 4 ? 4 : 6;
+  if (scope !== undefined && (family === 4 || scope === "")) {
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}": a scope is an interface of an IPv6 address`);
+  }
+  return { family, host: hostText(bytes), port, ...(scope !== undefined && { scope }) };
+}
+
+/** Throws ERR_INVALID_PORT unless the value is a port. */
+export function checkPort(port: unknown): asserts port is number {
+  if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535) {
+    throw invalidArgument(
+      "ERR_INVALID_PORT",
+      `port ${String(port)} is not a port: use 0 to 65535`,
+      RangeError,
+    );
+  }
+}
+
+/** "127.0.0.1:80", "[fe80::1%eth0]:80". */
+export function formatAddress(address: Address): string {
+  if (address.family === 4) return `${address.host}:${address.port}`;
+  const scope = address.scope === undefined ? "" : `%${address.scope}`;
+  return `[${address.host}${scope}]:${address.port}`;
+}
+
+/** Whether two addresses are one, compared as addresses: ::ffff:127.0.0.1 is 127.0.0.1. */
+export function isSameAddress(one: Address, other: Address): boolean {
+  return one.port === other.port && isSameHost(one, other);
+}
+
+/** The same without the ports. */
+export function isSameHost(one: Address, other: Address): boolean {
+  const a = unmapped(one);
+  const b = unmapped(other);
+  return a.host === b.host && a.scope === b.scope;
+}
+
+/** An IPv4-mapped IPv6 address as the IPv4 address that the kernel then uses; any other as it is. */
+export function unmapped(address: Address): Address {
+  const bytes = hostBytes(address.host);
+  if (address.family === 4 || !bytes || !MAPPED_PREFIX.every((byte, i) => bytes[i] === byte)) return address;
+  return { family: 4, host: hostText(bytes.subarray(12)), port: address.port };
+}
+
+/** The address as native code takes it. The index of its scope is looked up by the caller. */
+export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
+  const bytes = new Uint8Array(ADDRESS_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, address.family);
+  view.setUint16(2, address.port);
+  view.setUint32(4, scopeIndex);
+  bytes.set(hostBytes(address.host) ?? [], 8);
+  return bytes;
+}
+
+/** The address that native code wrote. `scopeName` names the interface of an index. */
+export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => string): Address {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);
+  const family = view.getUint8(0) === 4 ? 4 : 6;
+  const host = hostText(bytes.subarray(8, family === 4 ? 12 : 24));
+  const scopeIndex = view.getUint32(4);
+  const address: Address = { family, host, port: view.getUint16(2) };
+  return scopeIndex === 0 ? address : { ...address, scope: scopeName(scopeIndex) };
+}
+
+/** The 4 or 16 bytes of a numeric host; null when it is none. */
+export function hostBytes(host: string): Uint8Array | null {
+  return host.includes(":") ? ipv6Bytes(host) : ipv4Bytes(host);
+}
+
+/** The canonical text of 4 or 16 bytes: dotted quad, or RFC 5952. */
+export function hostText(bytes: Uint8Array): string {
+  return bytes.length === 4 ? bytes.join(".") : ipv6Text(bytes);
+}
+
+function ipv4Bytes(text: string): Uint8Array | null {
+  const parts = text.split(".");
+  // No leading zeros: some read them as octal, and an address must mean one thing.
+  const isByte = (part: string) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256;
+  return parts.length === 4 && parts.every(isByte) ? Uint8Array.from(parts, Number) : null;
+}
+
+function ipv6Bytes(text: string): Uint8Array | null {
+  const halves = text.split("::");
+  if (halves.length > 2) return null;
+  const head = ipv6Groups(halves[0]!, halves.length === 1);
+  const tail = halves.length === 2 ? ipv6Groups(halves[1]!, true) : [];
+  if (!head || !tail) return null;
+  const missing = 8 - head.length - tail.length;
+  if (halves.length === 2 ? missing < 1 : missing !== 0) return null;
+  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail];
+  return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 255]));
+}
+
+/** The 16-bit groups of one side of "::"; a dotted quad may stand at the very end. */
+function ipv6Groups(text: string, isEnd: boolean): number[] | null {
+  if (text === "") return [];
+  const parts = text.split(":");
+  const quad = isEnd ? ipv4Bytes(parts.at(-1)!) : null;
+  if (quad) parts.pop();
+  if (!parts.every((part) => /^[0-9a-f]{1,4}$/i.test(part))) return null;
+  const groups = parts.map((part) => Number.parseInt(part, 16));
+  return quad ? [...groups, quad[0]! * 256 + quad[1]!, quad[2]! * 256 + quad[3]!] : groups;
+}
+
+function ipv6Text(bytes: Uint8Array): string {
+  if (MAPPED_PREFIX.every((byte, i) => bytes[i] === byte)) return `::ffff:${bytes.subarray(12).join(".")}`;
+  const groups = Array.from({ length: 8 }, (_, i) => bytes[2 * i]! * 256 + bytes[2 * i + 1]!);
+  const zeros = longestZeros(groups);
+  const text = (part: number[]) => part.map((group) => group.toString(16)).join(":");
+  if (zeros.length < 2) return text(groups);
+  return `${text(groups.slice(0, zeros.start))}::${text(groups.slice(zeros.start + zeros.length))}`;
+}
+
+/** RFC 5952 section 4.2: the first of the longest runs of zero groups is the one to shorten. */
+function longestZeros(groups: number[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 };
+  for (let start = 0; start < groups.length; start++) {
+    let length = 0;
+    while (groups[start + length] === 0) length++;
+    if (length > best.length) best = { start, length };
+  }
+  return best;
+}

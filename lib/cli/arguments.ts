@@ -1,0 +1,38 @@
+/** What options of several commands have in common: numbers, durations, addresses. */
+import { InvalidArgumentError } from "commander";
+import type { Address } from "../index.ts";
+import { parseAddress } from "../index.ts";
+
+/** The port of the article that started this. */
+export const DEFAULT_PEER = "127.0.0.1:50000";
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+export function parseCount(text: string): number {
+  const count = Number(text.replaceAll(/[_,]/g, ""));
+  if (/^[\d_,]+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError("Use a whole number above 0.");
+}
+
+export function parseRate(text: string): number {
+  const rate = Number(text);
+  if (Number.isFinite(rate) && rate > 0) return rate;
+  throw new InvalidArgumentError("Use a number of attempts per second above 0.");
+}
+
+export function parseDurationMs(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+  const durationMs = Math.round(Number(amount) * (UNITS_MS[unit ?? ""] ?? Number.NaN));
+  if (durationMs > 0 && durationMs < 2 ** 31) return durationMs;
+  throw new InvalidArgumentError(
+    'Use a time above 0 with its unit, as in "500ms", "10s", "2m" or "1h", at most 24 days.',
+  );
+}
+
+export function parsePeer(text: string): Address {
+  try {
+    return parseAddress(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}

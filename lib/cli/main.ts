@@ -1,0 +1,34 @@
+/** selfconnect <command>: data on stdout, progress on stderr, exit codes 0, 1, 2, 3, 130. */
+import { Command, CommanderError } from "commander";
+import { environment } from "../index.ts";
+import { reconnectCommand } from "./reconnect.ts";
+
+const USAGE = 2;
+
+const program = new Command("selfconnect")
+  .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
+  .version(environment().version)
+  .showHelpAfterError("(add --help for the options and their defaults)")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 done, 1 it did not succeed, 2 usage, 3 a self-connect or a port at risk was found, 130 interrupted.",
+  );
+
+const commands = [reconnectCommand()];
+for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
+
+try {
+  await program.exitOverride().parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+/** Prints what went wrong in one line, without a stack trace, and says how to exit. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE; // Commander has printed it.
+  const { message, code } = error as Error & { code?: string };
+  console.error(`selfconnect: ${message}`);
+  // What the library throws as a programmer error is here what the user asked for.
+  const isMisuse = error instanceof TypeError || error instanceof RangeError;
+  return isMisuse && code?.startsWith("ERR_") ? USAGE : 1;
+}

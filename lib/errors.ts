@@ -1,0 +1,89 @@
+/** The kernel's answer, SocketError, and policy's verdict, DialError. Programmer errors are in misuse.ts. */
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
+import type { Address } from "./address.ts";
+import { formatAddress } from "./address.ts";
+
+/** The name of the errno in a negative native result: -111 is "ECONNREFUSED". */
+export function errnoName(result: number): string {
+  return getSystemErrorName(result) ?? `E${-result}`;
+}
+
+function errnoText(result: number): string {
+  return getSystemErrorMap().get(result)?.[1] ?? "unknown error";
+}
+
+/** What a SocketError is about. */
+export interface SocketErrorContext {
+  readonly syscall: string;
+  readonly local?: Address;
+  readonly peer?: Address;
+  /** What to do about it, where that can be known. */
+  readonly mend?: string;
+}
+
+/** The kernel's answer: shaped like Node's own system errors, with both addresses. */
+export class SocketError extends Error {
+  override readonly name = "SocketError";
+  /** "ECONNREFUSED". */
+  readonly code: string;
+  /** Negative, as in Node. */
+  readonly errno: number;
+  /** "connect". */
+  readonly syscall: string;
+  readonly address?: string;
+  readonly port?: number;
+  readonly local?: Address;
+  readonly peer?: Address;
+
+  constructor(errno: number, context: SocketErrorContext) {
+    const about = context.peer ?? context.local;
+    const where = about ? ` ${formatAddress(about)}` : "";
+    const from = context.peer && context.local ? ` - Local (${formatAddress(context.local)})` : "";
+    const code = errnoName(errno);
+    const mend = context.mend ?? MENDS[code];
+    super(`${context.syscall} ${code}${where}${from} (${errnoText(errno)})${mend ? `: ${mend}` : ""}`);
+    this.code = code;
+    this.errno = errno;
+    this.syscall = context.syscall;
+    if (about) {
+      this.address = about.host;
+      this.port = about.port;
+    }
+    if (context.local) this.local = context.local;
+    if (context.peer) this.peer = context.peer;
+  }
+}
+
+/** What to do about answers whose errno alone does not say it. */
+const MENDS: Readonly<Record<string, string>> = {
+  EMFILE: "this process is at its limit of open files; raise it with ulimit -n, or close some",
+  ENFILE: "this host is at its limit of open files; see fs.file-max",
+  EADDRNOTAVAIL:
+    "the address is not of this host, or no port of the ephemeral range is free towards this peer " +
+    "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE)",
+  EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+};
+
+/** How one connect(2) inside a dial or a loop ended. */
+export interface Attempt {
+  /** `connected`, `self-connect`, `deadline` or an errno name. */
+  readonly outcome: string;
+  readonly peer: Address;
+  readonly local?: Address;
+  readonly elapsedMs: number;
+}
+
+export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
+
+/** Policy's verdict over one or more attempts. */
+export class DialError extends Error {
+  override readonly name = "DialError";
+  readonly code: DialErrorCode;
+  readonly attempts: readonly Attempt[];
+
+  constructor(code: DialErrorCode, message: string, attempts: readonly Attempt[], cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.attempts = attempts;
+  }
+}

@@ -1,0 +1,34 @@
+/** Programmer errors: thrown at once, naming the value, the mend and the near miss. */
+
+/** A TypeError or RangeError with an `ERR_…` code. */
+export function invalidArgument(
+  code: string,
+  message: string,
+  Kind: TypeErrorConstructor | RangeErrorConstructor = TypeError,
+): TypeError | RangeError {
+  return Object.assign(new Kind(message), { code });
+}
+
+/** The known name that a misspelt one most likely meant, or null when none is near. */
+export function nearest(name: string, known: Iterable<string>): string | null {
+  let best: string | null = null;
+  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const swap = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[to.length]!;
+}

@@ -1,0 +1,119 @@
+/** The native door: the only file that loads the addon, and the addon's interface in words. */
+import { createRequire } from "node:module";
+
+/** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
+export type Handle = object & { readonly handle: unique symbol };
+
+/** One row of the option table in native/core/option.cc. */
+export interface OptionRow {
+  readonly name: string;
+  readonly constant: string;
+  readonly kind: "flag" | "integer" | "unsigned64" | "seconds" | "range" | "text" | "structure";
+  /** Whether the headers of this build know the constant. */
+  readonly inBuild: boolean;
+  readonly ipv6Only: boolean;
+  readonly readOnly: boolean;
+  /** The Linux kernel that brought it. */
+  readonly since: string;
+  readonly manual: string;
+  /** What setting it asks for, or "". */
+  readonly capability: string;
+  readonly sample: bigint | string;
+  readonly readsBack: bigint | string;
+  readonly caveat: string;
+}
+
+/**
+ * What the addon exports. Every call returns an integer: 0 or more is success, negative is -errno; larger
+ * results go into memory that the caller passes. Addresses are the 24 bytes of lib/address.ts.
+ */
+export interface Native {
+  handle(): Handle;
+  fd(socket: Handle): number;
+  socket(socket: Handle, family: number): number;
+  bind(socket: Handle, local: Uint8Array): number;
+  connect(socket: Handle, peer: Uint8Array): number;
+  listen(socket: Handle, backlog: number): number;
+  accept(listener: Handle, accepted: Handle): number;
+  getsockname(socket: Handle, local: Uint8Array): number;
+  getpeername(socket: Handle, peer: Uint8Array): number;
+  getsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
+  setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
+  takeError(socket: Handle): number;
+  shutdown(socket: Handle, how: "read" | "write" | "both"): number;
+  send(socket: Handle, bytes: Uint8Array): number;
+  recv(socket: Handle, bytes: Uint8Array): number;
+  close(socket: Handle): number;
+  reset(socket: Handle): number;
+  release(socket: Handle): number;
+  ifNameToIndex(name: string): number;
+  ifIndexToName(index: number, name: Uint8Array): number;
+  /** How many sockets garbage collection had to close. */
+  leaks(): number;
+  /** Starts the epoll thread; `ready(count)` tells how many tokens were written into `tokens`. */
+  reactorStart(ready: (count: number) => void, tokens: Float64Array): number;
+  watch(socket: Handle, token: number): number;
+  unwatch(socket: Handle): number;
+  /** Makes attempts on a thread of its own; see native/core/burst.h. */
+  burst(
+    connected: Handle,
+    strategy: string,
+    peer: Uint8Array,
+    attempts: number,
+    sliceMs: number,
+    stop: Int32Array,
+    ports: Uint16Array | null,
+    report: Uint32Array,
+    done: (result: number) => void,
+  ): number;
+  readonly options: readonly OptionRow[];
+  readonly informationFields: readonly string[];
+  readonly tcpStates: readonly string[];
+  readonly strategies: readonly string[];
+  /** How many outcome counters a burst's report has, and which of them counts attempts without an answer. */
+  readonly outcomes: number;
+  readonly unanswered: number;
+}
+
+let loaded: Native | undefined;
+
+/** The addon: built beside the sources, or prebuilt inside the published package. Throws ERR_ADDON_MISSING. */
+export function loadNative(): Native {
+  loaded ??= checked(requireAddon());
+  return loaded;
+}
+
+function requireAddon(): Native {
+  const require = createRequire(import.meta.url);
+  const places = [
+    "../build/Release/selfconnect.node",
+    `../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
+  ];
+  const reasons: string[] = [];
+  for (const place of places) {
+    try {
+      return require(place) as Native;
+    } catch (error) {
+      reasons.push(`${place}: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons.join("; ")})`;
+  throw Object.assign(new Error(message), { code: "ERR_ADDON_MISSING" });
+}
+
+/** The boundary's promise, kept by machine: every call answers an integer. */
+function checked(addon: Native): Native {
+  const door: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(addon)) {
+    door[name] = typeof value === "function" && name !== "handle" ? integerAnswer(name, value) : value;
+  }
+  return Object.freeze(door) as unknown as Native;
+}
+
+function integerAnswer(name: string, call: (...values: unknown[]) => unknown) {
+  return (...values: unknown[]): number => {
+    const answer = call(...values);
+    if (typeof answer === "number" && Number.isInteger(answer)) return answer;
+    throw new TypeError(`native: ${name} answered ${String(answer)}, not an integer`);
+  };
+}

@@ -1,0 +1,217 @@
+/** Socket options: one property for each row of the table in native/core/option.cc, and their values. */
+import { checkPort } from "./address.ts";
+import { invalidArgument, nearest } from "./misuse.ts";
+import type { OptionRow } from "./native.ts";
+
+/** Two ports, both included; 0 means the namespace's own bound. */
+export interface PortRange {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** TCP_INFO, decoded; a field that the kernel does not tell is absent. Times and sizes carry their unit. */
+export interface TcpInformation {
+  /** The state in the words of RFC 9293. */
+  readonly state: string;
+  readonly [field: string]: number | string;
+}
+
+/**
+ * Every option that can be set or read, by its name here. docs/options.md is made from the table: the
+ * constant, the kernel that brought it, the man page. An option that the build or the kernel lacks is
+ * `supported(name) === false`, and setting it throws ERR_OPTION_UNSUPPORTED.
+ */
+export interface SocketOptions {
+  /** SO_REUSEADDR. On Linux it lets bind(2) pass over TIME-WAIT, and over sockets that all have it set and none listens. */
+  reuseAddress: boolean;
+  /** SO_REUSEPORT. All sockets on the port must set it before bind(2). */
+  reusePort: boolean;
+  /** SO_LINGER. null is off; 0 makes close(2) send RST and leave no TIME-WAIT. */
+  lingerSeconds: number | null;
+  /** SO_KEEPALIVE. */
+  keepAlive: boolean;
+  /** SO_RCVBUF. Linux doubles what is set, and caps it at net.core.rmem_max. */
+  receiveBufferBytes: number;
+  /** SO_SNDBUF. Linux doubles what is set, and caps it at net.core.wmem_max. */
+  sendBufferBytes: number;
+  /** SO_RCVLOWAT. */
+  receiveLowWaterBytes: number;
+  /** SO_BINDTODEVICE. An interface's name; "" is none. */
+  device: string;
+  /** SO_MARK. For routing and firewalls; needs CAP_NET_ADMIN (or CAP_NET_RAW since 5.17). */
+  mark: number;
+  /** SO_PRIORITY. 0 to 6; more needs CAP_NET_ADMIN. */
+  priority: number;
+  /** SO_INCOMING_CPU. */
+  incomingCpu: number;
+  /** SO_BUSY_POLL. Raising it needs CAP_NET_ADMIN. */
+  busyPollUs: number;
+  /** SO_MAX_PACING_RATE. All ones is unlimited. */
+  maxPacingBytesPerSecond: bigint;
+  /** SO_COOKIE. Names this socket for as long as the kernel runs; the same number as in sock_diag. */
+  readonly cookie: bigint;
+  /** SO_PROTOCOL. The kernel's number, uninterpreted. */
+  readonly protocol: number;
+  /** SO_DOMAIN. The kernel's number, uninterpreted. */
+  readonly domain: number;
+  /** SO_ACCEPTCONN. */
+  readonly listening: boolean;
+  /** IP_BIND_ADDRESS_NO_PORT, late bind: bind(address, 0) leaves the port to connect(2). */
+  bindAddressNoPort: boolean;
+  /**
+   * IP_LOCAL_PORT_RANGE. Narrows the ephemeral range for this socket; a bound outside the namespace's own
+   * range is ignored (ip(7); Linux commit 91d0b78c5177, 6.3).
+   */
+  localPortRange: PortRange;
+  /** IP_FREEBIND. bind(2) to an address that is not, or not yet, of this host. */
+  freeBind: boolean;
+  /** IP_TRANSPARENT. Needs CAP_NET_ADMIN (or CAP_NET_RAW). */
+  transparent: boolean;
+  /** IP_TOS. 0 to 255; TCP keeps the two ECN bits to itself. */
+  typeOfService: number;
+  /** IP_TTL. 1 to 255. */
+  timeToLive: number;
+  /** IP_MINTTL. 0 to 255: packets that arrive with less are dropped (RFC 5082). */
+  minTimeToLive: number;
+  /** IPV6_V6ONLY. IPv6 sockets only; before bind(2). */
+  ipv6Only: boolean;
+  /** IPV6_TCLASS. IPv6 sockets only; 0 to 255, -1 for the default. */
+  trafficClass: number;
+  /** IPV6_UNICAST_HOPS. IPv6 sockets only; 0 to 255, -1 for the route's. */
+  unicastHops: number;
+  /** IPV6_MINHOPCOUNT. IPv6 sockets only; 0 to 255 (RFC 5082). */
+  minHopCount: number;
+  /** IPV6_FREEBIND. IPv6 sockets only. */
+  ipv6FreeBind: boolean;
+  /** TCP_NODELAY. */
+  noDelay: boolean;
+  /** TCP_CORK; TCP_NOPUSH on macOS and the BSDs. */
+  cork: boolean;
+  /** TCP_QUICKACK. Not sticky: the kernel leaves the mode by itself. */
+  quickAck: boolean;
+  /** TCP_MAXSEG. 88 to 32767, before connect(2). */
+  maxSegmentBytes: number;
+  /** TCP_SYNCNT. How many times SYN is sent again, 1 to 255. */
+  synRetries: number;
+  /** TCP_USER_TIMEOUT. 0 is the system's default (RFC 5482). */
+  userTimeoutMs: number;
+  /** TCP_KEEPIDLE; TCP_KEEPALIVE on macOS. 1 to 32767. */
+  keepAliveIdleSeconds: number;
+  /** TCP_KEEPINTVL. 1 to 32767. */
+  keepAliveIntervalSeconds: number;
+  /** TCP_KEEPCNT. 1 to 127. */
+  keepAliveProbes: number;
+  /** TCP_LINGER2. How long an orphaned socket stays in FIN-WAIT-2. */
+  finWait2Seconds: number;
+  /** TCP_DEFER_ACCEPT. The kernel rounds to its retransmission steps: 1, 3, 7, 15 … */
+  deferAcceptSeconds: number;
+  /** TCP_FASTOPEN. How many pending TFO requests a listener takes (RFC 7413). */
+  fastOpenBacklog: number;
+  /** TCP_FASTOPEN_CONNECT. connect(2) then answers at once, before the handshake. */
+  fastOpenConnect: boolean;
+  /** TCP_CONGESTION. One of net.ipv4.tcp_available_congestion_control. */
+  congestion: string;
+  /** TCP_NOTSENT_LOWAT. */
+  notSentLowWaterBytes: number;
+  /** TCP_INFO. */
+  readonly information: TcpInformation;
+  /** TCP_SAVE_SYN. A listener then keeps the SYN of each connection. */
+  saveSyn: boolean;
+}
+
+export type OptionName = keyof SocketOptions;
+export type OptionValue = SocketOptions[OptionName];
+
+/** Finds a row by name; throws ERR_UNKNOWN_OPTION and names the near miss. */
+export function optionIndex(rows: readonly OptionRow[], name: string): number {
+  const index = rows.findIndex((row) => row.name === name);
+  if (index >= 0) return index;
+  const byConstant = rows.find((row) => row.constant === name)?.name;
+  const meant =
+    byConstant ??
+    nearest(
+      name,
+      rows.map((row) => row.name),
+    );
+  const mend = meant ? `; did you mean "${meant}"?` : "";
+  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${mend}`);
+}
+
+/** The value as native code takes it. Throws ERR_OPTION_VALUE when it is not of the option's kind. */
+export function encodeOption(row: OptionRow, value: unknown): BigInt64Array | Uint8Array {
+  if (row.readOnly) {
+    throw invalidArgument("ERR_OPTION_READ_ONLY", `${row.name} (${row.constant}) can only be read`);
+  }
+  switch (row.kind) {
+    case "flag":
+      if (typeof value !== "boolean") throw wrongValue(row, value, "true or false");
+      return numbers(value ? 1n : 0n);
+    case "integer":
+      if (!isInteger(value, -(2 ** 31), 2 ** 31 - 1)) throw wrongValue(row, value, "a 32-bit integer");
+      return numbers(BigInt(value));
+    case "unsigned64":
+      if (typeof value !== "bigint" || value < 0n || value >= 2n ** 64n) {
+        throw wrongValue(row, value, "a bigint of up to 64 bits");
+      }
+      return numbers(value);
+    case "seconds":
+      if (value === null) return numbers(0n, 0n);
+      if (!isInteger(value, 0, 65535)) throw wrongValue(row, value, "null, or 0 to 65535 seconds");
+      return numbers(1n, BigInt(value));
+    case "range":
+      return encodeRange(row, value);
+    case "text":
+      if (typeof value !== "string" || value.includes("\0")) throw wrongValue(row, value, "text without NUL");
+      return new TextEncoder().encode(value);
+    case "structure":
+      throw wrongValue(row, value, "nothing: it can only be read");
+  }
+}
+
+/** The value that native code wrote: `count` integers of `values`. */
+export function decodeOption(
+  row: OptionRow,
+  values: BigInt64Array,
+  count: number,
+  names: { readonly fields: readonly string[]; readonly states: readonly string[] },
+): OptionValue {
+  const [first = 0n, second = 0n] = values;
+  switch (row.kind) {
+    case "flag":
+      return first !== 0n;
+    case "unsigned64":
+      return BigInt.asUintN(64, first);
+    case "seconds":
+      return first === 0n ? null : Number(second);
+    case "range":
+      return { low: Number(first), high: Number(second) };
+    case "structure": {
+      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(values[i])]);
+      return { ...Object.fromEntries(fields), state: names.states[Number(first)] ?? `state ${first}` };
+    }
+    default:
+      return Number(first);
+  }
+}
+
+function encodeRange(row: OptionRow, value: unknown): BigInt64Array {
+  const { low, high } = (value ?? {}) as Partial<PortRange>;
+  checkPort(low);
+  checkPort(high);
+  if (low > high && high !== 0)
+    throw wrongValue(row, `${low}-${high}`, "{ low, high } with low not above high");
+  return numbers(BigInt(low), BigInt(high));
+}
+
+function numbers(first: bigint, second = 0n): BigInt64Array {
+  return BigInt64Array.of(first, second);
+}
+
+function isInteger(value: unknown, low: number, high: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= low && value <= high;
+}
+
+function wrongValue(row: OptionRow, value: unknown, allowed: string): TypeError | RangeError {
+  const message = `${row.name} (${row.constant}) cannot be ${String(value)}: use ${allowed}`;
+  return invalidArgument("ERR_OPTION_VALUE", message);
+}

@@ -1,0 +1,379 @@
+/** ReconnectLoop: reconnect to a local port, at the kernel's limit, until joined to oneself. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Address } from "./address.ts";
+import { checkAddress, formatAddress } from "./address.ts";
+import { errnoName, SocketError } from "./errors.ts";
+import { isOwnAddress } from "./kernel/host.ts";
+import { invalidArgument, nearest } from "./misuse.ts";
+import type { Native } from "./native.ts";
+import { loadNative } from "./native.ts";
+import type { Summary } from "./ports/statistics.ts";
+import { summarize } from "./ports/statistics.ts";
+import { addressBytes, supported, TcpSocket } from "./socket.ts";
+
+/** How an attempt gets its local port. */
+export type Strategy =
+  /** A new socket each time, autobind at connect: what `nc` in a loop does. */
+  | "fresh"
+  /** The same socket connects again after a refusal: the fastest blind loop. */
+  | "reuse"
+  /** bind(address, 0) first: on Linux the other parity. */
+  | "autobind"
+  /** bind(address, P) first: self-connects at once, on any kernel. */
+  | "bind"
+  /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, the kernel choosing. */
+  | "range";
+
+export type Verdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
+
+/** A loop must be given `attempts` or `durationMs`. */
+export interface ReconnectOptions {
+  /** An address of this host: a self-connect exists with no other, and a loop aimed outward is a flood. */
+  readonly peer: Address | string;
+  /** "fresh" unless said otherwise. */
+  readonly strategy?: Strategy;
+  /** At most this many attempts. */
+  readonly attempts?: number;
+  /** At most this long. */
+  readonly durationMs?: number;
+  /** How many bursts run at a time, each on a thread of its own; 1 unless said otherwise. */
+  readonly threads?: number;
+  /** At most this many attempts a second, all threads together. */
+  readonly attemptsPerSecond?: number;
+  /** Takes the local port of every attempt, in order, in batches that it may keep. One thread only. */
+  readonly onPorts?: (ports: Uint16Array) => void;
+}
+
+/** A look at a loop while it runs, and the sum of it when it has ended. */
+export interface ReconnectProgress {
+  readonly attempts: number;
+  readonly elapsedMs: number;
+  readonly attemptsPerSecond: number;
+  /** The local port of a recent attempt; null before the first. */
+  readonly localPort: number | null;
+  /** How many attempts ended how: `connected`, `self-connect`, `deadline` (no answer when it ended) or an errno name. */
+  readonly outcomes: Readonly<Record<string, number>>;
+}
+
+export interface ReconnectResult extends ReconnectProgress {
+  readonly verdict: Verdict;
+  readonly peer: Address;
+  readonly strategy: Strategy;
+  readonly threads: number;
+  /** getsockname(2) of the socket that connected. */
+  readonly local: Address | null;
+  /** The socket that connected, to itself or to a listener. The caller closes it. */
+  readonly socket: TcpSocket | null;
+}
+
+/** A slice of a burst: long enough to cost nothing, short enough that the policy above it stays in charge. */
+const SLICE_MS = 50;
+/** A burst that is paced comes back this often to ask how many attempts are due. */
+const PACED_SLICE_MS = 10;
+/** The room for recorded ports: what is kept in memory between two calls of onPorts. */
+const PORTS_PER_BURST = 16_384;
+const ATTEMPTS_PER_BURST = 2 ** 30;
+const MOST_THREADS = 256;
+
+/** What native/core/burst.h calls BurstReport: attempts, the recent port, the counters by errno. */
+const REPORT_HEADER_WORDS = 2;
+
+/** One loop, run once. Iterating gives progress at the reader's pace; `await using` stops it and closes its socket. */
+export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
+  readonly peer: Address;
+  readonly strategy: Strategy;
+  readonly threads: number;
+  readonly #options: ReconnectOptions;
+  readonly #native: Native;
+  readonly #stop = new Int32Array(1);
+  readonly #halt = new AbortController();
+  /** The reports of bursts under way: native code counts in them while we look. */
+  readonly #running = new Set<Uint32Array>();
+  readonly #outcomes: Float64Array;
+  #ended = 0;
+  #reserved = 0;
+  #localPort = 0;
+  #selfConnects = 0;
+  #startedAt = 0;
+  #endedAt = 0;
+  #verdict: Verdict | undefined;
+  #socket: TcpSocket | null = null;
+  #local: Address | null = null;
+  #run: Promise<ReconnectResult> | undefined;
+  /** Resolved, and made anew, when a burst ends: what a reader of progress waits for. */
+  #news = deferred();
+
+  constructor(options: ReconnectOptions, native: Native = loadNative()) {
+    this.peer = checkAddress(options.peer);
+    this.strategy = checkStrategy(options.strategy ?? "fresh", native);
+    this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
+    checkLimits(options, this.threads);
+    checkOwn(this.peer);
+    this.#options = options;
+    this.#native = native;
+    this.#outcomes = new Float64Array(native.outcomes);
+  }
+
+  /** Runs until connected, spent or aborted, and tells which; an abort is a verdict, not a rejection. */
+  run(signal?: AbortSignal): Promise<ReconnectResult> {
+    this.#run ??= this.#start(signal);
+    return this.#run;
+  }
+
+  /** A look at the counters now; it costs no crossing. */
+  progress(): ReconnectProgress {
+    let attempts = this.#ended;
+    const counts = Float64Array.from(this.#outcomes);
+    for (const report of this.#running) {
+      attempts += report[0]!;
+      addOutcomes(counts, report);
+    }
+    const elapsedMs = this.#startedAt === 0 ? 0 : (this.#endedAt || performance.now()) - this.#startedAt;
+    const liveReport = this.#running.values().next().value;
+    return {
+      attempts,
+      elapsedMs,
+      attemptsPerSecond: elapsedMs > 0 ? (attempts * 1000) / elapsedMs : 0,
+      localPort: liveReport?.[1] || this.#localPort || null,
+      outcomes: this.#named(counts),
+    };
+  }
+
+  /** Yields progress whenever the reader asks and something has changed, until the loop ends. */
+  async *[Symbol.asyncIterator](): AsyncIterator<ReconnectProgress> {
+    const run = this.run();
+    while (this.#endedAt === 0) {
+      await Promise.race([this.#news.promise, run]);
+      yield this.progress();
+    }
+  }
+
+  /** Stops the loop, and closes the socket that connected unless somebody has done so. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#finish("interrupted");
+    await this.#run?.catch(() => undefined);
+    this.#socket?.reset();
+  }
+
+  async #start(signal: AbortSignal | undefined): Promise<ReconnectResult> {
+    this.#startedAt = performance.now();
+    const abort = () => this.#finish("interrupted");
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    const { durationMs } = this.#options;
+    const timer =
+      durationMs === undefined ? undefined : setTimeout(() => this.#finish("deadline"), durationMs);
+    try {
+      const lanes = Array.from({ length: this.threads }, () => this.#lane());
+      const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === "rejected");
+      if (failed) throw failed.reason;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#endedAt = performance.now();
+      this.#news.resolve();
+    }
+    return this.#result();
+  }
+
+  /** One thread's worth: burst after burst while the verdict is open. */
+  async #lane(): Promise<void> {
+    try {
+      while (this.#verdict === undefined) {
+        const attempts = this.#takeAllowance();
+        if (attempts > 0) await this.#burst(attempts);
+        else await this.#pause();
+      }
+    } catch (error) {
+      this.#finish("interrupted");
+      throw error;
+    }
+  }
+
+  /** How many attempts may be made now; they are reserved until the burst has told how many it made. */
+  #takeAllowance(): number {
+    const { attempts: most = Infinity, attemptsPerSecond, onPorts } = this.#options;
+    const left = most - this.#ended - this.#reserved;
+    if (most - this.#ended <= 0) this.#finish("attempts-spent");
+    const due = attemptsPerSecond === undefined ? Infinity : this.#due(attemptsPerSecond);
+    const room = onPorts ? PORTS_PER_BURST : ATTEMPTS_PER_BURST;
+    const share = Math.ceil(left / this.threads);
+    const allowance = this.#verdict === undefined ? Math.max(0, Math.min(share, due, room)) : 0;
+    this.#reserved += allowance;
+    return allowance;
+  }
+
+  /** The attempts that are due by now at a given pace, and not made yet. The first is due at once. */
+  #due(attemptsPerSecond: number): number {
+    const elapsedSeconds = (performance.now() - this.#startedAt) / 1000;
+    return Math.floor(elapsedSeconds * attemptsPerSecond) + 1 - this.#ended - this.#reserved;
+  }
+
+  /** Until the next attempt is due, or another lane has given some back. */
+  async #pause(): Promise<void> {
+    const { attemptsPerSecond = Infinity } = this.#options;
+    const waitMs = Math.max(PACED_SLICE_MS, 500 / attemptsPerSecond);
+    await sleep(waitMs, undefined, { signal: this.#halt.signal }).catch(() => undefined); // Halted: no more to wait for.
+  }
+
+  async #burst(attempts: number): Promise<void> {
+    const { onPorts, attemptsPerSecond, durationMs } = this.#options;
+    const report = new Uint32Array(REPORT_HEADER_WORDS + this.#native.outcomes);
+    const ports = onPorts ? new Uint16Array(attempts) : null;
+    const leftMs = durationMs === undefined ? Infinity : durationMs - (performance.now() - this.#startedAt);
+    const sliceMs = Math.max(1, Math.min(attemptsPerSecond ? PACED_SLICE_MS : SLICE_MS, Math.ceil(leftMs)));
+    const connected = this.#native.handle();
+    this.#running.add(report);
+    const result = await new Promise<number>((resolve) => {
+      const peer = addressBytes(this.peer, this.#native);
+      this.#native.burst(
+        connected,
+        this.strategy,
+        peer,
+        attempts,
+        sliceMs,
+        this.#stop,
+        ports,
+        report,
+        resolve,
+      );
+    });
+    this.#running.delete(report);
+    this.#reserved -= attempts;
+    this.#account(report);
+    if (ports) onPorts!(ports.subarray(0, report[0]));
+    if (result < 0) throw new SocketError(result, { syscall: "socket" });
+    if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected, this.#native));
+    this.#news.resolve();
+    this.#news = deferred();
+  }
+
+  #account(report: Uint32Array): void {
+    this.#ended += report[0]!;
+    this.#localPort = report[1] || this.#localPort;
+    addOutcomes(this.#outcomes, report);
+  }
+
+  /** The check: is the socket that connected joined to itself? The first one decides; another is reset. */
+  #judge(socket: TcpSocket): void {
+    const isSelf = socket.isSelfConnected();
+    if (isSelf) this.#selfConnects++;
+    if (this.#socket || this.#verdict === "interrupted") {
+      socket.reset();
+      return;
+    }
+    this.#socket = socket;
+    this.#local = socket.getsockname();
+    this.#verdict = isSelf ? "self-connect" : "connected";
+    this.#finish(this.#verdict);
+  }
+
+  /** The first verdict stands; every burst is told to stop. */
+  #finish(verdict: Verdict): void {
+    this.#verdict ??= verdict;
+    Atomics.store(this.#stop, 0, 1);
+    this.#halt.abort();
+  }
+
+  /** The counters under their names. Native code counts a connect as 0; the check tells which kind it was. */
+  #named(counts: Float64Array): Record<string, number> {
+    const outcomes: Record<string, number> = {};
+    counts.forEach((count, errno) => {
+      if (count === 0 || errno === 0) return;
+      outcomes[errno === this.#native.unanswered ? "deadline" : errnoName(-errno)] = count;
+    });
+    const connected = counts[0]! - this.#selfConnects;
+    if (connected > 0) outcomes.connected = connected;
+    if (this.#selfConnects > 0) outcomes["self-connect"] = this.#selfConnects;
+    return outcomes;
+  }
+
+  #result(): ReconnectResult {
+    return {
+      ...this.progress(),
+      verdict: this.#verdict ?? "attempts-spent",
+      peer: this.peer,
+      strategy: this.strategy,
+      threads: this.threads,
+      local: this.#local,
+      socket: this.#socket,
+    };
+  }
+}
+
+/** One trial of several, without the socket. */
+export interface Trial {
+  readonly verdict: Verdict;
+  readonly attempts: number;
+  readonly elapsedMs: number;
+}
+
+/** The samples of the trials that self-connected, summed up. */
+export function summarizeTrials(trials: readonly Trial[]): {
+  attempts: Summary | null;
+  elapsedMs: Summary | null;
+} {
+  const selfConnected = trials.filter((trial) => trial.verdict === "self-connect");
+  return {
+    attempts: summarize(selfConnected.map((trial) => trial.attempts)),
+    elapsedMs: summarize(selfConnected.map((trial) => trial.elapsedMs)),
+  };
+}
+
+function checkStrategy(strategy: Strategy, native: Native): Strategy {
+  if (!native.strategies.includes(strategy)) {
+    const meant = nearest(String(strategy), native.strategies);
+    const mend = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
+    throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${mend}`);
+  }
+  if (strategy === "range" && !supported("localPortRange", native)) {
+    const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
+    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+  }
+  return strategy;
+}
+
+function checkLimits(options: ReconnectOptions, threads: number): void {
+  const { attempts, durationMs, attemptsPerSecond, onPorts } = options;
+  if (attempts === undefined && durationMs === undefined) {
+    throw invalidArgument("ERR_NO_LIMIT", "a loop must be given attempts or durationMs");
+  }
+  if (attempts !== undefined) checkCount("attempts", attempts, Number.MAX_SAFE_INTEGER);
+  if (durationMs !== undefined) checkCount("durationMs", durationMs, 2 ** 31 - 1);
+  if (attemptsPerSecond !== undefined && !(attemptsPerSecond > 0 && Number.isFinite(attemptsPerSecond))) {
+    const message = `attemptsPerSecond ${attemptsPerSecond} is not a pace: use a number above 0`;
+    throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
+  }
+  if (onPorts && threads > 1) {
+    throw invalidArgument(
+      "ERR_PORTS_OF_THREADS",
+      "local ports are in order on one thread only: use threads 1",
+    );
+  }
+}
+
+function checkOwn(peer: Address): void {
+  if (peer.port === 0) {
+    throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
+  }
+  if (isOwnAddress(peer)) return;
+  const why = "a self-connect exists on this host's own addresses only, and a loop aimed outward is a flood";
+  throw invalidArgument("ERR_NOT_THIS_HOST", `${formatAddress(peer)} is not an address of this host: ${why}`);
+}
+
+function checkCount(name: string, value: number, most: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw invalidArgument("ERR_OUT_OF_RANGE", `${name} ${value} is not a count: use 1 to ${most}`, RangeError);
+}
+
+function addOutcomes(counts: Float64Array, report: Uint32Array): void {
+  for (let errno = 0; errno < counts.length; errno++) counts[errno]! += report[REPORT_HEADER_WORDS + errno]!;
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,23 @@
+#include <napi.h>
+
+#include "binding/environment.h"
+#include "binding/value.h"
+
+namespace binding {
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Environment(env));
+  export_socket(env, exports);
+  export_option(env, exports);
+  export_reactor(env, exports);
+  export_burst(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(selfconnect, init)
+
+}  // namespace
+
+}  // namespace binding

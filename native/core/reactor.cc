@@ -1,0 +1,65 @@
+#include "core/reactor.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+#include "core/syscall.h"
+
+namespace core {
+
+namespace {
+constexpr uint64_t kStopToken = std::numeric_limits<uint64_t>::max();
+
+void close_if_open(int* fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+}  // namespace
+
+Reactor::Reactor(Ready ready) : ready_(std::move(ready)) {}
+
+Reactor::~Reactor() { stop(); }
+
+Result Reactor::start() {
+  Result result = poller_ = poller_create();
+  if (result >= 0) result = pipe(wake_);
+  if (result >= 0) result = poller_watch_readable(poller_, wake_[0], kStopToken);
+  if (result < 0) {
+    stop();
+    return result;
+  }
+  thread_ = std::thread([this] { run(); });
+  return 0;
+}
+
+void Reactor::stop() {
+  if (thread_.joinable()) {
+    wake(wake_[1]);
+    thread_.join();
+  }
+  close_if_open(&poller_);
+  close_if_open(&wake_[0]);
+  close_if_open(&wake_[1]);
+}
+
+Result Reactor::watch(int fd, uint64_t token) { return poller_watch(poller_, fd, token); }
+
+Result Reactor::unwatch(int fd) { return poller_unwatch(poller_, fd); }
+
+void Reactor::run() {
+  std::vector<uint64_t> tokens;
+  for (;;) {
+    tokens.clear();
+    const Result count = poller_wait(poller_, &tokens);
+    if (count == -EINTR) continue;
+    // The poller is ours alone and lives as long as this thread: any other error is a bug here.
+    if (count < 0) std::abort();
+    const auto stop = std::find(tokens.begin(), tokens.end(), kStopToken);
+    if (stop != tokens.end()) return;
+    ready_(tokens);
+  }
+}
+
+}  // namespace core

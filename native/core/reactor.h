@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "core/result.h"
+
+namespace core {
+
+/// One thread in epoll_wait(2) that tells whose connect has ended. It reports tokens, never file
+/// descriptors: a number that was closed and given out again can then not be taken for its successor.
+class Reactor {
+ public:
+  /// Called on the reactor's own thread with the tokens of one epoll_wait(2).
+  using Ready = std::function<void(const std::vector<uint64_t>& tokens)>;
+
+  explicit Reactor(Ready ready);
+  ~Reactor();
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+
+  /// Makes the poller and starts the thread.
+  Result start();
+  /// Stops and joins the thread; afterwards nothing is reported any more.
+  void stop();
+
+  /// Reports `token` once, when the connect on the fd has ended, well or badly.
+  Result watch(int fd, uint64_t token);
+  /// Takes back a watch; a token that is already on its way may still be reported.
+  Result unwatch(int fd);
+
+ private:
+  void run();
+
+  Ready ready_;
+  int poller_ = -1;
+  int wake_[2] = {-1, -1};
+  std::thread thread_;
+};
+
+}  // namespace core

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/address.h"
+#include "core/result.h"
+
+/// One function per system call, with no opinion added. Each returns a Result.
+namespace core {
+
+enum class Blocking : bool { no = false, yes = true };
+enum class How { read, write, both };
+
+/// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
+Result socket(int family, Blocking blocking);
+/// bind(2).
+Result bind(int fd, const Address& local);
+/// connect(2).
+Result connect(int fd, const Address& peer);
+/// listen(2).
+Result listen(int fd, int backlog);
+/// accept4(2): the new fd, nonblocking and close-on-exec.
+Result accept(int fd);
+/// getsockname(2).
+Result getsockname(int fd, Address* out);
+/// getpeername(2).
+Result getpeername(int fd, Address* out);
+/// getsockopt(2): the length written.
+Result getsockopt(int fd, int level, int number, void* value, size_t length);
+/// setsockopt(2).
+Result setsockopt(int fd, int level, int number, const void* value, size_t length);
+/// getsockopt(2), SO_ERROR: the pending error as a positive errno, 0 when there is none; reading clears it.
+Result take_error(int fd);
+/// shutdown(2).
+Result shutdown(int fd, How how);
+/// send(2) without SIGPIPE: the bytes taken.
+Result send(int fd, const void* bytes, size_t length);
+/// recv(2): the bytes read, 0 at the end of the stream.
+Result recv(int fd, void* bytes, size_t length);
+/// close(2).
+Result close(int fd);
+/// setsockopt(2), SO_LINGER {1, 0}, then close(2): RST, and no TIME_WAIT.
+Result reset(int fd);
+/// fcntl(2), O_NONBLOCK.
+Result set_nonblocking(int fd);
+/// setsockopt(2), SO_SNDTIMEO: how long a blocking connect(2) waits before it answers EINPROGRESS.
+Result set_connect_wait(int fd, int wait_ms);
+/// if_nametoindex(3).
+Result if_nametoindex(const char* name);
+/// if_indextoname(3): the length of the name.
+Result if_indextoname(uint32_t index, char* name, size_t length);
+/// clock_gettime(2), CLOCK_MONOTONIC, in nanoseconds.
+int64_t monotonic_ns();
+
+/// Whether an errno says that a nonblocking connect goes on (EINPROGRESS, EALREADY, or EINTR, after which it
+/// does too).
+bool is_in_progress(Result result);
+
+/// epoll_create1(2); kqueue(2) on macOS and the BSDs.
+Result poller_create();
+/// epoll_ctl(2), EPOLLOUT | EPOLLONESHOT: tell once, by `token`, when a connect on the fd has ended.
+Result poller_watch(int poller, int fd, uint64_t token);
+/// epoll_ctl(2), EPOLL_CTL_DEL.
+Result poller_unwatch(int poller, int fd);
+/// Watches the read end of a pipe, for waking the waiter.
+Result poller_watch_readable(int poller, int fd, uint64_t token);
+/// epoll_wait(2) without a timeout: the tokens that became ready.
+Result poller_wait(int poller, std::vector<uint64_t>* tokens);
+/// pipe2(2), nonblocking and close-on-exec.
+Result pipe(int ends[2]);
+/// write(2) of one byte into a pipe; a full pipe counts as woken.
+Result wake(int write_end);
+
+}  // namespace core

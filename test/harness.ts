@@ -1,0 +1,116 @@
+/** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
+import { spawn, spawnSync } from "node:child_process";
+import type { AddressInfo } from "node:net";
+import net from "node:net";
+import os from "node:os";
+import type { TestContext } from "vitest";
+import type { Address, OptionName } from "../lib/index.ts";
+import { portFacts, SocketError, supported, TcpSocket } from "../lib/index.ts";
+
+export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
+export const FAMILIES = [4, 6] as const;
+
+export const MAIN = new URL("../dist/cli/main.js", import.meta.url).pathname;
+
+/** A port of the ephemeral range where nothing listens: of the low end's parity, which connect(2) picks, or the other. */
+export function deadPort(parity: "connect" | "other" = "connect"): number {
+  const { low, high } = portFacts().ephemeralRange!;
+  for (;;) {
+    const step = 2 * Math.floor(Math.random() * ((high - low) / 2));
+    const port = low + step + (parity === "connect" ? 0 : 1);
+    if (FAMILIES.every((family) => isFree({ family, host: LOOPBACK[family], port }))) return port;
+  }
+}
+
+/** A dead address on loopback. */
+export function deadPeer(family: 4 | 6 = 4, parity: "connect" | "other" = "connect"): Address {
+  return { family, host: LOOPBACK[family], port: deadPort(parity) };
+}
+
+function isFree(address: Address): boolean {
+  using socket = TcpSocket.open(address.family);
+  try {
+    socket.bind(address);
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError) return false;
+    throw error;
+  }
+}
+
+/** A listener of Node's that answers each connection with `serve`; closed, with all its connections, at the end. */
+export async function withListener<T>(
+  family: 4 | 6,
+  serve: (socket: net.Socket) => void,
+  use: (peer: Address) => Promise<T> | T,
+): Promise<T> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}); // The other end may reset; the test looks at its own end.
+    serve(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, LOOPBACK[family], resolve));
+  try {
+    return await use({ family, host: LOOPBACK[family], port: (server.address() as AddressInfo).port });
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+export interface CommandResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the built command line; `interruptAfterMs` sends it Ctrl-C. */
+export function cli(args: readonly string[], interruptAfterMs?: number): Promise<CommandResult> {
+  return command(process.execPath, [MAIN, ...args], interruptAfterMs);
+}
+
+/** Runs a program to its end. */
+export function command(
+  file: string,
+  args: readonly string[],
+  interruptAfterMs?: number,
+): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const output = { stdout: "", stderr: "" };
+    child.stdout.setEncoding("utf8").on("data", (text) => (output.stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text) => (output.stderr += text));
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, ...output }));
+    if (interruptAfterMs !== undefined) setTimeout(() => child.kill("SIGINT"), interruptAfterMs);
+  });
+}
+
+/** Runs a program in a network namespace of its own, with loopback up and an ephemeral range of the test's choice. */
+export function inNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
+  const setUp = `ip link set lo up && echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"`;
+  return command("unshare", ["-rn", "sh", "-c", setUp, "sh", file, ...args]);
+}
+
+/** Skips, with the reason, where network namespaces cannot be made. */
+export function needsNamespaces(context: TestContext): void {
+  const made = spawnSync("unshare", ["-rn", "ip", "link", "show"]);
+  if (made.status !== 0)
+    context.skip("no network namespaces here: needs unshare, ip (iproute2) and permission");
+}
+
+/** Skips on kernels before `version`, and fails on later ones that do not have the option though they should. */
+export function requires(context: TestContext, version: string, name: OptionName): void {
+  const isThere = supported(name);
+  const isDue = atLeast(os.release(), version);
+  if (!isThere && isDue)
+    throw new Error(`Linux ${os.release()} should have ${name}, which came with ${version}`);
+  if (!isThere) context.skip(`${name} came with Linux ${version}; this is ${os.release()}`);
+}
+
+function atLeast(release: string, version: string): boolean {
+  const [major = 0, minor = 0] = release.split(".").map(Number.parseFloat);
+  const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
