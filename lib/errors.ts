@@ -5,7 +5,9 @@ import { formatAddress } from "./address.ts";
 
 /** The name of the errno in a negative native result: -111 is "ECONNREFUSED". */
 export function errnoName(result: number): string {
-  return getSystemErrorName(result) ?? `E${-result}`;
+  const name = getSystemErrorName(result);
+  // libuv does not know all of them, and then makes a sentence.
+  return /^E\w+$/.test(name) ? name : `E${-result}`;
 }
 
 function errnoText(result: number): string {
@@ -30,10 +32,10 @@ export class SocketError extends Error {
   readonly errno: number;
   /** "connect". */
   readonly syscall: string;
-  readonly address?: string;
-  readonly port?: number;
-  readonly local?: Address;
-  readonly peer?: Address;
+  declare readonly address?: string;
+  declare readonly port?: number;
+  declare readonly local?: Address;
+  declare readonly peer?: Address;
 
   constructor(errno: number, context: SocketErrorContext) {
     const about = context.peer ?? context.local;

@@ -32,6 +32,7 @@ export interface Native {
   fd(socket: Handle): number;
   socket(socket: Handle, family: number): number;
   bind(socket: Handle, local: Uint8Array): number;
+  /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
   listen(socket: Handle, backlog: number): number;
   accept(listener: Handle, accepted: Handle): number;

@@ -1,5 +1,6 @@
 /** ReconnectLoop: reconnect to a local port, at the kernel's limit, until joined to oneself. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { onAbort } from "./abort.ts";
 import type { Address } from "./address.ts";
 import { checkAddress, formatAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
@@ -159,7 +160,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#startedAt = performance.now();
     const abort = () => this.#finish("interrupted");
     if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
+    const forget = onAbort(signal, abort);
     const { durationMs } = this.#options;
     const timer =
       durationMs === undefined ? undefined : setTimeout(() => this.#finish("deadline"), durationMs);
@@ -169,7 +170,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       if (failed) throw failed.reason;
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      forget();
       this.#endedAt = performance.now();
       this.#news.resolve();
     }

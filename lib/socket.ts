@@ -1,5 +1,6 @@
 /** TcpSocket: one kernel socket. The system calls under their own names, and nothing between. */
 import net from "node:net";
+import { onAbort } from "./abort.ts";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, checkAddress, decodeAddress, encodeAddress } from "./address.ts";
 import type { SocketErrorContext } from "./errors.ts";
@@ -31,6 +32,8 @@ export class TcpSocket implements Disposable {
   readonly #handle: Handle;
   #peer: Address | undefined;
   #connecting = false;
+  /** An earlier connect on this socket has failed, and SO_ERROR has told so. */
+  #refused = false;
   #endWait: ((reason: Error) => void) | undefined;
 
   /** socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT … */
@@ -87,12 +90,17 @@ export class TcpSocket implements Disposable {
   connect(peer: Address | string): "connected" | "in-progress" {
     const address = checkAddress(peer);
     const bytes = addressBytes(address, this.#native);
-    const answer = this.#native.connect(this.#open, bytes);
+    let answer = this.#native.connect(this.#open, bytes);
+    // On Linux the first connect(2) after an error that SO_ERROR told answers ECONNABORTED: that is the end of the
+    // old connect (inet_stream_connect in net/ipv4/af_inet.c), and only the next one is a new connect.
+    if (this.#refused && answer < 0 && errnoName(answer) === "ECONNABORTED") {
+      answer = this.#native.connect(this.#open, bytes);
+    }
+    this.#refused = false;
     this.#peer = address;
-    this.#connecting = isInProgress(answer);
-    if (this.#connecting) return "in-progress";
     this.#must(answer, { syscall: "connect", peer: address });
-    return "connected";
+    this.#connecting = answer > 0;
+    return this.#connecting ? "in-progress" : "connected";
   }
 
   /**
@@ -182,6 +190,7 @@ export class TcpSocket implements Disposable {
   /** getsockopt(2), SO_ERROR: takes the pending error; the next call says null. */
   takeError(): SocketError | null {
     const errno = this.#must(this.#native.takeError(this.#open), { syscall: "getsockopt" });
+    this.#refused = errno !== 0;
     return errno === 0 ? null : new SocketError(-errno, { syscall: "connect", ...this.#names() });
   }
 
@@ -258,7 +267,7 @@ export class TcpSocket implements Disposable {
   #optionAnswer(row: OptionRow, answer: number, syscall: string): number {
     if (answer >= 0) return answer;
     const code = errnoName(answer);
-    if (!row.inBuild || code === "ENOPROTOOPT" || code === "EOPNOTSUPP") {
+    if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
       const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
       const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
       throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
@@ -303,7 +312,7 @@ export class TcpSocket implements Disposable {
   async #ended(signal: AbortSignal | undefined, waitMs: number | undefined): Promise<void> {
     const startedAt = performance.now();
     let timer: NodeJS.Timeout | undefined;
-    let abort: (() => void) | undefined;
+    let forget = () => {};
     const watch = writable(this.#native, this.#handle);
     this.#must(watch.answer, { syscall: "epoll_ctl" });
     try {
@@ -313,12 +322,11 @@ export class TcpSocket implements Disposable {
         if (waitMs !== undefined) {
           timer = setTimeout(() => reject(this.#deadlineError(performance.now() - startedAt)), waitMs);
         }
-        abort = () => reject(signal?.reason);
-        signal?.addEventListener("abort", abort, { once: true });
+        forget = onAbort(signal, () => reject(signal?.reason));
       });
     } finally {
       clearTimeout(timer);
-      if (abort) signal?.removeEventListener("abort", abort);
+      forget();
       this.#endWait = undefined;
       watch.cancel();
     }
@@ -357,7 +365,7 @@ export function supported(name: OptionName, native: Native = loadNative()): bool
   try {
     const room = row.kind === "text" ? new Uint8Array(TEXT_BYTES) : new BigInt64Array(NUMBERS);
     const answer = native.getsockopt(handle, index, room);
-    return answer >= 0 || !["ENOPROTOOPT", "EOPNOTSUPP", "EINVAL"].includes(errnoName(answer));
+    return answer >= 0 || !["ENOPROTOOPT", "ENOTSUP"].includes(errnoName(answer));
   } finally {
     native.close(handle);
   }
@@ -375,8 +383,4 @@ export function addressBytes(address: Address, native: Native): Uint8Array {
   const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
   if (index > 0) return encodeAddress(address, index);
   throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
-}
-
-function isInProgress(answer: number): boolean {
-  return answer < 0 && ["EINPROGRESS", "EALREADY", "EINTR"].includes(errnoName(answer));
 }

@@ -1,4 +1,5 @@
 /** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
+import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
@@ -65,25 +66,33 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-/** Runs the built command line; `interruptAfterMs` sends it Ctrl-C. */
-export function cli(args: readonly string[], interruptAfterMs?: number): Promise<CommandResult> {
-  return command(process.execPath, [MAIN, ...args], interruptAfterMs);
+/** Runs the built command line; `during` may act on the process while it runs. */
+export function cli(args: readonly string[], during?: (child: ChildProcess) => void): Promise<CommandResult> {
+  return command(process.execPath, [MAIN, ...args], during);
+}
+
+/** Sends Ctrl-C after a while. */
+export function interruptAfter(ms: number): (child: ChildProcess) => void {
+  return (child) => setTimeout(() => child.kill("SIGINT"), ms);
 }
 
 /** Runs a program to its end. */
 export function command(
   file: string,
   args: readonly string[],
-  interruptAfterMs?: number,
+  during?: (child: ChildProcess) => void,
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
     const output = { stdout: "", stderr: "" };
-    child.stdout.setEncoding("utf8").on("data", (text) => (output.stdout += text));
-    child.stderr.setEncoding("utf8").on("data", (text) => (output.stderr += text));
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        output[name] += text;
+      });
+    }
     child.on("error", reject);
     child.on("close", (status) => resolve({ status, ...output }));
-    if (interruptAfterMs !== undefined) setTimeout(() => child.kill("SIGINT"), interruptAfterMs);
+    during?.(child);
   });
 }
 
@@ -113,4 +122,19 @@ function atLeast(release: string, version: string): boolean {
   const [major = 0, minor = 0] = release.split(".").map(Number.parseFloat);
   const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
+
+/** A seeded generator (mulberry32), so that a failure can be replayed: SEED=… npm test. */
+export function random(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)): {
+  next: () => number;
+  seed: number;
+} {
+  let state = seed;
+  const next = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return { next, seed };
 }

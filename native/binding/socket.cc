@@ -150,7 +150,7 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   function("fd", fd);
   function("socket", socket);
   function("bind", with_address<core::bind>);
-  function("connect", with_address<core::connect>);
+  function("connect", with_address<core::begin_connect>);
   function("listen", listen);
   function("accept", accept);
   function("getsockname", into_address<core::getsockname>);

@@ -74,6 +74,11 @@ Result connect(int fd, const Address& peer) {
   return or_errno(::connect(fd, reinterpret_cast<sockaddr*>(&storage), length));
 }
 
+Result begin_connect(int fd, const Address& peer) {
+  const Result result = connect(fd, peer);
+  return is_in_progress(result) ? 1 : result;
+}
+
 Result listen(int fd, int backlog) { return or_errno(::listen(fd, backlog)); }
 
 Result accept(int fd) {

@@ -19,6 +19,8 @@ Result socket(int family, Blocking blocking);
 Result bind(int fd, const Address& local);
 /// connect(2).
 Result connect(int fd, const Address& peer);
+/// connect(2) on a nonblocking socket: 0 when connected, 1 while in progress.
+Result begin_connect(int fd, const Address& peer);
 /// listen(2).
 Result listen(int fd, int backlog);
 /// accept4(2): the new fd, nonblocking and close-on-exec.

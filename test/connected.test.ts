@@ -1,0 +1,146 @@
+/** connected(): many sockets, every way to end, nothing left behind. */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { TcpSocket } from "../lib/index.ts";
+import { deadPeer, LOOPBACK, withListener } from "./harness.ts";
+
+const MANY = 10_000;
+
+/** A listener whose queue is full: further connects to it stay in SYN-SENT until it accepts. */
+async function withFullListener(use: (peer: { family: 4; host: string; port: number }) => Promise<void>) {
+  using listener = TcpSocket.open(4).bind(`${LOOPBACK[4]}:0`).listen(0);
+  const peer = { family: 4, host: LOOPBACK[4], port: listener.getsockname().port } as const;
+  const fillers: TcpSocket[] = [];
+  try {
+    // A queue of length 0 takes one connection; more than one tells that it is full.
+    for (let i = 0; i < 4; i++) {
+      const filler = TcpSocket.open(4);
+      fillers.push(filler);
+      filler.connect(peer);
+      if ((await outcome(filler.connected({ deadlineMs: 50 }))) === "ERR_DEADLINE") break;
+    }
+    await use(peer);
+  } finally {
+    for (const filler of fillers) filler.reset();
+  }
+}
+
+async function outcome(connected: Promise<unknown>): Promise<string> {
+  return connected.then(
+    () => "connected",
+    (error) => error.code ?? error.name,
+  );
+}
+
+function tally(outcomes: string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of outcomes) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+describe("connected()", () => {
+  it("10,000 sockets in progress at once, each with the right end", { timeout: 120_000 }, async () => {
+    await withFullListener(async (full) => {
+      const refused = deadPeer();
+      const abort = new AbortController();
+      const sockets = Array.from({ length: MANY }, () => TcpSocket.open(4, { lingerSeconds: 0 }));
+      try {
+        const waits = sockets.map((socket, i) => {
+          socket.connect(i % 4 === 0 ? refused : full);
+          if (i % 4 === 1) return socket.connected({ deadlineMs: 300 });
+          if (i % 4 === 2) return socket.connected({ signal: abort.signal });
+          return socket.connected();
+        });
+        const ended = Promise.all(waits.map(outcome));
+        await outcome(waits[1]!);
+        abort.abort();
+        // The last quarter waits for ever: until it is closed under the wait.
+        for (let i = 3; i < MANY; i += 4) sockets[i]!.reset();
+        expect(tally(await ended)).toEqual({
+          ECONNREFUSED: MANY / 4,
+          ERR_DEADLINE: MANY / 4,
+          20: MANY / 4, // DOMException's code of an AbortError.
+          ERR_SOCKET_CLOSED: MANY / 4,
+        });
+      } finally {
+        for (const socket of sockets) socket.reset();
+      }
+    });
+  });
+
+  it("thousands of sockets that succeed", { timeout: 60_000 }, async () => {
+    await withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const sockets = Array.from({ length: 2000 }, () => TcpSocket.open(4));
+        const waits = sockets.map((socket) => {
+          socket.connect(peer);
+          return outcome(socket.connected());
+        });
+        expect(tally(await Promise.all(waits))).toEqual({ connected: 2000 });
+        for (const socket of sockets) socket.reset();
+      },
+    );
+  });
+
+  it("a deadline leaves a socket that may be waited for again", async () => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      socket.connect(full);
+      await expect(socket.connected({ deadlineMs: 20 })).rejects.toMatchObject({
+        name: "DialError",
+        code: "ERR_DEADLINE",
+        attempts: [{ outcome: "deadline", peer: full }],
+      });
+      expect(socket.getsockopt("information").state).toBe("SYN-SENT");
+      await expect(socket.connected({ deadlineMs: 0 })).rejects.toMatchObject({ code: "ERR_DEADLINE" });
+      socket.reset();
+    });
+  });
+
+  it("rejects with the signal's own reason, also when it was aborted before", async () => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      socket.connect(full);
+      const reason = new Error("enough");
+      await expect(socket.connected({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+      await expect(socket.connected({ signal: AbortSignal.timeout(10) })).rejects.toMatchObject({
+        name: "TimeoutError",
+      });
+      socket.reset();
+    });
+  });
+
+  it("is a programmer error before connect(), twice at a time, or with a deadline that is no time", async () => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      await expect(socket.connected()).rejects.toMatchObject({ code: "ERR_NOT_CONNECTING" });
+      socket.connect(full);
+      await expect(socket.connected({ deadlineMs: -1 })).rejects.toMatchObject({
+        code: "ERR_INVALID_DEADLINE",
+      });
+      await expect(socket.connected({ deadlineMs: Number.NaN })).rejects.toMatchObject({
+        code: "ERR_INVALID_DEADLINE",
+      });
+      const first = outcome(socket.connected());
+      await expect(socket.connected()).rejects.toMatchObject({ code: "ERR_ALREADY_WAITING" });
+      socket.reset();
+      expect(await first).toBe("ERR_SOCKET_CLOSED");
+    });
+  });
+
+  it("at the limit of open files says EMFILE, what to do, and leaks nothing", { timeout: 60_000 }, () => {
+    const soft = Number(/Max open files\s+(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
+    const all: TcpSocket[] = [];
+    try {
+      for (let i = 0; i <= soft; i++) all.push(TcpSocket.open(4));
+      expect.unreachable("the limit was never reached");
+    } catch (error) {
+      expect(error).toMatchObject({ name: "SocketError", code: "EMFILE", syscall: "socket" });
+      expect((error as Error).message).toContain("ulimit -n");
+    } finally {
+      for (const socket of all) socket.close();
+    }
+  });
+});

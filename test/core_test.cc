@@ -1,0 +1,338 @@
+// The core's own tests: one function per behaviour, run under the sanitizers. No Node in it.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/address.h"
+#include "core/burst.h"
+#include "core/option.h"
+#include "core/reactor.h"
+#include "core/syscall.h"
+
+namespace {
+
+#define CHECK(condition)                                                             \
+  do {                                                                               \
+    if (!(condition)) {                                                              \
+      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);   \
+      std::abort();                                                                  \
+    }                                                                                \
+  } while (false)
+
+core::Address loopback(int family, uint16_t port) {
+  core::Address address{};
+  address.family = static_cast<uint8_t>(family);
+  address.port = htons(port);
+  if (family == 4) {
+    address.host[0] = 127;
+    address.host[3] = 1;
+  } else {
+    address.host[15] = 1;
+  }
+  return address;
+}
+
+/// A port that was free a moment ago.
+core::Address dead_peer(int family) {
+  const int fd = core::socket(family, core::Blocking::no);
+  CHECK(fd >= 0);
+  CHECK(core::bind(fd, loopback(family, 0)) == 0);
+  core::Address local{};
+  CHECK(core::getsockname(fd, &local) == 0);
+  CHECK(core::close(fd) == 0);
+  return local;
+}
+
+bool same(const core::Address& one, const core::Address& other) {
+  return std::memcmp(&one, &other, sizeof one) == 0;
+}
+
+void an_address_survives_the_way_through_sockaddr() {
+  for (const int family : {4, 6}) {
+    core::Address address = loopback(family, 0x1234);
+    if (family == 6) address.scope = htonl(7);
+    sockaddr_storage storage;
+    CHECK(core::to_sockaddr(address, &storage) > 0);
+    core::Address back;
+    CHECK(core::from_sockaddr(storage, &back));
+    CHECK(same(address, back));
+    CHECK(core::port_of(core::with_port(back, 77)) == 77);
+  }
+}
+
+void a_foreign_sockaddr_is_no_address() {
+  sockaddr_storage storage{};
+  storage.ss_family = AF_UNIX;
+  core::Address address;
+  CHECK(!core::from_sockaddr(storage, &address));
+}
+
+void a_socket_bound_to_its_peer_is_joined_to_itself() {
+  for (const int family : {4, 6}) {
+    const core::Address self = dead_peer(family);
+    const int fd = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(fd, self) == 0);
+    // Nonblocking, connect(2) says EINPROGRESS though the handshake with itself is over by then.
+    CHECK(core::is_in_progress(core::connect(fd, self)) && core::take_error(fd) == 0);
+    core::Address local;
+    core::Address peer;
+    CHECK(core::getsockname(fd, &local) == 0 && core::getpeername(fd, &peer) == 0);
+    CHECK(same(local, peer) && same(local, self));
+    const char word[] = "self";
+    char back[sizeof word] = {};
+    CHECK(core::send(fd, word, sizeof word) == sizeof word);
+    CHECK(core::recv(fd, back, sizeof back) == sizeof word && std::strcmp(word, back) == 0);
+    CHECK(core::reset(fd) == 0);
+  }
+}
+
+void an_error_is_negative_errno() {
+  CHECK(core::bind(-1, loopback(4, 0)) == -EBADF);
+  CHECK(core::close(-1) == -EBADF);
+  core::Address none;
+  const int fd = core::socket(4, core::Blocking::no);
+  CHECK(core::getpeername(fd, &none) == -ENOTCONN);
+  CHECK(core::accept(fd) == -EINVAL);
+  CHECK(core::close(fd) == 0);
+}
+
+void a_refusal_is_taken_once() {
+  const int fd = core::socket(4, core::Blocking::no);
+  CHECK(core::is_in_progress(core::connect(fd, dead_peer(4))));
+  CHECK(core::take_error(fd) == ECONNREFUSED);
+  CHECK(core::take_error(fd) == 0);
+  CHECK(core::close(fd) == 0);
+}
+
+void sockets_are_nonblocking_and_close_on_exec() {
+  const int fd = core::socket(6, core::Blocking::no);
+  CHECK((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+  CHECK(core::close(fd) == 0);
+}
+
+const core::Option& option(const char* name) {
+  for (const core::Option& row : core::options()) {
+    if (std::strcmp(row.name, name) == 0) return row;
+  }
+  std::abort();
+}
+
+void option_names_and_constants_are_given_once() {
+  std::vector<std::string> seen;
+  for (const core::Option& row : core::options()) {
+    for (const char* word : {row.name, row.constant}) {
+      CHECK(std::find(seen.begin(), seen.end(), word) == seen.end());
+      seen.emplace_back(word);
+    }
+  }
+}
+
+void an_absent_option_is_ENOPROTOOPT() {
+  core::Option absent = option("noDelay");
+  absent.number = core::kAbsent;
+  int64_t values[2] = {1, 0};
+  char text[8];
+  CHECK(core::get_numbers(0, absent, values, 2) == -ENOPROTOOPT);
+  CHECK(core::set_numbers(0, absent, values, 2) == -ENOPROTOOPT);
+  CHECK(core::get_text(0, absent, text, sizeof text) == -ENOPROTOOPT);
+  CHECK(core::set_text(0, absent, text, sizeof text) == -ENOPROTOOPT);
+}
+
+void too_little_room_is_EINVAL_and_not_a_crash() {
+  int64_t one = 0;
+  CHECK(core::get_numbers(0, option("lingerSeconds"), &one, 1) == -EINVAL);
+  CHECK(core::set_numbers(0, option("lingerSeconds"), &one, 1) == -EINVAL);
+}
+
+void tcp_info_tells_the_state() {
+  const int fd = core::socket(4, core::Blocking::no);
+  int64_t values[128];
+  const core::Result count = core::get_numbers(fd, option("information"), values, 128);
+  CHECK(count > 0 && static_cast<size_t>(count) <= core::information_fields().size());
+  CHECK(std::strcmp(core::tcp_states()[static_cast<size_t>(values[0])], "CLOSED") == 0);
+  CHECK(core::get_numbers(fd, option("information"), values, 2) == 2);
+  CHECK(core::close(fd) == 0);
+}
+
+/// A reactor, and the tokens that it has reported.
+class Watched {
+ public:
+  Watched()
+      : reactor([this](const std::vector<uint64_t>& tokens) {
+          const std::lock_guard lock(mutex_);
+          tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+          changed_.notify_all();
+        }) {
+    CHECK(reactor.start() == 0);
+  }
+
+  std::vector<uint64_t> wait_for(size_t count) {
+    std::unique_lock lock(mutex_);
+    CHECK(changed_.wait_for(lock, std::chrono::seconds(30), [&] { return tokens_.size() >= count; }));
+    return tokens_;
+  }
+
+  core::Reactor reactor;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<uint64_t> tokens_;
+};
+
+void the_reactor_tells_of_each_ended_connect_once() {
+  Watched watched;
+  std::vector<int> fds;
+  for (uint64_t token = 1; token <= 100; token++) {
+    const int fd = core::socket(4, core::Blocking::no);
+    core::connect(fd, dead_peer(4));
+    CHECK(watched.reactor.watch(fd, token) == 0);
+    fds.push_back(fd);
+  }
+  std::vector<uint64_t> tokens = watched.wait_for(fds.size());
+  std::sort(tokens.begin(), tokens.end());
+  for (uint64_t token = 1; token <= 100; token++) CHECK(tokens[token - 1] == token);
+  CHECK(watched.reactor.watch(fds[0], 1000) == 0);
+  CHECK(watched.wait_for(fds.size() + 1).back() == 1000);
+  for (const int fd : fds) {
+    CHECK(watched.reactor.unwatch(fd) == 0);
+    CHECK(core::close(fd) == 0);
+  }
+}
+
+void a_reactor_stops_while_it_watches() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 1) == 0);
+  for (int round = 0; round < 50; round++) {
+    Watched watched;
+    CHECK(watched.reactor.watch(listener, 1) == 0);
+    if (round % 2 == 0) watched.reactor.stop();
+  }
+  CHECK(core::close(listener) == 0);
+}
+
+/// A plan with its memory.
+struct Plan {
+  explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
+      : ports(attempts), plan{strategy, peer, attempts, 60'000, &stop, &closing, ports.data(), &report} {}
+  std::vector<uint16_t> ports;
+  core::BurstReport report{};
+  int32_t stop = 0;
+  std::atomic<bool> closing = false;
+  core::BurstPlan plan;
+};
+
+void bind_and_range_self_connect_at_the_first_attempt() {
+  for (const core::Strategy strategy : {core::Strategy::bind, core::Strategy::range}) {
+    for (const int family : {4, 6}) {
+      Plan one(strategy, dead_peer(family), 1);
+      const core::Result result = core::burst(one.plan);
+      if (strategy == core::Strategy::range && result == -ENOPROTOOPT) continue;  // Before Linux 6.3.
+      CHECK(result > 0 && one.report.attempts == 1 && one.report.outcomes[0] == 1);
+      CHECK(one.ports[0] == core::port_of(one.plan.peer));
+      CHECK(core::reset(result - 1) == 0);
+    }
+  }
+}
+
+void every_attempt_is_counted_and_its_port_recorded() {
+  for (const core::Strategy strategy :
+       {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
+    Plan plan(strategy, dead_peer(4), 500);
+    const core::Result result = core::burst(plan.plan);
+    CHECK(result == 0 && plan.report.attempts == 500);
+    CHECK(plan.report.outcomes[ECONNREFUSED] == 500);
+    CHECK(std::none_of(plan.ports.begin(), plan.ports.end(), [](uint16_t port) { return port == 0; }));
+  }
+}
+
+void a_burst_stops_when_told_from_another_thread() {
+  Plan plan(core::Strategy::fresh, dead_peer(4), UINT32_MAX / 1024);
+  plan.plan.ports = nullptr;
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
+  });
+  const core::Result result = core::burst(plan.plan);
+  stopper.join();
+  CHECK(result >= 0 && plan.report.attempts < plan.plan.attempts);
+  if (result > 0) core::reset(result - 1);
+}
+
+void a_burst_that_gets_no_socket_says_so() {
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit few = {64, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &few);
+  std::vector<int> all;
+  for (;;) {
+    const int fd = core::socket(4, core::Blocking::no);
+    if (fd < 0) break;
+    all.push_back(fd);
+  }
+  Plan plan(core::Strategy::fresh, loopback(4, 1), 1);
+  CHECK(core::burst(plan.plan) == -EMFILE && plan.report.attempts == 0);
+  for (const int fd : all) CHECK(core::close(fd) == 0);
+  setrlimit(RLIMIT_NOFILE, &before);
+}
+
+int open_fds() {
+  int count = 0;
+  for (int fd = 0; fd < 4096; fd++) count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
+struct Test {
+  const char* name;
+  void (*run)();
+};
+#define TEST(function) \
+  { #function, function }
+
+constexpr Test kTests[] = {
+    TEST(an_address_survives_the_way_through_sockaddr),
+    TEST(a_foreign_sockaddr_is_no_address),
+    TEST(a_socket_bound_to_its_peer_is_joined_to_itself),
+    TEST(an_error_is_negative_errno),
+    TEST(a_refusal_is_taken_once),
+    TEST(sockets_are_nonblocking_and_close_on_exec),
+    TEST(option_names_and_constants_are_given_once),
+    TEST(an_absent_option_is_ENOPROTOOPT),
+    TEST(too_little_room_is_EINVAL_and_not_a_crash),
+    TEST(tcp_info_tells_the_state),
+    TEST(the_reactor_tells_of_each_ended_connect_once),
+    TEST(a_reactor_stops_while_it_watches),
+    TEST(bind_and_range_self_connect_at_the_first_attempt),
+    TEST(every_attempt_is_counted_and_its_port_recorded),
+    TEST(a_burst_stops_when_told_from_another_thread),
+    TEST(a_burst_that_gets_no_socket_says_so),
+};
+
+}  // namespace
+
+int main() {
+  for (const Test& test : kTests) {
+    const int before = open_fds();
+    test.run();
+    if (open_fds() != before) {
+      std::fprintf(stderr, "%s left a file descriptor open\n", test.name);
+      return 1;
+    }
+    std::printf("ok %s\n", test.name);
+  }
+  return 0;
+}

@@ -1,0 +1,191 @@
+import os from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { ReconnectOptions, Strategy } from "../lib/index.ts";
+import { listenRefusal, portFacts, ReconnectLoop, SocketError, summarizeTrials } from "../lib/index.ts";
+import { loadNative } from "../lib/native.ts";
+import { deadPeer, FAMILIES, requires, withListener } from "./harness.ts";
+
+async function run(options: ReconnectOptions) {
+  await using loop = new ReconnectLoop(options);
+  const result = await loop.run();
+  const selfConnected = result.socket?.isSelfConnected() ?? false;
+  result.socket?.reset();
+  return { ...result, selfConnected };
+}
+
+describe.each(FAMILIES)("over IPv%i", (family) => {
+  it.for([
+    "bind",
+    "range",
+  ] as const)("%s self-connects on the first attempt, 50 of 50", async (strategy, context) => {
+    if (strategy === "range") requires(context, "6.3", "localPortRange");
+    for (let trial = 0; trial < 50; trial++) {
+      const peer = deadPeer(family);
+      const result = await run({ peer, strategy, attempts: 1 });
+      expect(result).toMatchObject({
+        verdict: "self-connect",
+        attempts: 1,
+        outcomes: { "self-connect": 1 },
+        local: peer,
+        selfConnected: true,
+      });
+      expect(listenRefusal(peer), "the port is free after reset()").toBeNull();
+    }
+  });
+
+  it.each([
+    ["fresh", "connect"],
+    ["reuse", "connect"],
+    ["autobind", "other"],
+  ] as const)("%s self-connects in time on a port of the parity that it picks", async (strategy, parity) => {
+    const result = await run({ peer: deadPeer(family, parity), strategy, attempts: 1_000_000 });
+    expect(result.verdict).toBe("self-connect");
+    expect(result.outcomes).toEqual({ ECONNREFUSED: result.attempts - 1, "self-connect": 1 });
+  });
+});
+
+describe("a loop", () => {
+  it.each([
+    ["fresh", "other"],
+    ["autobind", "connect"],
+  ] as const)("control: %s never self-connects on the other parity", async (strategy, parity) => {
+    const result = await run({ peer: deadPeer(4, parity), strategy, attempts: 30_000 });
+    expect(result).toMatchObject({
+      verdict: "attempts-spent",
+      attempts: 30_000,
+      outcomes: { ECONNREFUSED: 30_000 },
+    });
+  });
+
+  it("ends with verdict connected when the peer listens", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, attempts: 10 });
+        expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
+        expect(result.selfConnected).toBe(false);
+      },
+    );
+  });
+
+  it("counts refusals of bind(2) as outcomes", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, strategy: "bind", attempts: 5 });
+        expect(result).toMatchObject({ verdict: "attempts-spent", outcomes: { EADDRINUSE: 5 } });
+      },
+    );
+  });
+
+  it("stops at its duration", async () => {
+    const result = await run({ peer: deadPeer(4, "other"), durationMs: 60 });
+    expect(result.verdict).toBe("deadline");
+    expect(result.attempts).toBeGreaterThan(0);
+  });
+
+  it("stops when aborted: a verdict with what there is, not a rejection", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 60_000, threads: 2 });
+    const result = await loop.run(AbortSignal.timeout(50));
+    expect(result.verdict).toBe("interrupted");
+    expect(result.attempts).toBe(result.outcomes.ECONNREFUSED);
+    const before = await new ReconnectLoop({ peer: deadPeer(), durationMs: 60_000 }).run(AbortSignal.abort());
+    expect(before).toMatchObject({ verdict: "interrupted", attempts: 0 });
+  });
+
+  it("keeps to the exact number of attempts, whatever the threads", async () => {
+    for (const threads of [1, 2, 3]) {
+      const result = await run({ peer: deadPeer(4, "other"), attempts: 5_003, threads });
+      expect(result).toMatchObject({ attempts: 5_003, threads, verdict: "attempts-spent" });
+    }
+  });
+
+  it("keeps to a pace", async () => {
+    const result = await run({ peer: deadPeer(4, "other"), durationMs: 500, attemptsPerSecond: 100 });
+    expect(result.attempts).toBeGreaterThan(0);
+    expect(result.attempts).toBeLessThanOrEqual(Math.ceil(result.elapsedMs / 10) + 1);
+  });
+
+  it("tells the local port of every attempt, in order, all of one parity", async () => {
+    const { low, high } = portFacts().ephemeralRange!;
+    const ports: number[] = [];
+    await run({ peer: deadPeer(4, "other"), attempts: 40_000, onPorts: (batch) => ports.push(...batch) });
+    expect(ports).toHaveLength(40_000);
+    expect(ports.every((port) => port >= low && port <= high && (port - low) % 2 === 0)).toBe(true);
+    // The walk of this kernel steps upwards but where it goes round or jumps.
+    const upward = ports.filter((port, i) => i > 0 && port > ports[i - 1]!).length;
+    expect(upward / ports.length).toBeGreaterThan(0.9);
+  });
+
+  it("yields progress at the reader's pace, and ends", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 400 });
+    const seen: number[] = [];
+    for await (const progress of loop) {
+      seen.push(progress.attempts);
+      await sleep(90);
+    }
+    expect(seen.length).toBeGreaterThan(1);
+    expect(seen.length).toBeLessThan(8);
+    expect([...seen].sort((a, b) => a - b)).toEqual(seen);
+    expect((await loop.run()).attempts).toBeGreaterThanOrEqual(seen.at(-1)!);
+  });
+
+  it("`await using` stops it and resets what it had", async () => {
+    const peer = deadPeer();
+    {
+      await using loop = new ReconnectLoop({ peer, strategy: "bind", attempts: 1 });
+      await loop.run();
+      expect(listenRefusal(peer)).toBe("EADDRINUSE");
+    }
+    expect(listenRefusal(peer)).toBeNull();
+  });
+
+  it("rejects with EMFILE when no socket can be had, and leaves nothing behind", async () => {
+    const native = {
+      ...loadNative(),
+      burst: (...all: unknown[]) => {
+        (all[8] as (result: number) => void)(-os.constants.errno.EMFILE);
+        return 0;
+      },
+    };
+    const loop = new ReconnectLoop({ peer: deadPeer(), attempts: 10 }, native as never);
+    await expect(loop.run()).rejects.toThrow(SocketError);
+  });
+});
+
+describe("a loop is refused before the first packet", () => {
+  const peer = "127.0.0.1:1";
+  it.each([
+    ["ERR_NO_LIMIT", { peer }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 0 }],
+    ["ERR_OUT_OF_RANGE", { peer, durationMs: 1.5 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, threads: 1000 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, attemptsPerSecond: 0 }],
+    ["ERR_PORTS_OF_THREADS", { peer, attempts: 1, threads: 2, onPorts: () => {} }],
+    ["ERR_UNKNOWN_STRATEGY", { peer, attempts: 1, strategy: "frehs" as Strategy }],
+    ["ERR_INVALID_PORT", { peer: "127.0.0.1:0", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "192.0.2.1:80", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "[2001:db8::1]:80", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "[::ffff:192.0.2.1]:80", attempts: 1 }],
+  ])("%s", (code, options) => {
+    expect(() => new ReconnectLoop(options)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+it("trials are summed up over those that self-connected", () => {
+  const trials = [10, 20, 30].map(
+    (attempts) => ({ verdict: "self-connect", attempts, elapsedMs: 1 }) as const,
+  );
+  const spent = { verdict: "attempts-spent", attempts: 1000, elapsedMs: 9 } as const;
+  expect(summarizeTrials([...trials, spent]).attempts).toEqual({
+    min: 10,
+    median: 20,
+    mean: 20,
+    p90: 28,
+    max: 30,
+  });
+  expect(summarizeTrials([spent]).attempts).toBeNull();
+});
