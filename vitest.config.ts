@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    // Deep checks take minutes: npm run check:deep.
+    include: ["test/*.test.ts", ...(process.env.DEEP ? ["test/deep/*.deep.ts"] : [])],
     setupFiles: ["test/census.ts"],
     // One process for each file: the census counts the descriptors of a whole process.
     pool: "forks",

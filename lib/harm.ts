@@ -6,7 +6,7 @@ import { TcpSocket } from "./socket.ts";
 
 const ECHO_WAIT_MS = 1000;
 
-/** bind(2) and listen(2) without SO_REUSEADDR, as a plain server does: the errno name it gets, or null when it starts. */
+/** bind(2), listen(2), without SO_REUSEADDR: the errno name that a plain server gets, or null when it starts. */
 export function listenRefusal(address: Address): string | null {
   using listener = TcpSocket.open(address.family);
   try {

@@ -22,7 +22,7 @@ export interface TcpInformation {
  * `supported(name) === false`, and setting it throws ERR_OPTION_UNSUPPORTED.
  */
 export interface SocketOptions {
-  /** SO_REUSEADDR. On Linux it lets bind(2) pass over TIME-WAIT, and over sockets that all have it set and none listens. */
+  /** SO_REUSEADDR. On Linux bind(2) then passes over TIME-WAIT, and over sockets that set it too and do not listen. */
   reuseAddress: boolean;
   /** SO_REUSEPORT. All sockets on the port must set it before bind(2). */
   reusePort: boolean;

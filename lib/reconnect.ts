@@ -52,7 +52,7 @@ export interface ReconnectProgress {
   readonly attemptsPerSecond: number;
   /** The local port of a recent attempt; null before the first. */
   readonly localPort: number | null;
-  /** How many attempts ended how: `connected`, `self-connect`, `deadline` (no answer when it ended) or an errno name. */
+  /** How many attempts ended how: `connected`, `self-connect`, `deadline` (without an answer) or an errno name. */
   readonly outcomes: Readonly<Record<string, number>>;
 }
 
@@ -214,7 +214,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   async #pause(): Promise<void> {
     const { attemptsPerSecond = Infinity } = this.#options;
     const waitMs = Math.max(PACED_SLICE_MS, 500 / attemptsPerSecond);
-    await sleep(waitMs, undefined, { signal: this.#halt.signal }).catch(() => undefined); // Halted: no more to wait for.
+    // Halted while it waits: there is no more to wait for.
+    await sleep(waitMs, undefined, { signal: this.#halt.signal }).catch(() => undefined);
   }
 
   async #burst(attempts: number): Promise<void> {
@@ -242,9 +243,9 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#running.delete(report);
     this.#reserved -= attempts;
     this.#account(report);
-    if (ports) onPorts!(ports.subarray(0, report[0]));
     if (result < 0) throw new SocketError(result, { syscall: "socket" });
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected, this.#native));
+    if (ports) onPorts?.(ports.subarray(0, report[0]));
     this.#news.resolve();
     this.#news = deferred();
   }

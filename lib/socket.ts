@@ -178,7 +178,10 @@ export class TcpSocket implements Disposable {
     return decodeOption(row, values, count, { fields, states }) as SocketOptions[N];
   }
 
-  /** setsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_READ_ONLY, ERR_OPTION_UNSUPPORTED; SocketError EPERM … */
+  /**
+   * setsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_READ_ONLY, ERR_OPTION_UNSUPPORTED;
+   * SocketError EPERM …
+   */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
     const index = optionIndex(this.#native.options, name);
     const row = this.#native.options[index]!;

@@ -24,12 +24,12 @@
 
 namespace {
 
-#define CHECK(condition)                                                             \
-  do {                                                                               \
-    if (!(condition)) {                                                              \
-      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);   \
-      std::abort();                                                                  \
-    }                                                                                \
+#define CHECK(condition)                                                           \
+  do {                                                                             \
+    if (!(condition)) {                                                            \
+      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                \
+    }                                                                              \
   } while (false)
 
 core::Address loopback(int family, uint16_t port) {
@@ -300,8 +300,10 @@ struct Test {
   const char* name;
   void (*run)();
 };
-#define TEST(function) \
-  { #function, function }
+#define TEST(function)  \
+  {                     \
+#function, function \
+  }
 
 constexpr Test kTests[] = {
     TEST(an_address_survives_the_way_through_sockaddr),

@@ -11,7 +11,8 @@ const program = new Command("selfconnect")
   .showHelpAfterError("(add --help for the options and their defaults)")
   .addHelpText(
     "after",
-    "\nExit codes: 0 done, 1 it did not succeed, 2 usage, 3 a self-connect or a port at risk was found, 130 interrupted.",
+    "\nExit codes: 0 done, 1 it did not succeed, 2 usage,\n" +
+      "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
 const commands = [reconnectCommand()];

@@ -103,7 +103,7 @@ async function reconnect(peer: Address, flags: Flags): Promise<number> {
 
 /** One loop after another, each reset before the next, until one does not self-connect. */
 async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Promise<ReconnectResult[]> {
-  using ports = new PortFile(flags.ports);
+  using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
   using line = new LiveLine();
   const results: ReconnectResult[] = [];
   for (let trial = 1; trial <= flags.trials; trial++) {
@@ -114,7 +114,7 @@ async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Prom
       durationMs: flags.duration,
       threads: flags.threads,
       ...(flags.rate !== undefined && { attemptsPerSecond: flags.rate }),
-      ...(flags.ports !== undefined && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
+      ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
     });
     if (trial === 1 && !flags.json) announce(loop);
     const result = await watched(loop, signal, (progress) => {
@@ -314,19 +314,21 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** The file of --ports: one port a line; nothing where no file was asked for. */
+/** The file of --ports: one port a line. It is made with the first ports, after all flags were found good. */
 class PortFile implements Disposable {
-  readonly #fd: number | null;
+  readonly #path: string;
+  #fd: number | undefined;
 
-  constructor(path: string | undefined) {
-    this.#fd = path === undefined ? null : openSync(path, "w");
+  constructor(path: string) {
+    this.#path = path;
   }
 
   append(ports: Uint16Array): void {
-    if (this.#fd !== null && ports.length > 0) writeSync(this.#fd, `${ports.join("\n")}\n`);
+    this.#fd ??= openSync(this.#path, "w");
+    if (ports.length > 0) writeSync(this.#fd, `${ports.join("\n")}\n`);
   }
 
   [Symbol.dispose](): void {
-    if (this.#fd !== null) closeSync(this.#fd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
   }
 }

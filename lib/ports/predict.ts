@@ -87,7 +87,7 @@ function neverByParity(port: number, strategy: Strategy, range: PortRange): Neve
   const how = picksLowParity ? "connect(2)" : "bind(2) with port 0";
   return {
     reason: "parity",
-    because: `${how} picks ${oddOrEven(port + 1)} ports here while one of them is free, and ${port} is ${oddOrEven(port)}`,
+    because: `${how} picks ${oddOrEven(neighbour)} ports here while one is free, and ${port} is ${oddOrEven(port)}`,
     instead: `choose port ${neighbour}, or --strategy ${picksLowParity ? "autobind" : "fresh"}, range or bind`,
   };
 }

@@ -1,0 +1,87 @@
+// npm test: the whole truth, step by step. Plain JavaScript, for it runs before anything else has been checked.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+const bin = (name) => path.join("node_modules", ".bin", name);
+const isDeep = process.argv.includes("--deep");
+const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
+const counts = { passed: 0, failed: 0, skipped: 0 };
+
+try {
+  step("formatting and lint", bin("biome"), ["check", "--error-on-warnings", "."]);
+  step("formatting of C++", bin("clang-format"), ["--dry-run", "--Werror", ...native()]);
+  step("types", bin("tsc"), ["-p", "test"]);
+  coreTests("address,undefined", "asan");
+  if (isDeep) coreTests("thread", "tsan");
+  tests();
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
+console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
+process.exitCode = counts.failed > 0 ? 1 : 0;
+
+/** One program that passes or fails as a whole. */
+function step(name, command, args) {
+  console.log(`\n— ${name}`);
+  const { status, error } = spawnSync(command, args, { stdio: "inherit" });
+  if (error) console.error(error.message);
+  count(status === 0 ? "passed" : "failed");
+  return status === 0;
+}
+
+/** The core's own tests under the sanitizers, built by cmake-js from native/CMakeLists.txt. */
+function coreTests(sanitizers, name) {
+  if (spawnSync("cmake", ["--version"]).error) {
+    console.log("\n— core tests: skipped, because cmake is missing (Debian: apt-get install cmake)");
+    return count("skipped");
+  }
+  const out = path.join("build", name);
+  const build = [
+    "build",
+    "--directory",
+    "native",
+    "--out",
+    out,
+    "--target",
+    "core_test",
+    "--log-level",
+    "error",
+  ];
+  const options = [`--CDSANITIZE=${sanitizers}`];
+  const built = step(`core tests, -fsanitize=${sanitizers}: build`, bin("cmake-js"), [...build, ...options]);
+  if (built) step(`core tests, -fsanitize=${sanitizers}`, path.join(out, "core_test"), []);
+}
+
+/** vitest: tidy and every test/*.test.ts, or with --deep test/deep as well. */
+function tests() {
+  console.log("\n— tests");
+  const report = path.join(folder, "vitest.json");
+  const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  spawnSync(bin("vitest"), args, { stdio: "inherit", env: { ...process.env, ...(isDeep && { DEEP: "1" }) } });
+  if (!existsSync(report)) return count("failed");
+  const { numPassedTests, numTotalTests, success, testResults } = JSON.parse(readFileSync(report, "utf8"));
+  const skips = testResults.flatMap((file) =>
+    file.assertionResults.filter((one) => one.status === "skipped"),
+  );
+  const failed = numTotalTests - numPassedTests - skips.length;
+  counts.passed += numPassedTests;
+  counts.skipped += skips.length;
+  // A file can fail as a whole, by its census for one.
+  counts.failed += Math.max(failed, success ? 0 : 1);
+}
+
+function count(verdict) {
+  counts[verdict]++;
+}
+
+function native() {
+  const folders = ["native/core", "native/binding", "test"];
+  return folders.flatMap((one) =>
+    readdirSync(one)
+      .filter((name) => /\.(cc|h)$/.test(name))
+      .map((name) => `${one}/${name}`),
+  );
+}

@@ -1,0 +1,252 @@
+/** Style is a test: the rules of CONTRIBUTING.md, each with its mend in the message. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** Layers of lib/, lowest first: a file imports from the layers below its own, and from its own where they are siblings. */
+const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/^lib\/native\.ts$/, "door"],
+  [/^lib\/(address|errors|misuse|options|guard|abort)\.ts$/, "words"],
+  [/^lib\/(socket|writable)\.ts$/, "socket"],
+  [/^lib\/(dial|harm|reconnect|register)\.ts$|^lib\/(integrations|kernel|ports|packets)\//, "policy"],
+  [/^lib\/lab\//, "lab"],
+  [/^lib\/report\//, "report"],
+  [/^lib\/index\.ts$/, "public"],
+  [/^lib\/cli\//, "front"],
+];
+
+/** What we say, and what we do not say instead (a whole word, in any case). */
+const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/\bendpoints?\b/i, "say address"],
+  [/\bclosed ports?\b/i, "say dead port"],
+  [/\bhard close\b/i, "say reset"],
+  [/\bdynamic ports?\b/i, "say ephemeral range"],
+  [/\brandom ports?\b/i, "say autobind: at bind(0) or at connect"],
+  [/\bloopback bug\b/i, "say self-connect"],
+  [/\b(TODO|FIXME|XXX)\b(?!.*https:)/, "link the issue, or do it now"],
+];
+
+const ROOMS =
+  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|vitest\.config\.ts)$/;
+const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
+
+const MOST_LINES = 500;
+const MOST_COLUMNS = 120;
+
+const rules: Record<string, (file: SourceFile) => string[]> = {
+  layers: (file) => importsOf(file).flatMap((imported) => layerViolation(file.path, imported)),
+
+  words: ({ path: where, text }) =>
+    isProse(where) || isCode(where)
+      ? lines(text, (line) => BANNED_WORDS.filter(([word]) => word.test(line)).map(([, mend]) => mend))
+      : [],
+
+  size: ({ path: where, text }) => {
+    if (!isCode(where)) return [];
+    const count = text.split("\n").length;
+    const long = lines(text, (line) =>
+      line.length > MOST_COLUMNS && !/https?:/.test(line) ? ["break the line"] : [],
+    );
+    return count > MOST_LINES
+      ? [`${count} lines: give the file one purpose, at most ${MOST_LINES}`, ...long]
+      : long;
+  },
+
+  rooms: ({ path: where }) => {
+    if (NO_ROOMS.test(where))
+      return ["there is no such folder here: a thing with no room is a thing not yet understood"];
+    return ROOMS.test(where) ? [] : ["nothing stands at the top level without a reason: see CONTRIBUTING.md"];
+  },
+
+  core: ({ path: where, text }) =>
+    where.startsWith("native/core/")
+      ? lines(text, (line) => (/#include <(napi|node|uv|v8)/.test(line) ? ["the core knows no Node"] : []))
+      : [],
+
+  binding: ({ path: where, text }) =>
+    where.startsWith("native/binding/")
+      ? lines(text, (line) =>
+          /#include <(sys\/|netinet\/|arpa\/|unistd|fcntl|linux\/|uv)/.test(line)
+            ? ["no system call and no libuv in the binding: call native/core"]
+            : [],
+        )
+      : [],
+
+  platforms: ({ path: where, text }) =>
+    where.startsWith("native/") && !/core\/(option|syscall)\.cc$/.test(where)
+      ? lines(text, (line) =>
+          /^\s*#\s*(if|ifdef|ifndef|elif)\b/.test(line) ? ["#ifdef only in option.cc and syscall.cc"] : [],
+        )
+      : [],
+
+  constants: ({ path: where, text }) =>
+    where.startsWith("lib/")
+      ? lines(text, (line) => {
+          const code = line.replace(/^\s*(\/?\*|\/\/).*/, "").replace(/"[^"]*"|`[^`]*`/g, "");
+          return /\b(AF_INET6?|SOL_\w+|IPPROTO_\w+|SO_[A-Z]+|errno\s*[=!]==?\s*-?[1-9])/.test(code)
+            ? ["kernel numbers stay with the compiler: names cross the boundary"]
+            : [];
+        })
+      : [],
+
+  ports: ({ path: where, text }) =>
+    /^test\/(?!tidy).*\.ts$/.test(where)
+      ? lines(text, (line) =>
+          /(listen|connect)\((\{ port: )?[1-9]\d+|(127\.0\.0\.1|\[::1\]):[1-9]\d{3,4}\b(?!")/.test(line)
+            ? ["no literal port: deadPort(), deadPeer() or withListener() of test/harness.ts"]
+            : [],
+        )
+      : [],
+
+  places: ({ path: where, text }) =>
+    where === "test/tidy.test.ts"
+      ? []
+      : lines(text, (line) =>
+          /(^|[\s"'`(])\/(work|root|home\/\w+)\//.test(line) ? ["name no path of one machine"] : [],
+        ),
+
+  headings: ({ path: where, text }) => {
+    if (!where.endsWith(".md")) return [];
+    const headings = text.replace(/```[\s\S]*?```/g, "").match(/^# .+$/gm) ?? [];
+    return headings.length === 1 ? [] : [`${headings.length} first-level headings: a page has one`];
+  },
+};
+
+/** The path of each relative import, from the root of the project. */
+function importsOf(file: SourceFile): string[] {
+  if (!/^(lib|benchmarks|examples)\/.*\.ts$/.test(file.path)) return [];
+  const matches = file.text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g);
+  return [...matches].map((match) => path.normalize(path.join(path.dirname(file.path), match[1]!)));
+}
+
+function layerViolation(from: string, to: string): string[] {
+  const [own, other] = [layerOf(from), layerOf(to)];
+  if (to === "lib/index.ts" && own.name !== "front") return [`${to} is for users: import the file itself`];
+  if (own.name === "front") {
+    const isSibling = path.dirname(to) === path.dirname(from) || !to.startsWith("lib/");
+    return isSibling || to === "lib/index.ts" ? [] : [`${to}: the front imports lib/index.ts only`];
+  }
+  return other.level <= own.level
+    ? []
+    : [`${to} is of layer ${other.name}, above ${own.name}: turn the import round`];
+}
+
+function layerOf(file: string): { level: number; name: string } {
+  const level = LAYERS.findIndex(([pattern]) => pattern.test(file));
+  if (level >= 0) return { level, name: LAYERS[level]![1] };
+  if (/^(benchmarks|examples)\//.test(file)) return { level: LAYERS.length, name: "front" };
+  throw new Error(`${file} has no layer: give it one in test/tidy.test.ts`);
+}
+
+function lines(text: string, check: (line: string) => string[]): string[] {
+  return text
+    .split("\n")
+    .flatMap((line, i) => check(line).map((mend) => `line ${i + 1}: ${mend}: ${line.trim()}`));
+}
+
+function isCode(where: string): boolean {
+  return /^(native|lib|benchmarks|examples)\/.*\.(ts|mjs|js|cc|c|h)$/.test(where);
+}
+
+function isProse(where: string): boolean {
+  return where.endsWith(".md");
+}
+
+function projectFiles(): SourceFile[] {
+  const listed = execFileSync(
+    "git",
+    ["ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate"],
+    {
+      encoding: "utf8",
+    },
+  );
+  const deleted = execFileSync("git", ["ls-files", "--deleted"], { encoding: "utf8" }).split("\n");
+  const names = listed.split("\n").filter((name) => name !== "" && !deleted.includes(name));
+  const isText = (name: string) => !/\.(png|pcapng|ico|woff2?)$/.test(name);
+  return names.filter(isText).map((name) => ({ path: name, text: readFileSync(name, "utf8") }));
+}
+
+describe("the house is tidy", () => {
+  const files = projectFiles();
+
+  it.each(Object.keys(rules))("rule %s", (rule) => {
+    const violations = files.flatMap((file) => rules[rule]!(file).map((text) => `${file.path}: ${text}`));
+    expect(violations).toEqual([]);
+  });
+
+  it("has no dead file in lib/", () => {
+    const byPath = new Map(files.map((file) => [file.path, file]));
+    const doors = ["lib/index.ts", "lib/cli/main.ts", "lib/register.ts", "lib/lab/guest.ts"];
+    const reached = new Set(doors);
+    for (const name of reached) {
+      const file = byPath.get(name);
+      if (file) for (const imported of importsOf(file)) reached.add(imported);
+    }
+    const dead = files
+      .map((file) => file.path)
+      .filter((name) => /^lib\/.*\.ts$/.test(name) && !reached.has(name));
+    expect(dead, "nobody imports them: remove them").toEqual([]);
+  });
+
+  it("builds every native source from one list", () => {
+    const listed = readFileSync("native/sources.txt", "utf8").trim().split("\n");
+    const there = files.map((file) => file.path).filter((name) => /^native\/.*\.cc$/.test(name));
+    expect([...listed].sort()).toEqual(there.sort());
+  });
+
+  it("has a lockfile that names no registry", () => {
+    expect(readFileSync("package-lock.json", "utf8")).not.toContain('"resolved"');
+  });
+
+  it("has at most ten scripts, and no runtime dependency", () => {
+    const { scripts, dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+    expect(Object.keys(scripts).length).toBeLessThanOrEqual(10);
+    expect(dependencies).toBeUndefined();
+  });
+});
+
+/** Each rule is shown what it forbids: a rule that cannot fail is worthless. */
+describe("tidy itself", () => {
+  const bad: Record<string, SourceFile> = {
+    layers: { path: "lib/address.ts", text: 'import { TcpSocket } from "./socket.ts";' },
+    words: { path: "lib/x.ts", text: "// the endpoint of a client" },
+    size: { path: "lib/x.ts", text: "\n".repeat(600) },
+    rooms: { path: "lib/utils/x.ts", text: "" },
+    core: { path: "native/core/x.cc", text: "#include <napi.h>" },
+    binding: { path: "native/binding/x.cc", text: "#include <sys/socket.h>" },
+    platforms: { path: "native/core/burst.cc", text: "#ifdef __linux__" },
+    constants: { path: "lib/x.ts", text: "if (errno === -111) return AF_INET;" },
+    ports: { path: "test/x.test.ts", text: "server.listen(8080);" },
+    places: { path: "lib/x.ts", text: 'open("/root/x")' },
+    headings: { path: "docs/x.md", text: "# One\n# Two\n" },
+  };
+
+  it.each(Object.keys(rules))("rule %s finds what it is for", (rule) => {
+    expect(rules[rule]!(bad[rule]!)).not.toEqual([]);
+  });
+
+  it("says the mend", () => {
+    const mends = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
+    expect(mends).toMatchInlineSnapshot(`
+      [
+        "lib/socket.ts is of layer socket, above words: turn the import round",
+        "line 1: say address: // the endpoint of a client",
+        "601 lines: give the file one purpose, at most 500",
+        "there is no such folder here: a thing with no room is a thing not yet understood",
+        "line 1: the core knows no Node: #include <napi.h>",
+        "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
+        "line 1: #ifdef only in option.cc and syscall.cc: #ifdef __linux__",
+        "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",
+        "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/harness.ts: server.listen(8080);",
+        "line 1: name no path of one machine: open("/root/x")",
+        "2 first-level headings: a page has one",
+      ]
+    `);
+  });
+});
