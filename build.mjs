@@ -2,7 +2,15 @@
 // `npm start` and `npm test`, so it is plain JavaScript and uses nothing but Node.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 
 const OLDEST_NODE = [20, 12];
@@ -19,6 +27,7 @@ await step(
   buildLibrary,
 );
 writeFileSync("dist/commit", commit());
+if (process.argv.includes("--prebuild")) prebuild();
 
 /** Runs `make` unless `folder` was made from these very inputs, by this Node's architecture. */
 async function step(folder, inputs, doing, make) {
@@ -80,6 +89,13 @@ async function buildLibrary() {
     plugins: [library],
     logLevel: "warning",
   });
+}
+
+/** The addon as the published package carries it: no install script, no compiler at the user's. */
+function prebuild() {
+  const folder = `prebuilds/${process.platform}-${process.arch}`;
+  mkdirSync(folder, { recursive: true });
+  copyFileSync("build/Release/selfconnect.node", `${folder}/selfconnect.node`);
 }
 
 function commit() {
