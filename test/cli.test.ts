@@ -211,9 +211,9 @@ describe("files and terminals", () => {
       refusal = listenRefusal(peer);
     }
     expect(refusal).toBe("EADDRINUSE");
-    const { status, stdout } = await running;
+    const { status, stdout, stderr } = await running;
     expect(status).toBe(0);
-    expect(stdout).toContain("until Ctrl-C");
+    expect(stderr).toContain("until Ctrl-C");
     expect(stdout).toContain("starts at once");
     expect(listenRefusal(peer)).toBeNull();
   });
@@ -221,7 +221,7 @@ describe("files and terminals", () => {
   it("the live line is shown on a terminal, and NO_COLOR takes the colours away", async () => {
     const line = `NO_COLOR=1 ${process.execPath} ${MAIN} reconnect ${formatAddress(deadPeer(4, "other"))} --duration 700ms`;
     const { stdout } = await command("script", ["-qec", line, "/dev/null"]);
-    expect(stdout).toMatch(/attempts · [\d,]+\/s · \d+ ━*●─* \d+ · /);
+    expect(stdout).toMatch(/attempts · [\d,]+\/s · port \d+ ━*●─* · /);
     expect(stdout).not.toContain("\u001b[1m");
   });
 });

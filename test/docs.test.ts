@@ -1,5 +1,5 @@
 /** Docs are part of the change: what they show was printed by the program, and what they tell to run runs. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/index.ts";
 import { optionTable } from "../lib/index.ts";
@@ -39,12 +39,7 @@ describe("README.md", () => {
 
   it("links only to files that are there", () => {
     const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!);
-    for (const link of links)
-      expect(() => readdirSync(link.replace(/[^/]*$/, "") || "."), link).not.toThrow();
-    for (const link of links) {
-      const [folder, name] = [link.replace(/[^/]*$/, "") || ".", link.replace(/.*\//, "")];
-      if (name !== "") expect(readdirSync(folder), link).toContain(name);
-    }
+    expect(links.filter((link) => !existsSync(link))).toEqual([]);
   });
 });
 

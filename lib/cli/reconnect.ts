@@ -45,6 +45,7 @@ interface Flags {
 
 const STRATEGIES: Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
 const LOOK_EVERY_MS = 100;
+const BAR_WIDTH = 8;
 const SECRET = "hello, myself";
 const INTERRUPTED = 130;
 
@@ -95,10 +96,21 @@ async function reconnect(peer: Address, flags: Flags): Promise<number> {
   if (never)
     console.error(`${styled("yellow", "never")}, because ${never.because}. Instead: ${never.instead}.`);
   const results = await runTrials(peer, flags, signal);
-  if (flags.json) console.log(JSON.stringify(report(results, never), null, 2));
+  if (flags.json) await print(report(results, never), results, flags, signal);
   else await tell(results, flags, signal);
   results.at(-1)?.socket?.reset();
   return exitCode(results);
+}
+
+async function print(
+  object: object,
+  results: readonly ReconnectResult[],
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  console.log(JSON.stringify(object, null, 2));
+  const last = results.at(-1)!;
+  if (flags.hold && last.verdict === "self-connect") await hold(last.local!, signal);
 }
 
 /** One loop after another, each reset before the next, until one does not self-connect. */
@@ -158,15 +170,15 @@ function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefix: stri
   const never = whyNever(loop.peer, loop.strategy, facts);
   const left = localPort && !never ? expectedRemaining(loop.peer, localPort, facts) : null;
   if (left !== null && attemptsPerSecond > 0)
-    parts.push(`about ${duration((left / attemptsPerSecond) * 1000)} to go`);
+    parts.push(`~${duration((left / attemptsPerSecond) * 1000)} to go`);
   return prefix + parts.join(" · ");
 }
 
-/** Where a port stands in the ephemeral range: "32768 ┃━━━━●───┃ 60999". */
+/** Where a port stands in the ephemeral range: "port 45678 ━━━●────". */
 function rangeBar(port: number, range: { low: number; high: number }): string {
-  const width = 16;
-  const at = Math.min(width - 1, Math.floor(((port - range.low) / (range.high - range.low + 1)) * width));
-  return `${range.low} ${"━".repeat(Math.max(0, at))}●${"─".repeat(width - 1 - Math.max(0, at))} ${range.high}`;
+  const share = (port - range.low) / (range.high - range.low + 1);
+  const at = Math.min(BAR_WIDTH - 1, Math.max(0, Math.floor(share * BAR_WIDTH)));
+  return `port ${port} ${"━".repeat(at)}●${"─".repeat(BAR_WIDTH - 1 - at)}`;
 }
 
 async function tell(results: readonly ReconnectResult[], flags: Flags, signal: AbortSignal): Promise<void> {
@@ -236,13 +248,13 @@ async function tellHarm(socket: TcpSocket, local: Address, flags: Flags, signal:
   console.log(`  a server's listen on ${name}: ${listenRefusal(local) ?? "starts at once"}`);
 }
 
+/** Keeps the socket until Ctrl-C. What it says is for a person, and stdout may be an object: so it is on stderr. */
 async function hold(local: Address, signal: AbortSignal): Promise<void> {
-  console.log(`\nheld by pid ${process.pid} until Ctrl-C; in another terminal:`);
-  console.log(`  ss -tanp 'sport = :${local.port}'`);
-  console.log(`  netstat -tanp | grep ${local.port}`);
+  console.error(`\nheld by pid ${process.pid} until Ctrl-C; in another terminal:`);
+  console.error(`  ss -tanp 'sport = :${local.port}'`);
+  console.error(`  netstat -tanp | grep ${local.port}\n`);
   const day = 86_400_000;
   while (!signal.aborted) await sleep(day, undefined, { signal }).catch(() => undefined);
-  console.log();
 }
 
 function netstatLines(local: Address): string[] {
