@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/index.ts";
 import { optionTable } from "../lib/index.ts";
-import { cli, command } from "./harness.ts";
+import { cli, command, inNamespace } from "./harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
 
@@ -14,8 +14,9 @@ function blocks(text: string, language: string): string[] {
   );
 }
 
+/** In a namespace of its own: the README uses the article's port, which may be taken on this host just now. */
 function runModule(script: string) {
-  return command(process.execPath, ["--input-type=module", "-e", script]);
+  return inNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
 }
 
 describe("README.md", () => {

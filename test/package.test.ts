@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { formatAddress } from "../lib/index.ts";
 import { deadPeer } from "./harness.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-package-"));
@@ -42,9 +43,9 @@ describe("the published package", () => {
       console.log(socket.isSelfConnected());
       socket.reset();`;
     expect(run(process.execPath, ["--input-type=module", "-e", script])).toBe("true\n");
-    expect(run("node_modules/.bin/selfconnect", ["reconnect", "--strategy", "bind"])).toContain(
-      "joined to itself",
-    );
+    expect(
+      run("node_modules/.bin/selfconnect", ["reconnect", formatAddress(deadPeer()), "--strategy", "bind"]),
+    ).toContain("joined to itself");
   });
 
   it("is used from CommonJS by require() where Node can require a module, else by import()", () => {
