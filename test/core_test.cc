@@ -56,6 +56,9 @@ core::Address dead_peer(int family) {
   return local;
 }
 
+/// tcpmux, where nothing listens, below every ephemeral range: no connect to it is ever joined to itself.
+core::Address refusing_peer(int family) { return loopback(family, 1); }
+
 bool same(const core::Address& one, const core::Address& other) {
   return std::memcmp(&one, &other, sizeof one) == 0;
 }
@@ -111,7 +114,7 @@ void an_error_is_negative_errno() {
 
 void a_refusal_is_taken_once() {
   const int fd = core::socket(4, core::Blocking::no);
-  CHECK(core::is_in_progress(core::connect(fd, dead_peer(4))));
+  CHECK(core::is_in_progress(core::connect(fd, refusing_peer(4))));
   CHECK(core::take_error(fd) == ECONNREFUSED);
   CHECK(core::take_error(fd) == 0);
   CHECK(core::close(fd) == 0);
@@ -199,7 +202,7 @@ void the_reactor_tells_of_each_ended_connect_once() {
   std::vector<int> fds;
   for (uint64_t token = 1; token <= 100; token++) {
     const int fd = core::socket(4, core::Blocking::no);
-    core::connect(fd, dead_peer(4));
+    core::connect(fd, refusing_peer(4));
     CHECK(watched.reactor.watch(fd, token) == 0);
     fds.push_back(fd);
   }
@@ -252,7 +255,7 @@ void bind_and_range_self_connect_at_the_first_attempt() {
 void every_attempt_is_counted_and_its_port_recorded() {
   for (const core::Strategy strategy :
        {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
-    Plan plan(strategy, dead_peer(4), 500);
+    Plan plan(strategy, refusing_peer(4), 500);
     const core::Result result = core::burst(plan.plan);
     CHECK(result == 0 && plan.report.attempts == 500);
     CHECK(plan.report.outcomes[ECONNREFUSED] == 500);
@@ -261,7 +264,7 @@ void every_attempt_is_counted_and_its_port_recorded() {
 }
 
 void a_burst_stops_when_told_from_another_thread() {
-  Plan plan(core::Strategy::fresh, dead_peer(4), UINT32_MAX / 1024);
+  Plan plan(core::Strategy::fresh, refusing_peer(4), UINT32_MAX / 1024);
   plan.plan.ports = nullptr;
   std::thread stopper([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -269,8 +272,7 @@ void a_burst_stops_when_told_from_another_thread() {
   });
   const core::Result result = core::burst(plan.plan);
   stopper.join();
-  CHECK(result >= 0 && plan.report.attempts < plan.plan.attempts);
-  if (result > 0) core::reset(result - 1);
+  CHECK(result == 0 && plan.report.attempts < plan.plan.attempts);
 }
 
 void a_burst_that_gets_no_socket_says_so() {
