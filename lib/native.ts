@@ -67,6 +67,20 @@ export interface Native {
     report: Uint32Array,
     done: (result: number) => void,
   ): number;
+  /** AF_PACKET on an interface, for the TCP packets between two ports; see native/core/capture.h. */
+  captureOpen(capture: Handle, device: string, onePort: number, otherPort: number, bufferBytes: number): number;
+  /** Three words of facts a packet: nanoseconds since 1970, bytes captured, bytes on the wire. Returns how many. */
+  captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
+  /** Passed the filter, and of these dropped, since the last call. */
+  captureStatistics(capture: Handle, counters: Uint32Array): number;
+  /** connect(2) of two sockets at the same moment; what each said. */
+  meet(
+    one: Handle,
+    peerOfOne: Uint8Array,
+    other: Handle,
+    peerOfOther: Uint8Array,
+    answers: Int32Array,
+  ): number;
   readonly options: readonly OptionRow[];
   readonly informationFields: readonly string[];
   readonly tcpStates: readonly string[];

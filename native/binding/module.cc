@@ -13,6 +13,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_option(env, exports);
   export_reactor(env, exports);
   export_burst(env, exports);
+  export_capture(env, exports);
   return exports;
 }
 
