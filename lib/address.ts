@@ -107,6 +107,11 @@ export function isSameHost(one: Address, other: Address): boolean {
   return a.host === b.host && a.scope === b.scope;
 }
 
+/** An address without its scope, which is this host's own name for an interface: no packet and no table has it. */
+export function bare({ family, host, port }: Address): Address {
+  return { family, host, port };
+}
+
 /** An IPv4-mapped IPv6 address as the IPv4 address that the kernel then uses; any other as it is. */
 export function unmapped(address: Address): Address {
   const bytes = hostBytes(address.host);

@@ -2,13 +2,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Address } from "./address.ts";
 import { SocketError } from "./errors.ts";
+import type { SocketOptions } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
 
 const ECHO_WAIT_MS = 1000;
 
-/** bind(2), listen(2), without SO_REUSEADDR: the errno name that a plain server gets, or null when it starts. */
-export function listenRefusal(address: Address): string | null {
-  using listener = TcpSocket.open(address.family);
+/** bind(2), listen(2), with no option unless said: the errno name that such a server gets, or null when it starts. */
+export function listenRefusal(address: Address, options: Partial<SocketOptions> = {}): string | null {
+  using listener = TcpSocket.open(address.family, options);
   try {
     listener.bind(address).listen();
     return null;

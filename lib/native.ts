@@ -68,7 +68,13 @@ export interface Native {
     done: (result: number) => void,
   ): number;
   /** AF_PACKET on an interface, for the TCP packets between two ports; see native/core/capture.h. */
-  captureOpen(capture: Handle, device: string, onePort: number, otherPort: number, bufferBytes: number): number;
+  captureOpen(
+    capture: Handle,
+    device: string,
+    onePort: number,
+    otherPort: number,
+    bufferBytes: number,
+  ): number;
   /** Three words of facts a packet: nanoseconds since 1970, bytes captured, bytes on the wire. Returns how many. */
   captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
   /** Passed the filter, and of these dropped, since the last call. */

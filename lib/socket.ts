@@ -59,6 +59,20 @@ export class TcpSocket implements Disposable {
     return new TcpSocket(native, handle);
   }
 
+  /**
+   * @internal connect(2) of two bound sockets to each other at the same moment, so that their SYN cross. Both
+   * then have connected() to say how it ended. Throws SocketError for what the kernel refuses at once.
+   */
+  static meet(one: TcpSocket, other: TcpSocket): void {
+    const native = one.#native;
+    const locals = [one.getsockname(), other.getsockname()] as const;
+    const [ofOne, ofOther] = locals.map((local) => addressBytes(local, native)) as [Uint8Array, Uint8Array];
+    const answers = new Int32Array(2);
+    native.meet(one.#open, ofOther, other.#open, ofOne, answers);
+    one.#connectAnswered(answers[0]!, locals[1]);
+    other.#connectAnswered(answers[1]!, locals[0]);
+  }
+
   private constructor(native: Native, handle: Handle = native.handle()) {
     this.#native = native;
     this.#handle = handle;
@@ -97,10 +111,7 @@ export class TcpSocket implements Disposable {
       answer = this.#native.connect(this.#open, bytes);
     }
     this.#refused = false;
-    this.#peer = address;
-    this.#must(answer, { syscall: "connect", peer: address });
-    this.#connecting = answer > 0;
-    return this.#connecting ? "in-progress" : "connected";
+    return this.#connectAnswered(answer, address);
   }
 
   /**
@@ -260,6 +271,13 @@ export class TcpSocket implements Disposable {
 
   #assertOpen(): void {
     if (this.closed) throw invalidArgument("ERR_SOCKET_CLOSED", "the socket was closed, reset or released");
+  }
+
+  #connectAnswered(answer: number, peer: Address): "connected" | "in-progress" {
+    this.#peer = peer;
+    this.#must(answer, { syscall: "connect", peer });
+    this.#connecting = answer > 0;
+    return this.#connecting ? "in-progress" : "connected";
   }
 
   #must(answer: number, context: SocketErrorContext): number {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
 import { reconnectCommand } from "./reconnect.ts";
+import { traceCommand } from "./trace.ts";
 
 const USAGE = 2;
 
@@ -15,7 +16,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand()];
+const commands = [reconnectCommand(), traceCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

@@ -12,6 +12,8 @@ export interface SocketRow {
   readonly state: string;
   readonly receiveQueueBytes: number;
   readonly sendQueueBytes: number;
+  /** When the kernel acts on the socket next: sends again, or lets TIME-WAIT end. 0 when nothing is pending. */
+  readonly timerMs: number;
   readonly uid: number;
   /** 0 when no process has the socket open any more. */
   readonly inode: number;
@@ -38,6 +40,9 @@ const STATES = [
   "CLOSING",
   "NEW_SYN_RECV",
 ];
+
+/** The kernel shows times to user space in hundredths of a second, whatever its own tick is (USER_HZ). */
+const TICK_MS = 10;
 
 /** All TCP sockets of this network namespace. Throws where there is no /proc/net/tcp. */
 export function socketTable(): SocketRow[] {
@@ -107,7 +112,7 @@ function linkIs(path: string, link: string): boolean {
 }
 
 function parseRow(line: string): SocketRow {
-  const [, local, peer, state, queues, , , uid, , inode] = line.trim().split(/\s+/);
+  const [, local, peer, state, queues, timer, , uid, , inode] = line.trim().split(/\s+/);
   const [send, receive] = queues!.split(":");
   return {
     local: parseHexAddress(local!),
@@ -115,6 +120,7 @@ function parseRow(line: string): SocketRow {
     state: STATES[Number.parseInt(state!, 16)] ?? `STATE_${state}`,
     sendQueueBytes: Number.parseInt(send!, 16),
     receiveQueueBytes: Number.parseInt(receive!, 16),
+    timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,
     uid: Number(uid),
     inode: Number(inode),
   };

@@ -14,7 +14,7 @@ void meet(Side* one, Side* other) {
     while (ready < 2) {
       // Spinning, not waiting: waking up takes longer than a SYN does to arrive.
     }
-    side->answer = connect(side->fd, side->peer);
+    side->answer = begin_connect(side->fd, side->peer);
   };
   std::thread thread(go, other);
   go(one);

@@ -9,7 +9,7 @@ namespace core {
 struct Side {
   int fd;
   Address peer;
-  Result answer;  ///< What connect(2) said.
+  Result answer;  ///< What begin_connect said.
 };
 
 /// connect(2) of two sockets at the same moment, on two threads: only so can two SYN cross each other on

@@ -1,0 +1,277 @@
+/** selfconnect trace [peer]: one self-connect, packet by packet. */
+import { writeFileSync } from "node:fs";
+import { Argument, Command, Option } from "commander";
+import type { Address, Closing, Leaving, Paint, TcpInformation, Trace } from "../index.ts";
+import {
+  CLOSINGS,
+  environment,
+  formatAddress,
+  ladderLines,
+  ladderSvg,
+  leavings,
+  pcapng,
+  portFacts,
+  SocketError,
+  socketTable,
+  trace,
+  whyNever,
+} from "../index.ts";
+import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
+import { count, duration, interruption, LiveLine, styled } from "./output.ts";
+
+interface Flags {
+  readonly natural?: boolean;
+  readonly pair?: boolean;
+  readonly close?: Closing;
+  readonly data?: string;
+  readonly attempts: number;
+  readonly duration: number;
+  readonly write?: string;
+  readonly svg?: string;
+  readonly json?: boolean;
+}
+
+const INTERRUPTED = 130;
+const ARRIVED = ["self-connect", "simultaneous-open"];
+
+export function traceCommand(): Command {
+  return new Command("trace")
+    .summary("capture one self-connect: packets, states, ladder, pcapng")
+    .description(
+      "Makes one self-connect and shows it: every packet with its numbers and options, the TCP state in which it " +
+        "leaves and the one it leads to, and why it is there. Capturing needs CAP_NET_RAW; without it the states " +
+        "and TCP_INFO are shown.",
+    )
+    .addArgument(
+      new Argument("[peer]", "an address of this host")
+        .argParser(parsePeer)
+        .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
+    )
+    .option("--natural", "reconnect until the kernel itself picks the port, instead of binding to it")
+    .addOption(
+      new Option("--pair", "two sockets that open to each other at the same moment").conflicts("natural"),
+    )
+    .addOption(
+      new Option(
+        "--close <how>",
+        "how to end it, and a table of what each way leaves behind (reset unless given)",
+      ).choices(CLOSINGS),
+    )
+    .option("--data <text>", "bytes to send once connected: they come back to the writer")
+    .option("--attempts <count>", "with --natural: at most this many", parseCount, 5_000_000)
+    .addOption(
+      new Option("--duration <time>", "with --natural: at most this long")
+        .argParser(parseDurationMs)
+        .default(60_000, "60s"),
+    )
+    .option("--write <file>", "write the packets as pcapng, with comments, for Wireshark and tshark")
+    .option("--svg <file>", "write the ladder as a picture")
+    .option("--json", "print one object (docs/schema/trace-1.json)")
+    .addHelpText("after", `\n${EXAMPLES}`)
+    .action(async (peer: Address, flags: Flags) => {
+      process.exitCode = await run(peer, flags);
+    });
+}
+
+const EXAMPLES = `Examples:
+  selfconnect trace                                    the handshake with itself
+  selfconnect trace --data hello --close shutdown      with an echo and the simultaneous close
+  selfconnect trace '[::1]:50000' --write self.pcapng  over IPv6, for Wireshark
+  selfconnect trace --pair                             two sockets, as in hole punching`;
+
+async function run(peer: Address, flags: Flags): Promise<number> {
+  const signal = interruption();
+  if (flags.natural) warnIfNever(peer);
+  const traced = await made(peer, flags, signal);
+  const table = flags.close && !signal.aborted ? await leavings(peer) : null;
+  const files = traced.ladder.rows.length > 0 ? writeFiles(traced, flags) : [];
+  if (flags.json) console.log(JSON.stringify(report(peer, traced, table, flags), null, 2));
+  else tell(traced, table, files, flags);
+  return exitCode(traced, files, flags, signal);
+}
+
+async function made(peer: Address, flags: Flags, signal: AbortSignal): Promise<Trace> {
+  using line = new LiveLine();
+  if (flags.natural) line.show(`reconnecting to ${formatAddress(peer)} until joined to itself …`);
+  try {
+    return await trace({
+      peer,
+      signal,
+      ...(flags.natural && { natural: { attempts: flags.attempts, durationMs: flags.duration } }),
+      ...(flags.pair && { pair: true }),
+      ...(flags.data !== undefined && { data: new TextEncoder().encode(flags.data) }),
+      ...(flags.close && { closing: flags.close }),
+    });
+  } catch (error) {
+    throw withOccupant(error, peer);
+  }
+}
+
+/** EADDRINUSE alone does not say that an earlier trace's TIME-WAIT is in the way. */
+function withOccupant(error: unknown, peer: Address): unknown {
+  if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
+  const row = socketTable().find(({ local }) => local.port === peer.port);
+  if (!row) return error;
+  const left = row.state === "TIME_WAIT" ? ` for another ${duration(row.timerMs)}` : "";
+  const mend = "give another port, or end with --close reset, which leaves nothing behind";
+  return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${mend}`);
+}
+
+function warnIfNever(peer: Address): void {
+  const never = whyNever(peer, "fresh", portFacts());
+  if (never)
+    console.error(`${styled("yellow", "never")}, because ${never.because}. Instead: ${never.instead}.`);
+}
+
+/** The files that were asked for, in words. */
+function writeFiles(traced: Trace, flags: Flags): string[] {
+  const files: string[] = [];
+  if (flags.write !== undefined) {
+    writeFileSync(flags.write, pcapngOf(traced));
+    files.push(`${flags.write} (pcapng, ${packetsText(traced.frames.length)})`);
+  }
+  if (flags.svg !== undefined) {
+    writeFileSync(flags.svg, ladderSvg(traced.ladder));
+    files.push(`${flags.svg} (SVG)`);
+  }
+  return files;
+}
+
+function pcapngOf({ ladder, frames, capture }: Trace): Uint8Array {
+  const { device, filter, passed, lost } = capture!;
+  const { kernel, version } = environment();
+  const commented = frames.map(({ frame }, index) => {
+    const { sent, received, why } = ladder.rows[index]!;
+    return { frame, comment: `${sent.after} -> ${received.after}: ${why}` };
+  });
+  return pcapng(commented, {
+    device,
+    filter,
+    comment: `${ladder.title}. Of the two copies that loopback passes, the outgoing one.`,
+    system: `Linux ${kernel}`,
+    application: `selfconnect ${version}`,
+    counts: { passed, lost },
+  });
+}
+
+function tell(traced: Trace, table: readonly Leaving[] | null, files: readonly string[], flags: Flags): void {
+  console.log(`${styled("bold", traced.ladder.title)}${attemptsText(traced)}\n`);
+  if (traced.whyNoCapture) console.log(`no packets: ${traced.whyNoCapture}\n`);
+  if (traced.ladder.rows.length > 0) console.log(ladderLines(traced.ladder, paint).join("\n"));
+  if (!ARRIVED.includes(traced.verdict)) console.log(`not connected: ${traced.verdict}`);
+  tellStates(traced);
+  if (traced.capture) tellCapture(traced, traced.capture);
+  else for (const information of traced.information) console.log(`TCP_INFO  ${informationText(information)}`);
+  if (flags.data !== undefined) console.log(echoText(traced, flags.data));
+  for (const file of files) console.log(`written   ${file}`);
+  if (table) tellLeavings(table);
+}
+
+function attemptsText({ isPair, attempts }: Trace): string {
+  if (attempts === 1) return "";
+  const others = isPair ? ": in the others one SYN came too early and was answered with RST" : "";
+  return `, at attempt ${count(attempts)}${others}`;
+}
+
+function tellStates({ ladder, samples, agrees }: Trace): void {
+  for (const [end, { name, path }] of ladder.ends.entries()) {
+    const who = name && `${name}: `;
+    if (ladder.rows.length > 0) console.log(`states    ${who}${path.join(" → ")}`);
+    const reported = samples.filter((sample) => sample.end === end);
+    const seen = reported.map(({ state, source }) => `${state} (${source})`).join(", ");
+    console.log(`kernel    ${who}${seen || "was not asked"}`);
+  }
+  if (agrees === true) console.log("          which agrees");
+  if (agrees === false) console.log(styled("red", "          which does NOT agree with the packets"));
+}
+
+function tellCapture(
+  { ladder }: Trace,
+  { device, passed, lost }: { device: string; passed: number; lost: number },
+) {
+  const kept = `the outgoing copy of each: loopback passes every packet twice`;
+  const missing = lost > 0 ? styled("red", `${packetsText(lost)} LOST, the ladder has gaps`) : "none lost";
+  console.log(`captured  ${packetsText(passed - lost)} on ${device}, ${kept}; ${missing}`);
+  if (ladder.truncated > 0) console.log(`          ${packetsText(ladder.truncated)} cut short`);
+  if (ladder.others.length > 0) {
+    console.log(
+      `          ${packetsText(ladder.others.length)} left out: ${[...new Set(ladder.others)].join("; ")}`,
+    );
+  }
+}
+
+function informationText(information: TcpInformation): string {
+  const { state, segmentsOut, segmentsIn, sendSegmentBytes, roundTripTimeUs, bytesReceived } = information;
+  const parts = [
+    state,
+    `segments out ${segmentsOut}, in ${segmentsIn}`,
+    `MSS ${sendSegmentBytes}`,
+    `round trip ${roundTripTimeUs} µs`,
+    `bytes received ${bytesReceived}`,
+  ];
+  return parts.join(", ");
+}
+
+function echoText({ isPair, received }: Trace, data: string): string {
+  const reader = isPair ? "B" : "the same socket";
+  return `data      wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(new TextDecoder().decode(received))}`;
+}
+
+function tellLeavings(table: readonly Leaving[]): void {
+  const columns = [34, 13, 9, 12];
+  const line = (cells: readonly string[]) =>
+    `  ${cells.map((cell, i) => cell.padEnd(columns[i] ?? 0)).join("")}`.trimEnd();
+  console.log(
+    "\nwhat each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
+  );
+  console.log(line(["ended by", "left", "for", "a server", "with SO_REUSEADDR"]));
+  for (const row of table) console.log(line(leavingCells(row)));
+}
+
+function leavingCells({ closing, hadReuseAddress, left, remainingMs, ...row }: Leaving): string[] {
+  const names = { shutdown: "shutdown(), close()", close: "close()", reset: "reset()" };
+  const name = closing ? names[closing] : "not ended";
+  return [
+    hadReuseAddress ? `${name}, itself SO_REUSEADDR` : name,
+    left === "CLOSED" ? "nothing" : left,
+    remainingMs > 0 ? duration(remainingMs) : "",
+    row.listen ?? "starts",
+    row.listenWithReuseAddress ?? "starts",
+  ];
+}
+
+function packetsText(packets: number): string {
+  return `${count(packets)} packet${packets === 1 ? "" : "s"}`;
+}
+
+const STYLES = {
+  time: "dim",
+  state: "green",
+  flags: ["bold", "cyan"],
+  line: "cyan",
+  detail: "dim",
+  reason: "reset",
+} as const;
+
+const paint: Paint = (role, text) => styled(STYLES[role] as Parameters<typeof styled>[0], text);
+
+function exitCode(traced: Trace, files: readonly string[], flags: Flags, signal: AbortSignal): number {
+  if (signal.aborted) return INTERRUPTED;
+  const asked = [flags.write, flags.svg].filter((path) => path !== undefined).length;
+  const isDone = ARRIVED.includes(traced.verdict) && traced.agrees !== false && files.length === asked;
+  return isDone ? 0 : 1;
+}
+
+/** The object of docs/schema/trace-1.json. */
+function report(peer: Address, traced: Trace, table: readonly Leaving[] | null, flags: Flags) {
+  const { frames: _, received, ...rest } = traced;
+  const text = new TextDecoder().decode(received);
+  return {
+    schema: "selfconnect.trace/1",
+    peer,
+    ...rest,
+    data: flags.data === undefined ? null : { sent: flags.data, received: text },
+    leavings: table,
+    environment: environment(),
+  };
+}

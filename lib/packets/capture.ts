@@ -1,0 +1,100 @@
+/** Capture: the TCP packets between two ports of this host, as the kernel saw them pass on loopback. */
+import { errnoName, SocketError } from "../errors.ts";
+import type { Handle, Native } from "../native.ts";
+import { loadNative } from "../native.ts";
+
+/** One packet of an interface that carries Ethernet frames. */
+export interface Frame {
+  /** Nanoseconds since 1970, stamped by the kernel as the packet passed. */
+  readonly stampNs: bigint;
+  readonly bytes: Uint8Array;
+  /** More than `bytes` holds when the capture had no room for all of it. */
+  readonly wireBytes: number;
+}
+
+export interface CaptureCounts {
+  /** How many packets passed the filter. */
+  readonly passed: number;
+  /** How many of these the kernel had no room for: they are missing. */
+  readonly lost: number;
+}
+
+/** On loopback every address of this host is reached through this interface, its own ones too. */
+export const LOOPBACK_DEVICE = "lo";
+
+const BUFFER_BYTES = 8 * 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
+const FRAMES_PER_READ = 256;
+const FACTS = 3;
+
+const MENDS: Readonly<Record<string, string>> = {
+  EPERM: "AF_PACKET needs CAP_NET_RAW; run as root, or in a namespace of your own: unshare -rn",
+  ENOSYS: "packets are captured with AF_PACKET, which only Linux has",
+};
+
+/**
+ * packet(7). Loopback passes every packet twice, once going out and once coming in: the outgoing copy is kept, and
+ * the kernel's filter drops the other together with all that is not between the two ports.
+ */
+export class Capture implements Disposable {
+  readonly #native: Native;
+  readonly #handle: Handle;
+  #passed = 0;
+  #lost = 0;
+
+  /** Throws SocketError EPERM without CAP_NET_RAW, ENOSYS on other kernels than Linux. */
+  static open(
+    onePort: number,
+    otherPort: number,
+    bufferBytes = BUFFER_BYTES,
+    native = loadNative(),
+  ): Capture {
+    const handle = native.handle();
+    const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes);
+    if (answer >= 0) return new Capture(handle, native);
+    const mend = MENDS[errnoName(answer)];
+    throw new SocketError(answer, { syscall: "capture", ...(mend && { mend }) });
+  }
+
+  private constructor(handle: Handle, native: Native) {
+    this.#handle = handle;
+    this.#native = native;
+  }
+
+  /** The packets that have come since the last call. */
+  read(): Frame[] {
+    const frames: Frame[] = [];
+    const facts = new BigUint64Array(FACTS * FRAMES_PER_READ);
+    for (;;) {
+      const bytes = new Uint8Array(READ_BYTES);
+      const count = this.#native.captureRead(this.#handle, bytes, facts);
+      if (count < 0) throw new SocketError(count, { syscall: "recvmsg" });
+      if (count === 0) return frames;
+      frames.push(...framesOf(bytes, facts, count));
+    }
+  }
+
+  /** getsockopt(2), PACKET_STATISTICS, summed up since open. */
+  counts(): CaptureCounts {
+    const counters = new Uint32Array(2);
+    const answer = this.#native.captureStatistics(this.#handle, counters);
+    if (answer < 0) throw new SocketError(answer, { syscall: "getsockopt" });
+    this.#passed += counters[0]!;
+    this.#lost += counters[1]!;
+    return { passed: this.#passed, lost: this.#lost };
+  }
+
+  [Symbol.dispose](): void {
+    this.#native.close(this.#handle);
+  }
+}
+
+function framesOf(bytes: Uint8Array, facts: BigUint64Array, count: number): Frame[] {
+  let at = 0;
+  return Array.from({ length: count }, (_, i) => {
+    const [stampNs, captured, wire] = facts.subarray(FACTS * i, FACTS * (i + 1));
+    const frame = bytes.slice(at, at + Number(captured));
+    at += frame.length;
+    return { stampNs: stampNs!, bytes: frame, wireBytes: Number(wire) };
+  });
+}

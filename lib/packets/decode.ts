@@ -1,0 +1,182 @@
+/** From the bytes of an Ethernet frame to one TCP segment. Pure; any bytes at all give an answer. */
+import type { Address } from "../address.ts";
+import { hostText } from "../address.ts";
+
+/** The control bits of RFC 9293 section 3.1, in the order in which people say them. */
+export type Flag = "SYN" | "FIN" | "RST" | "PSH" | "ACK" | "URG" | "ECE" | "CWR";
+
+export interface SackBlock {
+  readonly left: number;
+  readonly right: number;
+}
+
+/** What we read of the options; kinds that we do not are named by their number. */
+export interface SegmentOptions {
+  readonly maxSegmentBytes?: number;
+  /** The shift, as sent. */
+  readonly windowScale?: number;
+  readonly sackPermitted?: true;
+  readonly sack?: readonly SackBlock[];
+  readonly timestamps?: { readonly value: number; readonly echo: number };
+  readonly otherKinds?: readonly number[];
+}
+
+export interface Segment {
+  readonly from: Address;
+  readonly to: Address;
+  readonly flags: readonly Flag[];
+  /** Absolute, as on the wire. */
+  readonly sequence: number;
+  readonly acknowledgement: number;
+  /** As on the wire, before any scaling. */
+  readonly window: number;
+  readonly options: SegmentOptions;
+  /** How many bytes of data the IP header says there are. */
+  readonly dataBytes: number;
+  /** As many of them as were captured. */
+  readonly data: Uint8Array;
+}
+
+/** Why a frame is not a whole TCP segment. */
+export interface Undecoded {
+  readonly problem: string;
+}
+
+const ETHERNET_BYTES = 14;
+const IPV4 = 0x0800;
+const IPV6 = 0x86dd;
+const TCP = 6;
+/** Hop-by-hop, routing, destination options: each begins with what comes next, and its own length. */
+const IPV6_EXTENSIONS = [0, 43, 60];
+const IPV6_FRAGMENT = 44;
+const FLAGS: readonly (readonly [Flag, number])[] = [
+  ["SYN", 0x02],
+  ["FIN", 0x01],
+  ["RST", 0x04],
+  ["PSH", 0x08],
+  ["ACK", 0x10],
+  ["URG", 0x20],
+  ["ECE", 0x40],
+  ["CWR", 0x80],
+];
+
+/** A part of a frame, and the hosts it goes between. */
+interface Packet {
+  readonly family: 4 | 6;
+  readonly from: string;
+  readonly to: string;
+  /** From the TCP header on, as far as it was captured. */
+  readonly bytes: Uint8Array;
+  /** How long it is by the IP header. */
+  readonly length: number;
+}
+
+export function decodeFrame(frame: Uint8Array): Segment | Undecoded {
+  if (frame.length < ETHERNET_BYTES) return problem(`${frame.length} bytes are less than an Ethernet header`);
+  const etherType = view(frame).getUint16(12);
+  const bytes = frame.subarray(ETHERNET_BYTES);
+  if (etherType !== IPV4 && etherType !== IPV6)
+    return problem(`EtherType 0x${etherType.toString(16)} is not IP`);
+  const packet = etherType === IPV4 ? ipv4Packet(bytes) : ipv6Packet(bytes);
+  return "problem" in packet ? packet : segmentOf(packet);
+}
+
+function ipv4Packet(bytes: Uint8Array): Packet | Undecoded {
+  if (bytes.length < 20) return problem("the IPv4 header is cut off");
+  const header = view(bytes);
+  const headerBytes = 4 * (bytes[0]! & 15);
+  const totalBytes = header.getUint16(2);
+  if (bytes[0]! >> 4 !== 4 || headerBytes < 20) return problem("the IPv4 header is malformed");
+  if (totalBytes < headerBytes) return problem("the IPv4 packet is shorter than its header");
+  if (header.getUint16(6) & 0x3fff) return problem("the IPv4 packet is a fragment");
+  if (bytes[9] !== TCP) return problem(`IP protocol ${bytes[9]} is not TCP`);
+  return {
+    family: 4,
+    from: hostText(bytes.subarray(12, 16)),
+    to: hostText(bytes.subarray(16, 20)),
+    bytes: bytes.subarray(headerBytes, totalBytes),
+    length: totalBytes - headerBytes,
+  };
+}
+
+function ipv6Packet(bytes: Uint8Array): Packet | Undecoded {
+  if (bytes.length < 40) return problem("the IPv6 header is cut off");
+  if (bytes[0]! >> 4 !== 6) return problem("the IPv6 header is malformed");
+  const endsAt = 40 + view(bytes).getUint16(4);
+  let next = bytes[6]!;
+  let at = 40;
+  while (IPV6_EXTENSIONS.includes(next)) {
+    if (at + 2 > bytes.length) return problem("an IPv6 extension header is cut off");
+    next = bytes[at]!;
+    at += 8 * (bytes[at + 1]! + 1);
+  }
+  if (next === IPV6_FRAGMENT) return problem("the IPv6 packet is a fragment");
+  if (next !== TCP) return problem(`IP protocol ${next} is not TCP`);
+  if (at > endsAt) return problem("the IPv6 packet is shorter than its headers");
+  return {
+    family: 6,
+    from: hostText(bytes.subarray(8, 24)),
+    to: hostText(bytes.subarray(24, 40)),
+    bytes: bytes.subarray(at, endsAt),
+    length: endsAt - at,
+  };
+}
+
+function segmentOf({ family, from, to, bytes, length }: Packet): Segment | Undecoded {
+  if (bytes.length < 20) return problem("the TCP header is cut off");
+  const header = view(bytes);
+  const headerBytes = 4 * (bytes[12]! >> 4);
+  if (headerBytes < 20 || headerBytes > length) return problem("the TCP header is malformed");
+  if (headerBytes > bytes.length) return problem("the TCP options are cut off");
+  return {
+    from: { family, host: from, port: header.getUint16(0) },
+    to: { family, host: to, port: header.getUint16(2) },
+    flags: FLAGS.filter(([, bit]) => bytes[13]! & bit).map(([flag]) => flag),
+    sequence: header.getUint32(4),
+    acknowledgement: header.getUint32(8),
+    window: header.getUint16(14),
+    options: optionsOf(bytes.subarray(20, headerBytes)),
+    dataBytes: length - headerBytes,
+    data: bytes.subarray(headerBytes),
+  };
+}
+
+/** RFC 9293 section 3.2. Reading ends at the first option whose length cannot be true. */
+function optionsOf(bytes: Uint8Array): SegmentOptions {
+  let options: SegmentOptions = {};
+  let at = 0;
+  while (at < bytes.length && bytes[at] !== 0) {
+    if (bytes[at] === 1) {
+      at++;
+      continue;
+    }
+    const length = bytes[at + 1] ?? 0;
+    if (length < 2 || at + length > bytes.length) break;
+    options = { ...options, ...optionOf(bytes[at]!, bytes.subarray(at + 2, at + length), options) };
+    at += length;
+  }
+  return options;
+}
+
+function optionOf(kind: number, value: Uint8Array, others: SegmentOptions): SegmentOptions {
+  const words = view(value);
+  if (kind === 2 && value.length === 2) return { maxSegmentBytes: words.getUint16(0) };
+  if (kind === 3 && value.length === 1) return { windowScale: value[0]! };
+  if (kind === 4 && value.length === 0) return { sackPermitted: true };
+  if (kind === 5 && value.length % 8 === 0) {
+    const blocks = Array.from({ length: value.length / 8 }, (_, i) => i * 8);
+    return { sack: blocks.map((i) => ({ left: words.getUint32(i), right: words.getUint32(i + 4) })) };
+  }
+  if (kind === 8 && value.length === 8) {
+    return { timestamps: { value: words.getUint32(0), echo: words.getUint32(4) } };
+  }
+  return { otherKinds: [...(others.otherKinds ?? []), kind] };
+}
+
+function view(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function problem(text: string): Undecoded {
+  return { problem: text };
+}

@@ -1,0 +1,178 @@
+/** The ladder: captured packets put in order between two sides, with states and reasons. Plain data, fit for JSON. */
+import type { Address } from "../address.ts";
+import { bare, formatAddress, isSameAddress } from "../address.ts";
+import type { Frame } from "./capture.ts";
+import type { Flag, Segment, SegmentOptions } from "./decode.ts";
+import { decodeFrame } from "./decode.ts";
+import { reasonFor } from "./reasons.ts";
+import type { Course, Step, TcpState } from "./states.ts";
+import { follow } from "./states.ts";
+
+/** A 32-bit number as it is on the wire, and counted from the initial one of its direction. */
+export interface SequenceNumber {
+  readonly absolute: number;
+  readonly relative: number;
+}
+
+export interface LadderRow {
+  /** From 1. */
+  readonly number: number;
+  /** Nanoseconds since the first packet. */
+  readonly timeNs: number;
+  /** Nanoseconds since 1970; text, because JSON has no integers of that size. */
+  readonly stampNs: string;
+  /** Which end sent it: an index into `ends`. */
+  readonly from: number;
+  readonly to: number;
+  readonly flags: readonly Flag[];
+  readonly sequence: SequenceNumber;
+  /** null where ACK is not set. */
+  readonly acknowledgement: SequenceNumber | null;
+  readonly window: number;
+  readonly options: SegmentOptions;
+  readonly dataBytes: number;
+  /** The data as text, what cannot be printed as a dot; null where there is none. */
+  readonly text: string | null;
+  readonly sent: Step["sent"];
+  readonly received: Step["received"];
+  readonly crossed: number;
+  /** Why the packet is there. */
+  readonly why: string;
+}
+
+export interface LadderEnd {
+  readonly name: string;
+  readonly address: Address;
+  /** The states that the packets imply, in order. */
+  readonly path: readonly TcpState[];
+}
+
+export interface Ladder {
+  readonly title: string;
+  /** One for a self-connect, two for a pair. */
+  readonly ends: readonly LadderEnd[];
+  readonly rows: readonly LadderRow[];
+  /** Frames that passed the filter and are no part of this: of another four-tuple, or not to be decoded. */
+  readonly others: readonly string[];
+  /** Captured with fewer bytes than were on the wire. */
+  readonly truncated: number;
+}
+
+const LONGEST_TEXT = 64;
+
+/** A frame with what it says; only those between the two addresses. */
+export interface OwnFrame {
+  readonly frame: Frame;
+  readonly segment: Segment;
+}
+
+/** The frames between two addresses, and in words what the others were. */
+export function framesBetween(
+  frames: readonly Frame[],
+  one: Address,
+  other: Address,
+): { own: OwnFrame[]; others: string[] } {
+  const own: OwnFrame[] = [];
+  const others: string[] = [];
+  for (const frame of frames) {
+    const segment = decodeFrame(frame.bytes);
+    if ("problem" in segment) others.push(segment.problem);
+    else if (isBetween(segment, one, other)) own.push({ frame, segment });
+    else others.push(`${formatAddress(segment.from)} to ${formatAddress(segment.to)}`);
+  }
+  return { own, others };
+}
+
+/** `addresses`: one for a self-connect, two for a pair. */
+export function ladderOf(frames: readonly Frame[], addresses: readonly Address[], title: string): Ladder {
+  const [one, other = one] = addresses as [Address, Address?];
+  const { own, others } = framesBetween(frames, one, other);
+  const isSelf = addresses.length === 1;
+  const course = courseOf(own, addresses);
+  return {
+    title,
+    ends: addresses.map((address, i) => ({ name: isSelf ? "" : "AB"[i]!, address, path: course.paths[i]! })),
+    rows: rowsOf(own, addresses, course),
+    others,
+    truncated: own.filter(({ frame }) => frame.bytes.length < frame.wireBytes).length,
+  };
+}
+
+function courseOf(own: readonly OwnFrame[], addresses: readonly Address[]): Course {
+  const signals = own.map(({ segment }) => ({ ...segment, end: endOf(segment, addresses) }));
+  return follow(signals, addresses.length === 1 ? 1 : 2);
+}
+
+function rowsOf(own: readonly OwnFrame[], addresses: readonly Address[], course: Course): LadderRow[] {
+  const isSelf = addresses.length === 1;
+  const initial = initialNumbers(own, addresses);
+  const startNs = own[0]?.frame.stampNs ?? 0n;
+  return own.map(({ frame, segment }, index) => {
+    const from = endOf(segment, addresses);
+    const to = isSelf ? 0 : 1 - from;
+    const before = own.slice(0, index).map((earlier) => earlier.segment);
+    const step = course.steps[index]!;
+    const ofSender = before.filter((earlier) => endOf(earlier, addresses) === from);
+    const toSender = isSelf ? before : before.filter((earlier) => !ofSender.includes(earlier));
+    return {
+      number: index + 1,
+      timeNs: Number(frame.stampNs - startNs),
+      stampNs: String(frame.stampNs),
+      from,
+      to,
+      flags: segment.flags,
+      sequence: counted(segment.sequence, initial[from]),
+      acknowledgement: segment.flags.includes("ACK") ? counted(segment.acknowledgement, initial[to]) : null,
+      window: segment.window,
+      options: segment.options,
+      dataBytes: segment.dataBytes,
+      text: segment.dataBytes > 0 ? printable(segment.data) : null,
+      sent: step.sent,
+      received: step.received,
+      crossed: step.crossed,
+      why: reasonFor({
+        segment,
+        step,
+        isSelf,
+        answers: toSender.at(-1) ?? null,
+        isRepeat: ofSender.some((earlier) => isSameSegment(earlier, segment)),
+      }),
+    };
+  });
+}
+
+/** The initial sequence number of each end: its SYN's, or of what is seen of it first. */
+function initialNumbers(own: readonly OwnFrame[], addresses: readonly Address[]): (number | undefined)[] {
+  return addresses.map((_, end) => {
+    const sent = own.map(({ segment }) => segment).filter((segment) => endOf(segment, addresses) === end);
+    return (sent.find((segment) => segment.flags.includes("SYN")) ?? sent[0])?.sequence;
+  });
+}
+
+function counted(absolute: number, initial: number | undefined): SequenceNumber {
+  return { absolute, relative: initial === undefined ? absolute : (absolute - initial) >>> 0 };
+}
+
+function isSameSegment(one: Segment, other: Segment): boolean {
+  return (
+    one.sequence === other.sequence &&
+    one.dataBytes === other.dataBytes &&
+    String(one.flags) === String(other.flags)
+  );
+}
+
+function endOf(segment: Segment, addresses: readonly Address[]): number {
+  return addresses.length > 1 && isSameAddress(segment.from, bare(addresses[1]!)) ? 1 : 0;
+}
+
+function isBetween(segment: Segment, one: Address, other: Address): boolean {
+  const { from, to } = segment;
+  const is = (sender: Address, receiver: Address) =>
+    isSameAddress(from, bare(sender)) && isSameAddress(to, bare(receiver));
+  return is(one, other) || is(other, one);
+}
+
+function printable(data: Uint8Array): string {
+  const text = new TextDecoder().decode(data.subarray(0, LONGEST_TEXT)).replaceAll(/[^\x20-\x7e]/g, ".");
+  return data.length > LONGEST_TEXT ? `${text}…` : text;
+}

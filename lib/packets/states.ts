@@ -1,0 +1,160 @@
+/**
+ * The TCP states that packets imply: RFC 9293, figure 5, as far as an active OPEN can come, with the simultaneous
+ * open of section 3.5 (figure 7) and the simultaneous close of section 3.6 (figure 13). Pure.
+ */
+import type { Segment } from "./decode.ts";
+
+export type TcpState =
+  | "CLOSED"
+  | "SYN-SENT"
+  | "SYN-RECEIVED"
+  | "ESTABLISHED"
+  | "FIN-WAIT-1"
+  | "FIN-WAIT-2"
+  | "CLOSE-WAIT"
+  | "CLOSING"
+  | "LAST-ACK"
+  | "TIME-WAIT";
+
+/** What the machine reads of a segment. */
+export type Signal = Pick<Segment, "flags" | "sequence" | "acknowledgement" | "dataBytes">;
+
+/** One packet's way through the states of the two ends, which in a self-connect are one socket. */
+export interface Step {
+  /** The sender, before it sent and as the packet left. */
+  readonly sent: { readonly before: TcpState; readonly after: TcpState };
+  /** The receiver, before it took the packet in and after. */
+  readonly received: { readonly before: TcpState; readonly after: TcpState };
+  /** How many later packets the receiver had sent by then: above 0, packets crossed. */
+  readonly crossed: number;
+}
+
+/** What is sent again and again has one end: the sequence number after the last byte, SYN or FIN. */
+export function sequenceEnd(signal: Signal): number {
+  const controls = signal.flags.filter((flag) => flag === "SYN" || flag === "FIN").length;
+  return (signal.sequence + signal.dataBytes + controls) >>> 0;
+}
+
+/** How much sequence space a segment takes. */
+export function sequenceLength(signal: Signal): number {
+  return (sequenceEnd(signal) - signal.sequence) >>> 0;
+}
+
+/** Whether `one` comes before `other`, modulo 2^32. */
+export function isBefore(one: number, other: number): boolean {
+  return ((one - other) | 0) < 0;
+}
+
+/** One end of a connection. */
+export class TcpEnd {
+  state: TcpState = "CLOSED";
+  #synEnd: number | undefined;
+  #finEnd: number | undefined;
+
+  send(signal: Signal): void {
+    const has = (flag: "SYN" | "FIN" | "RST") => signal.flags.includes(flag);
+    if (has("RST")) {
+      this.state = "CLOSED";
+    } else if (has("SYN")) {
+      this.#synEnd = (signal.sequence + 1) >>> 0;
+      if (this.state === "CLOSED") this.state = "SYN-SENT";
+    } else if (has("FIN")) {
+      this.#finEnd = sequenceEnd(signal);
+      if (this.state === "CLOSE-WAIT") this.state = "LAST-ACK";
+      else if (this.state === "ESTABLISHED" || this.state === "SYN-RECEIVED") this.state = "FIN-WAIT-1";
+    }
+  }
+
+  receive(signal: Signal): void {
+    const has = (flag: "SYN" | "FIN" | "RST" | "ACK") => signal.flags.includes(flag);
+    if (this.state === "CLOSED") return;
+    if (has("RST")) {
+      // A RST that answers a SYN must acknowledge it (section 3.5.3).
+      if (this.state !== "SYN-SENT" || this.#acknowledges(signal, this.#synEnd)) this.state = "CLOSED";
+      return;
+    }
+    const opens = this.state === "SYN-SENT" || this.state === "SYN-RECEIVED";
+    if (opens && has("ACK") && this.#acknowledges(signal, this.#synEnd)) {
+      if (has("SYN") || this.state === "SYN-RECEIVED") this.state = "ESTABLISHED";
+    } else if (this.state === "SYN-SENT" && has("SYN") && !has("ACK")) {
+      this.state = "SYN-RECEIVED";
+    }
+    if (has("ACK") && this.#acknowledges(signal, this.#finEnd)) this.#finAcknowledged();
+    if (has("FIN")) this.#finReceived();
+  }
+
+  #acknowledges(signal: Signal, end: number | undefined): boolean {
+    return end !== undefined && signal.flags.includes("ACK") && !isBefore(signal.acknowledgement, end);
+  }
+
+  #finAcknowledged(): void {
+    if (this.state === "FIN-WAIT-1") this.state = "FIN-WAIT-2";
+    else if (this.state === "CLOSING") this.state = "TIME-WAIT";
+    else if (this.state === "LAST-ACK") this.state = "CLOSED";
+  }
+
+  #finReceived(): void {
+    if (this.state === "ESTABLISHED" || this.state === "SYN-RECEIVED") this.state = "CLOSE-WAIT";
+    else if (this.state === "FIN-WAIT-1") this.state = "CLOSING";
+    else if (this.state === "FIN-WAIT-2") this.state = "TIME-WAIT";
+  }
+}
+
+/** A packet on its way: sent, and not known to have been received. */
+interface InFlight {
+  readonly index: number;
+  readonly signal: Signal;
+  /** How many packets its receiver had sent when it left. */
+  readonly sentByReceiver: number;
+}
+
+/** What packets did to the ends that exchanged them. */
+export interface Course {
+  /** For each packet. */
+  readonly steps: readonly Step[];
+  /** For each end its states in order, from CLOSED, where every socket begins. */
+  readonly paths: readonly (readonly TcpState[])[];
+}
+
+/**
+ * Follows packets, in the order in which they were sent, through the states of one end (a self-connect) or two.
+ * When a packet was received is told by what its receiver sends next: it has seen what it acknowledges, and not
+ * what it should have acknowledged and did not.
+ */
+export function follow(signals: readonly (Signal & { readonly end: number })[], ends: 1 | 2): Course {
+  const machines = Array.from({ length: ends }, () => new TcpEnd());
+  const paths = machines.map((machine) => [machine.state]);
+  const inboxes: InFlight[][] = machines.map(() => []);
+  const sentBy = machines.map(() => 0);
+  const steps: Step[] = [];
+  const move = (end: number, act: (machine: TcpEnd) => void) => {
+    const before = machines[end]!.state;
+    act(machines[end]!);
+    const after = machines[end]!.state;
+    if (after !== before) paths[end]!.push(after);
+    return { before, after };
+  };
+  const takeIn = (end: number): void => {
+    const { index, signal, sentByReceiver } = inboxes[end]!.shift()!;
+    const received = move(end, (machine) => machine.receive(signal));
+    const crossed = ends === 1 ? 0 : sentBy[end]! - sentByReceiver;
+    steps[index] = { ...steps[index]!, received, crossed };
+  };
+  for (const [index, signal] of signals.entries()) {
+    const inbox = inboxes[signal.end]!;
+    while (inbox.length > 0 && mayHaveSeen(inbox[0]!.signal, signal)) takeIn(signal.end);
+    const sent = move(signal.end, (machine) => machine.send(signal));
+    const receiver = ends === 1 ? 0 : 1 - signal.end;
+    steps[index] = { sent, received: sent, crossed: 0 };
+    sentBy[signal.end]!++;
+    inboxes[receiver]!.push({ index, signal, sentByReceiver: sentBy[receiver]! });
+  }
+  for (const end of machines.keys()) while (inboxes[end]!.length > 0) takeIn(end);
+  return { steps, paths };
+}
+
+/** Whether an end that sends `next` can have received `earlier` before. */
+function mayHaveSeen(earlier: Signal, next: Signal): boolean {
+  if (sequenceLength(earlier) === 0) return true;
+  return next.flags.includes("ACK") && !isBefore(next.acknowledgement, sequenceEnd(earlier));
+}

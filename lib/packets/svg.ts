@@ -1,0 +1,151 @@
+/** The ladder as a picture: an SVG that follows the reader's light or dark scheme. A pure function of the ladder. */
+import { formatAddress } from "../address.ts";
+import type { Ladder, LadderRow } from "./ladder.ts";
+import { crossedText, dataText, flagsText, numbersText, optionsText, timeText, wrapped } from "./text.ts";
+
+const WIDTH = 960;
+const MARGIN = 24;
+const LEFT_RAIL = 262;
+const RIGHT_RAIL = WIDTH - 160;
+const TOP = 112;
+const ROW_GAP = 26;
+const LINE = 17;
+/** How far an arrow falls on its way; a packet that crosses others falls further. */
+const FALL = 10;
+const CHARACTERS = Math.floor((RIGHT_RAIL - LEFT_RAIL - 32) / 7.25);
+
+const STYLE = `
+  svg { --ink: #1f2328; --soft: #59636e; --rail: #afb8c1; --line: #0969da; --state: #1a7f37; --paper: #ffffff; --box: #f6f8fa; }
+  @media (prefers-color-scheme: dark) {
+    svg { --ink: #e6edf3; --soft: #9198a1; --rail: #57606a; --line: #58a6ff; --state: #56d364; --paper: #0d1117; --box: #161b22; }
+  }
+  text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: var(--ink); }
+  .title { font-size: 16px; font-weight: 600; }
+  .soft { fill: var(--soft); }
+  .state { fill: var(--state); font-weight: 600; }
+  .flags { fill: var(--line); font-weight: 700; font-size: 13px; }
+  .paper { fill: var(--paper); }
+  .box { fill: var(--box); stroke: var(--rail); }
+  .rail { stroke: var(--rail); stroke-width: 2; }
+  .arrow { stroke: var(--line); stroke-width: 1.6; fill: none; }
+  .head { fill: var(--line); }`;
+
+export function ladderSvg(ladder: Ladder): string {
+  const heights = ladder.rows.map(rowHeight);
+  const bottom = TOP + heights.reduce((total, height) => total + height, 0);
+  const height = bottom + MARGIN;
+  let y = TOP;
+  const rows = ladder.rows.map((row, index) => {
+    const drawn = drawRow(row, y, ladder.ends.length > 1);
+    y += heights[index]!;
+    return drawn;
+  });
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title description">`,
+    `<title id="title">${escaped(ladder.title)}</title>`,
+    `<desc id="description">${escaped(description(ladder))}</desc>`,
+    `<style>${STYLE}\n</style>`,
+    `<rect class="paper" width="${WIDTH}" height="${height}" rx="8"/>`,
+    text(MARGIN, 36, ladder.title, "title"),
+    text(MARGIN, 58, subtitle(ladder), "soft"),
+    drawHeads(ladder),
+    rail(LEFT_RAIL, bottom - ROW_GAP / 2),
+    rail(RIGHT_RAIL, bottom - ROW_GAP / 2),
+    ...rows,
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+function subtitle({ ends, rows }: Ladder): string {
+  const who = ends.length > 1 ? "two sockets" : "one socket, drawn twice: as sender and as receiver";
+  return `${who} · ${rows.length} packets · seq and ack relative (absolute)`;
+}
+
+/** What the picture shows, for those who do not see it. */
+function description({ ends, rows }: Ladder): string {
+  const packets = rows.map((row) => {
+    const moved = row.received.before === row.received.after ? "" : `, received: ${row.received.after}`;
+    return `${row.number}. ${flagsText(row.flags)} sent in ${row.sent.after}${moved}.`;
+  });
+  const paths = ends.map(({ name, path }) => `States${name && ` of ${name}`}: ${path.join(", ")}.`);
+  return [...packets, ...paths].join(" ");
+}
+
+function drawHeads({ ends }: Ladder): string {
+  const [one, other] = ends.map(({ name, address }) => `${name && `${name} `}${formatAddress(address)}`);
+  return [
+    text(LEFT_RAIL, TOP - 24, other ? one! : `${one} sends`, "soft", "middle"),
+    text(RIGHT_RAIL, TOP - 24, other ?? `${one} receives`, "soft", "middle"),
+  ].join("\n");
+}
+
+function rail(x: number, bottom: number): string {
+  return `<line class="rail" x1="${x}" y1="${TOP - 14}" x2="${x}" y2="${bottom}"/>`;
+}
+
+function drawRow(row: LadderRow, y: number, isPair: boolean): string {
+  const isBack = isPair && row.from === 1;
+  const fall = row.crossed > 0 ? rowHeight(row) + FALL : FALL;
+  const [start, finish] = isBack ? [RIGHT_RAIL, LEFT_RAIL] : [LEFT_RAIL, RIGHT_RAIL];
+  const startY = y + LINE;
+  const label = `${flagsText(row.flags)}${row.dataBytes > 0 ? ` ${dataText(row, 28)}` : ""}`;
+  const labels = [text((LEFT_RAIL + RIGHT_RAIL) / 2, y + 10, label, "flags", "middle")];
+  for (const [index, line] of detailLines(row).entries()) {
+    labels.push(text(LEFT_RAIL + 16, startY + FALL + LINE * (index + 1), line, "soft"));
+  }
+  return [
+    `<g><title>${escaped(`${row.number}. ${row.why}`)}</title>`,
+    text(MARGIN, startY + 4, timeText(row.timeNs), "soft"),
+    arrow(start, startY, finish, startY + fall),
+    stateText(isBack, row.sent, startY + 4),
+    stateText(!isBack, row.received, startY + fall + 4),
+    ...labels,
+    "</g>",
+  ].join("\n");
+}
+
+/** Beside the rail it belongs to; bold where the packet has changed it. */
+function stateText(isRight: boolean, state: LadderRow["sent"], y: number): string {
+  const kind = state.before === state.after ? "soft" : "state";
+  return isRight
+    ? text(RIGHT_RAIL + 12, y, state.after, kind)
+    : text(LEFT_RAIL - 12, y, state.after, kind, "end");
+}
+
+function arrow(x1: number, y1: number, x2: number, y2: number): string {
+  const side = x2 > x1 ? -1 : 1;
+  const slope = (y2 - y1) / Math.abs(x2 - x1);
+  const back = x2 + side * 10;
+  const level = y2 - 10 * slope;
+  return [
+    `<line class="arrow" x1="${x1}" y1="${y1}" x2="${back}" y2="${level}"/>`,
+    `<path class="head" d="M${x2} ${y2} L${back} ${level - 5} L${back} ${level + 5} Z"/>`,
+  ].join("\n");
+}
+
+function detailLines(row: LadderRow): string[] {
+  return [
+    numbersText(row),
+    ...wrapped(optionsText(row.options), CHARACTERS),
+    ...wrapped(crossedText(row) + row.why, CHARACTERS),
+  ];
+}
+
+function rowHeight(row: LadderRow): number {
+  return LINE + FALL + LINE * detailLines(row).length + ROW_GAP;
+}
+
+function text(x: number, y: number, content: string, kind: string, anchor = "start"): string {
+  const at = anchor === "start" ? "" : ` text-anchor="${anchor}"`;
+  return `<text class="${kind}" x="${x}" y="${y}"${at}>${escaped(content)}</text>`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+
+/** XML 1.0 has no place for control characters, not even as references. */
+function escaped(content: string): string {
+  return content
+    .replaceAll(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, "·")
+    .replaceAll(/[&<>"]/g, (character) => ENTITIES[character]!);
+}

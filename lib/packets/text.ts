@@ -1,0 +1,108 @@
+/** The ladder as text for a terminal. Pure; colour is the caller's. */
+import { formatAddress } from "../address.ts";
+import type { Flag, SegmentOptions } from "./decode.ts";
+import type { Ladder, LadderRow } from "./ladder.ts";
+
+/** What a piece of text is, for those who paint it. */
+export type Role = "time" | "state" | "flags" | "line" | "detail" | "reason";
+export type Paint = (role: Role, text: string) => string;
+
+const TIME_WIDTH = 10;
+const STATE_WIDTH = 12;
+const ARROW_WIDTH = 38;
+const INDENT = " ".repeat(TIME_WIDTH + 2);
+
+/** One line of the ladder each; every packet is followed by its numbers and the reason for it. */
+export function ladderLines(ladder: Ladder, paint: Paint = (_, text) => text): string[] {
+  const [one, other] = ladder.ends;
+  const left = other ? `A ${formatAddress(one!.address)}` : "leaves in";
+  const right = other ? `B ${formatAddress(other.address)}` : "arrives: then in";
+  const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
+  return [head, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined, paint))];
+}
+
+function rowLines(row: LadderRow, isPair: boolean, paint: Paint): string[] {
+  const isBack = isPair && row.from === 1;
+  const [left, right] = isBack ? [row.received.after, row.sent.after] : [row.sent.after, row.received.after];
+  const time = paint("time", timeText(row.timeNs).padStart(TIME_WIDTH));
+  const rung = [
+    paint("state", left.padEnd(STATE_WIDTH)),
+    arrow(row, isBack, paint),
+    paint("state", right),
+  ].join(" ");
+  return [
+    `${time}  ${rung}`,
+    INDENT + paint("detail", numbersText(row)),
+    ...optionLines(row).map((line) => INDENT + paint("detail", line)),
+    ...wrapped(crossedText(row) + row.why, 66).map((line) => INDENT + paint("reason", line)),
+    "",
+  ];
+}
+
+function arrow(row: LadderRow, isBack: boolean, paint: Paint): string {
+  const label = ` ${flagsText(row.flags)}${row.dataBytes > 0 ? ` ${dataText(row, 18)}` : ""} `;
+  const line = "─".repeat(Math.max(2, ARROW_WIDTH - label.length - 4));
+  const shown = paint("flags", label);
+  return isBack
+    ? paint("line", `◀${line}`) + shown + paint("line", "───")
+    : paint("line", "───") + shown + paint("line", `${line}▶`);
+}
+
+/** "SYN+ACK"; ACK goes last where it is not alone. */
+export function flagsText(flags: readonly Flag[]): string {
+  const shown = flags.filter((flag) => flag !== "PSH");
+  return (shown.length > 0 ? shown : flags).join("+") || "no flags";
+}
+
+/** "seq 0 (1825820246)  ack 1 (1825820247)  window 65495". */
+export function numbersText({ sequence, acknowledgement, window }: LadderRow): string {
+  const seq = `seq ${sequence.relative} (${sequence.absolute})`;
+  const ack = acknowledgement ? `  ack ${acknowledgement.relative} (${acknowledgement.absolute})` : "";
+  return `${seq}${ack}  window ${window}`;
+}
+
+/** "MSS 65495, SACK permitted, timestamps 1 0, window scale 10"; "" where there are none. */
+export function optionsText(options: SegmentOptions): string {
+  const { maxSegmentBytes, sackPermitted, sack, timestamps, windowScale, otherKinds } = options;
+  const parts = [
+    maxSegmentBytes !== undefined && `MSS ${maxSegmentBytes}`,
+    windowScale !== undefined && `window scale ${windowScale}`,
+    sackPermitted && "SACK permitted",
+    timestamps && `timestamps ${timestamps.value} ${timestamps.echo}`,
+    sack && `SACK ${sack.map(({ left, right }) => `${left}-${right}`).join(" ")}`,
+    otherKinds && `option ${otherKinds.join(" ")}`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
+/** Nanoseconds as "0 µs", "38.2 µs", "1.204 ms", "2.031 s". */
+export function timeText(ns: number): string {
+  if (ns < 1e6) return `${(ns / 1e3).toFixed(1)} µs`;
+  return ns < 1e9 ? `${(ns / 1e6).toFixed(3)} ms` : `${(ns / 1e9).toFixed(3)} s`;
+}
+
+/** The data in quotes, cut to a width. */
+export function dataText({ text, dataBytes }: LadderRow, width: number): string {
+  const shown = text && text.length <= width ? text : `${text?.slice(0, width - 1)}…`;
+  return `"${shown}" ${dataBytes} B`;
+}
+
+export function crossedText({ crossed }: LadderRow): string {
+  return crossed > 0 ? "crosses what comes the other way; " : "";
+}
+
+function optionLines({ options }: LadderRow): string[] {
+  return wrapped(optionsText(options), 66);
+}
+
+/** Lines of at most `width`, broken at spaces. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ").filter(Boolean)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

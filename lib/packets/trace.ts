@@ -1,0 +1,326 @@
+/** One self-connect, or one pair, made to be looked at: its packets, its states, and what the kernel says of both. */
+import type { Address } from "../address.ts";
+import { checkAddress, formatAddress, unmapped } from "../address.ts";
+import { SocketError } from "../errors.ts";
+import type { TcpInformation } from "../options.ts";
+import { ReconnectLoop } from "../reconnect.ts";
+import { TcpSocket } from "../socket.ts";
+import type { CaptureCounts } from "./capture.ts";
+import { Capture, LOOPBACK_DEVICE } from "./capture.ts";
+import type { Ladder, OwnFrame } from "./ladder.ts";
+import { framesBetween, ladderOf } from "./ladder.ts";
+import type { Closing } from "./leavings.ts";
+import { end } from "./leavings.ts";
+import type { Sample, WatchedEnd } from "./watch.ts";
+import { Watch } from "./watch.ts";
+
+export interface TraceOptions {
+  /** An address of this host; in a pair, that of the first socket. */
+  readonly peer: Address | string;
+  /** Limits of a loop that waits for a natural self-connect; without them the socket is bound to its peer's port. */
+  readonly natural?: { readonly attempts: number; readonly durationMs: number };
+  /** Two sockets open to each other at the same moment. */
+  readonly pair?: boolean;
+  /** Bytes to send once connected; they come back to the writer. */
+  readonly data?: Uint8Array;
+  /** "reset" unless said otherwise: it leaves nothing behind. */
+  readonly closing?: Closing;
+  /** How long each step may take: to connect, to bring the data, to close. 5,000 unless said otherwise. */
+  readonly stepMs?: number;
+  /** The kernel's room for captured packets, 8 MiB unless said otherwise. */
+  readonly bufferBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CaptureSummary extends CaptureCounts {
+  readonly device: string;
+  /** In the words of pcap-filter(7). */
+  readonly filter: string;
+  /** Which of the two copies that loopback passes. */
+  readonly keptCopy: "outgoing";
+}
+
+export interface Trace {
+  /** `attempts-spent`, `deadline`, `interrupted`: it never came to a connection. */
+  readonly verdict: string;
+  readonly isPair: boolean;
+  readonly attempts: number;
+  readonly closing: Closing;
+  readonly ladder: Ladder;
+  readonly frames: readonly OwnFrame[];
+  /** null where packets could not be captured; `whyNoCapture` says why. */
+  readonly capture: CaptureSummary | null;
+  readonly whyNoCapture: string | null;
+  /** What the kernel reported, each state once. */
+  readonly samples: readonly Sample[];
+  /** Whether every state that the kernel reported lies on the path that the packets imply, and both end alike. */
+  readonly agrees: boolean | null;
+  /** TCP_INFO of each socket, before it was ended. */
+  readonly information: readonly TcpInformation[];
+  /** What was read back of the data. */
+  readonly received: Uint8Array;
+}
+
+const STEP_MS = 5000;
+const MEETINGS = 1000;
+const RESTING = ["CLOSED", "TIME-WAIT"];
+
+/** Throws SocketError EADDRINUSE while the port stands in TIME-WAIT of an earlier one. */
+export async function trace(options: TraceOptions): Promise<Trace> {
+  const peer = checkAddress(options.peer);
+  return options.pair ? tracePair(peer, options) : traceSelfConnect(peer, options);
+}
+
+async function traceSelfConnect(peer: Address, options: TraceOptions): Promise<Trace> {
+  const recorder = new Recorder([peer.port, peer.port], options);
+  try {
+    const found = options.natural ? await naturalSocket(peer, options) : boundSocket(peer);
+    const { socket, attempts, verdict } =
+      found instanceof TcpSocket ? { socket: found, attempts: 1, verdict: "self-connect" } : found;
+    if (!socket) return recorder.trace(verdict, attempts, [peer]);
+    recorder.own([socket]);
+    if (!options.natural) socket.connect(socket.getsockname());
+    const local = socket.getsockname();
+    return await recorder.record([{ socket, local, peer: local }], attempts, verdict);
+  } finally {
+    recorder.close();
+  }
+}
+
+async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
+  const other = freeAddress(one);
+  const recorder = new Recorder([one.port, other.port], options);
+  let attempts = 0;
+  try {
+    while (attempts < MEETINGS && !options.signal?.aborted) {
+      attempts++;
+      recorder.watch.forget();
+      const sockets = pairOf(one, other);
+      recorder.own(sockets);
+      if (await meet(sockets, options))
+        return await recorder.record(endsOf(sockets), attempts, "simultaneous-open");
+      for (const socket of sockets) socket.reset();
+    }
+    const verdict = options.signal?.aborted ? "interrupted" : "attempts-spent";
+    return recorder.trace(verdict, attempts, [one, other]);
+  } finally {
+    recorder.close();
+  }
+}
+
+/** The capture, what is seen, and the way from there to a trace. */
+class Recorder {
+  readonly watch: Watch;
+  readonly #options: TraceOptions;
+  readonly #ports: readonly [number, number];
+  readonly #capture: Capture | null;
+  #whyNoCapture: string | null = null;
+  #information: TcpInformation[] = [];
+  #received = new Uint8Array(0);
+  #sockets: readonly TcpSocket[] = [];
+
+  constructor(ports: readonly [number, number], options: TraceOptions) {
+    this.#ports = ports;
+    this.#options = options;
+    this.#capture = this.#tryCapture();
+    this.watch = new Watch(this.#capture);
+  }
+
+  /** Sees to it that these are closed in the end. */
+  own(sockets: readonly TcpSocket[]): void {
+    this.#sockets = sockets;
+  }
+
+  /** From connect(2) on: waits for the connection, brings the data, ends it, and waits for what that sends. */
+  async record(ends: readonly WatchedEnd[], attempts: number, verdict: string): Promise<Trace> {
+    this.watch.begin(ends);
+    const addresses = ends.map(({ local }) => local);
+    const { closing = "reset", data, stepMs = STEP_MS, signal } = this.#options;
+    const each = (is: (end: number) => boolean) => ends.every((_, index) => is(index));
+    const connected = await this.watch.until(
+      () => each((index) => this.watch.lastState(index) === "ESTABLISHED"),
+      stepMs,
+      signal,
+    );
+    if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
+    if (data) await this.#bring(data, ends, stepMs);
+    // Every packet so far has arrived when all that was sent is acknowledged.
+    await this.watch.until(() => this.#isQuiet(addresses), stepMs, signal);
+    this.#information = this.#sockets.map((socket) => socket.getsockopt("information"));
+    for (const socket of this.#sockets) {
+      // After shutdown(2) the socket lives on and can be asked for its state; it is closed when all is over.
+      if (closing === "shutdown") socket.shutdown("write");
+      else end(socket, closing);
+      this.watch.look();
+    }
+    await this.watch.until(() => this.#isOver(addresses), stepMs, signal);
+    for (const socket of this.#sockets) socket.close();
+    return this.trace(verdict, attempts, addresses);
+  }
+
+  trace(verdict: string, attempts: number, addresses: readonly Address[]): Trace {
+    const { closing = "reset", pair = false } = this.#options;
+    const ladder = this.#ladder(addresses);
+    const [one, other = one] = addresses as [Address, Address?];
+    return {
+      verdict,
+      isPair: pair,
+      attempts,
+      closing,
+      ladder,
+      frames: framesBetween(this.watch.frames, unmapped(one), unmapped(other)).own,
+      capture: this.#capture && { ...this.#captureSummary(), ...this.#capture.counts() },
+      whyNoCapture: this.#whyNoCapture,
+      samples: this.watch.samples,
+      agrees: ladder.rows.length > 0 ? agreesWith(ladder, this.watch.samples) : null,
+      information: this.#information,
+      received: this.#received,
+    };
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.reset();
+    this.#capture?.[Symbol.dispose]();
+  }
+
+  /** Without the permission, or on another kernel, there are no packets; the rest is still worth having. */
+  #tryCapture(): Capture | null {
+    try {
+      return Capture.open(...this.#ports, this.#options.bufferBytes);
+    } catch (error) {
+      if (!(error instanceof SocketError) || !["EPERM", "ENOSYS", "EACCES"].includes(error.code)) throw error;
+      this.#whyNoCapture = error.message;
+      return null;
+    }
+  }
+
+  /** Sends, and reads at the last end: the writer itself, or the other socket of a pair. */
+  async #bring(data: Uint8Array, ends: readonly WatchedEnd[], mostMs: number): Promise<void> {
+    const reader = ends.at(-1)!.socket;
+    const received = new Uint8Array(data.length);
+    let sent = 0;
+    let length = 0;
+    await this.watch.until(() => {
+      if (sent < data.length) sent += ends[0]!.socket.send(data.subarray(sent));
+      length += reader.recv(received.subarray(length)) ?? 0;
+      return length === data.length;
+    }, mostMs);
+    this.#received = received.subarray(0, length);
+  }
+
+  /** Whether nothing is on its way: as far as we can see packets, each with sequence space was acknowledged. */
+  #isQuiet(addresses: readonly Address[]): boolean {
+    if (!this.#seesAll()) return true;
+    const { rows } = this.#ladder(addresses);
+    const needs = rows.filter((row) => row.dataBytes > 0 || row.flags.includes("SYN"));
+    const isHandshakeDone = rows.some((row) => row.flags.join() === "ACK");
+    return isHandshakeDone && needs.every((row) => rows.some((later) => acknowledges(later, row)));
+  }
+
+  #isOver(addresses: readonly Address[]): boolean {
+    const isResting = (state: string | undefined) => RESTING.includes(state ?? "");
+    const kernel = addresses.every((_, index) => isResting(this.watch.lastState(index)));
+    if (!kernel || !this.#seesAll()) return kernel;
+    return this.#ladder(addresses).ends.every(({ path }) => isResting(path.at(-1)));
+  }
+
+  #seesAll(): boolean {
+    return this.#capture !== null && this.#capture.counts().lost === 0;
+  }
+
+  #ladder(addresses: readonly Address[]): Ladder {
+    const { pair = false } = this.#options;
+    const bare = addresses.map(unmapped);
+    const title = pair
+      ? `Simultaneous open between ${bare.map(formatAddress).join(" and ")}`
+      : `${formatAddress(bare[0]!)} connects to itself`;
+    return ladderOf(this.watch.frames, bare, title);
+  }
+
+  #captureSummary(): Omit<CaptureSummary, keyof CaptureCounts> {
+    const [one, other] = this.#ports;
+    const filter =
+      one === other
+        ? `outbound and tcp src port ${one} and tcp dst port ${one}`
+        : `outbound and tcp port ${one} and tcp port ${other}`;
+    return { device: LOOPBACK_DEVICE, filter, keptCopy: "outgoing" };
+  }
+}
+
+function acknowledges(later: Ladder["rows"][number], row: Ladder["rows"][number]): boolean {
+  const end = row.sequence.relative + row.dataBytes + (row.flags.includes("SYN") ? 1 : 0);
+  return later.from === row.to && (later.acknowledgement?.relative ?? -1) >= end;
+}
+
+/** The kernel is looked at from time to time and passes states unseen; what it did report must fit. */
+export function agreesWith(ladder: Ladder, samples: readonly Sample[]): boolean {
+  return ladder.ends.every(({ path }, end) => {
+    const reported = samples.filter((sample) => sample.end === end).map(({ state }) => state);
+    let at = 0;
+    const onPath = reported.every((state) => {
+      const found = (path as readonly string[]).indexOf(state, at);
+      if (found >= 0) at = found;
+      return found >= 0;
+    });
+    return onPath && reported.at(-1) === path.at(-1);
+  });
+}
+
+async function naturalSocket(
+  peer: Address,
+  { natural, signal }: TraceOptions,
+): Promise<{ socket: TcpSocket | null; attempts: number; verdict: string }> {
+  const loop = new ReconnectLoop({ peer, strategy: "fresh", ...natural! });
+  const { socket, attempts, verdict } = await loop.run(signal);
+  if (verdict === "self-connect") return { socket, attempts, verdict };
+  socket?.reset();
+  return { socket: null, attempts, verdict };
+}
+
+/** Bound to the port that it will connect to: a self-connect at the first attempt, on any kernel. */
+function boundSocket(peer: Address): TcpSocket {
+  const socket = TcpSocket.open(peer.family);
+  try {
+    return socket.bind(peer);
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+function freeAddress(host: Address): Address {
+  using socket = boundSocket({ ...host, port: 0 });
+  return socket.getsockname();
+}
+
+function pairOf(one: Address, other: Address): TcpSocket[] {
+  const first = boundSocket(one);
+  try {
+    return [first, boundSocket(other)];
+  } catch (error) {
+    first.close();
+    throw error;
+  }
+}
+
+function endsOf(sockets: readonly TcpSocket[]): WatchedEnd[] {
+  const locals = sockets.map((socket) => socket.getsockname());
+  return sockets.map((socket, index) => ({ socket, local: locals[index]!, peer: locals[1 - index]! }));
+}
+
+/** Whether the two SYN crossed. One that came too early found no connection and was answered with RST. */
+async function meet(
+  sockets: readonly TcpSocket[],
+  { stepMs = STEP_MS, signal }: TraceOptions,
+): Promise<boolean> {
+  const [one, other] = sockets as [TcpSocket, TcpSocket];
+  try {
+    TcpSocket.meet(one, other);
+    const limits = { deadlineMs: stepMs, ...(signal && { signal }) };
+    await Promise.all([one.connected(limits), other.connected(limits)]);
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError && error.code === "ECONNREFUSED") return false;
+    throw error;
+  }
+}

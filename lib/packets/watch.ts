@@ -1,0 +1,108 @@
+/** Looking at sockets and their packets while they happen: the kernel's own word on the states, beside the capture. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Address } from "../address.ts";
+import { bare } from "../address.ts";
+import { rowsOf } from "../kernel/tables.ts";
+import type { TcpSocket } from "../socket.ts";
+import type { Capture, Frame } from "./capture.ts";
+
+/** A state that the kernel reported. */
+export interface Sample {
+  /** Which end: 0, or 1 for the other of a pair. */
+  readonly end: number;
+  /** In the words of RFC 9293. */
+  readonly state: string;
+  readonly source: "TCP_INFO" | "/proc/net/tcp";
+  /** How many packets had been captured by then. */
+  readonly afterPackets: number;
+}
+
+/** One end that is watched. */
+export interface WatchedEnd {
+  readonly socket: TcpSocket;
+  readonly local: Address;
+  readonly peer: Address;
+}
+
+const LOOK_EVERY_MS = 1;
+
+/** What /proc/net/tcp calls otherwise than RFC 9293 does. */
+const RFC_NAMES: Readonly<Record<string, string>> = {
+  SYN_RECV: "SYN-RECEIVED",
+  NEW_SYN_RECV: "SYN-RECEIVED",
+  FIN_WAIT1: "FIN-WAIT-1",
+  FIN_WAIT2: "FIN-WAIT-2",
+  CLOSE: "CLOSED",
+};
+
+/** A state of /proc/net/tcp in the words of RFC 9293. */
+export function rfcState(state: string): string {
+  return RFC_NAMES[state] ?? state.replaceAll("_", "-");
+}
+
+/** Collects frames and samples. */
+export class Watch {
+  readonly frames: Frame[] = [];
+  readonly samples: Sample[] = [];
+  readonly #capture: Capture | null;
+  #ends: readonly WatchedEnd[] = [];
+
+  constructor(capture: Capture | null) {
+    this.#capture = capture;
+  }
+
+  /** Watches these from now on; their packets may have been captured already. */
+  begin(ends: readonly WatchedEnd[]): void {
+    this.#ends = ends;
+  }
+
+  /** Forgets what was seen so far. */
+  forget(): void {
+    this.take();
+    this.frames.length = 0;
+    this.samples.length = 0;
+  }
+
+  /** Takes the packets that are there. */
+  take(): void {
+    this.frames.push(...(this.#capture?.read() ?? []));
+  }
+
+  /** Asks the kernel for the state of every end, and takes the packets. */
+  look(): void {
+    this.take();
+    for (const [index, end] of this.#ends.entries()) {
+      const { state, source } = stateOf(end);
+      const last = this.samples.findLast((sample) => sample.end === index);
+      if (last?.state === state) continue;
+      this.samples.push({ end: index, state, source, afterPackets: this.frames.length });
+    }
+    this.take();
+  }
+
+  /** The state of an end as the kernel reported it last. */
+  lastState(end: number): string | undefined {
+    return this.samples.findLast((sample) => sample.end === end)?.state;
+  }
+
+  /** Looks until `done`, at most so long; whether it was done. */
+  async until(done: () => boolean, mostMs: number, signal?: AbortSignal): Promise<boolean> {
+    const endsAt = performance.now() + mostMs;
+    for (;;) {
+      this.look();
+      if (done()) return true;
+      if (signal?.aborted || performance.now() >= endsAt) return false;
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+}
+
+/** An open socket tells its state itself; what outlives it stands in the kernel's table only. */
+function stateOf({ socket, local, peer }: WatchedEnd): Pick<Sample, "state" | "source"> {
+  if (!socket.closed) {
+    const { state } = socket.getsockopt("information");
+    if (state !== "CLOSED") return { state, source: "TCP_INFO" };
+  }
+  const row = rowsOf(bare(local), bare(peer))[0];
+  return { state: row ? rfcState(row.state) : "CLOSED", source: "/proc/net/tcp" };
+}
