@@ -1,7 +1,7 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { writeFileSync } from "node:fs";
 import { Argument, Command, Option } from "commander";
-import type { Address, Closing, Leaving, Paint, TcpInformation, Trace } from "../index.ts";
+import type { Address, CaptureSummary, Closing, Leaving, Paint, TcpInformation, Trace } from "../index.ts";
 import {
   CLOSINGS,
   environment,
@@ -185,13 +185,12 @@ function tellStates({ ladder, samples, agrees }: Trace): void {
   if (agrees === false) console.log(styled("red", "          which does NOT agree with the packets"));
 }
 
-function tellCapture(
-  { ladder }: Trace,
-  { device, passed, lost }: { device: string; passed: number; lost: number },
-) {
-  const kept = `the outgoing copy of each: loopback passes every packet twice`;
-  const missing = lost > 0 ? styled("red", `${packetsText(lost)} LOST, the ladder has gaps`) : "none lost";
-  console.log(`captured  ${packetsText(passed - lost)} on ${device}, ${kept}; ${missing}`);
+function tellCapture({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): void {
+  const missing = lost > 0 ? styled("red", `${packetsText(lost)} LOST: the ladder has gaps`) : "none lost";
+  const copy = "the outgoing copy of each, for loopback passes every packet twice";
+  console.log(`captured  ${packetsText(frames.length)} on ${device}, ${copy}; ${missing}`);
+  const earlier = passed - lost - frames.length - ladder.others.length;
+  if (earlier > 0) console.log(`          ${packetsText(earlier)} of the attempts before left out`);
   if (ladder.truncated > 0) console.log(`          ${packetsText(ladder.truncated)} cut short`);
   if (ladder.others.length > 0) {
     console.log(

@@ -113,7 +113,6 @@ function rowsOf(own: readonly OwnFrame[], addresses: readonly Address[], course:
     const before = own.slice(0, index).map((earlier) => earlier.segment);
     const step = course.steps[index]!;
     const ofSender = before.filter((earlier) => endOf(earlier, addresses) === from);
-    const toSender = isSelf ? before : before.filter((earlier) => !ofSender.includes(earlier));
     return {
       number: index + 1,
       timeNs: Number(frame.stampNs - startNs),
@@ -134,7 +133,7 @@ function rowsOf(own: readonly OwnFrame[], addresses: readonly Address[], course:
         segment,
         step,
         isSelf,
-        answers: toSender.at(-1) ?? null,
+        answers: step.answers === null ? null : own[step.answers]!.segment,
         isRepeat: ofSender.some((earlier) => isSameSegment(earlier, segment)),
       }),
     };

@@ -28,6 +28,8 @@ const BYTE_ORDER = 0x1a2b3c4d;
 const ETHERNET = 1;
 const OUTBOUND = 2;
 const NANOSECONDS = 9;
+/** As much of each packet is kept: native/core/capture.cc. */
+const LONGEST_PACKET = 1 << 18;
 
 /** Option codes: of every block, of the section, the interface, a packet, the statistics. */
 const COMMENT = 1;
@@ -70,7 +72,7 @@ function interfaceBlock({ device, filter, system }: PcapngOptions): Piece {
   return block(INTERFACE, [
     u16(ETHERNET),
     u16(0),
-    u32(0), // No limit to what was kept of a packet.
+    u32(LONGEST_PACKET),
     textOption(NAME, device),
     option(RESOLUTION, Uint8Array.of(NANOSECONDS)),
     option(FILTER, libpcapText),

@@ -9,7 +9,7 @@ export interface Situation {
   readonly step: Step;
   /** Whether both ends are one socket. */
   readonly isSelf: boolean;
-  /** What the sender received last; null before anything came. */
+  /** What it answers; null when nothing. */
   readonly answers: Segment | null;
   /** Whether the same sequence numbers were sent before. */
   readonly isRepeat: boolean;
@@ -40,7 +40,7 @@ function reasonByFlags(situation: Situation): string {
 function synReason({ isSelf, step }: Situation): string {
   const opens = "active OPEN: SYN announces the initial sequence number (3.5)";
   if (step.received.before !== "SYN-SENT") return opens;
-  const who = isSelf ? "its own sender" : "a peer";
+  const who = isSelf ? "its own sender" : "its peer";
   return `${opens}; it reaches ${who} in SYN-SENT: a simultaneous open (figure 7)`;
 }
 
@@ -76,7 +76,7 @@ function finReason({ step, isSelf }: Situation): string {
     return "CLOSE by the other end: its FIN follows, and it enters LAST-ACK (3.6)";
   const closes = "CLOSE: FIN says that no more data follows (3.6)";
   if (step.received.after !== "CLOSING") return closes;
-  const who = isSelf ? "its sender" : "a peer";
+  const who = isSelf ? "its sender" : "its peer";
   return `${closes}; it reaches ${who} in FIN-WAIT-1: a simultaneous close (figure 13)`;
 }
 

@@ -25,6 +25,8 @@ export interface Step {
   readonly sent: { readonly before: TcpState; readonly after: TcpState };
   /** The receiver, before it took the packet in and after. */
   readonly received: { readonly before: TcpState; readonly after: TcpState };
+  /** Which packet it answers: the last one with data or a control that its sender took in since it last sent. */
+  readonly answers: number | null;
   /** How many later packets the receiver had sent by then: above 0, packets crossed. */
   readonly crossed: number;
 }
@@ -127,6 +129,7 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
   const inboxes: InFlight[][] = machines.map(() => []);
   const sentBy = machines.map(() => 0);
   const steps: Step[] = [];
+  const unanswered: (number | null)[] = machines.map(() => null);
   const move = (end: number, act: (machine: TcpEnd) => void) => {
     const before = machines[end]!.state;
     act(machines[end]!);
@@ -137,6 +140,7 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
   const takeIn = (end: number): void => {
     const { index, signal, sentByReceiver } = inboxes[end]!.shift()!;
     const received = move(end, (machine) => machine.receive(signal));
+    if (sequenceLength(signal) > 0) unanswered[end] = index;
     const crossed = ends === 1 ? 0 : sentBy[end]! - sentByReceiver;
     steps[index] = { ...steps[index]!, received, crossed };
   };
@@ -145,7 +149,8 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
     while (inbox.length > 0 && mayHaveSeen(inbox[0]!.signal, signal)) takeIn(signal.end);
     const sent = move(signal.end, (machine) => machine.send(signal));
     const receiver = ends === 1 ? 0 : 1 - signal.end;
-    steps[index] = { sent, received: sent, crossed: 0 };
+    steps[index] = { sent, received: sent, answers: unanswered[signal.end]!, crossed: 0 };
+    unanswered[signal.end] = null;
     sentBy[signal.end]!++;
     inboxes[receiver]!.push({ index, signal, sentByReceiver: sentBy[receiver]! });
   }
@@ -156,5 +161,8 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
 /** Whether an end that sends `next` can have received `earlier` before. */
 function mayHaveSeen(earlier: Signal, next: Signal): boolean {
   if (sequenceLength(earlier) === 0) return true;
+  // Whoever has received SYN,ACK is ESTABLISHED and sends no SYN any more, though its numbers would allow it.
+  if (next.flags.includes("SYN") && earlier.flags.includes("SYN") && earlier.flags.includes("ACK"))
+    return false;
   return next.flags.includes("ACK") && !isBefore(next.acknowledgement, sequenceEnd(earlier));
 }

@@ -14,21 +14,53 @@ const LINE = 17;
 const FALL = 10;
 const CHARACTERS = Math.floor((RIGHT_RAIL - LEFT_RAIL - 32) / 7.25);
 
+interface Palette {
+  readonly ink: string;
+  readonly soft: string;
+  readonly line: string;
+  readonly state: string;
+  readonly rail: string;
+  readonly paper: string;
+}
+
+const LIGHT: Palette = {
+  ink: "#1f2328",
+  soft: "#59636e",
+  line: "#0969da",
+  state: "#1a7f37",
+  rail: "#afb8c1",
+  paper: "#ffffff",
+};
+const DARK: Palette = {
+  ink: "#e6edf3",
+  soft: "#9198a1",
+  line: "#58a6ff",
+  state: "#56d364",
+  rail: "#57606a",
+  paper: "#0d1117",
+};
+
+/** Written out for each scheme: not every program that shows SVG knows custom properties. */
+function colours({ ink, soft, line, state, rail, paper }: Palette): string {
+  return `
+  text { fill: ${ink}; }
+  .soft { fill: ${soft}; }
+  .state { fill: ${state}; }
+  .flags, .head { fill: ${line}; }
+  .arrow { stroke: ${line}; }
+  .rail { stroke: ${rail}; }
+  .paper { fill: ${paper}; }`;
+}
+
 const STYLE = `
-  svg { --ink: #1f2328; --soft: #59636e; --rail: #afb8c1; --line: #0969da; --state: #1a7f37; --paper: #ffffff; --box: #f6f8fa; }
-  @media (prefers-color-scheme: dark) {
-    svg { --ink: #e6edf3; --soft: #9198a1; --rail: #57606a; --line: #58a6ff; --state: #56d364; --paper: #0d1117; --box: #161b22; }
-  }
-  text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: var(--ink); }
+  text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
   .title { font-size: 16px; font-weight: 600; }
-  .soft { fill: var(--soft); }
-  .state { fill: var(--state); font-weight: 600; }
-  .flags { fill: var(--line); font-weight: 700; font-size: 13px; }
-  .paper { fill: var(--paper); }
-  .box { fill: var(--box); stroke: var(--rail); }
-  .rail { stroke: var(--rail); stroke-width: 2; }
-  .arrow { stroke: var(--line); stroke-width: 1.6; fill: none; }
-  .head { fill: var(--line); }`;
+  .state { font-weight: 600; }
+  .flags { font-weight: 700; font-size: 13px; }
+  .rail { stroke-width: 2; }
+  .arrow { stroke-width: 1.6; fill: none; }${colours(LIGHT)}
+  @media (prefers-color-scheme: dark) {${colours(DARK)}
+  }`;
 
 export function ladderSvg(ladder: Ladder): string {
   const heights = ladder.rows.map(rowHeight);

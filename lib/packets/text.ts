@@ -18,7 +18,9 @@ export function ladderLines(ladder: Ladder, paint: Paint = (_, text) => text): s
   const left = other ? `A ${formatAddress(one!.address)}` : "leaves in";
   const right = other ? `B ${formatAddress(other.address)}` : "arrives: then in";
   const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
-  return [head, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined, paint))];
+  const closed = paint("state", "CLOSED");
+  const start = `${INDENT}${closed}${other ? `${" ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2)}${closed}` : ""}`;
+  return [head, start, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined, paint))];
 }
 
 function rowLines(row: LadderRow, isPair: boolean, paint: Paint): string[] {
@@ -72,7 +74,11 @@ export function optionsText(options: SegmentOptions): string {
     sack && `SACK ${sack.map(({ left, right }) => `${left}-${right}`).join(" ")}`,
     otherKinds && `option ${otherKinds.join(" ")}`,
   ];
-  return parts.filter(Boolean).join(", ");
+  // Lines are broken between options, not within.
+  return parts
+    .filter((part) => typeof part === "string")
+    .map((part) => part.replaceAll(" ", "\u00a0"))
+    .join(", ");
 }
 
 /** Nanoseconds as "0 µs", "38.2 µs", "1.204 ms", "2.031 s". */
