@@ -10,8 +10,9 @@ const RIGHT_RAIL = WIDTH - 160;
 const TOP = 112;
 const ROW_GAP = 26;
 const LINE = 17;
-/** How far an arrow falls on its way; a packet that crosses others falls further. */
+/** How far an arrow falls on its way; one that crosses another ends below where that one begins. */
 const FALL = 10;
+const CROSSING_FALL = 18;
 const CHARACTERS = Math.floor((RIGHT_RAIL - LEFT_RAIL - 32) / 7.25);
 
 interface Palette {
@@ -49,7 +50,8 @@ function colours({ ink, soft, line, state, rail, paper }: Palette): string {
   .flags, .head { fill: ${line}; }
   .arrow { stroke: ${line}; }
   .rail { stroke: ${rail}; }
-  .paper { fill: ${paper}; }`;
+  .paper { fill: ${paper}; }
+  .detail, .flags { stroke: ${paper}; }`;
 }
 
 const STYLE = `
@@ -57,6 +59,7 @@ const STYLE = `
   .title { font-size: 16px; font-weight: 600; }
   .state { font-weight: 600; }
   .flags { font-weight: 700; font-size: 13px; }
+  .detail, .flags { stroke-width: 5px; stroke-linejoin: round; paint-order: stroke; }
   .rail { stroke-width: 2; }
   .arrow { stroke-width: 1.6; fill: none; }${colours(LIGHT)}
   @media (prefers-color-scheme: dark) {${colours(DARK)}
@@ -118,13 +121,13 @@ function rail(x: number, bottom: number): string {
 
 function drawRow(row: LadderRow, y: number, isPair: boolean): string {
   const isBack = isPair && row.from === 1;
-  const fall = row.crossed > 0 ? rowHeight(row) + FALL : FALL;
+  const fall = row.crossed > 0 ? rowHeight(row) + CROSSING_FALL : FALL;
   const [start, finish] = isBack ? [RIGHT_RAIL, LEFT_RAIL] : [LEFT_RAIL, RIGHT_RAIL];
   const startY = y + LINE;
   const label = `${flagsText(row.flags)}${row.dataBytes > 0 ? ` ${dataText(row, 28)}` : ""}`;
   const labels = [text((LEFT_RAIL + RIGHT_RAIL) / 2, y + 10, label, "flags", "middle")];
   for (const [index, line] of detailLines(row).entries()) {
-    labels.push(text(LEFT_RAIL + 16, startY + FALL + LINE * (index + 1), line, "soft"));
+    labels.push(text(LEFT_RAIL + 16, startY + FALL + LINE * (index + 1), line, "soft detail"));
   }
   return [
     `<g><title>${escaped(`${row.number}. ${row.why}`)}</title>`,
