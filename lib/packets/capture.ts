@@ -39,6 +39,8 @@ const MENDS: Readonly<Record<string, string>> = {
 export class Capture implements Disposable {
   readonly #native: Native;
   readonly #handle: Handle;
+  readonly #bytes = new Uint8Array(READ_BYTES);
+  readonly #facts = new BigUint64Array(FACTS * FRAMES_PER_READ);
   #passed = 0;
   #lost = 0;
 
@@ -64,13 +66,11 @@ export class Capture implements Disposable {
   /** The packets that have come since the last call. */
   read(): Frame[] {
     const frames: Frame[] = [];
-    const facts = new BigUint64Array(FACTS * FRAMES_PER_READ);
     for (;;) {
-      const bytes = new Uint8Array(READ_BYTES);
-      const count = this.#native.captureRead(this.#handle, bytes, facts);
+      const count = this.#native.captureRead(this.#handle, this.#bytes, this.#facts);
       if (count < 0) throw new SocketError(count, { syscall: "recvmsg" });
       if (count === 0) return frames;
-      frames.push(...framesOf(bytes, facts, count));
+      frames.push(...framesOf(this.#bytes, this.#facts, count));
     }
   }
 

@@ -53,7 +53,10 @@ export interface Trace {
   readonly whyNoCapture: string | null;
   /** What the kernel reported, each state once. */
   readonly samples: readonly Sample[];
-  /** Whether every state that the kernel reported lies on the path that the packets imply, and both end alike. */
+  /**
+   * Whether every state that the kernel reported lies on the path that the packets imply, and both end alike; null
+   * when packets are missing.
+   */
   readonly agrees: boolean | null;
   /** TCP_INFO of each socket, before it was ended. */
   readonly information: readonly TcpInformation[];
@@ -161,6 +164,7 @@ class Recorder {
   trace(verdict: string, attempts: number, addresses: readonly Address[]): Trace {
     const { closing = "reset", pair = false } = this.#options;
     const ladder = this.#ladder(addresses);
+    const counts = this.#capture?.counts();
     const [one, other = one] = addresses as [Address, Address?];
     return {
       verdict,
@@ -169,10 +173,10 @@ class Recorder {
       closing,
       ladder,
       frames: framesBetween(this.watch.frames, unmapped(one), unmapped(other)).own,
-      capture: this.#capture && { ...this.#captureSummary(), ...this.#capture.counts() },
+      capture: counts ? { ...this.#captureSummary(), ...counts } : null,
       whyNoCapture: this.#whyNoCapture,
       samples: this.watch.samples,
-      agrees: ladder.rows.length > 0 ? agreesWith(ladder, this.watch.samples) : null,
+      agrees: counts?.lost === 0 && ladder.rows.length > 0 ? agreesWith(ladder, this.watch.samples) : null,
       information: this.#information,
       received: this.#received,
     };
