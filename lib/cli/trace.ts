@@ -213,7 +213,8 @@ function informationText(information: TcpInformation): string {
 
 function echoText({ isPair, received }: Trace, data: string): string {
   const reader = isPair ? "B" : "the same socket";
-  return `data      wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(new TextDecoder().decode(received))}`;
+  const read = new TextDecoder().decode(received);
+  return `data      wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(read)}`;
 }
 
 function tellLeavings(table: readonly Leaving[]): void {
