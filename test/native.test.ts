@@ -11,7 +11,7 @@ const room = new Uint8Array(24);
 
 describe("the addon", () => {
   it("is not fooled by an object that is no socket handle", () => {
-    const impostors = [{}, null, undefined, 7, "handle", new Uint8Array(8), Object.create(raw.handle())];
+    const impostors = [{}, null, undefined, 7, "handle", new Uint8Array(8), Object.create(null)];
     for (const impostor of impostors) {
       expect(() => raw.fd(impostor as never)).toThrow("argument 0 must be a socket handle");
     }

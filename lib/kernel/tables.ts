@@ -1,6 +1,7 @@
 /** The kernel's own table of TCP sockets, as /proc/net/tcp tells it, and who owns them. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
+import path from "node:path";
 import type { Address } from "../address.ts";
 import { hostText, isSameAddress } from "../address.ts";
 
@@ -66,10 +67,16 @@ export function socketOwner(inode: number): SocketOwner | null {
   const pid = pids.find((candidate) => hasLink(`/proc/${candidate}/fd`, link));
   if (pid === undefined) return null;
   try {
-    return { pid: Number(pid), command: readFileSync(`/proc/${pid}/comm`, "utf8").trim() };
+    return { pid: Number(pid), command: commandOf(pid) };
   } catch {
     return null; // It ended while we looked.
   }
+}
+
+/** proc(5), /proc/PID/cmdline, whose first word netstat shows; comm is the name of a thread ("MainThread" in Node 24). */
+function commandOf(pid: string): string {
+  const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
+  return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }
 
 /** The row as netstat(8) prints it, under netstat's own header. */
