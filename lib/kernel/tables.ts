@@ -73,7 +73,7 @@ export function socketOwner(inode: number): SocketOwner | null {
   }
 }
 
-/** proc(5), /proc/PID/cmdline, whose first word netstat shows; comm is the name of a thread ("MainThread" in Node 24). */
+/** proc(5), /proc/PID/cmdline: its first word, as netstat shows; comm is a thread's name, "MainThread" in Node 24. */
 function commandOf(pid: string): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
