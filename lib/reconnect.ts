@@ -167,6 +167,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     try {
       const lanes = Array.from({ length: this.threads }, () => this.#lane());
       const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === "rejected");
+      if (failed) this.#socket?.reset();
       if (failed) throw failed.reason;
     } finally {
       clearTimeout(timer);
