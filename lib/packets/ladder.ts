@@ -66,7 +66,7 @@ export interface OwnFrame {
   readonly segment: Segment;
 }
 
-/** The frames between two addresses, and in words what the others were. */
+/** The frames between two addresses, by the time of their stamps, and in words what the others were. */
 export function framesBetween(
   frames: readonly Frame[],
   one: Address,
@@ -74,7 +74,9 @@ export function framesBetween(
 ): { own: OwnFrame[]; others: string[] } {
   const own: OwnFrame[] = [];
   const others: string[] = [];
-  for (const frame of frames) {
+  // Packets sent at one moment on two processors may be queued the other way round than they are stamped.
+  const inOrder = frames.toSorted((a, b) => Number(a.stampNs - b.stampNs));
+  for (const frame of inOrder) {
     const segment = decodeFrame(frame.bytes);
     if ("problem" in segment) others.push(segment.problem);
     else if (isBetween(segment, one, other)) own.push({ frame, segment });
