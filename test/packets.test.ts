@@ -166,7 +166,7 @@ describe("malformed frames", () => {
 
   it("are kept out of the ladder, and said", () => {
     const frames = framesOf([...SELF.slice(0, 3), { flags: "S", seq: 1, from: B, to: A }]);
-    const cut = { ...frames[0]!, bytes: frames[0]!.bytes.subarray(0, 20) };
+    const cut = { ...frames.at(-1)!, bytes: frames[0]!.bytes.subarray(0, 20) };
     const ladder = ladderOf([...frames, cut], [address(A)], "self");
     expect(ladder.rows).toHaveLength(3);
     expect(ladder.others).toEqual([expect.stringContaining(`:${B} to `), "the IPv4 header is cut off"]);
@@ -235,6 +235,12 @@ describe("the states that packets imply", () => {
     expect(ends.map((end) => end.path)).toEqual([path, path]);
     expect(rows.map((row) => row.crossed > 0)).toEqual([true, false, true, false, false, false]);
     expect(rows[2]!.acknowledgement).toEqual({ absolute: 501, relative: 1 });
+  });
+
+  it("are read in the order of the stamps: two processors may queue their packets the other way round", () => {
+    const [one, other, ...rest] = framesOf(CROSSING);
+    const swapped = ladderOf([other!, one!, ...rest], [address(A), address(B)], "pair");
+    expect(swapped).toEqual(pair(CROSSING));
   });
 
   it("are those of figure 6 when they do not", () => {
