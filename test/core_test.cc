@@ -18,6 +18,8 @@
 
 #include "core/address.h"
 #include "core/burst.h"
+#include "core/capture.h"
+#include "core/meet.h"
 #include "core/option.h"
 #include "core/reactor.h"
 #include "core/syscall.h"
@@ -292,6 +294,68 @@ void a_burst_that_gets_no_socket_says_so() {
   setrlimit(RLIMIT_NOFILE, &before);
 }
 
+void two_sockets_that_connect_at_one_moment_open_simultaneously() {
+  const core::Address addresses[] = {dead_peer(4), dead_peer(4)};
+  bool met = false;
+  for (int attempt = 0; attempt < 1000 && !met; attempt++) {
+    core::Side sides[2];
+    for (int i = 0; i < 2; i++) {
+      sides[i] = {core::socket(4, core::Blocking::no), addresses[1 - i], 0};
+      CHECK(core::bind(sides[i].fd, addresses[i]) == 0);
+    }
+    core::meet(&sides[0], &sides[1]);
+    // Each has the other for its peer, or one SYN came too early and both were refused.
+    int connected = 0;
+    for (int i = 0; i < 2; i++) {
+      core::Address peer{};
+      connected += core::getpeername(sides[i].fd, &peer) == 0 && same(peer, addresses[1 - i]);
+    }
+    for (const core::Side& side : sides) CHECK(core::reset(side.fd) == 0);
+    met = connected == 2;
+  }
+  CHECK(met);
+}
+
+void a_capture_keeps_one_copy_of_each_packet_between_its_ports(int family) {
+  const core::Address peer = dead_peer(family);
+  const int capture = core::capture_open("lo", core::port_of(peer), core::port_of(peer), 1 << 20);
+  if (capture == -EPERM) {
+    std::printf("skipped: AF_PACKET needs CAP_NET_RAW\n");
+    return;
+  }
+  CHECK(capture >= 0);
+  const int other = core::socket(family, core::Blocking::no);
+  core::connect(other, refusing_peer(family));
+  const int self = core::socket(family, core::Blocking::no);
+  CHECK(core::bind(self, peer) == 0);
+  CHECK(core::begin_connect(self, peer) >= 0);
+  std::vector<uint8_t> bytes(1 << 19);
+  core::PacketFacts facts[8];
+  size_t count = 0;
+  while (count < 3) {
+    const core::Result read =
+        core::capture_read(capture, bytes.data(), bytes.size(), facts + count, 8 - count);
+    CHECK(read >= 0);
+    count += static_cast<size_t>(read);
+  }
+  // SYN, SYN+ACK, ACK; nothing of the refused one, and no incoming copies.
+  CHECK(count == 3);
+  CHECK(facts[0].stamp_ns <= facts[2].stamp_ns && facts[0].captured_bytes == facts[0].wire_bytes);
+  uint32_t passed = 0;
+  uint32_t dropped = 0;
+  CHECK(core::packet_statistics(capture, &passed, &dropped) == 0 && passed == 3 && dropped == 0);
+  for (const int fd : {capture, other}) CHECK(core::close(fd) == 0);
+  CHECK(core::reset(self) == 0);
+}
+
+void a_capture_of_ipv4() { a_capture_keeps_one_copy_of_each_packet_between_its_ports(4); }
+void a_capture_of_ipv6() { a_capture_keeps_one_copy_of_each_packet_between_its_ports(6); }
+
+void a_capture_of_no_interface_says_so() {
+  const core::Result result = core::capture_open("no-such", 1, 1, 1 << 20);
+  CHECK(result == -ENODEV || result == -EPERM);
+}
+
 int open_fds() {
   int count = 0;
   for (int fd = 0; fd < 4096; fd++) count += fcntl(fd, F_GETFD) >= 0;
@@ -324,6 +388,10 @@ constexpr Test kTests[] = {
     TEST(every_attempt_is_counted_and_its_port_recorded),
     TEST(a_burst_stops_when_told_from_another_thread),
     TEST(a_burst_that_gets_no_socket_says_so),
+    TEST(two_sockets_that_connect_at_one_moment_open_simultaneously),
+    TEST(a_capture_of_ipv4),
+    TEST(a_capture_of_ipv6),
+    TEST(a_capture_of_no_interface_says_so),
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ const MOST_GROWTH_BYTES = 100 * 1024 * 1024;
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-it("a thousand traces in a row leak nothing", { timeout: 300_000 }, async () => {
+it("a thousand traces in a row leak nothing", { timeout: 600_000 }, async () => {
   // Below the ephemeral range, where nobody's autobind takes the port between two traces.
   const peers = FAMILIES.map((family) => ({ ...deadPeer(family), port: 10_000 + (deadPort() % 10_000) }));
   const data = new TextEncoder().encode("hello");
