@@ -61,6 +61,7 @@ export interface Native {
     strategy: string,
     peer: Uint8Array,
     attempts: number,
+    selfConnects: number,
     sliceMs: number,
     stop: Int32Array,
     ports: Uint16Array | null,

@@ -37,6 +37,8 @@ export interface ReconnectOptions {
   readonly attempts?: number;
   /** At most this long. */
   readonly durationMs?: number;
+  /** Goes on until joined to itself this many times, resetting each but the last; 1 unless said otherwise. */
+  readonly selfConnects?: number;
   /** How many bursts run at a time, each on a thread of its own; 1 unless said otherwise. */
   readonly threads?: number;
   /** At most this many attempts a second, all threads together. */
@@ -76,8 +78,8 @@ const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
 const MOST_THREADS = 256;
 
-/** What native/core/burst.h calls BurstReport: attempts, the recent port, the counters by errno. */
-const REPORT_HEADER_WORDS = 2;
+/** What native/core/burst.h calls BurstReport: attempts, the recent port, the resets, the counters by errno. */
+const REPORT_HEADER_WORDS = 3;
 
 /** One loop, run once. Iterating gives progress at the reader's pace; `await using` stops it and closes its socket. */
 export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
@@ -125,8 +127,10 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   progress(): ReconnectProgress {
     let attempts = this.#ended;
     const counts = Float64Array.from(this.#outcomes);
+    let selfConnects = this.#selfConnects;
     for (const report of this.#running) {
       attempts += report[0]!;
+      selfConnects += report[2]!;
       addOutcomes(counts, report);
     }
     const elapsedMs = this.#startedAt === 0 ? 0 : (this.#endedAt || performance.now()) - this.#startedAt;
@@ -136,7 +140,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       elapsedMs,
       attemptsPerSecond: elapsedMs > 0 ? (attempts * 1000) / elapsedMs : 0,
       localPort: liveReport?.[1] || this.#localPort || null,
-      outcomes: this.#named(counts),
+      outcomes: this.#named(counts, selfConnects),
     };
   }
 
@@ -234,6 +238,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
         this.strategy,
         peer,
         attempts,
+        this.#selfConnectsLeft(),
         sliceMs,
         this.#stop,
         ports,
@@ -251,8 +256,15 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#news = deferred();
   }
 
+  /** One burst's share of the self-connects that are still to come. */
+  #selfConnectsLeft(): number {
+    const { selfConnects = 1 } = this.#options;
+    return Math.max(1, Math.ceil((selfConnects - this.#selfConnects) / this.threads));
+  }
+
   #account(report: Uint32Array): void {
     this.#ended += report[0]!;
+    this.#selfConnects += report[2]!;
     this.#localPort = report[1] || this.#localPort;
     addOutcomes(this.#outcomes, report);
   }
@@ -261,7 +273,9 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #judge(socket: TcpSocket): void {
     const isSelf = socket.isSelfConnected();
     if (isSelf) this.#selfConnects++;
-    if (this.#socket || this.#verdict === "interrupted") {
+    const { selfConnects = 1 } = this.#options;
+    const isMoreToCome = isSelf && this.#selfConnects < selfConnects;
+    if (this.#socket || this.#verdict === "interrupted" || isMoreToCome) {
       socket.reset();
       return;
     }
@@ -279,15 +293,15 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   /** The counters under their names. Native code counts a connect as 0; the check tells which kind it was. */
-  #named(counts: Float64Array): Record<string, number> {
+  #named(counts: Float64Array, selfConnects: number): Record<string, number> {
     const outcomes: Record<string, number> = {};
     counts.forEach((count, errno) => {
       if (count === 0 || errno === 0) return;
       outcomes[errno === this.#native.unanswered ? "deadline" : errnoName(-errno)] = count;
     });
-    const connected = counts[0]! - this.#selfConnects;
+    const connected = counts[0]! - selfConnects;
     if (connected > 0) outcomes.connected = connected;
-    if (this.#selfConnects > 0) outcomes["self-connect"] = this.#selfConnects;
+    if (selfConnects > 0) outcomes["self-connect"] = selfConnects;
     return outcomes;
   }
 
@@ -337,11 +351,12 @@ function checkStrategy(strategy: Strategy, native: Native): Strategy {
 }
 
 function checkLimits(options: ReconnectOptions, threads: number): void {
-  const { attempts, durationMs, attemptsPerSecond, onPorts } = options;
+  const { attempts, durationMs, selfConnects, attemptsPerSecond, onPorts } = options;
   if (attempts === undefined && durationMs === undefined) {
     throw invalidArgument("ERR_NO_LIMIT", "a loop must be given attempts or durationMs");
   }
   if (attempts !== undefined) checkCount("attempts", attempts, Number.MAX_SAFE_INTEGER);
+  if (selfConnects !== undefined) checkCount("selfConnects", selfConnects, 2 ** 32 - 1);
   if (durationMs !== undefined) checkCount("durationMs", durationMs, 2 ** 31 - 1);
   if (attemptsPerSecond !== undefined && !(attemptsPerSecond > 0 && Number.isFinite(attemptsPerSecond))) {
     const message = `attemptsPerSecond ${attemptsPerSecond} is not a pace: use a number above 0`;

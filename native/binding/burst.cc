@@ -47,8 +47,9 @@ const int32_t* stop_of(Arguments* arguments, size_t index) {
   return words.empty() ? arguments->missing<int32_t*>(index, "a stop flag") : words.data();
 }
 
-/// burst(handle, strategy, peer, attempts, sliceMs, stop, ports, report, done): the handle, empty until
-/// then, holds the socket of the attempt that connected; done(0) or done(-errno) tells that it is over.
+/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, done): the handle,
+/// empty until then, holds the socket of the attempt that connected; done(0) or done(-errno) tells that it is
+/// over.
 Napi::Value burst(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   auto job = std::make_shared<Job>();
@@ -56,18 +57,19 @@ Napi::Value burst(const Napi::CallbackInfo& info) {
   job->plan.strategy = strategy_named(&arguments, 1);
   job->plan.peer = arguments.address(2);
   job->plan.attempts = static_cast<uint32_t>(arguments.number(3));
-  job->plan.slice_ms = static_cast<uint32_t>(arguments.number(4));
-  job->plan.stop = stop_of(&arguments, 5);
-  job->plan.ports = ports_of(&arguments, 6, job->plan.attempts);
-  job->plan.report = report_of(&arguments, 7);
-  const Napi::Function done = arguments.function(8);
+  job->plan.self_connects = static_cast<uint32_t>(arguments.number(4));
+  job->plan.slice_ms = static_cast<uint32_t>(arguments.number(5));
+  job->plan.stop = stop_of(&arguments, 6);
+  job->plan.ports = ports_of(&arguments, 7, job->plan.attempts);
+  job->plan.report = report_of(&arguments, 8);
+  const Napi::Function done = arguments.function(9);
   if (arguments.wrong()) return arguments.nothing();
   Environment& environment = arguments.environment();
   job->plan.closing = &environment.closing();
   job->done = Napi::Persistent(done);
   Napi::Array memory = Napi::Array::New(info.Env());
   uint32_t count = 0;
-  for (const size_t index : {0, 5, 6, 7}) memory.Set(count++, arguments.value(index));
+  for (const size_t index : {0, 6, 7, 8}) memory.Set(count++, arguments.value(index));
   job->memory = Napi::Persistent(memory.As<Napi::Object>());
 
   const auto work = [job] {

@@ -1,5 +1,6 @@
 #include "core/burst.h"
 
+#include <cstring>
 #include <utility>
 
 #include "core/option.h"
@@ -14,6 +15,8 @@ namespace {
 constexpr int kConnectWaitMs = 20;
 /// The local port is shown to people who watch; asking at every attempt would cost the rate 2 %.
 constexpr uint32_t kSamplePortEvery = 256;
+/// Asking the clock at every attempt would cost the rate half a percent.
+constexpr uint32_t kLookEvery = 16;
 
 class Burst {
  public:
@@ -33,9 +36,13 @@ class Burst {
       report.outcomes[outcome < kOutcomes ? outcome : kUnanswered]++;
       note_port(report.attempts);
       report.attempts++;
-      if (result == 0) return hand_over();
+      if (result == 0 && !is_to_be_reset()) return hand_over();
       // After a refusal Linux lets the same socket connect again; after anything else it starts anew.
-      if (plan_.strategy != Strategy::reuse || result != -ECONNREFUSED) drop();
+      if (result == 0) {
+        reset_here();
+      } else if (plan_.strategy != Strategy::reuse || result != -ECONNREFUSED) {
+        drop();
+      }
     }
     return 0;
   }
@@ -47,7 +54,12 @@ class Burst {
   }
 
   /// A slice makes at least one attempt, however short it is.
-  bool spent() const { return plan_.report->attempts > 0 && monotonic_ns() >= ends_ns_; }
+  bool spent() {
+    const uint32_t attempts = plan_.report->attempts;
+    if (attempts == 0) return false;
+    if (attempts % kLookEvery != 0 && !std::exchange(waited_, false)) return false;
+    return monotonic_ns() >= ends_ns_;
+  }
 
   Result ready_socket() {
     if (fd_ >= 0) return 0;
@@ -66,9 +78,11 @@ class Burst {
     if (plan_.strategy == Strategy::autobind) result = bind(fd_, with_port(plan_.peer, 0));
     if (plan_.strategy == Strategy::bind) result = bind(fd_, plan_.peer);
     if (result < 0) return result;
-    do {
+    result = connect(fd_, plan_.peer);
+    while (is_in_progress(result) && !stopped()) {
+      waited_ = true;
       result = connect(fd_, plan_.peer);
-    } while (is_in_progress(result) && !stopped());
+    }
     // A second connect(2) on a socket that got connected while it waited says so in its own way.
     return result == -EISCONN ? 0 : result;
   }
@@ -79,6 +93,20 @@ class Burst {
     const uint16_t port = getsockname(fd_, &local) < 0 ? 0 : port_of(local);
     if (plan_.ports != nullptr) plan_.ports[index] = port;
     plan_.report->local_port = port;
+  }
+
+  /// Joined to itself, and not the last that is asked for.
+  bool is_to_be_reset() const {
+    if (plan_.report->resets + 1 >= plan_.self_connects) return false;
+    Address local;
+    Address peer;
+    return getsockname(fd_, &local) == 0 && getpeername(fd_, &peer) == 0 &&
+           std::memcmp(&local, &peer, sizeof local) == 0;
+  }
+
+  void reset_here() {
+    reset(std::exchange(fd_, -1));
+    plan_.report->resets++;
   }
 
   Result hand_over() {
@@ -95,6 +123,7 @@ class Burst {
   const BurstPlan& plan_;
   const int64_t ends_ns_;
   int fd_ = -1;
+  bool waited_ = false;  ///< The last attempt had no answer at once: it took long.
 };
 
 }  // namespace

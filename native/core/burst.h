@@ -21,6 +21,7 @@ inline constexpr size_t kUnanswered = kOutcomes - 1;
 struct BurstReport {
   uint32_t attempts;             ///< Attempts that have ended.
   uint32_t local_port;           ///< The local port of a recent attempt; 0 before the first.
+  uint32_t resets;               ///< Self-connects that were reset here, and not handed over.
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.
 };
 
@@ -28,6 +29,7 @@ struct BurstPlan {
   Strategy strategy;
   Address peer;
   uint32_t attempts;                 ///< At most this many.
+  uint32_t self_connects;            ///< The one with this number is handed over; those before it are reset.
   uint32_t slice_ms;                 ///< No new attempt after this long.
   const int32_t* stop;               ///< Caller memory: nonzero ends the burst.
   const std::atomic<bool>* closing;  ///< The environment goes down.
@@ -35,9 +37,9 @@ struct BurstPlan {
   BurstReport* report;
 };
 
-/// Makes attempts until one connects, the plan is spent, or it is told to stop. Returns 0 when no
-/// attempt connected, the connected fd (nonblocking) plus one, or -errno when a socket could not be
-/// had or prepared: that is no outcome of an attempt.
+/// Makes attempts until one connects (and is not to be reset), the plan is spent, or it is told to stop.
+/// Returns 0 when no attempt connected, the connected fd (nonblocking) plus one, or -errno when a socket
+/// could not be had or prepared: that is no outcome of an attempt.
 Result burst(const BurstPlan& plan);
 
 }  // namespace core
