@@ -22,7 +22,7 @@ await step("node_modules", ["package-lock.json"], "installing the development de
 await step("build", ["native", "binding.gyp", "package-lock.json"], "building the addon", buildAddon);
 await step(
   "dist",
-  ["lib", "tsconfig.json", "package.json", "package-lock.json"],
+  ["lib", "benchmarks", "tsconfig.json", "package.json", "package-lock.json"],
   "building the library",
   buildLibrary,
 );
@@ -89,6 +89,34 @@ async function buildLibrary() {
     plugins: [library],
     logLevel: "warning",
   });
+  await buildBenchmarks(build);
+}
+
+/** Its runner and drivers are programs of their own: JavaScript is built here, C and Go when they run. */
+async function buildBenchmarks(build) {
+  const sources = readdirSync("benchmarks/drivers").map((name) => `benchmarks/drivers/${name}`);
+  const isTypeScript = (source) => source.endsWith(".ts");
+  const library = {
+    name: "library",
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /\/lib\/index\.ts$/ }, ({ importer }) => {
+        const isDriver = path.basename(path.dirname(importer)) === "drivers";
+        return { path: isDriver ? "../../index.js" : "../index.js", external: true };
+      }),
+  };
+  await build({
+    entryPoints: ["benchmarks/run.ts", ...sources.filter(isTypeScript)],
+    outdir: "dist/benchmarks",
+    outbase: "benchmarks",
+    bundle: true,
+    packages: "external",
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    plugins: [library],
+    logLevel: "warning",
+  });
+  for (const source of sources) if (!isTypeScript(source)) copyFileSync(source, path.join("dist", source));
 }
 
 /** The addon as the published package carries it: no install script, no compiler at the user's. */

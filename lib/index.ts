@@ -42,5 +42,24 @@ export type {
   Verdict,
 } from "./reconnect.ts";
 export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
+export type {
+  BenchCell,
+  BenchReport,
+  BenchRow,
+  BenchTrial,
+  BenchVerdict,
+  PairedRatio,
+} from "./report/bench.ts";
+export {
+  BENCH_CELL_COLUMNS,
+  BENCH_TRIALS,
+  benchBound,
+  benchCellsByTrial,
+  benchCellTexts,
+  benchFigure,
+  benchHeading,
+} from "./report/bench.ts";
+export { benchHtml } from "./report/bench-html.ts";
+export { benchMarkdown } from "./report/bench-markdown.ts";
 export type { ConnectedLimits } from "./socket.ts";
 export { optionTable, supported, TcpSocket } from "./socket.ts";

@@ -1,6 +1,7 @@
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes 0, 1, 2, 3, 130. */
 import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
+import { benchCommand } from "./bench.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { traceCommand } from "./trace.ts";
 
@@ -16,7 +17,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand()];
+const commands = [reconnectCommand(), traceCommand(), benchCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

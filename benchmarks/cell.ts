@@ -1,0 +1,62 @@
+/** Runs one cell: a process of its own, its answer, and what it cost. */
+import { spawn } from "node:child_process";
+import type { Readable } from "node:stream";
+
+/** What a driver prints, and what cost.c tells of it. */
+export interface Measurement {
+  readonly count: number;
+  readonly elapsedNs: number;
+  readonly eventLoopDelayMs?: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly growthBytes?: number;
+  /** Null where there is no C compiler for cost.c. */
+  readonly cost: Cost | null;
+}
+
+export interface Cost {
+  readonly cpuUs: number;
+  readonly peakMemoryBytes: number;
+}
+
+/** A driver that has not ended by then is killed. */
+const GRACE_MS = 20_000;
+
+/**
+ * Runs a command, under cost.c where there is one, and reads its answer. Rejects with the last line of its stderr. An
+ * abort kills it.
+ */
+export async function runCell(
+  command: readonly string[],
+  costCommand: readonly string[],
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<Measurement> {
+  const [file, ...args] = [...costCommand, ...command];
+  const child = spawn(file!, args, {
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+    signal,
+    timeout: limitMs + GRACE_MS,
+    killSignal: "SIGKILL",
+  });
+  const texts = [child.stdout!, child.stderr!, child.stdio[3] as Readable].map(textOf);
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      reject(error.code === "ENOENT" ? new Error(`${file} is not installed`) : error);
+    });
+    child.on("close", resolve);
+  });
+  const [stdout, stderr, cost] = await Promise.all(texts);
+  if (status !== 0) throw new Error(reasonIn(stderr!) ?? `exit status ${status}`);
+  return { ...JSON.parse(stdout!), cost: costCommand.length > 0 ? JSON.parse(cost!) : null };
+}
+
+/** The line that says it: Node's "Error: …" inside a stack trace, else the last one. */
+function reasonIn(stderr: string): string | undefined {
+  const lines = stderr.trim().split("\n").filter(Boolean);
+  return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1);
+}
+
+async function textOf(stream: Readable): Promise<string> {
+  let text = "";
+  for await (const chunk of stream.setEncoding("utf8")) text += chunk;
+  return text;
+}

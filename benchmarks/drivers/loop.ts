@@ -1,0 +1,49 @@
+/** This package's loop. Arguments: port, milliseconds, strategy, threads. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { Strategy } from "../../lib/index.ts";
+import { ReconnectLoop } from "../../lib/index.ts";
+
+const [port, milliseconds, strategy = "fresh", threads = "1"] = process.argv.slice(2);
+const RESOLUTION_MS = 1;
+const WARM_UP_MS = 20;
+const NS_PER_MS = 1e6;
+
+await run(WARM_UP_MS);
+const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+delay.enable();
+const { attempts, elapsedMs, outcomes } = await run(Math.max(1, Number(milliseconds)));
+delay.disable();
+
+const expected = strategy === "bind" || strategy === "range" ? "self-connect" : "ECONNREFUSED";
+const unexpected = Object.keys(outcomes).filter((outcome) => outcome !== expected);
+if (unexpected.length > 0)
+  throw new Error(`not every attempt ended with ${expected}: ${unexpected.join(", ")}`);
+console.log(
+  JSON.stringify({
+    count: attempts,
+    elapsedNs: elapsedMs * NS_PER_MS,
+    eventLoopDelayMs: {
+      p50: late(delay.percentile(50)),
+      p99: late(delay.percentile(99)),
+      max: late(delay.max),
+    },
+  }),
+);
+
+async function run(durationMs: number) {
+  const loop = new ReconnectLoop({
+    peer: `127.0.0.1:${port}`,
+    strategy: strategy as Strategy,
+    threads: Number(threads),
+    selfConnects: 2 ** 32 - 1,
+    durationMs,
+  });
+  const result = await loop.run();
+  result.socket?.reset();
+  return result;
+}
+
+/** The histogram holds the time between two ticks of a timer; what is above its period is delay. */
+function late(ns: number): number {
+  return Math.max(0, ns / NS_PER_MS - RESOLUTION_MS);
+}

@@ -1,0 +1,86 @@
+/** Collects the measurements of all rounds by cell, and sums them up. */
+import type { BenchCell } from "../lib/index.ts";
+import { summarize } from "../lib/index.ts";
+import type { Cost, Measurement } from "./cell.ts";
+import { agrees, pairedRatio } from "./ratio.ts";
+import type { Results } from "./rows.ts";
+import type { CellPlan } from "./trials.ts";
+import { LIMITS } from "./trials.ts";
+
+const NS_PER_MS = 1e6;
+const NS_PER_SECOND = 1e9;
+
+export class Ledger {
+  readonly #plans = new Map<string, CellPlan>();
+  readonly #measured = new Map<string, Measurement[]>();
+  readonly #startCosts = new Map<string, Cost>();
+  readonly #missing = new Map<string, string>();
+
+  /** What a driver costs that makes no attempts. */
+  addStart(plan: CellPlan, measurement: Measurement): void {
+    if (measurement.cost) this.#startCosts.set(plan.name, measurement.cost);
+  }
+
+  add(plan: CellPlan, measurement: Measurement): void {
+    this.#plans.set(plan.name, plan);
+    this.#measured.set(plan.name, [...(this.#measured.get(plan.name) ?? []), measurement]);
+  }
+
+  /** Leaves a cell out from now on, and what it has measured: a driver that fails has no rate. */
+  miss(plan: CellPlan, because: string): void {
+    this.#missing.set(plan.name, because);
+    this.#measured.delete(plan.name);
+  }
+
+  isMissing(plan: CellPlan): boolean {
+    return this.#missing.has(plan.name);
+  }
+
+  skipped(): { name: string; because: string }[] {
+    return [...this.#missing].map(([name, because]) => ({ name, because }));
+  }
+
+  results(): Results {
+    const cells = [...this.#measured].map(([name, all]) => this.#cell(this.#plans.get(name)!, all));
+    return { cells: new Map(cells.map((cell) => [cell.name, cell])), missing: this.#missing };
+  }
+
+  #cell(plan: CellPlan, all: readonly Measurement[]): BenchCell {
+    const rounds = this.#rounds(plan);
+    const limit = this.#plans.get(LIMITS[plan.trial] ?? "");
+    const toLimit = limit ? pairedRatio(rounds, this.#rounds(limit)) : null;
+    const peaks = all.flatMap(({ cost }) => cost?.peakMemoryBytes ?? []);
+    return {
+      trial: plan.trial,
+      name: plan.name,
+      rounds,
+      summary: summarize(rounds)!,
+      toLimit: toLimit && agrees(toLimit) ? toLimit : null,
+      cpuUsPerAttempt: this.#cpuUsPerAttempt(plan, all),
+      peakMemoryBytes: peaks.length > 0 ? Math.max(...peaks) : null,
+      eventLoopDelayMs: eventLoopDelay(all),
+    };
+  }
+
+  #rounds(plan: CellPlan): number[] {
+    const all = this.#measured.get(plan.name) ?? [];
+    return all.map(({ count, elapsedNs }) =>
+      plan.trial === "time" ? elapsedNs / NS_PER_MS : (count * NS_PER_SECOND) / elapsedNs,
+    );
+  }
+
+  #cpuUsPerAttempt(plan: CellPlan, all: readonly Measurement[]): number | null {
+    const start = this.#startCosts.get(plan.name);
+    if (!start || plan.trial === "time") return null;
+    const perAttempt = all.flatMap(({ count, cost }) => (cost ? (cost.cpuUs - start.cpuUs) / count : []));
+    return summarize(perAttempt)?.median ?? null;
+  }
+}
+
+function eventLoopDelay(all: readonly Measurement[]): BenchCell["eventLoopDelayMs"] {
+  const delays = all.flatMap(({ eventLoopDelayMs }) => eventLoopDelayMs ?? []);
+  const p50 = summarize(delays.map((delay) => delay.p50));
+  const p99 = summarize(delays.map((delay) => delay.p99));
+  const max = summarize(delays.map((delay) => delay.max));
+  return p50 && p99 && max ? { p50: p50.median, p99: p99.median, max: max.max } : null;
+}

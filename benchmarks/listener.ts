@@ -1,0 +1,27 @@
+/** The live listener: listener.c, from its making until it is disposed. */
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
+export class Listener implements Disposable {
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  /** Starts it, and resolves when it listens. */
+  static async start(command: readonly string[], port: number): Promise<Listener> {
+    const [file, ...args] = command;
+    const child = spawn(file!, [...args, String(port), "0"], { stdio: ["ignore", "pipe", "inherit"] });
+    await Promise.race([
+      once(child.stdout!, "data"),
+      once(child, "exit").then(() => Promise.reject(new Error("the listener did not start"))),
+    ]);
+    return new Listener(child);
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
+}

@@ -1,0 +1,142 @@
+/** The questions, each with the bound that this package wants to reach, and their answers from the cells of one run. */
+import type { BenchCell, BenchRow } from "../lib/index.ts";
+import { agrees, pairedRatio } from "./ratio.ts";
+
+/** Cells by name, as the rounds left them, and why some are missing. */
+export interface Results {
+  readonly cells: ReadonlyMap<string, BenchCell>;
+  readonly missing: ReadonlyMap<string, string>;
+}
+
+const OURS = ["selfconnect fresh", "selfconnect reuse", "selfconnect autobind"];
+
+/** The rate of one cell to that of another. Of several first cells the one with the highest median. */
+interface RatioPlan {
+  readonly what: string;
+  readonly of: readonly string[];
+  readonly to: string;
+  readonly atLeast?: number;
+}
+
+const RATIOS: readonly RatioPlan[] = [
+  { what: "reuse to the best C loop", of: ["selfconnect reuse"], to: "C, one socket again", atLeast: 0.97 },
+  { what: "fresh to the plain C loop", of: ["selfconnect fresh"], to: "C, a socket each", atLeast: 0.97 },
+  { what: "fastest strategy to the plain C loop", of: OURS, to: "C, a socket each", atLeast: 1.7 },
+  { what: "fastest strategy to Go's net.Dial", of: OURS, to: "Go net.Dial", atLeast: 3 },
+  { what: "fastest strategy to Python's socket", of: OURS, to: "Python", atLeast: 2.5 },
+  { what: "fastest strategy to koffi", of: OURS, to: "koffi", atLeast: 1.7 },
+  { what: "fastest strategy to node:net", of: OURS, to: "node:net", atLeast: 7 },
+  { what: "fastest strategy to node:net, 32 in flight", of: OURS, to: "node:net, 32 in flight" },
+  { what: "fastest strategy to bash /dev/tcp", of: OURS, to: "bash /dev/tcp" },
+  { what: "fastest strategy to the nc loop", of: OURS, to: "nc loop", atLeast: 180 },
+  {
+    what: "reuse, 2 threads to 1",
+    of: ["selfconnect reuse, 2 threads"],
+    to: "selfconnect reuse",
+    atLeast: 1.9,
+  },
+  { what: "self-connects by range, to C", of: ["selfconnect range"], to: "C range", atLeast: 0.9 },
+  { what: "self-connects by bind, to C", of: ["selfconnect bind"], to: "C bind", atLeast: 0.9 },
+  {
+    what: "connect and reset to a listener, TcpSocket to node:net",
+    of: ["TcpSocket"],
+    to: "node:net connect",
+    atLeast: 3,
+  },
+  { what: "the same, C to node:net (the limit)", of: ["C connect"], to: "node:net connect" },
+  {
+    what: "best C loop on io_uring to the plain one",
+    of: ["C, io_uring, 16 in flight"],
+    to: "C, one socket again",
+  },
+];
+
+const MOST_GROWTH_BYTES = 2 * 2 ** 20;
+const MOST_DELAY_P99_MS = 25;
+const MOST_PER_SOCKET = 1.3;
+
+/** Every row of the table; `growthBytes` and `sockets` are what the trials after the rounds brought. */
+export function rowsOf(
+  results: Results,
+  growth: { readonly bytes: number | null; readonly text: string },
+  sockets: { readonly few: string; readonly many: string; readonly because: string | null },
+): BenchRow[] {
+  return [
+    ...RATIOS.map((plan) => ratioRow(plan, results)),
+    growthRow(growth),
+    delayRow(results),
+    socketsRow(results, sockets),
+  ];
+}
+
+function ratioRow(plan: RatioPlan, results: Results): BenchRow {
+  const { what, to, atLeast } = plan;
+  const bound = atLeast === undefined ? null : ({ kind: "at least", value: atLeast } as const);
+  const blank = { what, unit: "ratio", bound, value: null, low: null, high: null } as const;
+  const first = plan.of
+    .flatMap((name) => results.cells.get(name) ?? [])
+    .reduce<BenchCell | null>(
+      (best, one) => (best && best.summary.median >= one.summary.median ? best : one),
+      null,
+    );
+  const peer = results.cells.get(to);
+  const ratio = first && peer ? pairedRatio(first.rounds, peer.rounds) : null;
+  if (!ratio) return { ...blank, verdict: "skipped", because: whyMissing([...plan.of, to], results) };
+  if (!agrees(ratio)) {
+    const because = `rounds disagree: ${ratio.low.toPrecision(3)} to ${ratio.high.toPrecision(3)}`;
+    return { ...blank, verdict: "disagree", because };
+  }
+  const verdict = atLeast === undefined ? "told" : ratio.median >= atLeast ? "reached" : "missed";
+  const { median: value, low, high } = ratio;
+  return { ...blank, value, low, high, verdict, because: null };
+}
+
+function growthRow(growth: { readonly bytes: number | null; readonly text: string }): BenchRow {
+  const row = {
+    what: `growth of peak memory, ${growth.text}`,
+    unit: "bytes",
+    bound: { kind: "at most", value: MOST_GROWTH_BYTES },
+    low: null,
+    high: null,
+  } as const;
+  if (growth.bytes === null) return { ...row, value: null, verdict: "skipped", because: "not measured" };
+  const verdict = growth.bytes <= MOST_GROWTH_BYTES ? "reached" : "missed";
+  return { ...row, value: growth.bytes, verdict, because: null };
+}
+
+function delayRow(results: Results): BenchRow {
+  const name = "selfconnect reuse, 2 threads";
+  const row = {
+    what: "event-loop delay p99 of the main thread, 2 threads",
+    unit: "milliseconds",
+    bound: { kind: "at most", value: MOST_DELAY_P99_MS },
+    low: null,
+    high: null,
+  } as const;
+  const p99 = results.cells.get(name)?.eventLoopDelayMs?.p99;
+  if (p99 === undefined) {
+    return { ...row, value: null, verdict: "skipped", because: whyMissing([name], results) };
+  }
+  return { ...row, value: p99, verdict: p99 <= MOST_DELAY_P99_MS ? "reached" : "missed", because: null };
+}
+
+function socketsRow(
+  results: Results,
+  sockets: { readonly few: string; readonly many: string; readonly because: string | null },
+): BenchRow {
+  const { few, many } = sockets;
+  const what = `time per socket in connected(), ${many} to ${few}`;
+  const row = ratioRow({ what, of: [few], to: many }, results);
+  const bound = { kind: "at most", value: MOST_PER_SOCKET } as const;
+  if (row.value === null) return { ...row, bound };
+  const verdict = row.value <= MOST_PER_SOCKET ? "reached" : "missed";
+  return { ...row, bound, verdict, because: sockets.because };
+}
+
+function whyMissing(names: readonly string[], results: Results): string {
+  const reasons = names.flatMap((name) => {
+    const because = results.missing.get(name);
+    return because ? [`${name}: ${because}`] : [];
+  });
+  return reasons.join("; ") || "not measured";
+}

@@ -1,0 +1,239 @@
+/**
+ * The benchmark's own process, started by `selfconnect bench`: measures, and sends progress and in the end the report to
+ * its parent. Rendering is the parent's.
+ */
+import { readFileSync } from "node:fs";
+import type { BenchReport, BenchTrial } from "../lib/index.ts";
+import { environment, portFacts, SocketError, TcpSocket } from "../lib/index.ts";
+import type { Measurement } from "./cell.ts";
+import { runCell } from "./cell.ts";
+import { Workshop } from "./drivers.ts";
+import { Ledger } from "./ledger.ts";
+import { Listener } from "./listener.ts";
+import { rowsOf } from "./rows.ts";
+import type { CellPlan } from "./trials.ts";
+import {
+  attemptsWatched,
+  FEW_SOCKETS,
+  inProgress,
+  MANY_SOCKETS,
+  memoryWatched,
+  mostSockets,
+  ROUND,
+} from "./trials.ts";
+
+/** What the command line asks for: one argument, JSON. */
+interface Options {
+  readonly rounds: number;
+  readonly cellMs: number;
+  readonly only: readonly BenchTrial[];
+  readonly isLong: boolean;
+}
+
+/** A self-connect that has not come by then will not. */
+const UNTIL_JOINED_MS = 20_000;
+const LONGEST_MS = 900_000;
+const IN_PROGRESS_PAIRS = 3;
+
+class Bench {
+  readonly #options: Options;
+  readonly #signal: AbortSignal;
+  readonly #workshop: Workshop;
+  readonly #ledger = new Ledger();
+  readonly #startedAt = new Date();
+  #costCommand: readonly string[] = [];
+  #livePort = 0;
+  #growthBytes: number | null = null;
+  #sockets = FEW_SOCKETS;
+
+  constructor(options: Options, signal: AbortSignal, workshop: Workshop) {
+    this.#options = options;
+    this.#signal = signal;
+    this.#workshop = workshop;
+  }
+
+  async run(): Promise<BenchReport> {
+    this.#costCommand = this.#costs();
+    using _listener = await this.#listen();
+    const plans = ROUND.filter((plan) => this.#isAskedFor(plan));
+    for (const plan of plans) await this.#start(plan);
+    for (let round = 1; round <= this.#options.rounds; round++) {
+      // There and back: what drifts in the course of a round then drifts the other way.
+      const order = round % 2 === 1 ? plans : plans.toReversed();
+      for (const plan of order) await this.#measure(plan, `round ${round}/${this.#options.rounds}`);
+    }
+    await this.#watchMemory();
+    await this.#waitForMany();
+    return this.#report();
+  }
+
+  #isAskedFor(plan: CellPlan): boolean {
+    const { only } = this.#options;
+    return only.length === 0 || only.includes(plan.trial);
+  }
+
+  /** Without a C compiler rates are measured all the same, costs are not. */
+  #costs(): readonly string[] {
+    try {
+      return [...this.#workshop.command("cost.c"), "0"];
+    } catch {
+      return [];
+    }
+  }
+
+  async #listen(): Promise<Listener | null> {
+    try {
+      const command = this.#workshop.command("listener.c");
+      this.#livePort = deadPort("outside");
+      return await Listener.start(command, this.#livePort);
+    } catch {
+      return null; // The trial's own drivers then say why they cannot run.
+    }
+  }
+
+  /** Runs a driver for no time at all: whether it runs here, and what its start costs. */
+  async #start(plan: CellPlan): Promise<void> {
+    const measurement = await this.#run(plan, 0, "starting");
+    if (measurement) this.#ledger.addStart(plan, measurement);
+  }
+
+  async #measure(plan: CellPlan, where: string): Promise<void> {
+    const isUntilJoined = plan.trial === "time";
+    const measurement = await this.#run(plan, isUntilJoined ? UNTIL_JOINED_MS : this.#options.cellMs, where);
+    if (!measurement) return;
+    if (measurement.count > 0) this.#ledger.add(plan, measurement);
+    else
+      this.#ledger.miss(plan, isUntilJoined ? `not joined within ${UNTIL_JOINED_MS} ms` : "no attempt made");
+  }
+
+  /** One process; null, and the cell is left out with the reason, when it fails. */
+  async #run(plan: CellPlan, milliseconds: number, where: string): Promise<Measurement | null> {
+    if (this.#signal.aborted || this.#ledger.isMissing(plan)) return null;
+    send({ progress: `${where} · ${plan.name}` });
+    try {
+      const command = [
+        ...this.#workshop.command(plan.driver),
+        String(this.#port(plan)),
+        String(milliseconds),
+        ...plan.settings,
+      ];
+      const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
+      return await runCell(command, this.#costCommand.length > 0 ? cost : [], milliseconds, this.#signal);
+    } catch (error) {
+      if (!this.#signal.aborted) this.#ledger.miss(plan, (error as Error).message);
+      return null;
+    }
+  }
+
+  #port(plan: CellPlan): number {
+    if (plan.peer === "live") return this.#livePort;
+    return deadPort(plan.peer === "dead" ? "outside" : "ephemeral");
+  }
+
+  async #watchMemory(): Promise<void> {
+    const plan = memoryWatched(this.#options.isLong);
+    if (!this.#isAskedFor(plan)) return;
+    const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
+    if (!measurement) return;
+    this.#ledger.add(plan, measurement);
+    this.#growthBytes = measurement.growthBytes ?? null;
+  }
+
+  async #waitForMany(): Promise<void> {
+    this.#sockets = await this.#mostSockets();
+    const plans = [inProgress(FEW_SOCKETS), inProgress(this.#sockets)];
+    if (!this.#isAskedFor(plans[0]!)) return;
+    for (let pair = 1; pair <= IN_PROGRESS_PAIRS; pair++) {
+      for (const plan of plans) {
+        const measurement = await this.#run(
+          plan,
+          LONGEST_MS,
+          `after the rounds, ${pair}/${IN_PROGRESS_PAIRS}`,
+        );
+        if (measurement) this.#ledger.add(plan, measurement);
+      }
+    }
+  }
+
+  /** As many as are asked for, where the limit of open files allows or can be raised; else as many as it allows. */
+  async #mostSockets(): Promise<number> {
+    const { files = 0 } = inProgress(MANY_SOCKETS);
+    const costCommand = this.#costCommand.slice(0, 1);
+    if (costCommand.length > 0) {
+      const raised = runCell(["true"], [...costCommand, String(files)], 0, this.#signal);
+      if (await raised.then(isTrue, isFalse)) return MANY_SOCKETS;
+    }
+    return mostSockets(limitOfFiles());
+  }
+
+  #report(): BenchReport {
+    const results = this.#ledger.results();
+    const { rounds, cellMs, isLong } = this.#options;
+    const limit = limitOfFiles();
+    const few = inProgress(FEW_SOCKETS).name;
+    const many = inProgress(this.#sockets).name;
+    const isFewer = this.#sockets < MANY_SOCKETS;
+    const because = isFewer ? `${MANY_SOCKETS} not tried: the hard limit of open files is ${limit}` : null;
+    return {
+      schema: "selfconnect.bench/1",
+      startedAt: this.#startedAt.toISOString(),
+      elapsedMs: Date.now() - this.#startedAt.getTime(),
+      rounds,
+      cellMs,
+      isInterrupted: this.#signal.aborted,
+      rows: rowsOf(
+        results,
+        { bytes: this.#growthBytes, text: attemptsWatched(isLong) },
+        { few, many, because },
+      ),
+      cells: [...results.cells.values()],
+      skipped: this.#ledger.skipped(),
+      environment: environment(),
+    };
+  }
+}
+
+/** A port where nothing listens: in the ephemeral range, of the parity that connect(2) picks, or outside of it. */
+function deadPort(where: "ephemeral" | "outside"): number {
+  const { low, high } = portFacts().ephemeralRange ?? { low: 32_768, high: 60_999 };
+  for (;;) {
+    const inside = low + 2 * Math.floor((Math.random() * (high - low)) / 2);
+    const below = 1024 + Math.floor(Math.random() * (low - 1024));
+    const above = high + 1 + Math.floor(Math.random() * (65_535 - high));
+    const port = where === "ephemeral" ? inside : low > 1100 ? below : above;
+    if (isDead(port)) return port;
+  }
+}
+
+function isDead(port: number): boolean {
+  using socket = TcpSocket.open(4);
+  try {
+    socket.bind({ family: 4, host: "127.0.0.1", port });
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError) return false;
+    throw error;
+  }
+}
+
+/** proc(5), limits: the hard limit, to which Node raises the soft one. */
+function limitOfFiles(): number {
+  return Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? 1024);
+}
+
+const isTrue = () => true;
+const isFalse = () => false;
+
+function send(message: { progress: string } | { report: BenchReport }): void {
+  process.send?.(message);
+}
+
+const halt = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => halt.abort());
+process.on("disconnect", () => halt.abort());
+{
+  using workshop = new Workshop();
+  const options: Options = JSON.parse(process.argv[2]!);
+  send({ report: await new Bench(options, halt.signal, workshop).run() });
+}
+process.disconnect?.();

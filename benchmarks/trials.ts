@@ -1,0 +1,108 @@
+/** What is measured: trials, and in each the cells that stand beside one another. */
+import type { BenchTrial } from "../lib/index.ts";
+
+/** Where a driver connects to. */
+export type PeerKind =
+  /** Nothing listens, and no ephemeral port: no attempt can self-connect. */
+  | "dead"
+  /** Nothing listens, and connect(2) picks such ports: a self-connect comes. */
+  | "ephemeral"
+  /** listener.c. */
+  | "live";
+
+export interface CellPlan {
+  readonly trial: BenchTrial;
+  readonly name: string;
+  /** A file of drivers/. */
+  readonly driver: string;
+  readonly peer: PeerKind;
+  /** Further arguments, after the port and the milliseconds. */
+  readonly settings: readonly string[];
+  /** The limit of open files that it needs. */
+  readonly files?: number;
+}
+
+function cell(
+  trial: BenchTrial,
+  peer: PeerKind,
+  name: string,
+  driver: string,
+  ...settings: string[]
+): CellPlan {
+  return { trial, name, driver, peer, settings };
+}
+
+/** The best C loop of the same calls: the limit of each trial. */
+export const LIMITS: Readonly<Partial<Record<BenchTrial, string>>> = {
+  attempts: "C, one socket again",
+  "self-connects": "C range",
+  connects: "C connect",
+};
+
+/** In a round these run one after another: what is compared closely stands close together. */
+export const ROUND: readonly CellPlan[] = [
+  cell("attempts", "dead", "selfconnect fresh", "loop.ts", "fresh", "1"),
+  cell("attempts", "dead", "C, a socket each", "fresh.c"),
+  cell("attempts", "dead", "selfconnect reuse", "loop.ts", "reuse", "1"),
+  cell("attempts", "dead", "C, one socket again", "reuse.c"),
+  cell("attempts", "dead", "C, io_uring, 16 in flight", "uring.c"),
+  cell("attempts", "dead", "selfconnect reuse, 2 threads", "loop.ts", "reuse", "2"),
+  cell("attempts", "dead", "selfconnect fresh, 2 threads", "loop.ts", "fresh", "2"),
+  cell("attempts", "dead", "selfconnect autobind", "loop.ts", "autobind", "1"),
+  cell("attempts", "dead", "koffi", "koffi.ts"),
+  cell("attempts", "dead", "Python", "attempts.py"),
+  cell("attempts", "dead", "Go net.Dial", "attempts.go"),
+  cell("attempts", "dead", "node:net", "node-net.ts", "dead", "1"),
+  cell("attempts", "dead", "node:net, 32 in flight", "node-net.ts", "dead", "32"),
+  cell("attempts", "dead", "bash /dev/tcp", "dev-tcp.sh"),
+  cell("attempts", "dead", "nc loop", "nc.sh"),
+  cell("self-connects", "ephemeral", "selfconnect range", "loop.ts", "range", "1"),
+  cell("self-connects", "ephemeral", "C range", "range.c"),
+  cell("self-connects", "ephemeral", "selfconnect bind", "loop.ts", "bind", "1"),
+  cell("self-connects", "ephemeral", "C bind", "bind.c"),
+  cell("connects", "live", "TcpSocket", "tcp-socket.ts"),
+  cell("connects", "live", "C connect", "connect.c"),
+  cell("connects", "live", "node:net connect", "node-net.ts", "live", "1"),
+  cell("time", "ephemeral", "selfconnect fresh until joined", "until.ts", "fresh", "1"),
+  cell("time", "ephemeral", "selfconnect reuse until joined", "until.ts", "reuse", "1"),
+  cell("time", "ephemeral", "selfconnect reuse until joined, 2 threads", "until.ts", "reuse", "2"),
+  cell("time", "ephemeral", "selfconnect range until joined", "until.ts", "range", "1"),
+];
+
+export const FEW_SOCKETS = 1000;
+export const MANY_SOCKETS = 100_000;
+/** What a process has open besides. */
+const OTHER_FILES = 500;
+
+/** The loop with its peak memory watched, after the rounds. */
+export function memoryWatched(isLong: boolean): CellPlan {
+  const settings = [...watched(isLong).map(String), "2"];
+  return cell("memory", "dead", "selfconnect reuse, watched", "growth.ts", ...settings);
+}
+
+/** "from 1 to 30 million attempts". */
+export function attemptsWatched(isLong: boolean): string {
+  const [first, last] = watched(isLong).map((attempts) => attempts / 1e6);
+  return `from ${first} to ${last} million attempts`;
+}
+
+function watched(isLong: boolean): [first: number, last: number] {
+  return isLong ? [1_000_000, 30_000_000] : [1_000_000, 4_000_000];
+}
+
+/** So many sockets in connected() at a time, after the rounds. */
+export function inProgress(count: number): CellPlan {
+  const name = `${count.toLocaleString("en-US")} sockets`;
+  return { ...cell("in-progress", "dead", name, "in-progress.ts", String(count)), files: filesFor(count) };
+}
+
+/** Each thousand has a listener and a socket that fills its backlog. */
+function filesFor(sockets: number): number {
+  return Math.ceil(sockets * 1.002) + OTHER_FILES;
+}
+
+/** As many sockets as this process's limit of open files, or a raised one, allows: at most MANY_SOCKETS. */
+export function mostSockets(limitOfFiles: number): number {
+  const fitting = Math.floor((limitOfFiles - OTHER_FILES) / 1.002 / 1000) * 1000;
+  return Math.max(FEW_SOCKETS, Math.min(MANY_SOCKETS, fitting));
+}

@@ -1,0 +1,155 @@
+/** selfconnect bench: attempts per second beside the peers, in one run. */
+import { fork } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import Table from "cli-table3";
+import { Command, Option } from "commander";
+import type { BenchReport, BenchRow } from "../index.ts";
+import {
+  BENCH_CELL_COLUMNS,
+  BENCH_TRIALS,
+  benchBound,
+  benchCellsByTrial,
+  benchCellTexts,
+  benchFigure,
+  benchHeading,
+  benchHtml,
+  benchMarkdown,
+} from "../index.ts";
+import { parseCount, parseDurationMs } from "./arguments.ts";
+import { interruption, LiveLine, styled } from "./output.ts";
+
+interface Flags {
+  readonly rounds: number;
+  readonly cell: number;
+  readonly only: readonly string[];
+  readonly long?: boolean;
+  readonly markdown?: string;
+  readonly html?: string;
+  readonly json?: boolean;
+}
+
+/** What the runner sends while it measures, and in the end. */
+type Message = { readonly progress: string } | { readonly report: BenchReport };
+
+/** benchmarks/run.ts, a process of its own: what it measures must not share a thread with what it prints. */
+const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
+const INTERRUPTED = 130;
+
+export function benchCommand(): Command {
+  return new Command("bench")
+    .summary("attempts per second beside C, Go, Python, node:net, koffi, bash and nc, in one run")
+    .description(
+      "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener: this " +
+        "package beside every peer that is installed, one process per cell, in interleaved rounds. Ratios are of " +
+        "paired rounds, with a 95 % interval; where rounds disagree too much no ratio is printed.",
+    )
+    .option("--rounds <count>", "how many rounds; fewer than 6 give less than 95 %", parseCount, 10)
+    .addOption(
+      new Option("--cell <time>", "how long each cell runs in a round")
+        .argParser(parseDurationMs)
+        .default(600, "600ms"),
+    )
+    .addOption(
+      new Option("--only <trials...>", "only these").choices(Object.keys(BENCH_TRIALS)).default([], "all"),
+    )
+    .option("--long", "watch memory from 1 to 30 million attempts, not to 4")
+    .option("--markdown <file>", "write the tables as Markdown too")
+    .option("--html <file>", "write the tables and a plot as one HTML page too")
+    .option("--json", "print one object (docs/schema/bench-1.json)")
+    .addHelpText("after", `\n${EXAMPLES}`)
+    .action(async (flags: Flags) => {
+      process.exitCode = await bench(flags);
+    });
+}
+
+const EXAMPLES = `Examples:
+  selfconnect bench                                    every row, about 6 minutes
+  selfconnect bench --only attempts --rounds 6         the rates alone
+  selfconnect bench --html bench.html --json           a page with a plot, and the data
+
+Exit codes: 0 every bound that could be measured was reached, 1 one was missed, or rounds disagree.`;
+
+async function bench(flags: Flags): Promise<number> {
+  if (!existsSync(RUNNER)) throw new Error("this copy of selfconnect was built without its benchmarks");
+  const report = await measured(flags);
+  if (flags.markdown) writeFileSync(flags.markdown, benchMarkdown(report));
+  if (flags.html) writeFileSync(flags.html, benchHtml(report));
+  if (flags.json) console.log(JSON.stringify(report, null, 2));
+  else tell(report);
+  if (report.isInterrupted) return INTERRUPTED;
+  return report.rows.some(({ verdict }) => verdict === "missed" || verdict === "disagree") ? 1 : 0;
+}
+
+/** Ctrl-C reaches the runner too, which then sends what it has. */
+async function measured(flags: Flags): Promise<BenchReport> {
+  const signal = interruption();
+  using line = new LiveLine();
+  const startedAt = performance.now();
+  const options = { rounds: flags.rounds, cellMs: flags.cell, only: flags.only, isLong: flags.long === true };
+  const runner = fork(RUNNER, [JSON.stringify(options)]);
+  signal.addEventListener("abort", () => runner.kill("SIGINT"), { once: true });
+  return new Promise((resolve, reject) => {
+    runner.on("message", (message: Message) => {
+      if ("report" in message) resolve(message.report);
+      else line.show(`${message.progress} · ${Math.round((performance.now() - startedAt) / 1000)} s`);
+    });
+    runner.on("error", reject);
+    runner.on("exit", (status) => reject(new Error(`the benchmark ended without a report (${status})`)));
+  });
+}
+
+function tell(report: BenchReport): void {
+  console.log(benchHeading(report));
+  console.log(table(["what", "ratio (95 % interval)", "to reach", ""], report.rows.map(rowTexts), [1]));
+  for (const [trial, cells] of benchCellsByTrial(report)) {
+    console.log(`\n${styled("bold", BENCH_TRIALS[trial])}`);
+    console.log(table([...BENCH_CELL_COLUMNS], cells.map(benchCellTexts), [1, 2, 3, 4, 5]));
+  }
+  for (const { name, because } of report.skipped) {
+    console.log(`${styled("yellow", "skipped")} ${name}: ${because}`);
+  }
+  if (report.isInterrupted) console.log(styled("yellow", "interrupted: what there was by then"));
+}
+
+function rowTexts(row: BenchRow): string[] {
+  const styles = {
+    reached: "green",
+    missed: "red",
+    disagree: "yellow",
+    skipped: "yellow",
+    told: "dim",
+  } as const;
+  const verdict = row.verdict === "told" ? "" : styled(styles[row.verdict], row.verdict);
+  const because = row.value === null || !row.because ? "" : ` (${row.because})`;
+  return [row.what, benchFigure(row), benchBound(row), verdict + because];
+}
+
+function table(head: string[], rows: string[][], rightAligned: number[]): string {
+  const colAligns = head.map((_, column) => (rightAligned.includes(column) ? "right" : "left")) as (
+    | "left"
+    | "right"
+  )[];
+  const plain = { head: [], border: [] };
+  const drawn = new Table({ head, colAligns, style: { ...plain, compact: true }, chars: LINES });
+  drawn.push(...rows);
+  return drawn.toString();
+}
+
+/** A rule under the head and nothing else: columns are apart by space. */
+const LINES = {
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: " ",
+};

@@ -1,0 +1,152 @@
+/** The object of docs/schema/bench-1.json: what `selfconnect bench` measured. */
+import type { Environment } from "../kernel/host.ts";
+import type { Summary } from "../ports/statistics.ts";
+
+/** How the rounds of one cell compare with those of another, each round with its own pair. */
+export interface PairedRatio {
+  /** The median of the rounds' ratios. */
+  readonly median: number;
+  /** The interval that holds the true median with this confidence, whatever the distribution (order statistics). */
+  readonly low: number;
+  readonly high: number;
+  readonly confidence: number;
+  readonly rounds: number;
+}
+
+export type BenchTrial = "attempts" | "self-connects" | "connects" | "time" | "memory" | "in-progress";
+
+/** One driver in one trial: a process of its own in every round. */
+export interface BenchCell {
+  readonly trial: BenchTrial;
+  readonly name: string;
+  /** The rounds' rates per second; of the trial "time" the rounds' milliseconds. */
+  readonly rounds: readonly number[];
+  readonly summary: Summary;
+  /** To the trial's limit: the best C loop of this run. Null where there is none, or where rounds disagree. */
+  readonly toLimit: PairedRatio | null;
+  /** CPU time of the process and its children for one attempt, less that of its start. */
+  readonly cpuUsPerAttempt: number | null;
+  readonly peakMemoryBytes: number | null;
+  /** How late the main thread's event loop was: the medians of the rounds' p50 and p99, and the worst of all. */
+  readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
+}
+
+export type BenchVerdict =
+  /** At or past the bound. */
+  | "reached"
+  | "missed"
+  /** The rounds disagree too much for a figure. */
+  | "disagree"
+  /** A cell that it needs is missing. */
+  | "skipped"
+  /** A figure without a bound. */
+  | "told";
+
+/** One question of the benchmark, with its answer. */
+export interface BenchRow {
+  readonly what: string;
+  readonly unit: "ratio" | "bytes" | "milliseconds";
+  readonly bound: { readonly kind: "at least" | "at most"; readonly value: number } | null;
+  readonly value: number | null;
+  /** The interval of a ratio. */
+  readonly low: number | null;
+  readonly high: number | null;
+  readonly verdict: BenchVerdict;
+  /** Why there is no figure, or what kept it from the bound. */
+  readonly because: string | null;
+}
+
+export interface BenchReport {
+  readonly schema: "selfconnect.bench/1";
+  readonly startedAt: string;
+  readonly elapsedMs: number;
+  readonly rounds: number;
+  readonly cellMs: number;
+  readonly isInterrupted: boolean;
+  readonly rows: readonly BenchRow[];
+  readonly cells: readonly BenchCell[];
+  /** Drivers that could not run here, each with the reason. */
+  readonly skipped: readonly { readonly name: string; readonly because: string }[];
+  readonly environment: Environment;
+}
+
+/** A row's figure: "0.98 (0.97–0.99)", "1.2 MiB", "8.1 ms", or why there is none. */
+export function benchFigure(row: BenchRow): string {
+  if (row.value === null) return row.because ?? "";
+  if (row.unit === "bytes") return mebibytes(row.value);
+  if (row.unit === "milliseconds") return `${row.value.toFixed(1)} ms`;
+  const interval = row.low === null ? "" : ` (${ratio(row.low)}–${ratio(row.high!)})`;
+  return `${ratio(row.value)}${interval}`;
+}
+
+/** "at least 0.97", "at most 2.0 MiB"; "" where there is no bound. */
+export function benchBound(row: BenchRow): string {
+  if (!row.bound) return "";
+  const { kind, value } = row.bound;
+  const figure =
+    row.unit === "bytes" ? mebibytes(value) : row.unit === "milliseconds" ? `${value} ms` : String(value);
+  return `${kind} ${figure}`;
+}
+
+/** The columns of a cell: name, rate, spread, to the limit, CPU, memory, event-loop delay. */
+export const BENCH_CELL_COLUMNS = [
+  "driver",
+  "median",
+  "min – max",
+  "to the limit",
+  "CPU",
+  "peak memory",
+  "event-loop delay",
+] as const;
+
+/** One text for each of BENCH_CELL_COLUMNS; "" where nothing was measured. */
+export function benchCellTexts(cell: BenchCell): string[] {
+  const { summary, toLimit, cpuUsPerAttempt, peakMemoryBytes, eventLoopDelayMs: delay } = cell;
+  const figure = cell.trial === "time" ? (ms: number) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : perSecond;
+  return [
+    cell.name,
+    figure(summary.median),
+    `${figure(summary.min)} – ${figure(summary.max)}`,
+    toLimit ? ratio(toLimit.median) : "",
+    cpuUsPerAttempt === null ? "" : `${cpuUsPerAttempt.toFixed(1)} µs`,
+    peakMemoryBytes === null ? "" : mebibytes(peakMemoryBytes),
+    delay ? `p50 ${delay.p50.toFixed(1)}, p99 ${delay.p99.toFixed(1)}, max ${delay.max.toFixed(1)} ms` : "",
+  ];
+}
+
+/** What each trial counts, as the heading of its table. */
+export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
+  attempts: "attempts per second to a dead port",
+  "self-connects": "self-connects per second, each reset",
+  connects: "connects per second to a live listener, each reset",
+  time: "time to self-connect, from a port chosen anew",
+  memory: "attempts per second while peak memory is watched",
+  "in-progress": "sockets per second of CPU time, all in connected() at once, all refused",
+};
+
+/** The trials of a report, in the order of BENCH_TRIALS, each with its cells. */
+export function benchCellsByTrial(report: BenchReport): [BenchTrial, BenchCell[]][] {
+  const trials = Object.keys(BENCH_TRIALS) as BenchTrial[];
+  return trials
+    .map((trial): [BenchTrial, BenchCell[]] => [trial, report.cells.filter((cell) => cell.trial === trial)])
+    .filter(([, cells]) => cells.length > 0);
+}
+
+/** The host and the run in one line. */
+export function benchHeading(report: BenchReport): string {
+  const { kernel, architecture, cpus, node, version } = report.environment;
+  const minutes = (report.elapsedMs / 60_000).toFixed(1);
+  return `selfconnect ${version}, Node ${node}, Linux ${kernel} ${architecture}, ${cpus} CPUs: ${report.rounds} rounds of ${report.cellMs} ms a cell, ${minutes} min`;
+}
+
+function ratio(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function perSecond(value: number): string {
+  return `${Math.round(value).toLocaleString("en-US")}/s`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
