@@ -1,6 +1,6 @@
 /**
- * The benchmark's own process, started by `selfconnect bench`: measures, and sends progress and in the end the report to
- * its parent. Rendering is the parent's.
+ * The benchmark's own process, started by `selfconnect bench`: measures, and sends progress, and in the end the
+ * report, to its parent. Rendering is the parent's.
  */
 import { readFileSync } from "node:fs";
 import type { BenchReport, BenchTrial } from "../lib/index.ts";

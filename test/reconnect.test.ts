@@ -147,7 +147,7 @@ describe("a loop", () => {
     const native = {
       ...loadNative(),
       burst: (...all: unknown[]) => {
-        (all[8] as (result: number) => void)(-os.constants.errno.EMFILE);
+        (all.at(-1) as (result: number) => void)(-os.constants.errno.EMFILE);
         return 0;
       },
     };

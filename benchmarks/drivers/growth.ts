@@ -1,4 +1,4 @@
-/** Peak memory after so many attempts, and after more. Arguments: port, milliseconds (not used), first, last, threads. */
+/** Peak memory after so many attempts, and after more. Arguments: port, milliseconds (not used), both, threads. */
 import { readFileSync } from "node:fs";
 import { ReconnectLoop } from "../../lib/index.ts";
 

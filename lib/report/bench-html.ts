@@ -82,7 +82,8 @@ function line(cell: BenchCell, y: number, x: (value: number) => number): string 
   const dots = cell.rounds.map(
     (round) => `<circle class="round" cx="${x(round).toFixed(1)}" cy="${y}" r="3"/>`,
   );
-  const median = `<circle class="${isOurs ? "ours" : "median"}" cx="${x(cell.summary.median).toFixed(1)}" cy="${y}" r="5"/>`;
+  const at = x(cell.summary.median).toFixed(1);
+  const median = `<circle class="${isOurs ? "ours" : "median"}" cx="${at}" cy="${y}" r="5"/>`;
   return `<text x="0" y="${y + 4}">${escaped(cell.name)}</text>${dots.join("")}${median}`;
 }
 

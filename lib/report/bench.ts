@@ -136,7 +136,8 @@ export function benchCellsByTrial(report: BenchReport): [BenchTrial, BenchCell[]
 export function benchHeading(report: BenchReport): string {
   const { kernel, architecture, cpus, node, version } = report.environment;
   const minutes = (report.elapsedMs / 60_000).toFixed(1);
-  return `selfconnect ${version}, Node ${node}, Linux ${kernel} ${architecture}, ${cpus} CPUs: ${report.rounds} rounds of ${report.cellMs} ms a cell, ${minutes} min`;
+  const host = `Node ${node}, Linux ${kernel} ${architecture}, ${cpus} CPUs`;
+  return `selfconnect ${version}, ${host}: ${report.rounds} rounds, ${report.cellMs} ms a cell, ${minutes} min`;
 }
 
 function ratio(value: number): string {
