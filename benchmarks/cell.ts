@@ -31,16 +31,22 @@ export async function runCell(
   signal: AbortSignal,
 ): Promise<Measurement> {
   const [file, ...args] = [...costCommand, ...command];
+  const late = AbortSignal.timeout(limitMs + GRACE_MS);
   const child = spawn(file!, args, {
     stdio: ["ignore", "pipe", "pipe", "pipe"],
-    signal,
-    timeout: limitMs + GRACE_MS,
+    signal: AbortSignal.any([signal, late]),
     killSignal: "SIGKILL",
   });
   const texts = [child.stdout!, child.stderr!, child.stdio[3] as Readable].map(textOf);
   const status = await new Promise<number | null>((resolve, reject) => {
     child.on("error", (error: NodeJS.ErrnoException) => {
-      reject(error.code === "ENOENT" ? new Error(`${file} is not installed`) : error);
+      const isMissing = error.code === "ENOENT";
+      const reason = isMissing
+        ? `${file} is not installed`
+        : late.aborted
+          ? "no answer in time"
+          : error.message;
+      reject(new Error(reason));
     });
     child.on("close", resolve);
   });

@@ -254,6 +254,29 @@ void bind_and_range_self_connect_at_the_first_attempt() {
   }
 }
 
+void self_connects_are_reset_but_the_last() {
+  for (const int family : {4, 6}) {
+    Plan plan(core::Strategy::bind, dead_peer(family), 10);
+    plan.plan.self_connects = 3;
+    const core::Result result = core::burst(plan.plan);
+    CHECK(result > 0 && plan.report.attempts == 3);
+    CHECK(plan.report.resets == 2 && plan.report.outcomes[0] == 3);
+    CHECK(core::reset(result - 1) == 0);
+  }
+}
+
+void a_connection_to_a_listener_is_never_reset_but_handed_over() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  Plan plan(core::Strategy::fresh, peer, 10);
+  plan.plan.self_connects = 3;
+  const core::Result result = core::burst(plan.plan);
+  CHECK(result > 0 && plan.report.attempts == 1 && plan.report.resets == 0);
+  CHECK(core::close(result - 1) == 0 && core::close(listener) == 0);
+}
+
 void every_attempt_is_counted_and_its_port_recorded() {
   for (const core::Strategy strategy :
        {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
@@ -385,6 +408,8 @@ constexpr Test kTests[] = {
     TEST(the_reactor_tells_of_each_ended_connect_once),
     TEST(a_reactor_stops_while_it_watches),
     TEST(bind_and_range_self_connect_at_the_first_attempt),
+    TEST(self_connects_are_reset_but_the_last),
+    TEST(a_connection_to_a_listener_is_never_reset_but_handed_over),
     TEST(every_attempt_is_counted_and_its_port_recorded),
     TEST(a_burst_stops_when_told_from_another_thread),
     TEST(a_burst_that_gets_no_socket_says_so),

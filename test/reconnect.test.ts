@@ -45,6 +45,60 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
   });
 });
 
+describe("a loop that goes on after a self-connect", () => {
+  it.for([
+    "bind",
+    "range",
+  ] as const)("%s: resets all but the last, counts all, and leaves the port free", async (strategy, context) => {
+    if (strategy === "range") requires(context, "6.3", "localPortRange");
+    for (const family of FAMILIES) {
+      const peer = deadPeer(family);
+      const result = await run({ peer, strategy, selfConnects: 1000, attempts: 5000 });
+      expect(result).toMatchObject({
+        verdict: "self-connect",
+        attempts: 1000,
+        outcomes: { "self-connect": 1000 },
+        selfConnected: true,
+      });
+      expect(listenRefusal(peer)).toBeNull();
+    }
+  });
+
+  it("has no socket when the attempts are spent first", async () => {
+    const result = await run({ peer: deadPeer(), strategy: "bind", selfConnects: 1000, attempts: 10 });
+    expect(result).toMatchObject({
+      verdict: "attempts-spent",
+      outcomes: { "self-connect": 10 },
+      socket: null,
+    });
+  });
+
+  it("counts across bursts and threads", async () => {
+    const result = await run({
+      peer: deadPeer(),
+      strategy: "reuse",
+      selfConnects: 3,
+      threads: 2,
+      durationMs: 25_000,
+    });
+    expect(result.verdict).toBe("self-connect");
+    // Two threads may each have had the last one.
+    expect(result.outcomes["self-connect"]).toBeGreaterThanOrEqual(3);
+    expect(result.outcomes["self-connect"]).toBeLessThanOrEqual(4);
+  });
+
+  it("stops at the first connection to a listener", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, selfConnects: 5, attempts: 10 });
+        expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
+      },
+    );
+  });
+});
+
 describe("a loop", () => {
   it.each([
     ["fresh", "other"],
@@ -162,6 +216,7 @@ describe("a loop is refused before the first packet", () => {
     ["ERR_NO_LIMIT", { peer }],
     ["ERR_OUT_OF_RANGE", { peer, attempts: 0 }],
     ["ERR_OUT_OF_RANGE", { peer, durationMs: 1.5 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, selfConnects: 0 }],
     ["ERR_OUT_OF_RANGE", { peer, attempts: 1, threads: 1000 }],
     ["ERR_OUT_OF_RANGE", { peer, attempts: 1, attemptsPerSecond: 0 }],
     ["ERR_PORTS_OF_THREADS", { peer, attempts: 1, threads: 2, onPorts: () => {} }],

@@ -1,7 +1,7 @@
 /*
- * The live listener that others connect to: every millisecond it accepts what waits, and closes it. Between two such
- * moments it sleeps, so that what is measured is the connect and not the waking of another process. Arguments: port.
- * Runs until it is told to stop, or its parent ends.
+ * The live listener that others connect to: every millisecond it accepts what waits, and closes it. Between
+ * two such moments it sleeps, so that what is measured is the connect and not the waking of another process.
+ * Arguments: port. Runs until it is told to stop, or its parent ends.
  */
 #include <fcntl.h>
 #include <signal.h>

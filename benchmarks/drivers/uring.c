@@ -67,7 +67,8 @@ int main(int argc, char **argv) {
   for (int i = 0; i < kInFlight; i++) submit_connect(&ring, tcp_socket(), &run);
   unsigned to_submit = kInFlight;
   while (monotonic_ns() < run.ends_ns) {
-    const long entered = syscall(__NR_io_uring_enter, ring.fd, to_submit, kInFlight, IORING_ENTER_GETEVENTS, NULL, 0);
+    const long entered =
+        syscall(__NR_io_uring_enter, ring.fd, to_submit, kInFlight, IORING_ENTER_GETEVENTS, NULL, 0);
     must(entered >= 0, "io_uring_enter");
     to_submit = 0;
     unsigned head = *ring.completion_head;

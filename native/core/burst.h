@@ -29,12 +29,12 @@ struct BurstPlan {
   Strategy strategy;
   Address peer;
   uint32_t attempts;                 ///< At most this many.
-  uint32_t self_connects;            ///< The one with this number is handed over; those before it are reset.
   uint32_t slice_ms;                 ///< No new attempt after this long.
   const int32_t* stop;               ///< Caller memory: nonzero ends the burst.
   const std::atomic<bool>* closing;  ///< The environment goes down.
   uint16_t* ports;                   ///< Room for `attempts` local ports, or null.
   BurstReport* report;
+  uint32_t self_connects = 1;  ///< The one with this number is handed over; those before it are reset.
 };
 
 /// Makes attempts until one connects (and is not to be reset), the plan is spent, or it is told to stop.

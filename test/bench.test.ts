@@ -1,0 +1,200 @@
+/** The benchmark: its statistics, what it refuses to say, and that one command runs every kind of driver. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Ledger } from "../benchmarks/ledger.ts";
+import { agrees, pairedRatio } from "../benchmarks/ratio.ts";
+import { rowsOf } from "../benchmarks/rows.ts";
+import { mostSockets, ROUND } from "../benchmarks/trials.ts";
+import type { BenchReport } from "../lib/index.ts";
+import { benchFigure, benchHtml, benchMarkdown } from "../lib/index.ts";
+import { cli, command, interruptAfter, MAIN, random } from "./harness.ts";
+
+const schema = JSON.parse(readFileSync(new URL("../docs/schema/bench-1.json", import.meta.url), "utf8"));
+const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
+
+function validated(stdout: string): BenchReport {
+  const report = JSON.parse(stdout);
+  validate(report);
+  expect(validate.errors).toBeNull();
+  return report;
+}
+
+describe("the ratio of paired rounds", () => {
+  it("is the median of the rounds' own ratios, not the ratio of medians", () => {
+    // The machine slowed down tenfold half-way: each round's own pair does not see it.
+    const ours = [100, 102, 98, 10, 10.2, 9.8, 10];
+    const peer = [50, 51, 49, 5, 5.1, 4.9, 5];
+    const ratio = pairedRatio(ours, peer)!;
+    expect([ratio.median, ratio.low, ratio.high].map((value) => value.toFixed(6))).toEqual(
+      Array(3).fill("2.000000"),
+    );
+    expect(agrees(ratio)).toBe(true);
+  });
+
+  it.each([
+    // Rounds, and the chance that the true median is outside of all of them: 2 / 2^n. From 9 on one may be left out.
+    [1, 0, 0],
+    [5, 0, 1 - 2 / 2 ** 5],
+    [6, 0, 1 - 2 / 2 ** 6],
+    [9, 1, 1 - (2 * (1 + 9)) / 2 ** 9],
+    [10, 1, 1 - (2 * (1 + 10)) / 2 ** 10],
+    [12, 2, 1 - (2 * (1 + 12 + 66)) / 2 ** 12],
+  ])("of %i rounds leaves out %i at each end, with confidence %f", (count, outside, confidence) => {
+    const rounds = Array.from({ length: count }, (_, i) => i + 1);
+    const ratio = pairedRatio(rounds, Array(count).fill(1))!;
+    expect(ratio).toMatchObject({ low: 1 + outside, high: count - outside, rounds: count });
+    expect(ratio.confidence).toBeCloseTo(confidence, 12);
+  });
+
+  it("covers the true median as often as it says, whatever the noise", () => {
+    const { next, seed } = random();
+    const trials = 2000;
+    let covered = 0;
+    let confidence = 0;
+    for (let trial = 0; trial < trials; trial++) {
+      // Skewed on purpose: a ratio of two waiting times has no mean at all; its median is 1.
+      const noise = () => Array.from({ length: 10 }, () => -Math.log(1 - next()));
+      const ratio = pairedRatio(noise(), noise())!;
+      if (ratio.low <= 1 && 1 <= ratio.high) covered++;
+      confidence = ratio.confidence;
+    }
+    // Five standard deviations of a binomial: one run in two million strays further.
+    const stray = 5 * Math.sqrt((confidence * (1 - confidence)) / trials);
+    expect(Math.abs(covered / trials - confidence), `SEED=${seed}`).toBeLessThan(stray);
+  });
+
+  it("takes only the rounds that both have, and none of none", () => {
+    expect(pairedRatio([2, 4, 6], [1, 2])).toMatchObject({ median: 2, rounds: 2 });
+    expect(pairedRatio([], [1])).toBeNull();
+  });
+});
+
+describe("a row", () => {
+  const plan = (name: string) => ROUND.find((one) => one.name === name)!;
+  const measured = (rate: number) => ({ count: rate, elapsedNs: 1e9, cost: null });
+
+  function reuseRow(ours: number[], limit: number[]) {
+    const ledger = new Ledger();
+    for (const rate of ours) ledger.add(plan("selfconnect reuse"), measured(rate));
+    for (const rate of limit) ledger.add(plan("C, one socket again"), measured(rate));
+    const sockets = { few: "few", many: "many", because: null };
+    return rowsOf(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
+  }
+
+  it.each([
+    ["reached", [98, 99, 100, 97, 98, 99]],
+    ["missed", [90, 91, 90, 92, 90, 91]],
+  ])("is %s by its median", (verdict, ours) => {
+    expect(reuseRow(ours, Array(6).fill(100))).toMatchObject({ verdict, because: null });
+  });
+
+  it("has no figure where rounds disagree, and says so", () => {
+    const row = reuseRow([100, 100, 60, 100, 130, 100], Array(6).fill(100));
+    expect(row).toMatchObject({ verdict: "disagree", value: null, low: null, high: null });
+    expect(benchFigure(row)).toBe("rounds disagree: 0.600 to 1.30");
+  });
+
+  it("is skipped, with the reason, where a driver is missing", () => {
+    const ledger = new Ledger();
+    ledger.add(plan("selfconnect reuse"), measured(100));
+    ledger.miss(plan("Go net.Dial"), "go is not installed (Debian: golang)");
+    const sockets = { few: "few", many: "many", because: null };
+    const rows = rowsOf(ledger.results(), { bytes: null, text: "" }, sockets);
+    expect(rows.find((row) => row.what.includes("Go"))).toMatchObject({
+      verdict: "skipped",
+      because: "Go net.Dial: go is not installed (Debian: golang)",
+    });
+  });
+});
+
+it("asks for no more sockets than the limit of open files allows", () => {
+  expect(mostSockets(20_000)).toBe(19_000);
+  expect(mostSockets(1024)).toBe(1000);
+  expect(mostSockets(10 ** 7)).toBe(100_000);
+});
+
+describe("selfconnect bench", () => {
+  const briefly = ["--rounds", "1", "--cell", "20ms"];
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("measures every driver or names it as skipped, and prints one object of the published schema", async () => {
+    const { stdout, stderr } = await cli(["bench", ...briefly, "--only", "attempts", "connects", "--json"]);
+    expect(stderr).toBe("");
+    const report = validated(stdout);
+    const planned = ROUND.filter(({ trial }) => trial === "attempts" || trial === "connects");
+    const named = [...report.cells, ...report.skipped].map(({ name }) => name);
+    expect(named.sort()).toEqual(planned.map(({ name }) => name).sort());
+    for (const { skipped } of [report]) for (const { because } of skipped) expect(because).not.toBe("");
+    // What the repository itself brings must run wherever its tests run.
+    const skipped = report.skipped.map(({ name }) => name);
+    for (const name of [
+      "selfconnect fresh",
+      "selfconnect reuse",
+      "C, one socket again",
+      "TcpSocket",
+      "node:net",
+    ])
+      expect(skipped).not.toContain(name);
+  });
+
+  it("prints tables, and writes Markdown and a page that fetches nothing", async () => {
+    const [markdown, html] = [path.join(folder, "bench.md"), path.join(folder, "bench.html")];
+    const files = ["--markdown", markdown, "--html", html];
+    const { status, stdout } = await cli(["bench", ...briefly, "--only", "self-connects", "time", ...files]);
+    expect(status === 0 || status === 1).toBe(true);
+    for (const text of [stdout, readFileSync(markdown, "utf8"), readFileSync(html, "utf8")]) {
+      expect(text).toContain("self-connects by range, to C");
+      expect(text).toContain("selfconnect fresh until joined");
+    }
+    const page = readFileSync(html, "utf8");
+    expect(page).toContain("<svg");
+    expect(page).not.toMatch(/(src|href)=|url\(|@import/);
+  });
+
+  it("names a driver whose tool is missing", async () => {
+    // A PATH with nothing on it: no compiler, no interpreter but Node itself.
+    const withoutTools = `PATH=${folder} exec "$@"`;
+    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
+    const { stdout } = await command("/bin/sh", ["-c", withoutTools, "sh", ...args]);
+    const report = validated(stdout);
+    const reasons = new Map(report.skipped.map(({ name, because }) => [name, because]));
+    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
+    expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
+    expect(reasons.get("Python")).toBe("python3 is not installed");
+    expect(reasons.get("nc loop")).toBe("bash is not installed");
+    expect(report.cells.map(({ name }) => name)).toContain("selfconnect reuse");
+    expect(report.rows[0]).toMatchObject({ verdict: "skipped", value: null });
+  });
+
+  it("prints what there is when it is interrupted, and ends with 130", async () => {
+    const args = ["bench", "--rounds", "1000", "--only", "self-connects", "--cell", "20ms", "--json"];
+    const { status, stdout } = await cli(args, interruptAfter(2500));
+    expect(status).toBe(130);
+    expect(validated(stdout).isInterrupted).toBe(true);
+  });
+
+  it("refuses a trial that it does not have", async () => {
+    const { status, stderr } = await cli(["bench", "--only", "speed"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("attempts, self-connects");
+  });
+});
+
+it("Markdown and HTML keep a text of a driver a text", () => {
+  const report = {
+    environment: {},
+    elapsedMs: 0,
+    rows: [],
+    cells: [],
+    skipped: [{ name: "<script>", because: "a | b" }],
+  } as unknown as BenchReport;
+  expect(benchHtml(report)).not.toContain("<script>");
+  expect(benchMarkdown(report)).toContain("<script>: a | b");
+});
