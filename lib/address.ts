@@ -154,7 +154,7 @@ export function hostText(bytes: Uint8Array): string {
   return bytes.length === 4 ? bytes.join(".") : ipv6Text(bytes);
 }
 
-/** By hand, digit by digit: every bind and connect comes through here, and split with a pattern takes four times as long. */
+/** Digit by digit: every bind and connect comes through here, and a pattern for each part takes four times as long. */
 function ipv4Bytes(text: string): Uint8Array | null {
   const bytes = new Uint8Array(4);
   let part = 0;
