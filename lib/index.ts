@@ -29,8 +29,14 @@ export { ladderLines } from "./packets/text.ts";
 export type { CaptureSummary, Trace, TraceOptions } from "./packets/trace.ts";
 export { trace } from "./packets/trace.ts";
 export type { Sample } from "./packets/watch.ts";
+export type { AlgorithmName, PortAlgorithm } from "./ports/algorithms.ts";
+export { PORT_ALGORITHMS, portAlgorithm } from "./ports/algorithms.ts";
+export type { Fingerprint, Verdict as FingerprintVerdict } from "./ports/fingerprint.ts";
+export { fingerprint } from "./ports/fingerprint.ts";
 export type { Never } from "./ports/predict.ts";
 export { expectedAttempts, expectedRemaining, whyNever } from "./ports/predict.ts";
+export type { Method, Observation, SampleOptions } from "./ports/sample.ts";
+export { METHODS, samplePorts } from "./ports/sample.ts";
 export type { Summary } from "./ports/statistics.ts";
 export { summarize } from "./ports/statistics.ts";
 export type {

@@ -29,3 +29,86 @@ export function quantile(sorted: readonly number[], fraction: number): number {
   const high = sorted[Math.min(below + 1, sorted.length - 1)]!;
   return low + (high - low) * (position - below);
 }
+
+/** A test's statistic, and the chance of one as large or larger if the hypothesis holds. */
+export interface TestResult {
+  readonly statistic: number;
+  readonly p: number;
+}
+
+/** The one-sample Kolmogorov-Smirnov test; p by Stephens' approximation (1970), good from about ten samples. */
+export function kolmogorovSmirnov(samples: readonly number[], cdf: (value: number) => number): TestResult {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const n = sorted.length;
+  let distance = 0;
+  sorted.forEach((sample, index) => {
+    const predicted = cdf(sample);
+    distance = Math.max(distance, predicted - index / n, (index + 1) / n - predicted);
+  });
+  const scaled = (Math.sqrt(n) + 0.12 + 0.11 / Math.sqrt(n)) * distance;
+  return { statistic: distance, p: kolmogorovTail(scaled) };
+}
+
+/** The chance that Kolmogorov's distribution exceeds a value. */
+function kolmogorovTail(value: number): number {
+  if (value < 0.2) return 1; // The alternating series needs ever more terms here, and the answer is 1 to 12 places.
+  let sum = 0;
+  for (let term = 1; term <= 100; term++) {
+    sum += (term % 2 === 1 ? 2 : -2) * Math.exp(-2 * term * term * value * value);
+  }
+  return Math.min(1, Math.max(0, sum));
+}
+
+/** Pearson's chi-squared test of counts against expected ones; cells that expect fewer than five are pooled. */
+export function chiSquared(counts: readonly number[], expected: readonly number[]): TestResult {
+  let statistic = 0;
+  let cells = 0;
+  let [pooled, pooledExpected] = [0, 0];
+  counts.forEach((count, index) => {
+    pooled += count;
+    pooledExpected += expected[index]!;
+    if (pooledExpected < 5) return;
+    statistic += (pooled - pooledExpected) ** 2 / pooledExpected;
+    cells++;
+    [pooled, pooledExpected] = [0, 0];
+  });
+  return { statistic, p: chiSquaredTail(statistic, cells - 1) };
+}
+
+/** Wilson and Hilferty's cube-root approximation (1931). */
+function chiSquaredTail(statistic: number, freedom: number): number {
+  if (freedom < 1) return 1;
+  const spread = 2 / (9 * freedom);
+  return normalTail((Math.cbrt(statistic / freedom) - (1 - spread)) / Math.sqrt(spread));
+}
+
+/** The chance that a standard normal exceeds a value: Abramowitz and Stegun 26.2.17, to 7.5e-8. */
+export function normalTail(value: number): number {
+  if (value < 0) return 1 - normalTail(-value);
+  const t = 1 / (1 + 0.2316419 * value);
+  const polynomial =
+    t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
+  return (Math.exp((-value * value) / 2) / Math.sqrt(2 * Math.PI)) * polynomial;
+}
+
+/** Shannon's entropy of counts, in bits, with Miller and Madow's correction (1955) for what was not seen. */
+export function entropyBits(counts: Iterable<number>): number {
+  let [total, cells, sum] = [0, 0, 0];
+  for (const count of counts) {
+    total += count;
+    cells++;
+    sum += count * Math.log2(count);
+  }
+  return total === 0 ? 0 : Math.log2(total) - sum / total + (cells - 1) / (2 * total * Math.LN2);
+}
+
+/** Numbers in [0, 1), the same ones for the same seed: mulberry32, by Tommy Ettinger. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,127 @@
+/** The ways in which kernels pick a local port, in the terms of RFC 6056: one table for naming and for predicting. */
+
+/** How attempts to different peers depend on one another. */
+export type Counters =
+  /** Each pick is independent of the last. */
+  | "none"
+  /** One counter, and every peer sees it as it is. */
+  | "one"
+  /** One counter, and each peer sees it from an offset of its own. */
+  | "one-with-offsets"
+  /** Each peer walks by itself. */
+  | "many";
+
+export interface PortAlgorithm {
+  readonly name: string;
+  /** In the words of RFC 6056 section 3.3. */
+  readonly family: string;
+  /** The kernels that are known to do so; null for an algorithm known from the RFC only. */
+  readonly kernels: string | null;
+  /** The chance of 1, 2, 3 … strides to the next port; empty where picks are independent. */
+  readonly increments: readonly number[];
+  /** Ports between two neighbours of the walk. */
+  readonly stride: 1 | 2;
+  /** Which ports are picked while one of them is free, counted from the low end of the range. */
+  readonly parity: "low" | "other" | "both";
+  readonly counters: Counters;
+  /** How often the walk is started anew elsewhere; null for never. */
+  readonly saltMs: number | null;
+}
+
+const EIGHTHS = new Array<number>(8).fill(1 / 8);
+/** RFC 6056 section 3.3.5 gives N = 500 as its example. */
+const FIVE_HUNDREDTHS = new Array<number>(500).fill(1 / 500);
+const HASHED = "double-hash (algorithm 4) with random increments (5)";
+
+/**
+ * Linux: `__inet_hash_connect` (net/ipv4/inet_hashtables.c) and `inet_csk_find_open_port`
+ * (net/ipv4/inet_connection_sock.c), read in 5.10 to 7.3. The rest are RFC 6056's own, as its text gives them.
+ */
+export const PORT_ALGORITHMS = [
+  {
+    name: "linux-5.18",
+    family: HASHED,
+    kernels: "Linux 5.18 and later, 5.17.9, 5.10.125",
+    increments: EIGHTHS,
+    stride: 2,
+    parity: "low",
+    counters: "many",
+    saltMs: 10_000,
+  },
+  {
+    name: "linux-6.8-range",
+    family: HASHED,
+    kernels: "Linux 6.8 and later, with IP_LOCAL_PORT_RANGE",
+    increments: EIGHTHS,
+    stride: 1,
+    parity: "both",
+    counters: "many",
+    saltMs: 10_000,
+  },
+  {
+    name: "linux-5.12",
+    family: "double-hash (algorithm 4)",
+    kernels: "Linux 5.12 to 5.17.8, 5.10.119 to 5.10.124",
+    increments: [15 / 16, 1 / 16],
+    stride: 2,
+    parity: "low",
+    counters: "many",
+    saltMs: null,
+  },
+  {
+    name: "linux-4.6",
+    family: "hash-based (algorithm 3)",
+    kernels: "Linux 4.6 to 5.11, 5.10.0 to 5.10.118",
+    increments: [1],
+    stride: 2,
+    parity: "low",
+    counters: "one-with-offsets",
+    saltMs: null,
+  },
+  {
+    name: "linux-bind",
+    family: "simple random (algorithm 1)",
+    kernels: "Linux 4.2 and later, bind(2) with port 0",
+    increments: [],
+    stride: 2,
+    parity: "other",
+    counters: "none",
+    saltMs: null,
+  },
+  textbook("simple-random", "simple random (algorithm 1)", [], "none"),
+  textbook("sequential", "sequential", [1], "one"),
+  textbook("hash-based", "hash-based (algorithm 3)", [1], "one-with-offsets"),
+  textbook("double-hash", "double-hash (algorithm 4)", [1], "many"),
+  textbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
+] as const satisfies readonly PortAlgorithm[];
+
+export type AlgorithmName = (typeof PORT_ALGORITHMS)[number]["name"];
+
+export function portAlgorithm(name: string): PortAlgorithm {
+  const found = PORT_ALGORITHMS.find((algorithm) => algorithm.name === name);
+  if (!found) throw new RangeError(`"${name}" is not a port algorithm`);
+  return found;
+}
+
+/** Strides to the next port, on average. */
+export function meanIncrement(algorithm: PortAlgorithm): number {
+  return algorithm.increments.reduce((sum, chance, index) => sum + chance * (index + 1), 0);
+}
+
+function textbook<N extends string>(
+  name: N,
+  family: string,
+  increments: readonly number[],
+  counters: Counters,
+) {
+  return {
+    name,
+    family,
+    kernels: null,
+    increments,
+    stride: 1,
+    parity: "both",
+    counters,
+    saltMs: null,
+  } as const;
+}
