@@ -33,12 +33,16 @@ export type { AlgorithmName, PortAlgorithm } from "./ports/algorithms.ts";
 export { PORT_ALGORITHMS, portAlgorithm } from "./ports/algorithms.ts";
 export type { Fingerprint, Verdict as FingerprintVerdict } from "./ports/fingerprint.ts";
 export { fingerprint } from "./ports/fingerprint.ts";
-export type { Never } from "./ports/predict.ts";
-export { expectedAttempts, expectedRemaining, whyNever } from "./ports/predict.ts";
+export type { ModelFacts, Wait } from "./ports/model.ts";
+export { PortWalk, simulateWait, waitFor } from "./ports/model.ts";
+export type { Never, Prediction, PredictOptions } from "./ports/predict.ts";
+export { expectedAttempts, expectedRemaining, predict, whyNever } from "./ports/predict.ts";
 export type { Method, Observation, SampleOptions } from "./ports/sample.ts";
 export { METHODS, samplePorts } from "./ports/sample.ts";
-export type { Summary } from "./ports/statistics.ts";
-export { summarize } from "./ports/statistics.ts";
+export type { Summary, TestResult } from "./ports/statistics.ts";
+export { kolmogorovSmirnov, seededRandom, summarize } from "./ports/statistics.ts";
+export type { WaitTrial, WaitTrialOptions } from "./ports/trials.ts";
+export { waitTrials } from "./ports/trials.ts";
 export type {
   ReconnectOptions,
   ReconnectProgress,

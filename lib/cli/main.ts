@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
 import { benchCommand } from "./bench.ts";
 import { portsCommand } from "./ports.ts";
+import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { traceCommand } from "./trace.ts";
 
@@ -18,7 +19,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand()];
+const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

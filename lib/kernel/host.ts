@@ -53,6 +53,12 @@ export function portFacts(): PortFacts {
   };
 }
 
+/** proc(5), /proc/version: gVisor answers for Linux, with a version of its own that never changes. */
+export function sandbox(): "gvisor" | null {
+  const version = readText("/proc/version") ?? "";
+  return version.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
+}
+
 export function environment(): Environment {
   const present = SYSCTLS.map((name) => [name, sysctl(name)]).filter(([, value]) => value !== null);
   const { version } = JSON.parse(readText(new URL("../../package.json", import.meta.url)) ?? "{}");

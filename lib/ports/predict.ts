@@ -1,13 +1,21 @@
 /** Whether, and after how many attempts, the kernel will give a connect the peer's own port. */
 import type { Address } from "../address.ts";
-import { unmapped } from "../address.ts";
+import { formatAddress, unmapped } from "../address.ts";
 import type { PortFacts } from "../kernel/host.ts";
+import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { PortRange } from "../options.ts";
 import type { Strategy } from "../reconnect.ts";
+import type { PortAlgorithm } from "./algorithms.ts";
+import { portAlgorithm } from "./algorithms.ts";
+import { fingerprint } from "./fingerprint.ts";
+import type { Wait } from "./model.ts";
+import { waitFor } from "./model.ts";
+import type { Method } from "./sample.ts";
+import { samplePorts } from "./sample.ts";
 
 /** Why a loop can never self-connect, and what to do instead. */
 export interface Never {
-  readonly reason: "outside-range" | "reserved" | "parity" | "address";
+  readonly reason: "outside-range" | "reserved" | "parity" | "address" | "other-host" | "gvisor";
   readonly because: string;
   readonly instead: string;
 }
@@ -19,6 +27,96 @@ export interface Never {
 const PORT_STEP = 2;
 /** Since 5.18 the next attempt starts 1 to 8 steps further on (commit ca7af0402550). */
 const MEAN_STEPS = 4.5;
+
+export interface PredictOptions {
+  readonly peer: Address;
+  /** "connect" unless said otherwise. */
+  readonly method?: Method;
+  /** How this host picks ports, where that is known; else it is observed. */
+  readonly algorithm?: PortAlgorithm;
+  readonly facts?: PortFacts;
+  /** Ports that a bind(2) owns: never picked while it lives. The peer's own port does not count. */
+  readonly owned?: readonly number[];
+}
+
+/** Whether and when a client of this host that connects again and again will be joined to itself. */
+export interface Prediction {
+  readonly peer: Address;
+  readonly method: Method;
+  readonly algorithm: PortAlgorithm;
+  /** How the algorithm is known: given by the caller, observed, or supposed because observing was in vain. */
+  readonly basis: "given" | "observed" | "supposed";
+  readonly never: Never | null;
+  /** The wait at a given pace of all clients together; null when never. */
+  wait(attemptsPerSecond: number): Wait | null;
+}
+
+/** Enough for a name, and done in a blink. */
+const OBSERVED_ATTEMPTS = 1000;
+
+/** What the methods are called as strategies of a loop. */
+const STRATEGY_OF = { connect: "fresh", bind: "autobind", "late-bind": "fresh", range: "range" } as const;
+const SUPPOSED = {
+  connect: "linux-5.18",
+  bind: "linux-bind",
+  "late-bind": "linux-5.18",
+  range: "linux-6.8-range",
+} as const;
+
+/** Observes how this host picks ports, unless told, and applies the model to the peer. */
+export async function predict(options: PredictOptions): Promise<Prediction> {
+  const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
+  const never = whyNeverHere(peer, method, facts);
+  const { algorithm, basis } = options.algorithm
+    ? { algorithm: options.algorithm, basis: "given" as const }
+    : await observedAlgorithm(peer, method, never);
+  const { ephemeralRange } = facts;
+  const bound = owned.filter((port) => port !== peer.port).map((port) => ({ low: port, high: port }));
+  const unusable = [...facts.reservedPorts, ...bound];
+  return {
+    peer,
+    method,
+    algorithm,
+    basis,
+    never,
+    wait: (attemptsPerSecond) =>
+      never || !ephemeralRange
+        ? null
+        : waitFor(algorithm, { ephemeralRange, unusable }, peer.port, attemptsPerSecond),
+  };
+}
+
+async function observedAlgorithm(
+  peer: Address,
+  method: Method,
+  never: Never | null,
+): Promise<{ algorithm: PortAlgorithm; basis: Prediction["basis"] }> {
+  const isObservable = never?.reason !== "other-host";
+  const name = isObservable
+    ? fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name
+    : "unknown";
+  return name === "unknown"
+    ? { algorithm: portAlgorithm(SUPPOSED[method]), basis: "supposed" }
+    : { algorithm: portAlgorithm(name), basis: "observed" };
+}
+
+function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | null {
+  if (!isOwnAddress(peer)) {
+    return {
+      reason: "other-host",
+      because: `${formatAddress(peer)} is not an address of this host, and a local address always is`,
+      instead: "nothing: a connect to another host cannot be joined to itself",
+    };
+  }
+  if (sandbox() === "gvisor" && method !== "bind") {
+    return {
+      reason: "gvisor",
+      because: "gVisor passes over the peer's own port when it picks a local one",
+      instead: "--strategy bind, or bind(2) with port 0 before connect",
+    };
+  }
+  return whyNever(peer, STRATEGY_OF[method], facts);
+}
 
 /** Null where a self-connect can come, or where this host does not tell enough to know. */
 export function whyNever(peer: Address, strategy: Strategy, facts: PortFacts): Never | null {

@@ -1,0 +1,99 @@
+/** Waits for real self-connects, one after another, each from a cold start: what a prediction is held against. */
+import { setImmediate as turn } from "node:timers/promises";
+import type { Address } from "../address.ts";
+import { SocketError } from "../errors.ts";
+import { portFacts } from "../kernel/host.ts";
+import type { PortRange } from "../options.ts";
+import { TcpSocket } from "../socket.ts";
+import { whyNever } from "./predict.ts";
+import type { Method } from "./sample.ts";
+import { picker } from "./sample.ts";
+
+export interface WaitTrialOptions {
+  readonly host: string;
+  readonly family: 4 | 6;
+  readonly method: Method;
+  readonly trials: number;
+  readonly signal?: AbortSignal;
+  readonly onTrial?: (done: readonly WaitTrial[]) => void;
+  readonly random?: () => number;
+}
+
+export interface WaitTrial {
+  readonly port: number;
+  /** Attempts until the self-connect, that one included. */
+  readonly attempts: number;
+  readonly elapsedMs: number;
+}
+
+const PICKS_PER_TURN = 256;
+/** No wait of a right model is this many times the ports of the range. */
+const MOST_LAPS = 40;
+const MOST_DRAWS = 100_000;
+
+/**
+ * Each trial has a peer port of its own, and never one that an earlier trial had: the walk towards a port goes
+ * on where it stood, so that a second wait for one port starts just past it and has to go round first.
+ */
+export async function waitTrials(options: WaitTrialOptions): Promise<WaitTrial[]> {
+  const { host, family, method, signal, onTrial, random = Math.random } = options;
+  const range = portFacts().ephemeralRange;
+  if (!range) throw new Error("this host does not tell its ephemeral range");
+  const pick = picker(method);
+  const used = new Set<number>();
+  const done: WaitTrial[] = [];
+  while (done.length < options.trials && !signal?.aborted) {
+    const port = freshPort({ family, host, port: 0 }, method, range, used, random);
+    const trial = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
+    if (!trial) break;
+    done.push(trial);
+    onTrial?.(done);
+  }
+  return done;
+}
+
+async function waitOnce(
+  peer: Address,
+  pick: ReturnType<typeof picker>,
+  most: number,
+  signal: AbortSignal | undefined,
+): Promise<WaitTrial | null> {
+  const startedAt = performance.now();
+  for (let attempts = 1; attempts <= most && !signal?.aborted; attempts++) {
+    if (pick(peer).isSelfConnect) {
+      return { port: peer.port, attempts, elapsedMs: performance.now() - startedAt };
+    }
+    if (attempts % PICKS_PER_TURN === 0) await turn();
+  }
+  return null;
+}
+
+/** A port that the method can be given, that is free, and that no trial has had. */
+function freshPort(
+  peer: Address,
+  method: Method,
+  range: PortRange,
+  used: Set<number>,
+  random: () => number,
+): number {
+  const strategy = method === "bind" ? "autobind" : method === "range" ? "range" : "fresh";
+  const facts = portFacts();
+  for (let draw = 0; draw < MOST_DRAWS; draw++) {
+    const port = range.low + Math.floor(random() * (range.high - range.low + 1));
+    if (used.has(port) || whyNever({ ...peer, port }, strategy, facts)) continue;
+    used.add(port);
+    if (isFree({ ...peer, port })) return port;
+  }
+  throw new Error("the ephemeral range has no port left for another trial: ask for fewer");
+}
+
+function isFree(address: Address): boolean {
+  using socket = TcpSocket.open(address.family);
+  try {
+    socket.bind(address);
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError) return false;
+    throw error;
+  }
+}
