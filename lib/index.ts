@@ -5,10 +5,20 @@ export type { Attempt, DialErrorCode } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
 export { isSelfConnect } from "./guard.ts";
 export { echo, listenRefusal } from "./harm.ts";
+export type { Audit, AuditOptions, JoinedSocket, Knocking, Owner, PortRisk } from "./kernel/audit.ts";
+export { audit } from "./kernel/audit.ts";
 export type { Environment, PortFacts } from "./kernel/host.ts";
 export { environment, isOwnAddress, portFacts } from "./kernel/host.ts";
-export type { SocketOwner, SocketRow } from "./kernel/tables.ts";
-export { NETSTAT_HEADER, netstatText, rowsOf, socketOwner, socketTable } from "./kernel/tables.ts";
+export type { SocketFilter, SocketOwner, SocketRow, TableSource } from "./kernel/tables.ts";
+export {
+  findSockets,
+  NETSTAT_HEADER,
+  netstatText,
+  rowsOf,
+  socketOwner,
+  socketOwners,
+  socketTable,
+} from "./kernel/tables.ts";
 export { nearest } from "./misuse.ts";
 export type { OptionRow } from "./native.ts";
 export type { OptionName, PortRange, SocketOptions, TcpInformation } from "./options.ts";
@@ -30,7 +40,7 @@ export type { CaptureSummary, Trace, TraceOptions } from "./packets/trace.ts";
 export { trace } from "./packets/trace.ts";
 export type { Sample } from "./packets/watch.ts";
 export type { AlgorithmName, PortAlgorithm } from "./ports/algorithms.ts";
-export { PORT_ALGORITHMS, portAlgorithm } from "./ports/algorithms.ts";
+export { PORT_ALGORITHMS, portAlgorithm, supposedAlgorithm } from "./ports/algorithms.ts";
 export type { Fingerprint, Verdict as FingerprintVerdict } from "./ports/fingerprint.ts";
 export { fingerprint } from "./ports/fingerprint.ts";
 export type { ModelFacts, Wait } from "./ports/model.ts";

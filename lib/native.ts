@@ -88,6 +88,17 @@ export interface Native {
     peerOfOther: Uint8Array,
     answers: Int32Array,
   ): number;
+  /** NETLINK_SOCK_DIAG: writes fixed-size records, and tells how many there are; see native/core/diag.h. */
+  diag(
+    family: number,
+    states: number,
+    low: number,
+    high: number,
+    joinedOnly: number,
+    details: number,
+    records: Uint8Array,
+  ): number;
+  readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
   readonly informationFields: readonly string[];
   readonly tcpStates: readonly string[];

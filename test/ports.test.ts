@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { Observation } from "../lib/index.ts";
 import { fingerprint, formatAddress, portFacts, ReconnectLoop, samplePorts } from "../lib/index.ts";
 import { seededRandom } from "../lib/ports/statistics.ts";
-import { cli, deadPeer, FAMILIES, requires, withListener } from "./harness.ts";
+import { cli, deadPeer, FAMILIES, interruptAfter, requires, withListener } from "./harness.ts";
 
 const COUNT = 3000;
 const RUNS = 20;
@@ -215,7 +215,10 @@ describe("selfconnect ports", () => {
     expect(few.stdout).toContain("unknown: 100 attempts are too few");
     expect((await cli(["ports", "--peer", "192.0.2.1:80"])).status).toBe(2);
     expect((await cli(["ports", "--method", "guess"])).status).toBe(2);
-    const stopped = await cli(["ports", "--peer", peer, "--count", "90000000", "--json"], 1500);
+    const stopped = await cli(
+      ["ports", "--peer", peer, "--count", "90000000", "--json"],
+      interruptAfter(1500),
+    );
     expect(stopped.status).toBe(130);
     expect(JSON.parse(stopped.stdout).attempts).toBeGreaterThan(0);
   });

@@ -14,6 +14,12 @@ export function parseCount(text: string): number {
   throw new InvalidArgumentError("Use a whole number above 0.");
 }
 
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
+  throw new InvalidArgumentError("Use a port, 1 to 65535.");
+}
+
 export function parseRate(text: string): number {
   const rate = Number(text);
   if (Number.isFinite(rate) && rate > 0) return rate;

@@ -1,6 +1,7 @@
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes 0, 1, 2, 3, 130. */
 import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
+import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
 import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
@@ -19,7 +20,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand()];
+const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand(), auditCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

@@ -52,8 +52,8 @@ export function predictCommand(): Command {
   return new Command("predict")
     .summary("how many attempts and how long until a self-connect, or why never")
     .description(
-      "Observes how this host picks local ports, and predicts how long a client that connects to the peer again and " +
-        "again takes to be joined to itself, or says why it never will be. --check holds the prediction against reality.",
+      "Observes how this host picks local ports, and predicts how long a client that connects to the peer again " +
+        "and again takes to be joined to itself, or says why it never will be. --check holds it against reality.",
     )
     .addArgument(
       new Argument("[peer]", "where nothing listens, or one day will not")

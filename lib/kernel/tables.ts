@@ -1,9 +1,14 @@
-/** The kernel's own table of TCP sockets, as /proc/net/tcp tells it, and who owns them. */
+/** The kernel's own table of TCP sockets, as NETLINK_SOCK_DIAG or /proc/net/tcp tells it, and who owns them. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Address } from "../address.ts";
-import { hostText, isSameAddress } from "../address.ts";
+import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../address.ts";
+import { errnoName, SocketError } from "../errors.ts";
+import { isSelfConnect } from "../guard.ts";
+import type { Native } from "../native.ts";
+import { loadNative } from "../native.ts";
+import type { PortRange } from "../options.ts";
 
 /** proc(5), one row of /proc/net/tcp or tcp6. */
 export interface SocketRow {
@@ -18,7 +23,24 @@ export interface SocketRow {
   readonly uid: number;
   /** 0 when no process has the socket open any more. */
   readonly inode: number;
+  /** Segments sent again, of those that wait for an answer now. */
+  readonly retransmits: number;
+  /** Since data last went either way, or the connection was made; null where that was not asked for or is not told. */
+  readonly quietMs: number | null;
 }
+
+/** Which sockets are asked for; what is absent does not matter. */
+export interface SocketFilter {
+  readonly states?: readonly string[];
+  readonly localPorts?: PortRange;
+  /** Only sockets that are joined to themselves. */
+  readonly joinedOnly?: boolean;
+  /** Fill quietMs, which is dear where there are many sockets. */
+  readonly details?: boolean;
+}
+
+/** How the table was read. */
+export type TableSource = "sock_diag" | "proc";
 
 export interface SocketOwner {
   readonly pid: number;
@@ -44,6 +66,70 @@ const STATES = [
 
 /** The kernel shows times to user space in hundredths of a second, whatever its own tick is (USER_HZ). */
 const TICK_MS = 10;
+const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
+const FIRST_ROOM = 1024;
+/** An entry of the integers behind the two addresses of a record (native/core/diag.h). */
+const FIELDS_AT = 2 * ADDRESS_BYTES;
+const UNTOLD = 2 ** 32 - 1;
+
+/**
+ * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
+ * Where it has no such table /proc/net/tcp is read and filtered here. Throws where there is neither.
+ */
+export function findSockets(
+  filter: SocketFilter,
+  native: Native = loadNative(),
+): { rows: SocketRow[]; source: TableSource } {
+  const [four, six] = [diagRows(4, filter, native), diagRows(6, filter, native)];
+  if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
+  return { rows: socketTable().filter((row) => passes(row, filter)), source: "proc" };
+}
+
+function diagRows(family: 4 | 6, filter: SocketFilter, native: Native): SocketRow[] | null {
+  const { states = STATES, localPorts = ALL_PORTS, joinedOnly, details } = filter;
+  const mask = states.reduce((bits, state) => bits | (1 << STATES.indexOf(state)), 0);
+  const { low, high } = localPorts;
+  const bytes = native.diagRecordBytes;
+  for (let room = FIRST_ROOM; ; room *= 2) {
+    const records = new Uint8Array(room * bytes);
+    const count = native.diag(family, mask, low, high, joinedOnly ? 1 : 0, details ? 1 : 0, records);
+    if (count < 0 && ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT"].includes(errnoName(count)))
+      return null;
+    if (count < 0) throw new SocketError(count, { syscall: "sock_diag" });
+    if (count > room) continue; // More sockets than room, or than a moment ago.
+    return Array.from({ length: count }, (_, index) => decodeRecord(records, index * bytes));
+  }
+}
+
+/** What native/core/diag.h calls DiagRecord. */
+function decodeRecord(records: Uint8Array, at: number): SocketRow {
+  const address = (offset: number) =>
+    decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
+  const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
+  const isLittle = os.endianness() === "LE";
+  const field = (index: number) => view.getUint32(4 * index, isLittle);
+  const quietMs = field(7);
+  const state = STATES[field(0)] ?? `STATE_${field(0)}`;
+  return {
+    local: address(0),
+    peer: address(ADDRESS_BYTES),
+    state,
+    uid: field(1),
+    inode: field(2),
+    receiveQueueBytes: field(3),
+    // Of a listener sock_diag tells the length of its backlog here, and /proc nothing.
+    sendQueueBytes: state === "LISTEN" ? 0 : field(4),
+    retransmits: field(5),
+    timerMs: field(6),
+    quietMs: quietMs === UNTOLD ? null : quietMs,
+  };
+}
+
+function passes(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }: SocketFilter): boolean {
+  if (states && !states.includes(row.state)) return false;
+  if (row.local.port < localPorts.low || row.local.port > localPorts.high) return false;
+  return !joinedOnly || isSelfConnect(row.local, row.peer);
+}
 
 /** All TCP sockets of this network namespace. Throws where there is no /proc/net/tcp. */
 export function socketTable(): SocketRow[] {
@@ -60,12 +146,28 @@ export function rowsOf(local: Address, peer: Address): SocketRow[] {
   return socketTable().filter((row) => isSameAddress(row.local, local) && isSameAddress(row.peer, peer));
 }
 
-/** proc(5), /proc/PID/fd: the process that has a socket open; null when none is visible to this user. */
+/** proc(5), /proc/<pid>/fd: the process that has a socket open; null when there is none or it may not be seen. */
 export function socketOwner(inode: number): SocketOwner | null {
-  const link = `socket:[${inode}]`;
-  const pids = inode === 0 ? [] : readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  const pid = pids.find((candidate) => hasLink(`/proc/${candidate}/fd`, link));
-  if (pid === undefined) return null;
+  return socketOwners([inode]).get(inode) ?? null;
+}
+
+/** The same for many sockets in one pass over the processes; a socket without an owner is absent. */
+export function socketOwners(inodes: Iterable<number>): Map<number, SocketOwner> {
+  const wanted = new Set([...inodes].filter((inode) => inode !== 0));
+  const owners = new Map<number, SocketOwner>();
+  if (wanted.size === 0) return owners;
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    for (const inode of socketsOf(pid)) {
+      if (!wanted.delete(inode)) continue;
+      const owner = ownerAt(pid);
+      if (owner) owners.set(inode, owner);
+    }
+    if (wanted.size === 0) break;
+  }
+  return owners;
+}
+
+function ownerAt(pid: string): SocketOwner | null {
   try {
     return { pid: Number(pid), command: commandOf(pid) };
   } catch {
@@ -102,24 +204,32 @@ function netstatAddress(address: Address): string {
   return `${address.host}:${address.port === 0 ? "*" : address.port}`;
 }
 
-function hasLink(folder: string, link: string): boolean {
-  try {
-    return readdirSync(folder).some((fd) => linkIs(`${folder}/${fd}`, link));
-  } catch {
-    return false; // Not ours to look into, or ended.
+/** The inodes of the sockets that a process has open. */
+function* socketsOf(pid: string): Generator<number> {
+  for (const fd of readLinks(`/proc/${pid}/fd`)) {
+    const inode = /^socket:\[(\d+)\]$/.exec(fd)?.[1];
+    if (inode !== undefined) yield Number(inode);
   }
 }
 
-function linkIs(path: string, link: string): boolean {
+function* readLinks(folder: string): Generator<string> {
+  let names: string[] = [];
   try {
-    return readlinkSync(path) === link;
+    names = readdirSync(folder);
   } catch {
-    return false; // Closed between the listing and the look.
+    return; // Not ours to look into, or ended.
+  }
+  for (const name of names) {
+    try {
+      yield readlinkSync(`${folder}/${name}`);
+    } catch {
+      // Closed between the listing and the look.
+    }
   }
 }
 
 function parseRow(line: string): SocketRow {
-  const [, local, peer, state, queues, timer, , uid, , inode] = line.trim().split(/\s+/);
+  const [, local, peer, state, queues, timer, retransmits, uid, , inode] = line.trim().split(/\s+/);
   const [send, receive] = queues!.split(":");
   return {
     local: parseHexAddress(local!),
@@ -130,6 +240,8 @@ function parseRow(line: string): SocketRow {
     timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,
     uid: Number(uid),
     inode: Number(inode),
+    retransmits: Number.parseInt(retransmits!, 16),
+    quietMs: null,
   };
 }
 

@@ -1,4 +1,5 @@
 /** The ways in which kernels pick a local port, in the terms of RFC 6056: one table for naming and for predicting. */
+import type { Method } from "./sample.ts";
 
 /** How attempts to different peers depend on one another. */
 export type Counters =
@@ -101,6 +102,19 @@ export function portAlgorithm(name: string): PortAlgorithm {
   const found = PORT_ALGORITHMS.find((algorithm) => algorithm.name === name);
   if (!found) throw new RangeError(`"${name}" is not a port algorithm`);
   return found;
+}
+
+/**
+ * What a kernel of this release is supposed to do where it cannot be observed. Stable kernels carry later changes,
+ * so that the release alone does not name the algorithm for sure.
+ */
+export function supposedAlgorithm(method: Method, release: string): PortAlgorithm {
+  const [major = 0, minor = 0] = release.split(".").map(Number.parseFloat);
+  const isFrom = (since: number) => major * 1000 + minor >= since;
+  if (method === "bind") return portAlgorithm("linux-bind");
+  if (method === "range" && isFrom(6008)) return portAlgorithm("linux-6.8-range");
+  if (isFrom(5018)) return portAlgorithm("linux-5.18");
+  return portAlgorithm(isFrom(5012) ? "linux-5.12" : "linux-4.6");
 }
 
 /** Strides to the next port, on average. */

@@ -1,4 +1,5 @@
 /** Whether, and after how many attempts, the kernel will give a connect the peer's own port. */
+import os from "node:os";
 import type { Address } from "../address.ts";
 import { formatAddress, unmapped } from "../address.ts";
 import type { PortFacts } from "../kernel/host.ts";
@@ -6,7 +7,7 @@ import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { PortRange } from "../options.ts";
 import type { Strategy } from "../reconnect.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
-import { portAlgorithm } from "./algorithms.ts";
+import { portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Wait } from "./model.ts";
 import { waitFor } from "./model.ts";
@@ -56,13 +57,6 @@ const OBSERVED_ATTEMPTS = 1000;
 
 /** What the methods are called as strategies of a loop. */
 const STRATEGY_OF = { connect: "fresh", bind: "autobind", "late-bind": "fresh", range: "range" } as const;
-const SUPPOSED = {
-  connect: "linux-5.18",
-  bind: "linux-bind",
-  "late-bind": "linux-5.18",
-  range: "linux-6.8-range",
-} as const;
-
 /** Observes how this host picks ports, unless told, and applies the model to the peer. */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
@@ -96,7 +90,7 @@ async function observedAlgorithm(
     ? fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name
     : "unknown";
   return name === "unknown"
-    ? { algorithm: portAlgorithm(SUPPOSED[method]), basis: "supposed" }
+    ? { algorithm: supposedAlgorithm(method, os.release()), basis: "supposed" }
     : { algorithm: portAlgorithm(name), basis: "observed" };
 }
 

@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_reactor(env, exports);
   export_burst(env, exports);
   export_capture(env, exports);
+  export_diag(env, exports);
   return exports;
 }
 

@@ -112,5 +112,6 @@ void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Env env, Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
 void export_capture(Napi::Env env, Napi::Object exports);
+void export_diag(Napi::Env env, Napi::Object exports);
 
 }  // namespace binding

@@ -12,10 +12,16 @@
 #include <cstring>
 #include <ctime>
 
+#include "core/diag.h"
+
 #ifdef __linux__
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
 #include <sys/epoll.h>
 #else
 #include <sys/event.h>
@@ -337,5 +343,121 @@ Result wake(int write_end) {
   const Result written = or_errno(::write(write_end, &byte, 1));
   return written == -EAGAIN ? 0 : written;
 }
+
+#ifdef __linux__
+
+namespace {
+
+constexpr size_t kDiagBytes = size_t{256} * 1024;
+
+/// Two conditional jumps, each over a comparison and the port in its operand: low <= local port <= high.
+struct PortFilter {
+  inet_diag_bc_op at_least, least, at_most, most;
+};
+
+PortFilter port_filter(uint16_t low, uint16_t high) {
+  constexpr unsigned char kYes = 2 * sizeof(inet_diag_bc_op);
+  // A jump past the end, by four bytes, is the kernel's way to say no.
+  constexpr auto kNo = static_cast<unsigned short>(sizeof(PortFilter) + sizeof(inet_diag_bc_op));
+  return {{INET_DIAG_BC_S_GE, kYes, kNo},
+          {0, 0, low},
+          {INET_DIAG_BC_S_LE, kYes, static_cast<unsigned short>(kNo - kYes)},
+          {0, 0, high}};
+}
+
+Address diag_address(int family, const __be32* host, __be16 port, uint32_t interface) {
+  Address address{};
+  address.family = family == AF_INET ? 4 : 6;
+  address.port = port;
+  std::memcpy(address.host, host, family == AF_INET ? 4 : 16);
+  const bool is_link_local =
+      family == AF_INET6 && address.host[0] == 0xfe && (address.host[1] & 0xc0) == 0x80;
+  address.scope = is_link_local ? htonl(interface) : 0;
+  return address;
+}
+
+/// The later of the last data sent and received, out of the TCP_INFO attribute.
+uint32_t quiet_ms(const inet_diag_msg* message, size_t length) {
+  const auto* bytes = reinterpret_cast<const char*>(message);
+  for (size_t at = NLMSG_ALIGN(sizeof *message); at + sizeof(nlattr) <= length;) {
+    nlattr attribute;
+    std::memcpy(&attribute, bytes + at, sizeof attribute);
+    if (attribute.nla_len < sizeof attribute || at + attribute.nla_len > length) break;
+    if (attribute.nla_type == INET_DIAG_INFO) {
+      tcp_info info{};
+      const size_t size = attribute.nla_len - sizeof attribute;
+      std::memcpy(&info, bytes + at + sizeof attribute, size < sizeof info ? size : sizeof info);
+      const uint32_t sent = info.tcpi_last_data_sent;
+      const uint32_t received = info.tcpi_last_data_recv;
+      return sent < received ? sent : received;
+    }
+    at += NLMSG_ALIGN(attribute.nla_len);
+  }
+  return kUntold;
+}
+
+DiagRecord diag_record(const inet_diag_msg* message, size_t length) {
+  const inet_diag_sockid& id = message->id;
+  DiagRecord record{};
+  record.local = diag_address(message->idiag_family, id.idiag_src, id.idiag_sport, id.idiag_if);
+  record.peer = diag_address(message->idiag_family, id.idiag_dst, id.idiag_dport, id.idiag_if);
+  record.state = message->idiag_state;
+  record.uid = message->idiag_uid;
+  record.inode = message->idiag_inode;
+  record.receive_queue_bytes = message->idiag_rqueue;
+  record.send_queue_bytes = message->idiag_wqueue;
+  record.retransmits = message->idiag_retrans;
+  record.expires_ms = message->idiag_expires;
+  record.quiet_ms = quiet_ms(message, length);
+  return record;
+}
+
+}  // namespace
+
+Result diag_socket() { return or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)); }
+
+Result diag_request(int fd, const DiagFilter& filter) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+    nlattr attribute;
+    PortFilter ports;
+  } message{};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  message.request.sdiag_family = filter.family == 4 ? AF_INET : AF_INET6;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  message.request.idiag_states = filter.states;
+  if (filter.details) message.request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
+  message.attribute.nla_type = INET_DIAG_REQ_BYTECODE;
+  message.attribute.nla_len = sizeof message.attribute + sizeof message.ports;
+  message.ports = port_filter(filter.low, filter.high);
+  return or_errno(::send(fd, &message, sizeof message, 0));
+}
+
+Result diag_receive(int fd, std::vector<DiagRecord>* records) {
+  alignas(nlmsghdr) thread_local char bytes[kDiagBytes];
+  long left = ::recv(fd, bytes, sizeof bytes, 0);
+  if (left < 0) return errno == EINTR ? 1 : -errno;
+  if (left == 0) return -EPROTO;
+  for (auto* header = reinterpret_cast<nlmsghdr*>(bytes); NLMSG_OK(header, left);
+       header = NLMSG_NEXT(header, left)) {
+    if (header->nlmsg_type == NLMSG_DONE) return 0;
+    if (header->nlmsg_type == NLMSG_ERROR) return static_cast<nlmsgerr*>(NLMSG_DATA(header))->error;
+    if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
+    const auto* message = static_cast<inet_diag_msg*>(NLMSG_DATA(header));
+    records->push_back(diag_record(message, header->nlmsg_len - NLMSG_HDRLEN));
+  }
+  return 1;
+}
+
+#else
+
+Result diag_socket() { return -ENOSYS; }
+Result diag_request(int, const DiagFilter&) { return -ENOSYS; }
+Result diag_receive(int, std::vector<DiagRecord>*) { return -ENOSYS; }
+
+#endif
 
 }  // namespace core

@@ -10,6 +10,9 @@
 /// One function per system call, with no opinion added. Each returns a Result.
 namespace core {
 
+struct DiagFilter;
+struct DiagRecord;
+
 enum class Blocking : bool { no = false, yes = true };
 enum class How { read, write, both };
 
@@ -118,5 +121,12 @@ Result packet_statistics(int fd, uint32_t* passed, uint32_t* dropped);
 Result pipe(int ends[2]);
 /// write(2) of one byte into a pipe; a full pipe counts as woken.
 Result wake(int write_end);
+
+/// socket(2), AF_NETLINK, NETLINK_SOCK_DIAG; -ENOSYS where there is none.
+Result diag_socket();
+/// send(2): asks for the TCP sockets that pass the filter.
+Result diag_request(int fd, const DiagFilter& filter);
+/// recv(2): appends the next of them; 1 while there are more to come, 0 at the end.
+Result diag_receive(int fd, std::vector<DiagRecord>* records);
 
 }  // namespace core
