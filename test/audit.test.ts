@@ -111,6 +111,25 @@ describe.each(FAMILIES)("IPv%i", (family) => {
   });
 });
 
+test("an IPv6 socket joined to itself over IPv4 is found too", () => {
+  const mapped = { ...deadPeer(6), host: "::ffff:127.0.0.1" };
+  plant(6).bind(mapped).connect(mapped);
+  const joined = audit().joined.find((one) => one.local.port === mapped.port);
+  expect(joined).toMatchObject({ local: mapped, owner: { pid: process.pid } });
+});
+
+test("a client whose SYN goes unanswered knocks, and says at whose door", () => {
+  const peer = deadPeer(4);
+  plant(4).bind(peer).listen(0);
+  // A backlog of none takes one; the SYN of every other is dropped.
+  for (let count = 0; count < 4; count++) plant(4).connect(peer);
+  const { knocking, isClean } = audit();
+  const mine = knocking.filter((one) => one.peer.port === peer.port);
+  expect(mine.length).toBeGreaterThan(0);
+  for (const one of mine) expect(one).toMatchObject({ peer, owner: { pid: process.pid }, isAtRisk: true });
+  expect(isClean).toBe(false);
+});
+
 test("the rows of sock_diag are those of /proc/net/tcp, field by field", () => {
   const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
   const ports = mine.map(({ port }) => port);
@@ -251,7 +270,10 @@ describe("selfconnect audit", () => {
     for (const socket of planted.splice(0)) socket.reset();
     const { status, stdout } = await watching;
     const changes = stdout.split("\n").filter((line) => line.includes(formatAddress(local)));
-    expect(changes.map((line) => line.split(" ")[1])).toEqual(["+", "-"]);
+    expect(
+      changes.map((line) => line.split(" ")[1]),
+      changes.join("\n"),
+    ).toEqual(["+", "-"]);
     expect(status).toBe(130);
   });
 

@@ -19,6 +19,7 @@
 #include "core/address.h"
 #include "core/burst.h"
 #include "core/capture.h"
+#include "core/diag.h"
 #include "core/meet.h"
 #include "core/option.h"
 #include "core/reactor.h"
@@ -385,6 +386,33 @@ int open_fds() {
   return count;
 }
 
+/// How many sockets on one local port the kernel's table tells, and the first of them.
+core::Result look_up(int family, uint16_t port, bool joined_only, core::DiagRecord* record) {
+  core::DiagFilter filter{};
+  filter.family = family;
+  filter.states = UINT32_MAX;
+  filter.low = filter.high = port;
+  filter.joined_only = joined_only;
+  filter.details = true;
+  return core::diag(filter, record, 1);
+}
+
+void the_socket_table_tells_a_socket_joined_to_itself() {
+  for (const int family : {4, 6}) {
+    const core::Address peer = dead_peer(family);
+    const int fd = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(fd, peer) == 0);
+    core::DiagRecord record{};
+    CHECK(look_up(family, core::port_of(peer), true, &record) == 0);
+    core::connect(fd, peer);
+    CHECK(look_up(family, core::port_of(peer), true, &record) == 1);
+    CHECK(same(record.local, peer) && same(record.peer, peer));
+    CHECK(record.quiet_ms != core::kUntold && record.inode != 0);
+    CHECK(core::reset(fd) == 0);
+    CHECK(look_up(family, core::port_of(peer), false, &record) == 0);
+  }
+}
+
 struct Test {
   const char* name;
   void (*run)();
@@ -417,6 +445,7 @@ constexpr Test kTests[] = {
     TEST(a_capture_of_ipv4),
     TEST(a_capture_of_ipv6),
     TEST(a_capture_of_no_interface_says_so),
+    TEST(the_socket_table_tells_a_socket_joined_to_itself),
 };
 
 }  // namespace

@@ -102,13 +102,6 @@ function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | 
       instead: "nothing: a connect to another host cannot be joined to itself",
     };
   }
-  if (sandbox() === "gvisor" && method !== "bind") {
-    return {
-      reason: "gvisor",
-      because: "gVisor passes over the peer's own port when it picks a local one",
-      instead: "--strategy bind, or bind(2) with port 0 before connect",
-    };
-  }
   return whyNever(peer, STRATEGY_OF[method], facts);
 }
 
@@ -150,6 +143,12 @@ function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
   };
 }
 
+const GVISOR: Never = {
+  reason: "gvisor",
+  because: "gVisor passes over the peer's own port when it picks a local one for connect(2)",
+  instead: "bind(2) first, to the port or with port 0",
+};
+
 function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never | null {
   const range = facts.ephemeralRange;
   if (!range) return null;
@@ -167,6 +166,7 @@ function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never 
       instead: "choose another port, or --strategy bind",
     };
   }
+  if (sandbox() === "gvisor") return strategy === "autobind" ? null : GVISOR;
   if (strategy === "range") return null;
   return neverByParity(port, strategy, range);
 }
