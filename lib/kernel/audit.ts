@@ -4,12 +4,13 @@ import os from "node:os";
 import type { Address } from "../address.ts";
 import { unmapped } from "../address.ts";
 import type { PortRange } from "../options.ts";
-import { supposedAlgorithm } from "../ports/algorithms.ts";
+import type { PortAlgorithm } from "../ports/algorithms.ts";
+import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
 import { waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
 import { whyNever } from "../ports/predict.ts";
 import type { PortFacts } from "./host.ts";
-import { isOwnAddress, parsePortList, portFacts } from "./host.ts";
+import { isOwnAddress, parsePortList, portFacts, sandbox } from "./host.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
 import { findSockets, socketOwners } from "./tables.ts";
 
@@ -97,7 +98,7 @@ export function audit(options: AuditOptions = {}): Audit {
   const atRisk = [...listeners, ...knocks].some((one) => one.isAtRisk);
   return {
     ...facts,
-    algorithm: supposedAlgorithm("connect", os.release()).name,
+    algorithm: hostAlgorithm().name,
     source: listening.source,
     listeners,
     joined,
@@ -106,6 +107,11 @@ export function audit(options: AuditOptions = {}): Audit {
     reserve: reserveCommand(listeners, facts),
     isClean: !atRisk && joined.length === 0,
   };
+}
+
+/** Without a look at the ports it gives out: an audit makes no connection. */
+function hostAlgorithm(): PortAlgorithm {
+  return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposedAlgorithm("connect", os.release());
 }
 
 /** All that are joined; and of those that live, a second look at each for its age, which is dear to ask of all. */
@@ -158,7 +164,7 @@ function clientsPeer(local: Address): Address {
 function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortRisk["meanMs"] {
   const others = owned.filter((other) => other !== port).map((other) => ({ low: other, high: other }));
   const model = { ephemeralRange: facts.ephemeralRange!, unusable: [...facts.reservedPorts, ...others] };
-  const algorithm = supposedAlgorithm("connect", os.release());
+  const algorithm = hostAlgorithm();
   const mean = (rate: number) => (waitFor(algorithm, model, port, rate).mean / rate) * 1000;
   return { everySecond: mean(1), fullSpeed: mean(FULL_SPEED) };
 }
