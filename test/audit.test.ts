@@ -15,17 +15,7 @@ import {
 } from "../lib/index.ts";
 import type { Native } from "../lib/native.ts";
 import { loadNative } from "../lib/native.ts";
-import {
-  cli,
-  command,
-  deadPeer,
-  deadPort,
-  FAMILIES,
-  inNamespace,
-  interruptAfter,
-  MAIN,
-  needsNamespaces,
-} from "./harness.ts";
+import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 /** A backlog for more connections than the first room for records has places. */
 const PLENTY = 2000;
@@ -263,13 +253,19 @@ describe("selfconnect audit", () => {
   });
 
   test("--watch prints what comes and what goes, and Ctrl-C ends it", async () => {
-    const watching = cli(["audit", "--watch", "200ms"], interruptAfter(3000));
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    const local = plantListener(4);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    for (const socket of planted.splice(0)) socket.reset();
+    let local: Address | undefined;
+    let told = "";
+    const isTold = (sign: string) => told.includes(`Z ${sign} ${local ? formatAddress(local) : ""} `);
+    const watching = cli(["audit", "--watch", "100ms", "--duration", "20s"], (child) => {
+      child.stdout!.on("data", (text) => {
+        told += text;
+        if (!local) local = plantListener(4);
+        else if (isTold("-")) child.kill("SIGINT");
+        else if (isTold("+")) for (const socket of planted.splice(0)) socket.reset();
+      });
+    });
     const { status, stdout } = await watching;
-    const changes = stdout.split("\n").filter((line) => line.includes(formatAddress(local)));
+    const changes = stdout.split("\n").filter((line) => line.split(" ")[2] === formatAddress(local!));
     expect(
       changes.map((line) => line.split(" ")[1]),
       changes.join("\n"),

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../index.ts";
-import { audit, environment, formatAddress } from "../index.ts";
+import { audit, environment, formatAddress, portAlgorithm } from "../index.ts";
 import { parseDurationMs, parsePort } from "./arguments.ts";
 import { auditMetrics } from "./metrics.ts";
 import { count, duration, interruption, styled } from "./output.ts";
@@ -97,8 +97,8 @@ function printChanges(last: Audit, next: Audit, flags: Flags): void {
 
 /** Every finding under a name that stays while it does. */
 function findings(found: Audit): Map<string, string> {
-  const of = (kind: string, address: { local: PortRisk["local"]; owner: Owner | null }) =>
-    `${kind} ${formatAddress(address.local)} ${address.owner?.pid ?? ""}`;
+  // Not under its owner: a process that ends while we look leaves its socket for a moment without one.
+  const of = (kind: string, { local }: { local: PortRisk["local"] }) => `${kind} ${formatAddress(local)}`;
   return new Map([
     ...found.listeners.map((one): [string, string] => [of("listener", one), listenerText(one)]),
     ...found.joined.map((one): [string, string] => [of("joined", one), joinedText(one)]),
@@ -113,14 +113,11 @@ function findings(found: Audit): Map<string, string> {
 function tell(found: Audit, flags: Flags): void {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
-  if (range) {
-    const parity = range.low % 2 === 0 ? "even" : "odd";
-    console.log(
-      `ephemeral range ${range.low}-${range.high}: connect(2) picks ${parity} ports while one is free`,
-    );
-  } else {
-    console.log("this host does not tell its ephemeral range");
-  }
+  const isOfParity = portAlgorithm(found.algorithm).parity === "low";
+  const parity = isOfParity
+    ? `: connect(2) picks ${(range?.low ?? 0) % 2 === 0 ? "even" : "odd"} ports first`
+    : "";
+  console.log(`ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not told by this host"}`);
   console.log(`reserved ports: ${reserved.join(",") || "none"}`);
   const title = flags.port === undefined ? "listeners inside the range" : `port ${flags.port}`;
   tellList(title, found.listeners.map(listenerText));
