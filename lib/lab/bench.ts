@@ -1,0 +1,169 @@
+/** What experiments stand on: TcpSocket, ReconnectLoop, and the sysctls of a kernel that is theirs alone. */
+import { writeFileSync } from "node:fs";
+import type { Address } from "../address.ts";
+import { toAddress } from "../address.ts";
+import { DialError, SocketError } from "../errors.ts";
+import { sysctl } from "../kernel/host.ts";
+import type { PortRange, SocketOptions } from "../options.ts";
+import type { ReconnectResult, Strategy } from "../reconnect.ts";
+import { ReconnectLoop } from "../reconnect.ts";
+import { TcpSocket } from "../socket.ts";
+import { NotHere } from "./experiment.ts";
+
+/** Small, so that an emulated kernel goes round it in seconds; the answers do not depend on its size. */
+export const RANGE: PortRange = { low: 40_000, high: 40_999 };
+const ANSWER_WITHIN_MS = 2000;
+const LOOP_WITHIN_MS = 60_000;
+
+/** One connect, made by hand. */
+export interface Once {
+  /** `connected`, `self-connect`, `deadline` or an errno name. */
+  readonly outcome: string;
+  /** The local port that the kernel chose; 0 where it does not tell. */
+  readonly localPort: number;
+}
+
+export interface OnceOptions {
+  readonly options?: Partial<SocketOptions>;
+  /** bind(2) to this first. */
+  readonly local?: Address;
+}
+
+/** A bench is made for one kernel, and used by one experiment after another. */
+export class Bench {
+  /** How many times a random thing is repeated. */
+  readonly trials: number;
+  #lastPort = 0;
+
+  constructor(trials: number) {
+    this.trials = trials;
+  }
+
+  /** net.ipv4.ip_local_port_range as it is now. */
+  get range(): PortRange {
+    const [low, high] = (sysctl("net.ipv4.ip_local_port_range") ?? "").split(" ").map(Number);
+    if (!low || !high) throw new NotHere("no net.ipv4.ip_local_port_range here");
+    return { low, high };
+  }
+
+  /** How many ports of the range have the parity of its low end. */
+  get portsOfParity(): number {
+    return Math.floor((this.range.high - this.range.low) / 2) + 1;
+  }
+
+  /** Sets a sysctl for as long as `use` runs. Throws NotHere where that is not allowed. */
+  async withSysctl<T>(name: string, value: string, use: () => Promise<T>): Promise<T> {
+    const before = sysctl(name);
+    if (before === null) throw new NotHere(`no ${name} here`);
+    setSysctl(name, value);
+    try {
+      return await use();
+    } finally {
+      setSysctl(name, before === "" ? "\n" : before);
+    }
+  }
+
+  /** Narrows the ephemeral range of the whole namespace for as long as `use` runs. */
+  withRange<T>(range: PortRange, use: () => Promise<T>): Promise<T> {
+    return this.withSysctl("net.ipv4.ip_local_port_range", `${range.low} ${range.high}`, use);
+  }
+
+  /** A port inside the range, of the low end's parity or the other, and not the one given before. */
+  port(parity: "low" | "other" = "low"): number {
+    const { low } = this.range;
+    for (;;) {
+      const step = 2 * Math.floor(Math.random() * (this.portsOfParity - 1));
+      const port = low + step + (parity === "low" ? 0 : 1);
+      if (port !== this.#lastPort && isFree(port)) {
+        this.#lastPort = port;
+        return port;
+      }
+    }
+  }
+
+  /** A dead port below the range: a destination that can never be joined to itself. */
+  outside(): number {
+    for (let port = this.range.low - 1; port > 1024; port--) if (isFree(port)) return port;
+    throw new NotHere("no dead port below the ephemeral range");
+  }
+
+  /** A reconnect loop. What connected is reset. */
+  async loop(peer: Address, strategy: Strategy, attempts: number): Promise<ReconnectResult> {
+    const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS });
+    const result = await loop.run();
+    result.socket?.reset();
+    return result;
+  }
+
+  /** The local ports of so many attempts, in order. */
+  async walk(peer: Address, attempts: number, strategy: Strategy = "fresh"): Promise<number[]> {
+    const ports: number[] = [];
+    const onPorts = (batch: Uint16Array) => ports.push(...batch);
+    const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS, onPorts });
+    const result = await loop.run();
+    result.socket?.reset();
+    return ports;
+  }
+
+  /** socket, options, bind if asked, connect, and how it ended; what connected is reset. */
+  async once(peer: Address, { options = {}, local }: OnceOptions = {}): Promise<Once> {
+    using socket = TcpSocket.open(peer.family, options);
+    const outcome = await outcomeOf(async () => {
+      if (local) socket.bind(local);
+      if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
+      return socket.isSelfConnected() ? "self-connect" : "connected";
+    });
+    const localPort = socket.getsockname().port;
+    socket.reset();
+    return { outcome, localPort };
+  }
+
+  /** The same, many times. */
+  async many(peer: Address, attempts: number, options?: OnceOptions): Promise<Once[]> {
+    const results: Once[] = [];
+    for (let i = 0; i < attempts; i++) results.push(await this.once(peer, options));
+    return results;
+  }
+}
+
+/** 127.0.0.1 with this port, or ::1. */
+export function loopback(port: number, family: 4 | 6 = 4): Address {
+  return toAddress(family === 4 ? "127.0.0.1" : "::1", port);
+}
+
+/** What a call ended with: its own word, or the errno name that it threw. */
+export async function outcomeOf(call: () => Promise<string> | string): Promise<string> {
+  try {
+    return await call();
+  } catch (error) {
+    if (error instanceof SocketError) return error.code;
+    if (error instanceof DialError) return "deadline";
+    throw error;
+  }
+}
+
+/** How often each word was given. */
+export function tally(words: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
+}
+
+function setSysctl(name: string, value: string): void {
+  try {
+    writeFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, value);
+  } catch (error) {
+    throw new NotHere(`${name} cannot be set here (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+function isFree(port: number): boolean {
+  using socket = TcpSocket.open(4);
+  try {
+    socket.bind(loopback(port));
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError) return false;
+    throw error;
+  }
+}

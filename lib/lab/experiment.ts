@@ -1,0 +1,72 @@
+/** What an experiment is: one question, asked of one kernel, and what is expected of it. */
+import type { Bench } from "./bench.ts";
+
+export type MachineName = "host" | "qemu" | "uml" | "gvisor";
+
+/** One kernel, as far as an expectation may depend on it. */
+export interface Subject {
+  readonly machine: MachineName;
+  /** The upstream version, patch level and all: "6.1.176", where uname(2) may say "6.1.0-50-cloud-amd64". */
+  readonly upstream: string;
+}
+
+/** What one run of an experiment found. */
+export interface Answer {
+  /** In words that stay the same from run to run on the same kernel: what is compared. */
+  readonly answer: string;
+  /** The same in figures, which differ from run to run. */
+  readonly figure?: string;
+  /** The raw counts behind both. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Raw samples, and how to draw them. */
+  readonly samples?: Samples;
+}
+
+export interface Samples {
+  readonly plot: "distribution" | "steps" | "walk";
+  /** What one sample is, with its unit. */
+  readonly unit: string;
+  readonly values: readonly number[];
+}
+
+/** One question. The file that holds it is named after it. */
+export interface Experiment {
+  readonly name: string;
+  readonly question: string;
+  /** The answer that this kernel should give, or null where it is not known. */
+  expected(subject: Subject): string | null;
+  run(bench: Bench): Promise<Answer>;
+}
+
+/** The answer of a kernel that lacks what the question is about. */
+export const ABSENT = "not on this kernel";
+
+/** Thrown by a run when the machine does not allow what the experiment needs; the finding then says so. */
+export class NotHere extends Error {
+  override readonly name = "NotHere";
+}
+
+/** Whether a version is `wanted` or later: "6.12.107" is at least "6.8". */
+export function isAtLeast(version: string, wanted: string): boolean {
+  const parts = version.split(/[.-]/).map(Number);
+  for (const [index, part] of wanted.split(".").map(Number).entries()) {
+    const own = parts[index] || 0;
+    if (own !== part) return own > part;
+  }
+  return true;
+}
+
+/** Whether IP_LOCAL_PORT_RANGE should be there: 6.3, and 6.1.32 of the stable tree. */
+export function hasPortRange({ upstream }: Subject): boolean {
+  return isAtLeast(upstream, "6.3") || (upstream.startsWith("6.1.") && isAtLeast(upstream, "6.1.32"));
+}
+
+/** The three ways in which Linux has walked its ports since 4.6; see docs/kernels.md. */
+export function walkOf({ machine, upstream }: Subject): "one hint" | "small table" | "large table" | null {
+  if (machine === "gvisor" || !isAtLeast(upstream, "4.6")) return null;
+  const within = (series: string, patch: number) =>
+    upstream.startsWith(`${series}.`) && isAtLeast(upstream, `${series}.${patch}`);
+  if (isAtLeast(upstream, "5.18") || within("5.17", 9) || within("5.10", 125)) return "large table";
+  if (isAtLeast(upstream, "5.12") || within("5.10", 119)) return "small table";
+  return "one hint";
+}

@@ -1,0 +1,24 @@
+/** SO_REUSEADDR and bind(address, 0): the kernel keeps the upper half of the range for those without. */
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+
+const ATTEMPTS = 60;
+
+export const autobindReuse: Experiment = {
+  name: "autobind-reuse",
+  question: "bind() to port 0 with SO_REUSEADDR: from which half of the range?",
+  expected: (subject) => (walkOf(subject) ? "lower half" : null),
+  run: (bench) =>
+    bench.withRange(RANGE, async () => {
+      const { low, high } = bench.range;
+      const peer = loopback(bench.outside());
+      const how = { options: { reuseAddress: true }, local: loopback(0) };
+      const ports = (await bench.many(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
+      const lower = ports.filter((port) => port < (low + high) / 2).length;
+      return {
+        answer: lower === ports.length ? "lower half" : lower === 0 ? "upper half" : "both halves",
+        counts: { attempts: ports.length, lower, upper: ports.length - lower },
+      };
+    }),
+};

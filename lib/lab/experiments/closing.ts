@@ -1,0 +1,69 @@
+/** What closing leaves behind, and who can bind the port then. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { SocketError } from "../../errors.ts";
+import { rowsOf } from "../../kernel/tables.ts";
+import { TcpSocket } from "../../socket.ts";
+import { loopback, outcomeOf, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+
+const WAYS = {
+  open: () => {},
+  close: (socket: TcpSocket) => socket.close(),
+  "shutdown and close": (socket: TcpSocket) => {
+    socket.shutdown("both");
+    socket.close();
+  },
+  "SO_REUSEADDR and close": (socket: TcpSocket) => socket.close(),
+  reset: (socket: TcpSocket) => socket.reset(),
+} as const;
+
+/** gVisor closes on threads of its own. */
+const SETTLE_MS = 30;
+/** As in the table of docs/kernels.md: who can listen then, plain and with SO_REUSEADDR. */
+const LINUX = "open -/-, close -/-, shutdown and close -/-, SO_REUSEADDR and close -/+, reset +/+";
+
+export const closing: Experiment = {
+  name: "closing",
+  question: "Who can listen on the port of a self-connect after it (plain / with SO_REUSEADDR)?",
+  expected: (subject) => (walkOf(subject) ? LINUX : null),
+  run: (bench) =>
+    bench.withRange(RANGE, async () => {
+      const words: string[] = [];
+      const counts: Record<string, number> = {};
+      for (const way of Object.keys(WAYS) as (keyof typeof WAYS)[]) {
+        const { state, plain, reuse } = await closeBy(way, bench.port());
+        words.push(`${way} ${plain === "starts" ? "+" : "-"}/${reuse === "starts" ? "+" : "-"}`);
+        counts[`${way}: ${state}; ${plain} / ${reuse}`] = 1;
+      }
+      return { answer: words.join(", "), counts };
+    }),
+};
+
+async function closeBy(way: keyof typeof WAYS, port: number) {
+  const address = loopback(port);
+  using socket = TcpSocket.open(4, { reuseAddress: way.startsWith("SO_REUSEADDR") });
+  if (socket.bind(address).connect(address) === "in-progress") await socket.connected({ deadlineMs: 1000 });
+  WAYS[way](socket);
+  await sleep(SETTLE_MS);
+  const state = stateOf(port);
+  const plain = await outcomeOf(() => listen(port, false));
+  const reuse = await outcomeOf(() => listen(port, true));
+  socket.reset();
+  return { state, plain, reuse };
+}
+
+function listen(port: number, reuseAddress: boolean): string {
+  using listener = TcpSocket.open(4, { reuseAddress });
+  listener.bind(loopback(port)).listen();
+  return "starts";
+}
+
+function stateOf(port: number): string {
+  try {
+    return rowsOf(loopback(port), loopback(port))[0]?.state ?? "nothing left";
+  } catch (error) {
+    if (error instanceof SocketError) throw error;
+    return "no socket table here";
+  }
+}

@@ -1,0 +1,36 @@
+/** Exhaustion: what connect() picks when one parity is spent, and when both are. */
+import { TcpSocket } from "../../socket.ts";
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+import { parityWords } from "../walk.ts";
+
+const PORTS = 20;
+
+export const exhaustion: Experiment = {
+  name: "exhaustion",
+  question:
+    "All ports of the low end's parity bound: what does connect() pick, and what with all ports bound?",
+  expected: (subject) => (walkOf(subject) ? "other parity, then EADDRNOTAVAIL" : null),
+  run: (bench) =>
+    bench.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
+      const { low, high } = bench.range;
+      const peer = loopback(low - 100);
+      const bound: TcpSocket[] = [];
+      const take = (first: number) => {
+        for (let port = first; port <= high; port += 2) bound.push(TcpSocket.open(4).bind(loopback(port)));
+      };
+      try {
+        take(low);
+        const ports = (await bench.many(peer, PORTS)).map(({ localPort }) => localPort);
+        take(low + 1);
+        const spent = await bench.once(peer);
+        return {
+          answer: `${parityWords(ports, bench.range)}, then ${spent.outcome}`,
+          counts: { ports: PORTS, attempts: ports.length, distinct: new Set(ports).size },
+        };
+      } finally {
+        for (const socket of bound) socket.close();
+      }
+    }),
+};

@@ -1,0 +1,26 @@
+/** The walk itself, for the eye: local ports in the order in which they were given. */
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+import { isJump, stepsOf } from "../walk.ts";
+
+const ATTEMPTS = 450;
+
+export const laps: Experiment = {
+  name: "laps",
+  question: "In which order are the ports given?",
+  expected: (subject) => (walkOf(subject) ? "upward, lap after lap" : null),
+  run: (bench) =>
+    bench.withRange(RANGE, async () => {
+      const ports = await bench.walk(loopback(bench.outside()), ATTEMPTS);
+      const jumps = stepsOf(ports, bench.range).filter(isJump).length;
+      const downward = ports.slice(1).filter((port, i) => port < ports[i]!).length;
+      const isUpward = jumps < ATTEMPTS / 10;
+      return {
+        answer: isUpward ? "upward, lap after lap" : "in no order",
+        figure: `${downward} times downward in ${ports.length} attempts`,
+        counts: { attempts: ports.length, downward, jumps, distinct: new Set(ports).size },
+        samples: { plot: "walk", unit: "port", values: ports },
+      };
+    }),
+};

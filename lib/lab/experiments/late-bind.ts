@@ -1,0 +1,29 @@
+/** Late bind: IP_BIND_ADDRESS_NO_PORT leaves the port of bind(address, 0) to connect. */
+import { supported } from "../../socket.ts";
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { ABSENT, walkOf } from "../experiment.ts";
+import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
+
+const ATTEMPTS = 200;
+const EXPECTED = { "one hint": "always 2", "small table": null, "large table": "2 to 16, multiples of 2" };
+
+export const lateBind: Experiment = {
+  name: "late-bind",
+  question: "bind() to port 0 with IP_BIND_ADDRESS_NO_PORT: which ports, in which steps?",
+  expected: (subject) => {
+    const walk = walkOf(subject);
+    const expected = walk && EXPECTED[walk];
+    return expected && `${LOW_PARITY}, ${expected}`;
+  },
+  run: async (bench) => {
+    if (!supported("bindAddressNoPort")) return { answer: ABSENT, counts: {} };
+    return bench.withRange(RANGE, async () => {
+      const how = { options: { bindAddressNoPort: true }, local: loopback(0) };
+      const attempts = await bench.many(loopback(bench.outside()), ATTEMPTS, how);
+      const ports = attempts.map(({ localPort }) => localPort);
+      const words = `${parityWords(ports, bench.range)}, ${stepWords(stepsOf(ports, bench.range))}`;
+      return { answer: words, counts: { attempts: ports.length, distinct: new Set(ports).size } };
+    });
+  },
+};

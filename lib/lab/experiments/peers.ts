@@ -1,0 +1,26 @@
+/** Which of this host's addresses a plain connect can be joined to itself at: IPv4, IPv6, and between them. */
+import { toAddress } from "../../address.ts";
+import { RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+
+const HOSTS = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", "127.0.0.2"];
+
+export const peers: Experiment = {
+  name: "peers",
+  question: "With one port to choose from: at which addresses is a plain connect() joined to itself?",
+  expected: (subject) => (walkOf(subject) ? "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1" : null),
+  run: async (bench) => {
+    const counts: Record<string, number> = {};
+    const joined: string[] = [];
+    for (const [index, host] of HOSTS.entries()) {
+      const port = RANGE.low + 10 * index;
+      await bench.withRange({ low: port, high: port }, async () => {
+        const { outcome } = await bench.once(toAddress(host, port));
+        counts[`${host} ${outcome}`] = 1;
+        if (outcome === "self-connect") joined.push(host);
+      });
+    }
+    return { answer: joined.join(", ") || "none", counts };
+  },
+};

@@ -1,0 +1,33 @@
+/** IP_LOCAL_PORT_RANGE as wide as the namespace's own: whether it changes the walk. */
+import { supported } from "../../socket.ts";
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { ABSENT, hasPortRange, isAtLeast } from "../experiment.ts";
+import { BOTH_PARITIES, LOW_PARITY, parityWords, stepCounts, stepsOf, stepWords } from "../walk.ts";
+
+const ATTEMPTS = 300;
+
+export const rangeFull: Experiment = {
+  name: "range-full",
+  question: "IP_LOCAL_PORT_RANGE of the whole ephemeral range: which ports, in which steps?",
+  expected: (subject) => {
+    if (!hasPortRange(subject)) return ABSENT;
+    return isAtLeast(subject.upstream, "6.8")
+      ? `${BOTH_PARITIES}, 1 to 8`
+      : `${LOW_PARITY}, 2 to 16, multiples of 2`;
+  },
+  run: async (bench) => {
+    if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
+    return bench.withRange(RANGE, async () => {
+      const options = { localPortRange: bench.range };
+      const attempts = await bench.many(loopback(bench.outside()), ATTEMPTS, { options });
+      const ports = attempts.map(({ localPort }) => localPort);
+      const taken = stepsOf(ports, bench.range);
+      return {
+        answer: `${parityWords(ports, bench.range)}, ${stepWords(taken)}`,
+        counts: { attempts: ports.length, ...stepCounts(taken) },
+        samples: { plot: "steps", unit: "ports", values: taken },
+      };
+    });
+  },
+};

@@ -1,0 +1,47 @@
+/** What else moves the sequence: connects to another destination. */
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+
+const ROUNDS = 60;
+const OTHERS = 3;
+
+export const sequence: Experiment = {
+  name: "sequence",
+  question: "Do connects to another destination move the walk towards this one?",
+  expected: (subject) => {
+    const walk = walkOf(subject);
+    if (walk === "one hint") return "yes: one walk for all";
+    return walk === "large table" ? "no: each destination has its own" : null;
+  },
+  run: (bench) =>
+    bench.withRange(RANGE, async () => {
+      const port = bench.outside();
+      const alone = await meanStep(() => bench.once(loopback(port)), bench.range);
+      const besides = await meanStep(async () => {
+        for (let i = 0; i < OTHERS; i++) await bench.once(loopback(port - 7));
+        return bench.once(loopback(port));
+      }, bench.range);
+      const factor = besides / alone;
+      const words = factor > 2 ? "yes: one walk for all" : "no: each destination has its own";
+      return {
+        // Steps at random have a mean of half the range, with or without others.
+        answer: alone > (RANGE.high - RANGE.low) / 8 ? "no walk to move" : words,
+        figure: `mean step ${alone.toFixed(1)} alone, ${besides.toFixed(1)} with ${OTHERS} other connects between`,
+        counts: { rounds: ROUNDS, meanStepAlone: alone, meanStepBesides: besides },
+      };
+    }),
+};
+
+/** The median would hide a shared walk's spread; a jump in time is left out as the largest step. */
+async function meanStep(
+  attempt: () => Promise<{ localPort: number }>,
+  { low, high }: { low: number; high: number },
+): Promise<number> {
+  const ports: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) ports.push((await attempt()).localPort);
+  const size = high - low + 1;
+  const taken = ports.slice(1).map((port, i) => (port - ports[i]! + size) % size);
+  taken.sort((a, b) => a - b).pop();
+  return taken.reduce((sum, step) => sum + step, 0) / taken.length;
+}

@@ -1,0 +1,30 @@
+/** net.ipv4.ip_local_port_step_width: a random stride over unusable ports, 7.1 and later. */
+import { sysctl } from "../../kernel/host.ts";
+import { loopback, RANGE } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { ABSENT, isAtLeast } from "../experiment.ts";
+import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
+
+const NAME = "net.ipv4.ip_local_port_step_width";
+const WIDTH = 64;
+const ATTEMPTS = 300;
+
+export const stepWidth: Experiment = {
+  name: "step-width",
+  question: "ip_local_port_step_width of 64, with every port free: which ports, in which steps?",
+  expected: (subject) => {
+    if (subject.machine === "gvisor" || !isAtLeast(subject.upstream, "7.1")) return ABSENT;
+    return `${LOW_PARITY}, 2 to 16, multiples of 2`;
+  },
+  run: async (bench) => {
+    if (sysctl(NAME) === null) return { answer: ABSENT, counts: {} };
+    const initial = Number(sysctl(NAME));
+    return bench.withRange(RANGE, () =>
+      bench.withSysctl(NAME, String(WIDTH), async () => {
+        const ports = await bench.walk(loopback(bench.outside()), ATTEMPTS);
+        const words = `${parityWords(ports, bench.range)}, ${stepWords(stepsOf(ports, bench.range))}`;
+        return { answer: words, counts: { attempts: ports.length, initialWidth: initial, width: WIDTH } };
+      }),
+    );
+  },
+};

@@ -1,0 +1,35 @@
+/** Time: a keyed hash of jiffies / 10 s moves the start of the walk. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { loopback } from "../bench.ts";
+import type { Experiment } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
+import { isJump, stepsOf } from "../walk.ts";
+
+const EVERY_MS = 500;
+/** Longer than one period of the salt, so that it changes at least once. */
+const LASTS_MS = 11_500;
+
+export const time: Experiment = {
+  name: "time",
+  question: "Does the walk jump with time, while attempts are made twice a second for 11.5 s?",
+  expected: (subject) => {
+    const walk = walkOf(subject);
+    if (walk === "large table") return "yes, within 10 s";
+    return walk === "one hint" && !subject.upstream.startsWith("5.10.") ? "no" : null;
+  },
+  // On the range as the kernel has it: a jump inside a small one could look like a step.
+  run: async (bench) => {
+    const peer = loopback(bench.outside());
+    const ports: number[] = [];
+    for (let spentMs = 0; spentMs < LASTS_MS; spentMs += EVERY_MS) {
+      ports.push((await bench.once(peer)).localPort);
+      await sleep(EVERY_MS);
+    }
+    const jumps = stepsOf(ports, bench.range).filter(isJump).length;
+    const isRandom = jumps > ports.length / 2;
+    return {
+      answer: isRandom ? "every attempt does" : jumps > 0 ? "yes, within 10 s" : "no",
+      counts: { attempts: ports.length, jumps },
+    };
+  },
+};

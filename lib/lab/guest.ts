@@ -1,0 +1,67 @@
+/** The entry point inside a machine: `node dist/lab/guest.js TASK` answers on stdout, one message a line. */
+import { writeSync } from "node:fs";
+import os from "node:os";
+import { environment } from "../kernel/host.ts";
+import { Bench } from "./bench.ts";
+import type { Experiment } from "./experiment.ts";
+import { NotHere } from "./experiment.ts";
+import { EXPERIMENTS } from "./experiments.ts";
+import type { Task } from "./task.ts";
+import { decodeTask } from "./task.ts";
+import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
+import { writeMessage } from "./transcript.ts";
+
+await answer(decodeTask(process.argv[2] ?? ""));
+
+async function answer(task: Task): Promise<void> {
+  say(task, { kind: "hello", environment: guestEnvironment() });
+  const bench = new Bench(task.trials);
+  for (const name of task.experiments) {
+    const experiment = EXPERIMENTS.find((one) => one.name === name);
+    if (!experiment) continue; // The asker is newer than this guest: it will miss the answer and say so.
+    say(task, { kind: "begin", experiment: name });
+    say(task, { kind: "finding", finding: await investigate(experiment, bench) });
+  }
+  say(task, { kind: "end" });
+}
+
+async function investigate(experiment: Experiment, bench: Bench): Promise<GuestFinding> {
+  const startedAt = performance.now();
+  const about = (): { experiment: string; elapsedMs: number } => ({
+    experiment: experiment.name,
+    elapsedMs: Math.round(performance.now() - startedAt),
+  });
+  try {
+    const found = await experiment.run(bench);
+    return { ...found, status: "answered", ...about() };
+  } catch (error) {
+    const status = error instanceof NotHere ? "not-here" : "failed";
+    return { status, note: (error as Error).message.slice(0, 300), counts: {}, ...about() };
+  }
+}
+
+function guestEnvironment(): GuestEnvironment {
+  const { kernel, architecture, cpus, node, version, ephemeralRange, sysctls } = environment();
+  const range = ephemeralRange ? `${ephemeralRange.low}-${ephemeralRange.high}` : "unknown";
+  return {
+    kernel,
+    upstream: upstreamOf(kernel, os.version()),
+    architecture,
+    cpus,
+    node,
+    version,
+    ephemeralRange: range,
+    sysctls,
+  };
+}
+
+/** Debian's release names an interface ("6.1.0-50"); the version beside it names the source ("Debian 6.1.176-1"). */
+function upstreamOf(release: string, version: string): string {
+  return /Debian (\d+\.\d+\.\d+)/.exec(version)?.[1] ?? /^\d+(\.\d+)*/.exec(release)?.[0] ?? release;
+}
+
+/** write(2) itself: a line that was said stays said when the kernel dies in the next experiment. */
+function say(task: Task, message: Message): void {
+  const line = Buffer.from(`${writeMessage(message, task.nonce)}\n`);
+  for (let written = 0; written < line.length; ) written += writeSync(1, line, written);
+}
