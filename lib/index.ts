@@ -19,6 +19,12 @@ export {
   socketOwners,
   socketTable,
 } from "./kernel/tables.ts";
+export type { KernelPackage, ShelfOptions } from "./lab/kernels.ts";
+export { defaultCacheFolder, KernelShelf } from "./lab/kernels.ts";
+export type { Finding, LabKernel, LabOptions, LabResult } from "./lab/lab.ts";
+export { experimentsNamed, runLab } from "./lab/lab.ts";
+export type { Machine } from "./lab/machine.ts";
+export { makeMachines } from "./lab/machines.ts";
 export { nearest } from "./misuse.ts";
 export type { OptionRow } from "./native.ts";
 export type { OptionName, PortRange, SocketOptions, TcpInformation } from "./options.ts";
@@ -81,5 +87,13 @@ export {
 } from "./report/bench.ts";
 export { benchHtml } from "./report/bench-html.ts";
 export { benchMarkdown } from "./report/bench-markdown.ts";
+export type { Change, Comparison } from "./report/compare.ts";
+export { compareLabs, compareText } from "./report/compare.ts";
+export { labCsv } from "./report/csv.ts";
+export { labHtml } from "./report/html.ts";
+export { labMarkdown } from "./report/markdown.ts";
+export { mergeLabs } from "./report/merge.ts";
+export { parseLabResult } from "./report/schema.ts";
+export { labText } from "./report/text.ts";
 export type { ConnectedLimits } from "./socket.ts";
 export { optionTable, supported, TcpSocket } from "./socket.ts";

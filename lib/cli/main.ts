@@ -3,9 +3,11 @@ import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
 import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
+import { labCommand } from "./lab.ts";
 import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
+import { reportCommand } from "./report.ts";
 import { traceCommand } from "./trace.ts";
 
 const USAGE = 2;
@@ -20,7 +22,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand(), auditCommand()];
+const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand(), auditCommand(), labCommand(), reportCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

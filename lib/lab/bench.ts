@@ -14,6 +14,8 @@ import { NotHere } from "./experiment.ts";
 export const RANGE: PortRange = { low: 40_000, high: 40_999 };
 const ANSWER_WITHIN_MS = 2000;
 const LOOP_WITHIN_MS = 60_000;
+/** What socket(2) answers on a kernel without IPv6. */
+const NO_FAMILY = "EAFNOSUPPORT";
 
 /** One connect, made by hand. */
 export interface Once {
@@ -107,14 +109,14 @@ export class Bench {
 
   /** socket, options, bind if asked, connect, and how it ended; what connected is reset. */
   async once(peer: Address, { options = {}, local }: OnceOptions = {}): Promise<Once> {
-    using socket = TcpSocket.open(peer.family, options);
+    let localPort = 0;
     const outcome = await outcomeOf(async () => {
-      if (local) socket.bind(local);
-      if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
-      return socket.isSelfConnected() ? "self-connect" : "connected";
+      using socket = TcpSocket.open(peer.family, options);
+      const joined = await outcomeOf(() => joinedWords(socket, peer, local));
+      localPort = socket.getsockname().port;
+      socket.reset();
+      return joined;
     });
-    const localPort = socket.getsockname().port;
-    socket.reset();
     return { outcome, localPort };
   }
 
@@ -124,6 +126,19 @@ export class Bench {
     for (let i = 0; i < attempts; i++) results.push(await this.once(peer, options));
     return results;
   }
+}
+
+async function joinedWords(socket: TcpSocket, peer: Address, local: Address | undefined): Promise<string> {
+  if (local) socket.bind(local);
+  if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
+  return socket.isSelfConnected() ? "self-connect" : "connected";
+}
+
+/** "yes: self-connect" when every attempt was one; a family that the kernel lacks is counted, not judged. */
+export function sureWords(outcomes: readonly string[]): string {
+  const had = outcomes.filter((outcome) => outcome !== NO_FAMILY);
+  if (had.length > 0 && had.every((outcome) => outcome === "self-connect")) return "yes: self-connect";
+  return `no: ${[...new Set(outcomes)].join(", ")}`;
 }
 
 /** 127.0.0.1 with this port, or ::1. */

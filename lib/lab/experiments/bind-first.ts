@@ -1,5 +1,5 @@
 /** bind(address, P), then connect(address, P): the deterministic means that needs nothing. */
-import { loopback, RANGE, tally } from "../bench.ts";
+import { loopback, RANGE, sureWords, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 
 export const bindFirst: Experiment = {
@@ -15,8 +15,6 @@ export const bindFirst: Experiment = {
           outcomes.push((await bench.once(peer, { local: peer })).outcome);
         }
       }
-      const counts = tally(outcomes);
-      const isSure = counts["self-connect"] === outcomes.length;
-      return { answer: isSure ? "yes: self-connect" : `no: ${Object.keys(counts).join(", ")}`, counts };
+      return { answer: sureWords(outcomes), counts: tally(outcomes) };
     }),
 };

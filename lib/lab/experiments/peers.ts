@@ -9,7 +9,11 @@ const HOSTS = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", "127.0.0.2"];
 export const peers: Experiment = {
   name: "peers",
   question: "With one port to choose from: at which addresses is a plain connect() joined to itself?",
-  expected: (subject) => (walkOf(subject) ? "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1" : null),
+  expected: (subject) => {
+    if (!walkOf(subject)) return null;
+    // Debian builds User-mode Linux without IPv6.
+    return subject.machine === "uml" ? "127.0.0.1, 0.0.0.0" : "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1";
+  },
   run: async (bench) => {
     const counts: Record<string, number> = {};
     const joined: string[] = [];

@@ -1,6 +1,6 @@
 /** IP_LOCAL_PORT_RANGE = [P, P]: the kernel choosing the one port there is. */
 import { supported } from "../../socket.ts";
-import { loopback, RANGE, tally } from "../bench.ts";
+import { loopback, RANGE, sureWords, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";
 
@@ -20,9 +20,7 @@ export const rangeOne: Experiment = {
           outcomes.push((await bench.once(loopback(port, family), { options })).outcome);
         }
       }
-      const counts = tally(outcomes);
-      const isSure = counts["self-connect"] === outcomes.length;
-      return { answer: isSure ? "yes: self-connect" : `no: ${Object.keys(counts).join(", ")}`, counts };
+      return { answer: sureWords(outcomes), counts: tally(outcomes) };
     });
   },
 };

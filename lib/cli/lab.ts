@@ -1,0 +1,150 @@
+/** selfconnect lab: the same questions to many kernels. */
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { Command } from "commander";
+import type { LabResult } from "../index.ts";
+import {
+  defaultCacheFolder,
+  experimentsNamed,
+  KernelShelf,
+  labText,
+  makeMachines,
+  parseLabResult,
+  runLab,
+} from "../index.ts";
+import { parseCount, parseDurationMs } from "./arguments.ts";
+import { writeWhole } from "./files.ts";
+import { interruption, LiveLine } from "./output.ts";
+import { writeReports } from "./report.ts";
+
+interface KernelFlags {
+  readonly suites?: readonly string[];
+  readonly mirror?: string;
+  readonly cache: string;
+  readonly json?: boolean;
+}
+
+interface Flags extends KernelFlags {
+  readonly machine: readonly string[];
+  readonly kernels: readonly string[];
+  readonly experiments?: readonly string[];
+  readonly trials: number;
+  readonly silence: number;
+  readonly output?: string;
+  readonly resume?: boolean;
+  readonly html?: string;
+  readonly markdown?: string;
+  readonly csv?: string;
+}
+
+const INTERRUPTED = 130;
+const MOST_TOTAL_MS = 900_000;
+const MOST_OUTPUT_BYTES = 4_000_000;
+
+export function labCommand(): Command {
+  const command = new Command("lab")
+    .summary("the same experiments on many kernels")
+    .description(
+      "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and gVisor. " +
+        "Kernels are fetched with apt and cached; every answer is measured inside, by this very package.",
+    )
+    .option("--machine <names>", "of host, qemu, uml, gvisor", parseList, parseList("host,qemu,uml,gvisor"))
+    .option(
+      "--kernels <names>",
+      "for qemu: versions, releases, newest, or a vmlinuz",
+      parseList,
+      parseList("5.10,6.1,6.12,newest"),
+    )
+    .option("--experiments <names>", "some of the questions; all unless said otherwise", parseList)
+    .option("--trials <count>", "how often a random thing is repeated", parseCount, 12)
+    .option("--silence <time>", "a guest that says nothing for so long is killed", parseDurationMs, 90_000)
+    .option("--output <file>", "the results, written after every cell (in the cache unless said otherwise)")
+    .option("--resume", "go on from the results in that file")
+    .option("--html <file>", "write the report as one HTML file")
+    .option("--markdown <file>", "write the table as Markdown")
+    .option("--csv <file>", "write the counts as CSV")
+    .option("--json", "print one object (docs/schema/lab-1.json)")
+    .action(async (flags: Flags) => {
+      process.exitCode = await lab(flags);
+    });
+  withShelf(command);
+  // The parent has options of these names too, which would otherwise keep them from it.
+  const kernels = new Command("kernels")
+    .summary("which kernels can be had, and which are cached")
+    .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
+    .action((_: unknown, self: Command) => listKernels(self.optsWithGlobals()));
+  return command.addCommand(withShelf(kernels));
+}
+
+function withShelf(command: Command): Command {
+  return command
+    .option("--suites <names>", "Debian suites to take kernels from", parseList)
+    .option("--mirror <url>", "the Debian mirror; that of this host's apt unless said otherwise")
+    .option("--cache <folder>", "where kernels and the guest's image are kept", defaultCacheFolder());
+}
+
+async function lab(flags: Flags): Promise<number> {
+  experimentsNamed(flags.experiments); // A misspelt name is told before anything is fetched.
+  const signal = interruption();
+  const output = flags.output ?? path.join(flags.cache, "lab.json");
+  const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
+  using line = new LiveLine();
+  const shelf = shelfOf(flags);
+  const machines = await makeMachines(flags.machine, flags.kernels, shelf, (kernel) => {
+    line.show(`kernel ${kernel} …`);
+  });
+  const result = await runLab({
+    machines,
+    ...(flags.experiments && { experiments: flags.experiments }),
+    trials: flags.trials,
+    resume,
+    limits: { silenceMs: flags.silence, totalMs: MOST_TOTAL_MS, outputBytes: MOST_OUTPUT_BYTES },
+    command: commandText(),
+    signal,
+    save: (sofar) => writeWhole(output, `${JSON.stringify(sofar)}\n`),
+    begin: (kernel, experiment, answered, asked) => {
+      line.show(`${kernel} · ${answered + 1}/${asked} · ${experiment}`);
+    },
+  });
+  writeWhole(output, `${JSON.stringify(result)}\n`);
+  line.show("");
+  writeReports(result, flags);
+  console.log(flags.json ? JSON.stringify(result, null, 2) : labText(result));
+  return exitCode(result, signal.aborted);
+}
+
+/** 1 when a cell was asked and not answered; a machine that is not here was not asked. */
+function exitCode(result: LabResult, isInterrupted: boolean): number {
+  if (isInterrupted) return INTERRUPTED;
+  const isAnswered = result.findings.every(({ status }) => status === "answered" || status === "not-here");
+  const isAsked = result.kernels.some(({ missing }) => missing === null);
+  return isAnswered && isAsked ? 0 : 1;
+}
+
+function listKernels(flags: KernelFlags): void {
+  const shelf = shelfOf(flags);
+  using line = new LiveLine();
+  line.show(`asking ${shelf.suites.join(", ")} …`);
+  const kernels = shelf.offered();
+  line.show("");
+  if (flags.json) {
+    const report = { schema: "selfconnect.lab-kernels/1", suites: shelf.suites, kernels };
+    console.log(JSON.stringify(report, null, 2));
+    return;
+  }
+  for (const { release, version, suite, isCached } of kernels) {
+    console.log(`${version.padEnd(20)} ${suite.padEnd(20)} ${release}${isCached ? "  cached" : ""}`);
+  }
+}
+
+function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {
+  return new KernelShelf({ cacheFolder: cache, ...(suites && { suites }), ...(mirror && { mirror }) });
+}
+
+function commandText(): string {
+  return ["selfconnect", ...process.argv.slice(2)].join(" ").slice(0, 400);
+}
+
+function parseList(text: string): string[] {
+  return text.split(",").filter(Boolean);
+}

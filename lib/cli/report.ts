@@ -1,0 +1,65 @@
+/** selfconnect report: results to other formats, and two of them compared. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import type { LabResult } from "../index.ts";
+import {
+  compareLabs,
+  compareText,
+  labCsv,
+  labHtml,
+  labMarkdown,
+  labText,
+  mergeLabs,
+  parseLabResult,
+} from "../index.ts";
+import { writeWhole } from "./files.ts";
+
+interface ReportFlags {
+  readonly html?: string;
+  readonly markdown?: string;
+  readonly csv?: string;
+  readonly json?: boolean;
+}
+
+export function reportCommand(): Command {
+  const command = new Command("report")
+    .summary("results to HTML, Markdown and CSV; compare two")
+    .description("Renders what `selfconnect lab` has measured. Several files become one table.")
+    .argument("<files...>", "results, as `selfconnect lab --output` writes them")
+    .option("--html <file>", "write one HTML file")
+    .option("--markdown <file>", "write a Markdown table")
+    .option("--csv <file>", "write the counts as CSV")
+    .option("--json", "print one object (docs/schema/lab-1.json)")
+    .action((files: string[], flags: ReportFlags) => {
+      const result = mergeLabs(files.map(readResult));
+      writeReports(result, flags);
+      if (flags.json) console.log(JSON.stringify(result, null, 2));
+      else if (!flags.html && !flags.markdown && !flags.csv) console.log(labText(result));
+    });
+  const compare = new Command("compare")
+    .summary("what changed between two results, and how sure that is")
+    .argument("<first>", "results")
+    .argument("<second>", "results")
+    .option("--json", "print one object (docs/schema/compare-1.json)")
+    .action((first: string, second: string, _: unknown, self: Command) => {
+      const comparison = compareLabs(readResult(first), readResult(second));
+      const isJson = self.optsWithGlobals<ReportFlags>().json;
+      console.log(isJson ? JSON.stringify(comparison, null, 2) : compareText(comparison));
+    });
+  return command.addCommand(compare);
+}
+
+/** The files that were asked for. */
+export function writeReports(result: LabResult, { html, markdown, csv }: ReportFlags): void {
+  if (html) writeWhole(html, labHtml(result));
+  if (markdown) writeWhole(markdown, labMarkdown(result));
+  if (csv) writeWhole(csv, labCsv(result));
+}
+
+function readResult(file: string): LabResult {
+  try {
+    return parseLabResult(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`);
+  }
+}

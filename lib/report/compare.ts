@@ -1,0 +1,101 @@
+/** Two results beside each other: what changed, and how sure that is. */
+import type { Finding, LabResult } from "../lab/lab.ts";
+
+export interface Change {
+  readonly kernel: string;
+  readonly experiment: string;
+  readonly kind: "same" | "changed" | "only-first" | "only-second" | "unanswered";
+  readonly first: string | null;
+  readonly second: string | null;
+  /** Two-sample Kolmogorov-Smirnov: the chance of samples so far apart from one distribution; null without samples. */
+  readonly chance: number | null;
+}
+
+export interface Comparison {
+  readonly schema: "selfconnect.compare/1";
+  readonly changes: readonly Change[];
+  readonly same: number;
+  readonly changed: number;
+}
+
+/** Below this the samples of a cell are held to come from different distributions. */
+export const UNLIKELY = 0.001;
+
+/** Fewer samples than this say nothing about a distribution. */
+const FEWEST_SAMPLES = 5;
+
+export function compareLabs(first: LabResult, second: LabResult): Comparison {
+  const [ours, theirs] = [cells(first), cells(second)];
+  const keys = [...new Set([...ours.keys(), ...theirs.keys()])];
+  const changes = keys.map((key) => changeOf(ours.get(key), theirs.get(key)));
+  return {
+    schema: "selfconnect.compare/1",
+    changes,
+    same: changes.filter(({ kind }) => kind === "same").length,
+    changed: changes.filter(({ kind }) => kind === "changed").length,
+  };
+}
+
+/** The comparison for reading: what changed, first to last, then the rest in one line. */
+export function compareText({ changes, same, changed }: Comparison): string {
+  const lines = changes
+    .filter(({ kind }) => kind !== "same")
+    .map(({ kernel, experiment, kind, first, second }) => {
+      const words = kind === "changed" ? `${first} -> ${second}` : `${kind}: ${first ?? second}`;
+      return `${kernel}, ${experiment}: ${words}`;
+    });
+  const shifted = changes.filter(({ chance }) => chance !== null && chance < UNLIKELY);
+  const shifts = shifted.map(
+    ({ kernel, experiment, chance }) =>
+      `${kernel}, ${experiment}: its samples moved (chance of that by chance ${chance!.toPrecision(2)})`,
+  );
+  const total = `${same} cells answered the same, ${changed} otherwise, ${changes.length - same - changed} cannot be compared`;
+  return [...lines, ...shifts, total].join("\n");
+}
+
+function changeOf(first: Finding | undefined, second: Finding | undefined): Change {
+  const { kernel, experiment } = (first ?? second)!;
+  const about = { kernel, experiment, first: wordsOf(first), second: wordsOf(second) };
+  if (!first) return { ...about, kind: "only-second", chance: null };
+  if (!second) return { ...about, kind: "only-first", chance: null };
+  const isAnswered = first.answer !== undefined && second.answer !== undefined;
+  const kind = !isAnswered ? "unanswered" : first.answer === second.answer ? "same" : "changed";
+  return { ...about, kind, chance: chanceOf(first, second) };
+}
+
+function wordsOf(finding: Finding | undefined): string | null {
+  return finding ? (finding.answer ?? finding.note ?? finding.status) : null;
+}
+
+/** A walk's ports depend on where it began: only distributions and steps are compared. */
+function chanceOf(first: Finding, second: Finding): number | null {
+  const [ours, theirs] = [first.samples, second.samples];
+  if (!ours || !theirs || ours.plot === "walk" || ours.unit !== theirs.unit) return null;
+  if (Math.min(ours.values.length, theirs.values.length) < FEWEST_SAMPLES) return null;
+  return kolmogorovSmirnov(ours.values, theirs.values);
+}
+
+/** The two-sample test's asymptotic chance (Press et al., Numerical Recipes, 14.3). */
+export function kolmogorovSmirnov(one: readonly number[], other: readonly number[]): number {
+  const [a, b] = [one, other].map((values) => [...values].sort((x, y) => x - y));
+  const below = (sorted: readonly number[], limit: number) => {
+    let [low, high] = [0, sorted.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle]! <= limit) low = middle + 1;
+      else high = middle;
+    }
+    return low / sorted.length;
+  };
+  const gap = Math.max(...[...a!, ...b!].map((value) => Math.abs(below(a!, value) - below(b!, value))));
+  const size = Math.sqrt((a!.length * b!.length) / (a!.length + b!.length));
+  const scaled = (size + 0.12 + 0.11 / size) * gap;
+  if (scaled < 0.3) return 1;
+  let sum = 0;
+  for (let j = 1; j <= 100; j++) sum += 2 * (j % 2 === 1 ? 1 : -1) * Math.exp(-2 * j * j * scaled * scaled);
+  return Math.min(1, Math.max(0, sum));
+}
+
+function cells(result: LabResult): Map<string, Finding> {
+  return new Map(result.findings.map((finding) => [`${finding.kernel}\n${finding.experiment}`, finding]));
+}

@@ -1,0 +1,150 @@
+/** Results as one HTML page that asks nothing of any network, and reads the same without its script. */
+import { createHash } from "node:crypto";
+import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
+import { escapeHtml } from "./escape.ts";
+import { SCRIPT, STYLE } from "./page.ts";
+import { plotSvg } from "./plots.ts";
+import type { Cell, Row } from "./table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+
+export function labHtml(result: LabResult): string {
+  const rows = rowsOfResult(result);
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${policy()}">
+<link rel="icon" href="data:,">
+<title>The same questions to many kernels</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<header>${headText(result)}</header>
+<main>
+${contradictionSection(rows)}
+${tableSection(rows, result.kernels)}
+${plotSections(rows)}
+${kernelSection(result.kernels)}
+${rawSection(rows)}
+</main>
+<script>${SCRIPT}</script>
+</body>
+</html>
+`;
+}
+
+/** Nothing is loaded, and no script runs but ours: not even if escaping failed. */
+function policy(): string {
+  const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  return `default-src 'none'; style-src ${hash(STYLE)}; script-src ${hash(SCRIPT)}; img-src data:`;
+}
+
+function headText({ startedAt, endedAt, command, version, commit, trials }: LabResult): string {
+  const from = commit ? `, commit ${escapeHtml(commit.slice(0, 12))}` : "";
+  const until = endedAt ? `to <time>${escapeHtml(endedAt)}</time>` : "and not at its end yet";
+  return `<h1>The same questions to many kernels</h1>
+<p class="dim">Local ports and self-connects of TCP, measured inside each kernel by selfconnect ${escapeHtml(version)}${from},
+${trials} trials of what is random, from <time>${escapeHtml(startedAt)}</time> ${until}.</p>
+<p class="dim"><code>${escapeHtml(command || "selfconnect lab")}</code></p>`;
+}
+
+function contradictionSection(rows: readonly Row[]): string {
+  const found = contradictions(rows);
+  if (found.length === 0) return "<p>No finding contradicts what was expected of its kernel.</p>";
+  const items = found.map(({ row, cell }) => {
+    const { answer = "", expected } = cell.finding!;
+    return `<li>${escapeHtml(kernelTitle(cell.kernel))}, <a href="#${rawId(cell)}">${escapeHtml(row.name)}</a>:
+<b>${escapeHtml(answer)}</b>; expected ${escapeHtml(expected ?? "")}</li>`;
+  });
+  return `<section class="contradictions"><h2>Contradictions</h2><ul>${items.join("\n")}</ul></section>`;
+}
+
+function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): string {
+  const heads = kernels.map((kernel) => `<th scope="col">${escapeHtml(kernelTitle(kernel))}</th>`);
+  const lines = rows.map(
+    ({ name, question, cells }) =>
+      `<tr><th scope="row"><b>${escapeHtml(name)}</b>${escapeHtml(question)}</th>${cells.map(cellHtml).join("")}</tr>`,
+  );
+  return `<section><h2 id="table">Questions and kernels</h2>
+<p class="dim">≠ differs from most of its row; ✗ contradicts what was expected. Every answer leads to its raw counts.</p>
+<div class="scroll" tabindex="0" role="region" aria-labelledby="table">
+<table id="questions"><thead><tr><th scope="col">question</th>${heads.join("")}</tr></thead>
+<tbody>
+${lines.join("\n")}
+</tbody></table></div></section>`;
+}
+
+function cellHtml(cell: Cell): string {
+  const { finding, words, differs, contradicts } = cell;
+  if (!finding) return `<td class="dim">${escapeHtml(words)}</td>`;
+  const kind = contradicts ? "wrong" : differs ? "differs" : "";
+  const mark = contradicts ? '<span class="kind">✗ </span>' : differs ? '<span class="kind">≠ </span>' : "";
+  const emulated = finding.experiment === "rate" && cell.kernel.isEmulated ? ", emulated" : "";
+  const figure = finding.figure ? `<span class="figure">${escapeHtml(finding.figure + emulated)}</span>` : "";
+  const expected = contradicts
+    ? `<span class="expected">expected ${escapeHtml(finding.expected ?? "")}</span>`
+    : "";
+  return `<td class="${kind}">${mark}<a href="#${rawId(cell)}">${escapeHtml(words)}</a>${figure}${expected}</td>`;
+}
+
+function plotSections(rows: readonly Row[]): string {
+  return rows
+    .filter(({ cells }) => cells.some(hasSamples))
+    .map(({ name, question, cells }) => {
+      const figures = cells.filter(hasSamples).map(figureHtml);
+      return `<section><h2>${escapeHtml(name)}</h2><p>${escapeHtml(question)}</p>
+<div class="plots">${figures.join("\n")}</div></section>`;
+    })
+    .join("\n");
+}
+
+function hasSamples({ finding }: Cell): boolean {
+  return (finding?.samples?.values.length ?? 0) > 0;
+}
+
+function figureHtml(cell: Cell): string {
+  const title = kernelTitle(cell.kernel);
+  const svg = plotSvg(cell.finding!.samples!, `${title}, ${cell.finding!.experiment}`);
+  return `<figure><figcaption>${escapeHtml(title)}</figcaption>${svg}</figure>`;
+}
+
+function kernelSection(kernels: readonly LabKernel[]): string {
+  const lines = kernels.map(({ id, machine, isEmulated, missing, environment }) => {
+    const told = environment
+      ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
+      : [missing ?? "never said hello", "", "", ""];
+    const cells = [id, machine + (isEmulated ? ", emulated" : ""), ...told];
+    return `<tr>${cells.map((text) => `<td>${escapeHtml(text)}</td>`).join("")}</tr>`;
+  });
+  const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
+  return `<section><h2>Kernels</h2><div class="scroll" tabindex="0" role="region" aria-label="Kernels"><table>
+<thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead>
+<tbody>${lines.join("\n")}</tbody></table></div></section>`;
+}
+
+function rawSection(rows: readonly Row[]): string {
+  const sections = rows.flatMap(({ name, cells }) =>
+    cells.flatMap((cell) => (cell.finding ? [rawHtml(name, cell, cell.finding)] : [])),
+  );
+  return `<section class="raw"><h2>Raw counts</h2>${sections.join("\n")}</section>`;
+}
+
+function rawHtml(name: string, cell: Cell, finding: Finding): string {
+  const lines = Object.entries({ ...finding.counts, elapsedMs: finding.elapsedMs }).map(
+    ([count, value]) => `<tr><td>${escapeHtml(count)}</td><td>${value}</td></tr>`,
+  );
+  const { samples } = finding;
+  const values = samples
+    ? `<details><summary>${samples.values.length} samples, ${escapeHtml(samples.unit)}</summary><pre>${samples.values.join(" ")}</pre></details>`
+    : "";
+  return `<section id="${rawId(cell)}"><h3>${escapeHtml(kernelTitle(cell.kernel))}, ${escapeHtml(name)}</h3>
+<p>${escapeHtml(cell.words)} <span class="dim">expected: ${escapeHtml(finding.expected ?? "unknown")}</span></p>
+<table>${lines.join("")}</table>${values}</section>`;
+}
+
+/** Letters and digits only, whatever a kernel calls itself; the number keeps two that look alike apart. */
+function rawId({ kernel, finding }: Cell): string {
+  const name = `${kernel.id}\n${finding!.experiment}`;
+  return `raw-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`;
+}

@@ -1,0 +1,30 @@
+/** Several results as one table: columns beside each other, named apart where they must be. */
+import type { LabResult } from "../lab/lab.ts";
+
+export function mergeLabs(results: readonly LabResult[]): LabResult {
+  const [first, ...others] = results;
+  if (!first) throw new Error("there are no results to merge");
+  return others.reduce(merged, first);
+}
+
+function merged(one: LabResult, other: LabResult): LabResult {
+  const taken = new Set(one.kernels.map(({ id }) => id));
+  const named = (id: string) => (taken.has(id) ? freeName(id, taken) : id);
+  const questions = new Set(one.experiments.map(({ name }) => name));
+  return {
+    ...one,
+    endedAt: other.endedAt,
+    experiments: [...one.experiments, ...other.experiments.filter(({ name }) => !questions.has(name))],
+    kernels: [...one.kernels, ...other.kernels.map((kernel) => ({ ...kernel, id: named(kernel.id) }))],
+    findings: [
+      ...one.findings,
+      ...other.findings.map((finding) => ({ ...finding, kernel: named(finding.kernel) })),
+    ],
+  };
+}
+
+function freeName(id: string, taken: ReadonlySet<string>): string {
+  let count = 2;
+  while (taken.has(`${id} (${count})`)) count++;
+  return `${id} (${count})`;
+}

@@ -1,0 +1,120 @@
+/** Samples as static SVG: readable without a script, in any colour scheme, and on paper. */
+import type { Samples } from "../lab/experiment.ts";
+import { quantile } from "../ports/statistics.ts";
+import { escapeHtml } from "./escape.ts";
+
+const WIDTH = 360;
+const HEIGHT = 190;
+const LEFT = 46;
+const RIGHT = 12;
+const TOP = 10;
+const BOTTOM = 34;
+const TICKS = 4;
+const BARS_UP_TO = 40;
+
+interface Axis {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** One figure. The label says what is drawn to those who cannot see it. */
+export function plotSvg({ plot, unit, values }: Samples, title: string): string {
+  if (values.length === 0) return "";
+  const drawn = { distribution, steps, walk }[plot](values, unit);
+  const label = escapeHtml(`${title}: ${drawn.label}`);
+  return (
+    `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">` +
+    `<title>${label}</title>${drawn.body}</svg>`
+  );
+}
+
+/** The share of samples at or below each value. */
+function distribution(values: readonly number[], unit: string) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const x = { low: 0, high: niceCeiling(sorted.at(-1)!) };
+  const y = { low: 0, high: 1 };
+  const points = sorted.flatMap((value, i) => [
+    point(value, i / sorted.length, x, y),
+    point(value, (i + 1) / sorted.length, x, y),
+  ]);
+  const line = `<polyline class="line" points="${[point(0, 0, x, y), ...points].join(" ")}"/>`;
+  const median = quantile(sorted, 0.5);
+  const label = `share of ${sorted.length} trials that took at most so many ${unit}; median ${Math.round(median)}`;
+  return { body: frame(x, y, unit, "share") + line, label };
+}
+
+/** How often each step was taken; what is longer than the longest bar is counted together. */
+function steps(values: readonly number[], unit: string) {
+  const counts = new Map<number, number>();
+  for (const value of values) {
+    const bar = Math.min(value, BARS_UP_TO);
+    counts.set(bar, (counts.get(bar) ?? 0) + 1);
+  }
+  const x = { low: 0, high: niceCeiling(Math.max(...counts.keys()) + 1) };
+  const y = { low: 0, high: niceCeiling(Math.max(...counts.values())) };
+  const width = ((WIDTH - LEFT - RIGHT) / (x.high - x.low)) * 0.8;
+  const bars = [...counts].map(([step, count]) => {
+    const left = (across(step, x) - width / 2).toFixed(1);
+    const top = up(count, y);
+    const height = (HEIGHT - BOTTOM - top).toFixed(1);
+    const tip = `step ${step}${step === BARS_UP_TO ? " and more" : ""}: ${count} times`;
+    return `<rect class="bar" x="${left}" y="${top.toFixed(1)}" width="${width.toFixed(1)}" height="${height}"><title>${tip}</title></rect>`;
+  });
+  const most = [...counts].sort((a, b) => b[1] - a[1])[0]![0];
+  const label = `how often each step of so many ${unit} was taken, ${values.length} in all; the commonest is ${most}`;
+  return { body: frame(x, y, `step, ${unit}`, "times") + bars.join(""), label };
+}
+
+/** The ports in the order in which they were given. */
+function walk(values: readonly number[], unit: string) {
+  const x = { low: 0, high: niceCeiling(values.length) };
+  const y = { low: Math.min(...values), high: Math.max(...values) + 1 };
+  const dots = values.map((value, i) => {
+    const [cx, cy] = [across(i, x).toFixed(1), up(value, y).toFixed(1)];
+    return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
+  });
+  const label = `the local ${unit} of ${values.length} attempts in order, from ${y.low} to ${y.high - 1}`;
+  return { body: frame(x, y, "attempt", unit) + dots.join(""), label };
+}
+
+function frame(x: Axis, y: Axis, xName: string, yName: string): string {
+  const floor = HEIGHT - BOTTOM;
+  const lines = [`<path class="axis" d="M${LEFT} ${TOP}V${floor}H${WIDTH - RIGHT}"/>`];
+  for (let tick = 0; tick <= TICKS; tick++) {
+    const [xValue, yValue] = [x, y].map(({ low, high }) => low + ((high - low) * tick) / TICKS) as [
+      number,
+      number,
+    ];
+    const [left, top] = [across(xValue, x).toFixed(1), up(yValue, y).toFixed(1)];
+    lines.push(`<path class="grid" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>`);
+    lines.push(`<text x="${LEFT - 5}" y="${Number(top) + 3}" text-anchor="end">${tickText(yValue)}</text>`);
+    lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(xValue)}</text>`);
+  }
+  const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
+  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(xName)}</text>`);
+  lines.push(`<text x="4" y="${TOP - 1}">${escapeHtml(yName)}</text>`);
+  return lines.join("");
+}
+
+function point(x: number, y: number, xAxis: Axis, yAxis: Axis): string {
+  return `${across(x, xAxis).toFixed(1)},${up(y, yAxis).toFixed(1)}`;
+}
+
+function across(value: number, { low, high }: Axis): number {
+  return LEFT + ((value - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
+}
+
+function up(value: number, { low, high }: Axis): number {
+  return HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
+}
+
+/** 1, 2, 4, 5, 8 or 10 times a power of ten: its quarters are short numbers. */
+function niceCeiling(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
+  const factor = [1, 2, 4, 8, 10].find((one) => one * power >= value) ?? 10;
+  return Math.max(4, factor * power);
+}
+
+function tickText(value: number): string {
+  return Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 2 : 0);
+}

@@ -1,0 +1,71 @@
+/** Results as a table: questions as rows, kernels as columns. What every format is made from. */
+import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
+
+export interface Cell {
+  readonly kernel: LabKernel;
+  readonly finding: Finding | null;
+  /** The answer, or why there is none. */
+  readonly words: string;
+  /** Whether it was answered, and otherwise than most of its row. */
+  readonly differs: boolean;
+  /** Whether it was answered otherwise than expected. */
+  readonly contradicts: boolean;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly question: string;
+  readonly cells: readonly Cell[];
+}
+
+export function rowsOfResult(result: LabResult): Row[] {
+  const cells = new Map(
+    result.findings.map((finding) => [`${finding.kernel}\n${finding.experiment}`, finding]),
+  );
+  return result.experiments.map(({ name, question }) => {
+    const row = result.kernels.map((kernel) => ({
+      kernel,
+      finding: cells.get(`${kernel.id}\n${name}`) ?? null,
+    }));
+    const most = commonest(row.flatMap(({ finding }) => finding?.answer ?? []));
+    return { name, question, cells: row.map((cell) => ({ ...cell, ...marks(cell, most) })) };
+  });
+}
+
+/** The findings that contradict what was expected: to be shown first. */
+export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[] {
+  return rows.flatMap((row) =>
+    row.cells.filter(({ contradicts }) => contradicts).map((cell) => ({ row, cell })),
+  );
+}
+
+/** "qemu 6.1.176 (6.1.0-50-cloud-amd64)": what a column is, as far as it has said so. */
+export function kernelTitle(kernel: LabKernel): string {
+  const { environment, machine } = kernel;
+  if (!environment) return kernel.id;
+  if (machine === "gvisor") return `gvisor (says ${environment.kernel})`;
+  return `${machine} ${environment.upstream}`;
+}
+
+function marks(
+  { kernel, finding }: { kernel: LabKernel; finding: Finding | null },
+  most: string | null,
+): Pick<Cell, "words" | "differs" | "contradicts"> {
+  return {
+    words: finding ? wordsOf(finding) : (kernel.missing ?? "not asked"),
+    differs: finding?.answer !== undefined && finding.answer !== most,
+    contradicts: finding?.isAsExpected === false,
+  };
+}
+
+function wordsOf(finding: Finding): string {
+  if (finding.status === "answered") return finding.answer ?? "";
+  const kinds = { failed: "failed", died: "died", "not-here": "not here" };
+  return `${kinds[finding.status]}: ${finding.note ?? "no reason told"}`;
+}
+
+function commonest(words: readonly string[]): string | null {
+  const counts = new Map<string, number>();
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
+}
