@@ -43,6 +43,8 @@ export interface ShelfOptions {
 }
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/** The image alone, wherever the package has it: below /boot, or beside its modules. */
+const UNPACK = 'dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards "*/vmlinuz*" > "$2" && test -s "$2"';
 const MOST_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** $XDG_CACHE_HOME/selfconnect, or ~/.cache/selfconnect. */
@@ -120,16 +122,21 @@ export class KernelShelf {
     const folder = mkdtempSync(path.join(this.#kernels, "fetch-"));
     const vmlinuz = this.#file(release);
     try {
-      this.#apt("apt-get", ["download", `linux-image-${release}=${version}`], folder);
+      this.#apt("apt-get", ["download", `${this.#holderOf(release)}=${version}`], folder);
       const [archive = ""] = readdirSync(folder).filter((name) => name.endsWith(".deb"));
-      const unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards "./boot/vmlinuz-*" > "$2"';
-      execFileSync("sh", ["-c", unpack, "sh", path.join(folder, archive), vmlinuz], { stdio: "pipe" });
+      execFileSync("sh", ["-c", UNPACK, "sh", path.join(folder, archive), vmlinuz], { stdio: "pipe" });
       const sha256 = sha256Of(vmlinuz);
       writeFileSync(`${vmlinuz}.json`, `${JSON.stringify({ release, version, sha256 })}\n`);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
     return { vmlinuz, release };
+  }
+
+  /** Since about 6.19 Debian keeps the image in a package of its own. */
+  #holderOf(release: string): string {
+    const binary = `linux-binary-${release}`;
+    return this.#apt("apt-cache", ["madison", binary]).includes(binary) ? binary : `linux-image-${release}`;
   }
 
   #ask(): KernelPackage[] {

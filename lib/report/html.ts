@@ -1,5 +1,6 @@
 /** Results as one HTML page that asks nothing of any network, and reads the same without its script. */
 import { createHash } from "node:crypto";
+import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeHtml } from "./escape.ts";
 import { SCRIPT, STYLE } from "./page.ts";
@@ -92,7 +93,9 @@ function plotSections(rows: readonly Row[]): string {
   return rows
     .filter(({ cells }) => cells.some(hasSamples))
     .map(({ name, question, cells }) => {
-      const figures = cells.filter(hasSamples).map(figureHtml);
+      const drawn = cells.filter(hasSamples);
+      const samples = drawn.map(({ finding }) => finding!.samples!);
+      const figures = drawn.map((cell) => figureHtml(cell, samples));
       return `<section><h2>${escapeHtml(name)}</h2><p>${escapeHtml(question)}</p>
 <div class="plots">${figures.join("\n")}</div></section>`;
     })
@@ -103,9 +106,9 @@ function hasSamples({ finding }: Cell): boolean {
   return (finding?.samples?.values.length ?? 0) > 0;
 }
 
-function figureHtml(cell: Cell): string {
+function figureHtml(cell: Cell, row: readonly Samples[]): string {
   const title = kernelTitle(cell.kernel);
-  const svg = plotSvg(cell.finding!.samples!, `${title}, ${cell.finding!.experiment}`);
+  const svg = plotSvg(cell.finding!.samples!, `${title}, ${cell.finding!.experiment}`, row);
   return `<figure><figcaption>${escapeHtml(title)}</figcaption>${svg}</figure>`;
 }
 

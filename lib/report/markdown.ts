@@ -16,6 +16,9 @@ export function labMarkdown(result: LabResult): string {
     tableLine(["---", ...titles.map(() => "---")]),
     ...rows.map((row) => tableLine([`**${row.name}** ${row.question}`, ...row.cells.map(cellText)])),
     "",
+    ...result.kernels.flatMap(({ id, missing }) =>
+      missing ? [escaped(`${id} could not be asked: ${missing}`), ""] : [],
+    ),
     "≠ differs from most of its row; ✗ contradicts what was expected of this kernel.",
   ];
   return `${lines.join("\n")}\n`;

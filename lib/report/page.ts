@@ -1,37 +1,55 @@
 /** What the HTML report looks like and does: one style, one script, both inside the page. */
 
 export const STYLE = `
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --line: #d0d7de; --soft: #f6f8fa;
+:root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --line: #d0d7de;
+  --soft: #f6f8fa;
   --differs: #fff4d6; --wrong: #ffe0de; --accent: #0b5cad; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --dim: #9aa5b1; --paper: #11151a; --line: #343b44;
   --soft: #1a2027; --differs: #3b3115; --wrong: #4a1d1c; --accent: #6cb6ff; } }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem; max-width: 110rem; }
-h1 { font-size: 1.5rem; margin: .2rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p { max-width: 75ch; margin: .4rem 0; } .dim { color: var(--dim); } code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
+  padding: 1rem; max-width: 110rem; }
+h1 { font-size: 1.5rem; margin: .2rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
+p { max-width: 75ch; margin: .4rem 0; } .dim { color: var(--dim); } code { font: .9em ui-monospace, monospace;
+  overflow-wrap: anywhere; }
 a { color: var(--accent); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
-.scroll:focus-visible, a:focus-visible, button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.scroll:focus-visible, a:focus-visible, button:focus-visible { outline: 2px solid var(--accent);
+  outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .86rem; } .scroll table { width: 100%; }
 th, td { padding: .45rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { background: var(--soft); } tbody th { background: var(--paper); font-weight: 400; min-width: 13rem; }
-.scroll tbody th, .scroll thead th:first-child { position: sticky; left: 0; z-index: 1; border-right: 1px solid var(--line); }
-tbody th b { display: block; } td { min-width: 9rem; } td .figure { display: block; color: var(--dim); font-size: .92em; }
-td.differs { background: var(--differs); } td.wrong { background: var(--wrong); } td a { color: inherit; text-decoration-color: var(--line); }
+.scroll tbody th, .scroll thead th:first-child { position: sticky; left: 0; z-index: 1;
+  border-right: 1px solid var(--line); }
+tbody th b { display: block; } td { min-width: 9rem; } td .figure { display: block; color: var(--dim);
+  font-size: .92em; }
+td.differs { background: var(--differs); } td.wrong { background: var(--wrong); } td a { color: inherit;
+  text-decoration-color: var(--line); }
 .kind { font-weight: 600; } .expected { display: block; font-size: .92em; }
 .contradictions { border-left: 4px solid #c93c37; padding-left: .8rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .8rem; }
-figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; } figcaption { font-size: .85rem; font-weight: 600; }
-svg.plot { width: 100%; height: auto; display: block; touch-action: pan-y; } svg text { font: 9px system-ui, sans-serif; fill: var(--dim); }
-.axis { fill: none; stroke: var(--dim); } .grid { stroke: var(--line); stroke-width: .5; } .line { fill: none; stroke: var(--accent); stroke-width: 1.6; }
+figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
+figcaption { font-size: .85rem; font-weight: 600; }
+svg.plot { width: 100%; height: auto; display: block; touch-action: pan-y; } svg text { font: 9px system-ui,
+  sans-serif; fill: var(--dim); }
+.axis { fill: none; stroke: var(--dim); } .grid { stroke: var(--line); stroke-width: .5; } .line { fill: none;
+  stroke: var(--accent); stroke-width: 1.6; }
 .bar, .dot { fill: var(--accent); }
-button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 0 .45rem; cursor: pointer; }
-th button { display: block; margin-top: .2rem; font-size: .85em; } .zoom { float: right; display: flex; gap: .25rem; }
-details pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; max-height: 12rem; overflow: auto; }
-.raw table { margin: .3rem 0 .8rem; } .raw td, .raw th { min-width: 0; padding: .15rem .6rem; } .raw td + td { text-align: right; font-variant-numeric: tabular-nums; }
+button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
+  border-radius: 4px; padding: 0 .45rem; cursor: pointer; }
+th button { display: block; margin-top: .2rem; font-size: .85em; } .zoom { float: right; display: flex;
+  gap: .25rem; }
+details pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; max-height: 12rem;
+  overflow: auto; }
+.raw table { margin: .3rem 0 .8rem; } .raw td, .raw th { min-width: 0; padding: .15rem .6rem; }
+.raw td + td { text-align: right; font-variant-numeric: tabular-nums; }
 :target { outline: 2px solid var(--accent); outline-offset: 4px; border-radius: 2px; }
-@media print { body { max-width: none; font-size: 9px; } .scroll { overflow: visible; border: 0; } button, .zoom { display: none; }
-  td, tbody th { min-width: 0; padding: .2rem; } thead { display: table-header-group; } tr, figure, .raw section { break-inside: avoid; } a { text-decoration: none; }
+@media (max-width: 40rem) { .scroll tbody th { min-width: 9rem; max-width: 9rem; } }
+@media print { body { max-width: none; font-size: 9px; } .scroll { overflow: visible; border: 0; } button,
+  .zoom { display: none; }
+  td, tbody th { min-width: 0; padding: .2rem; } thead { display: table-header-group; } tr, figure,
+  .raw section { break-inside: avoid; } a { text-decoration: none; }
   .scroll tbody th { position: static; } }
 `;
 
@@ -94,7 +112,10 @@ for (const figure of document.querySelectorAll("figure")) {
     const { left, top, width: w, height: h } = svg.getBoundingClientRect();
     zoom(event.deltaY < 0 ? 1.25 : 0.8, (event.clientX - left) / w, (event.clientY - top) / h);
   }, { passive: false });
-  svg.addEventListener("pointerdown", (event) => { drag = { x: event.clientX, y: event.clientY }; svg.setPointerCapture(event.pointerId); });
+  svg.addEventListener("pointerdown", (event) => {
+    drag = { x: event.clientX, y: event.clientY };
+    svg.setPointerCapture(event.pointerId);
+  });
   svg.addEventListener("pointerup", () => { drag = null; });
   svg.addEventListener("pointermove", (event) => {
     if (!drag || box.scale === 1) return;

@@ -7,20 +7,24 @@ const WIDTH = 360;
 const HEIGHT = 190;
 const LEFT = 46;
 const RIGHT = 12;
-const TOP = 10;
+const TOP = 22;
 const BOTTOM = 34;
 const TICKS = 4;
-const BARS_UP_TO = 40;
+/** Longer steps are jumps, and are counted together. */
+const BARS_UP_TO = 20;
 
 interface Axis {
   readonly low: number;
   readonly high: number;
 }
 
-/** One figure. The label says what is drawn to those who cannot see it. */
-export function plotSvg({ plot, unit, values }: Samples, title: string): string {
+/**
+ * One figure. The label says what is drawn to those who cannot see it. `row` are the samples of all figures
+ * beside it: they share their axes.
+ */
+export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
   if (values.length === 0) return "";
-  const drawn = { distribution, steps, walk }[plot](values, unit);
+  const drawn = { distribution, steps, walk }[plot](values, unit, row);
   const label = escapeHtml(`${title}: ${drawn.label}`);
   return (
     `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">` +
@@ -29,9 +33,9 @@ export function plotSvg({ plot, unit, values }: Samples, title: string): string 
 }
 
 /** The share of samples at or below each value. */
-function distribution(values: readonly number[], unit: string) {
+function distribution(values: readonly number[], unit: string, row: readonly Samples[]) {
   const sorted = [...values].sort((a, b) => a - b);
-  const x = { low: 0, high: niceCeiling(sorted.at(-1)!) };
+  const x = { low: 0, high: niceCeiling(highest(row)) };
   const y = { low: 0, high: 1 };
   const points = sorted.flatMap((value, i) => [
     point(value, i / sorted.length, x, y),
@@ -45,12 +49,8 @@ function distribution(values: readonly number[], unit: string) {
 
 /** How often each step was taken; what is longer than the longest bar is counted together. */
 function steps(values: readonly number[], unit: string) {
-  const counts = new Map<number, number>();
-  for (const value of values) {
-    const bar = Math.min(value, BARS_UP_TO);
-    counts.set(bar, (counts.get(bar) ?? 0) + 1);
-  }
-  const x = { low: 0, high: niceCeiling(Math.max(...counts.keys()) + 1) };
+  const counts = barsOf(values);
+  const x = { low: 0, high: BARS_UP_TO };
   const y = { low: 0, high: niceCeiling(Math.max(...counts.values())) };
   const width = ((WIDTH - LEFT - RIGHT) / (x.high - x.low)) * 0.8;
   const bars = [...counts].map(([step, count]) => {
@@ -65,15 +65,29 @@ function steps(values: readonly number[], unit: string) {
   return { body: frame(x, y, `step, ${unit}`, "times") + bars.join(""), label };
 }
 
+function barsOf(values: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const value of values) {
+    const bar = value > 0 ? Math.min(value, BARS_UP_TO) : BARS_UP_TO;
+    counts.set(bar, (counts.get(bar) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function highest(row: readonly Samples[]): number {
+  return Math.max(...row.flatMap((samples) => samples.values));
+}
+
 /** The ports in the order in which they were given. */
-function walk(values: readonly number[], unit: string) {
-  const x = { low: 0, high: niceCeiling(values.length) };
-  const y = { low: Math.min(...values), high: Math.max(...values) + 1 };
+function walk(values: readonly number[], unit: string, row: readonly Samples[]) {
+  const x = { low: 0, high: Math.max(...row.map((samples) => samples.values.length)) };
+  const lowest = Math.min(...row.flatMap((samples) => samples.values));
+  const y = { low: lowest, high: highest(row) + 1 };
   const dots = values.map((value, i) => {
     const [cx, cy] = [across(i, x).toFixed(1), up(value, y).toFixed(1)];
     return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
   });
-  const label = `the local ${unit} of ${values.length} attempts in order, from ${y.low} to ${y.high - 1}`;
+  const label = `the local ${unit} of ${values.length} attempts in order, from ${Math.min(...values)} to ${Math.max(...values)}`;
   return { body: frame(x, y, "attempt", unit) + dots.join(""), label };
 }
 
@@ -92,7 +106,7 @@ function frame(x: Axis, y: Axis, xName: string, yName: string): string {
   }
   const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
   lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(xName)}</text>`);
-  lines.push(`<text x="4" y="${TOP - 1}">${escapeHtml(yName)}</text>`);
+  lines.push(`<text x="4" y="${TOP - 11}">${escapeHtml(yName)}</text>`);
   return lines.join("");
 }
 

@@ -52,7 +52,7 @@ function marks(
   most: string | null,
 ): Pick<Cell, "words" | "differs" | "contradicts"> {
   return {
-    words: finding ? wordsOf(finding) : (kernel.missing ?? "not asked"),
+    words: finding ? wordsOf(finding) : kernel.missing ? "not here" : "not asked",
     differs: finding?.answer !== undefined && finding.answer !== most,
     contradicts: finding?.isAsExpected === false,
   };

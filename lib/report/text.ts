@@ -5,7 +5,10 @@ import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
 
 export function labText(result: LabResult): string {
   const rows = rowsOfResult(result);
-  return [...contradictionLines(rows), ...rows.flatMap(rowLines)].join("\n");
+  const missing = result.kernels.flatMap(({ id, missing }) =>
+    missing ? [`${id} could not be asked: ${missing}`] : [],
+  );
+  return [...contradictionLines(rows), ...rows.flatMap(rowLines), ...missing].map(printable).join("\n");
 }
 
 function contradictionLines(rows: readonly Row[]): string[] {
@@ -20,11 +23,11 @@ function rowLines({ name, question, cells }: Row): string[] {
   const answers = new Map<string, string[]>();
   for (const { words, kernel } of cells)
     answers.set(words, [...(answers.get(words) ?? []), kernelTitle(kernel)]);
-  const lines = [...answers].map(([words, kernels]) => `  ${printable(words)}\n      ${kernels.join(", ")}`);
+  const lines = [...answers].map(([words, kernels]) => `  ${words}\n      ${kernels.join(", ")}`);
   return [`${name}: ${question}`, ...lines, ""];
 }
 
 /** What a guest said is text, not commands to a terminal. */
 function printable(words: string): string {
-  return words.replaceAll(/\p{Cc}/gu, "?");
+  return words.replaceAll(/(?!\n)\p{Cc}/gu, "?");
 }
