@@ -45,8 +45,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .summary("the same experiments on many kernels")
     .description(
-      "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and gVisor. " +
-        "Kernels are fetched with apt and cached; every answer is measured inside, by this very package.",
+      "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and " +
+        "gVisor. Kernels are fetched with apt and cached; every answer is measured inside, by this very package.",
     )
     .option("--machine <names>", "of host, qemu, uml, gvisor", parseList, parseList("host,qemu,uml,gvisor"))
     .option(

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -71,12 +72,23 @@ function imageOf(files: ReadonlyMap<string, string>, cacheFolder: string): strin
     const archive = `${root}.cpio`;
     execFileSync("sh", ["-c", PACK, "sh", root, archive], { stdio: ["ignore", "ignore", "pipe"] });
     renameSync(archive, image);
+    dropOld(cacheFolder);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
   return image;
 }
 
+/** Every build makes an image of its own: the newest are kept. */
+function dropOld(cacheFolder: string): void {
+  const images = readdirSync(cacheFolder)
+    .filter((name) => /^guest-[0-9a-f]{16}\.cpio$/.test(name))
+    .map((name) => path.join(cacheFolder, name))
+    .sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
+  for (const old of images.slice(MOST_IMAGES)) rmSync(old, { force: true });
+}
+
+const MOST_IMAGES = 2;
 const PACK = 'cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 > "$2"';
 
 function fill(root: string, files: ReadonlyMap<string, string>): void {

@@ -102,7 +102,8 @@ class Lab {
     const { resume } = options;
     this.#trials = options.trials ?? resume?.trials ?? TRIALS;
     this.#startedAt = resume?.startedAt ?? new Date().toISOString();
-    for (const kernel of resume?.kernels ?? []) this.#kernels.set(kernel.id, kernel);
+    const known = resume?.kernels.filter(({ environment }) => environment !== null) ?? [];
+    for (const kernel of known) this.#kernels.set(kernel.id, kernel);
     for (const finding of resume?.findings ?? []) this.#keep(finding);
   }
 
@@ -144,9 +145,16 @@ class Lab {
       commit,
       trials: this.#trials,
       experiments: this.#experiments.map(({ name, question }) => ({ name, question })),
-      kernels: [...this.#kernels.values()],
+      kernels: this.#columns(),
       findings: [...this.#findings.values()],
     };
+  }
+
+  /** As they were asked for; what only an earlier run asked comes last. */
+  #columns(): LabKernel[] {
+    const titles = this.#options.machines.map(({ title }) => title);
+    const place = ({ id }: LabKernel) => (titles.includes(id) ? titles.indexOf(id) : titles.length);
+    return [...this.#kernels.values()].sort((one, other) => place(one) - place(other));
   }
 
   async #boot(machine: Machine, experiments: readonly string[]): Promise<Ending> {

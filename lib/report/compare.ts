@@ -49,7 +49,8 @@ export function compareText({ changes, same, changed }: Comparison): string {
     ({ kernel, experiment, chance }) =>
       `${kernel}, ${experiment}: its samples moved (chance of that by chance ${chance!.toPrecision(2)})`,
   );
-  const total = `${same} cells answered the same, ${changed} otherwise, ${changes.length - same - changed} cannot be compared`;
+  const rest = changes.length - same - changed;
+  const total = `${same} cells answered the same, ${changed} otherwise, ${rest} cannot be compared`;
   return [...lines, ...shifts, total].join("\n");
 }
 

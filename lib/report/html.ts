@@ -45,7 +45,8 @@ function headText({ startedAt, endedAt, command, version, commit, trials }: LabR
   const from = commit ? `, commit ${escapeHtml(commit.slice(0, 12))}` : "";
   const until = endedAt ? `to <time>${escapeHtml(endedAt)}</time>` : "and not at its end yet";
   return `<h1>The same questions to many kernels</h1>
-<p class="dim">Local ports and self-connects of TCP, measured inside each kernel by selfconnect ${escapeHtml(version)}${from},
+<p class="dim">Local ports and self-connects of TCP, measured inside each kernel
+by selfconnect ${escapeHtml(version)}${from},
 ${trials} trials of what is random, from <time>${escapeHtml(startedAt)}</time> ${until}.</p>
 <p class="dim"><code>${escapeHtml(command || "selfconnect lab")}</code></p>`;
 }
@@ -68,7 +69,8 @@ function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): stri
       `<tr><th scope="row"><b>${escapeHtml(name)}</b>${escapeHtml(question)}</th>${cells.map(cellHtml).join("")}</tr>`,
   );
   return `<section><h2 id="table">Questions and kernels</h2>
-<p class="dim">≠ differs from most of its row; ✗ contradicts what was expected. Every answer leads to its raw counts.</p>
+<p class="dim">≠ differs from most of its row; ✗ contradicts what was expected.
+Every answer leads to its raw counts.</p>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="table">
 <table id="questions"><thead><tr><th scope="col">question</th>${heads.join("")}</tr></thead>
 <tbody>
@@ -139,7 +141,8 @@ function rawHtml(name: string, cell: Cell, finding: Finding): string {
   );
   const { samples } = finding;
   const values = samples
-    ? `<details><summary>${samples.values.length} samples, ${escapeHtml(samples.unit)}</summary><pre>${samples.values.join(" ")}</pre></details>`
+    ? `<details><summary>${samples.values.length} samples, ${escapeHtml(samples.unit)}</summary>` +
+      `<pre>${samples.values.join(" ")}</pre></details>`
     : "";
   return `<section id="${rawId(cell)}"><h3>${escapeHtml(kernelTitle(cell.kernel))}, ${escapeHtml(name)}</h3>
 <p>${escapeHtml(cell.words)} <span class="dim">expected: ${escapeHtml(finding.expected ?? "unknown")}</span></p>

@@ -58,7 +58,8 @@ function steps(values: readonly number[], unit: string) {
     const top = up(count, y);
     const height = (HEIGHT - BOTTOM - top).toFixed(1);
     const tip = `step ${step}${step === BARS_UP_TO ? " and more" : ""}: ${count} times`;
-    return `<rect class="bar" x="${left}" y="${top.toFixed(1)}" width="${width.toFixed(1)}" height="${height}"><title>${tip}</title></rect>`;
+    const box = `x="${left}" y="${top.toFixed(1)}" width="${width.toFixed(1)}" height="${height}"`;
+    return `<rect class="bar" ${box}><title>${tip}</title></rect>`;
   });
   const most = [...counts].sort((a, b) => b[1] - a[1])[0]![0];
   const label = `how often each step of so many ${unit} was taken, ${values.length} in all; the commonest is ${most}`;
@@ -87,7 +88,8 @@ function walk(values: readonly number[], unit: string, row: readonly Samples[]) 
     const [cx, cy] = [across(i, x).toFixed(1), up(value, y).toFixed(1)];
     return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
   });
-  const label = `the local ${unit} of ${values.length} attempts in order, from ${Math.min(...values)} to ${Math.max(...values)}`;
+  const reach = `from ${Math.min(...values)} to ${Math.max(...values)}`;
+  const label = `the local ${unit} of ${values.length} attempts in order, ${reach}`;
   return { body: frame(x, y, "attempt", unit) + dots.join(""), label };
 }
 

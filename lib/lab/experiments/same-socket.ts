@@ -34,7 +34,7 @@ export const sameSocket: Experiment = {
     }),
 };
 
-/** A Linux socket whose SO_ERROR was taken says ECONNABORTED once before it starts anew: the answer to that comes next. */
+/** A Linux socket whose SO_ERROR was taken says ECONNABORTED once before it starts anew. */
 async function again(socket: TcpSocket, peer: ReturnType<typeof loopback>): Promise<string> {
   const wait = () => socket.connected({ deadlineMs: 1000 });
   const first = await outcomeOf(() => socket.connect(peer));

@@ -1,0 +1,349 @@
+/** Reports: what every format shows, what none lets through, and the page in a real browser. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import type { Browser, Page } from "playwright-core";
+import { chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Finding, LabKernel, LabResult } from "../lib/index.ts";
+import {
+  compareLabs,
+  compareText,
+  labCsv,
+  labHtml,
+  labMarkdown,
+  labText,
+  mergeLabs,
+  parseLabResult,
+} from "../lib/index.ts";
+import { kolmogorovSmirnov } from "../lib/report/compare.ts";
+import { cli } from "./harness.ts";
+
+const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;
+const PHONE = { width: 390, height: 844 };
+
+function validator(name: string) {
+  const schema = JSON.parse(readFileSync(`docs/schema/${name}.json`, "utf8"));
+  return new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true }).compile(schema);
+}
+
+function kernel(id: string, upstream: string): LabKernel {
+  const environment = {
+    kernel: `${upstream}-test`,
+    upstream,
+    architecture: "x64",
+    cpus: 1,
+    node: "v20",
+    version: "0.1.0",
+    ephemeralRange: "40000-40999",
+    sysctls: {},
+  };
+  return { id, machine: "qemu", isEmulated: true, missing: null, environment };
+}
+
+function finding(kernelId: string, experiment: string, more: Partial<Finding> = {}): Finding {
+  return {
+    kernel: kernelId,
+    experiment,
+    status: "answered",
+    answer: "yes",
+    counts: { attempts: 12 },
+    elapsedMs: 7,
+    expected: "yes",
+    isAsExpected: true,
+    ...more,
+  };
+}
+
+const values = Array.from({ length: 60 }, (_, i) => 40_000 + ((i * 37) % 1000));
+const steps = { plot: "steps", unit: "ports", values: values.map((value) => (value % 8) * 2 + 2) } as const;
+
+const result: LabResult = {
+  schema: "selfconnect.lab/1",
+  startedAt: "2026-11-22T17:00:00.000Z",
+  endedAt: "2026-11-22T17:02:00.000Z",
+  command: "selfconnect lab",
+  version: "0.1.0",
+  commit: null,
+  trials: 12,
+  experiments: [
+    { name: "steps", question: "How far?" },
+    { name: "laps", question: "In which order?" },
+    { name: "parity", question: "How many attempts?" },
+  ],
+  kernels: [
+    kernel("old", "5.10.1"),
+    kernel("mid", "6.1.1"),
+    kernel("new", "7.3.4"),
+    { id: "absent", machine: "uml", isEmulated: false, missing: "needs linux.uml", environment: null },
+  ],
+  findings: [
+    finding("old", "steps", { samples: steps }),
+    finding("mid", "steps", { samples: steps }),
+    finding("new", "steps", { answer: HOSTILE, isAsExpected: false, samples: steps }),
+    finding("old", "laps", { samples: { plot: "walk", unit: "port", values } }),
+    finding("new", "laps", { answer: "no", expected: null, isAsExpected: null }),
+    finding("old", "parity", { samples: { plot: "distribution", unit: "attempts", values: [3, 1, 2] } }),
+    finding("new", "parity", {
+      status: "died",
+      note: "it died (exit code 3)",
+      counts: {},
+      isAsExpected: null,
+    }),
+  ],
+};
+delete (result.findings[6] as { answer?: string }).answer;
+
+describe("the schema", () => {
+  it("is met, and a result survives its file", () => {
+    const validate = validator("lab-1");
+    expect(validate(result), JSON.stringify(validate.errors)).toBe(true);
+    expect(parseLabResult(JSON.stringify(result))).toEqual(result);
+  });
+
+  it.each([
+    ["no object", "[]"],
+    ["another schema", JSON.stringify({ ...result, schema: "other/1" })],
+    [
+      "a count that is text",
+      JSON.stringify({ ...result, findings: [{ ...result.findings[0], counts: { a: "1" } }] }),
+    ],
+    [
+      "an answer that is no text",
+      JSON.stringify({ ...result, findings: [{ ...result.findings[0], answer: {} }] }),
+    ],
+    [
+      "a machine that is none",
+      JSON.stringify({ ...result, kernels: [{ ...result.kernels[0], machine: "x" }] }),
+    ],
+  ])("refuses %s", (_, json) => {
+    expect(() => parseLabResult(json)).toThrow();
+  });
+});
+
+describe("formats", () => {
+  it("Markdown keeps its columns whatever a guest says, contradictions first", () => {
+    const text = labMarkdown(result);
+    expect(text.indexOf("## Contradictions")).toBeLessThan(text.indexOf("| question |"));
+    const widths = text.split("\n").filter((line) => line.startsWith("|"));
+    expect(widths.map((line) => line.match(/(?<!\\)\|/g)!.length)).toEqual(widths.map(() => 6));
+    expect(text).not.toContain("<script>");
+    expect(text).toContain("≠ no");
+    expect(text).toContain("absent could not be asked: needs linux.uml");
+  });
+
+  it("CSV quotes fields and disarms formulas", () => {
+    const text = labCsv({ ...result, findings: [finding("old", "steps", { answer: '=A1,"x"' })] });
+    expect(text.split("\r\n")[1]).toBe(`old,qemu,5.10.1,steps,answered,"'=A1,""x""",yes,attempts,12`);
+  });
+
+  it("the terminal's text groups kernels by answer, and passes no control characters", () => {
+    const text = labText({
+      ...result,
+      findings: [finding("old", "steps"), finding("mid", "steps", { answer: "a\u001b[2J" })],
+    });
+    expect(text).toContain("  yes\n      qemu 5.10.1\n");
+    expect(text).not.toContain("\u001b");
+  });
+
+  it("several results become one table, their columns kept apart", () => {
+    const merged = mergeLabs([result, result]);
+    expect(merged.kernels.map(({ id }) => id).slice(0, 5)).toEqual([
+      "old",
+      "mid",
+      "new",
+      "absent",
+      "old (2)",
+    ]);
+    expect(merged.findings.filter((one) => one.kernel === "old (2)")).toHaveLength(3);
+  });
+});
+
+describe("compare", () => {
+  it("tells what changed, what is new, and samples that moved", () => {
+    const moved = steps.values.map((value) => value + 20);
+    const other: LabResult = {
+      ...result,
+      findings: [
+        finding("old", "steps", { samples: { ...steps, values: moved } }),
+        finding("mid", "steps", { answer: "no", samples: steps }),
+        finding("mid", "laps"),
+      ],
+    };
+    const comparison = compareLabs(result, other);
+    expect(validator("compare-1")(comparison)).toBe(true);
+    const kinds = Object.fromEntries(
+      comparison.changes.map((change) => [`${change.kernel} ${change.experiment}`, change.kind]),
+    );
+    expect(kinds).toMatchObject({ "old steps": "same", "mid steps": "changed", "mid laps": "only-second" });
+    expect(compareText(comparison)).toMatch(/mid, steps: yes -> no[\s\S]*old, steps: its samples moved/);
+  });
+
+  it("finds nothing between a result and itself", () => {
+    const { changed, changes } = compareLabs(result, result);
+    expect(changed).toBe(0);
+    expect(changes.filter(({ chance }) => chance !== null && chance < 1)).toEqual([]);
+  });
+
+  it("gives the two-sample test's known chance", () => {
+    // scipy.stats.ks_2samp(range(50), range(10, 60), mode="asymp"): D = 0.2, p = 0.27 without its small-sample terms.
+    const one = Array.from({ length: 50 }, (_, i) => i);
+    const chance = kolmogorovSmirnov(
+      one,
+      one.map((value) => value + 10),
+    );
+    expect(chance).toBeGreaterThan(0.2);
+    expect(chance).toBeLessThan(0.3);
+  });
+});
+
+describe("the command line", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-report-"));
+    writeFileSync(path.join(folder, "a.json"), JSON.stringify(result));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("lab writes its results and reports, and prints one object", async () => {
+    const file = (name: string) => path.join(folder, name);
+    const asked = ["--machine", "host", "--experiments", "bind-first,refusal"];
+    const files = ["--output", file("lab.json"), "--html", file("lab.html"), "--csv", file("lab.csv")];
+    const { status, stdout, stderr } = await cli(["lab", ...asked, ...files, "--json"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const validate = validator("lab-1");
+    expect(validate(JSON.parse(stdout)), JSON.stringify(validate.errors)).toBe(true);
+    expect(parseLabResult(readFileSync(file("lab.json"), "utf8"))).toEqual(JSON.parse(stdout));
+    expect(readFileSync(file("lab.html"), "utf8")).toContain("bind-first");
+    expect(readFileSync(file("lab.csv"), "utf8")).toContain("refusal");
+  });
+
+  it("report renders, compares, and says what is wrong with a file", async () => {
+    const file = path.join(folder, "a.json");
+    expect((await cli(["report", file])).stdout).toContain("contradictions");
+    const { stdout } = await cli(["report", "compare", file, file, "--json"]);
+    expect(validator("compare-1")(JSON.parse(stdout))).toBe(true);
+    const wrong = path.join(folder, "wrong.json");
+    writeFileSync(wrong, "{}");
+    expect(await cli(["report", wrong])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("schema"),
+    });
+  });
+
+  it.each([
+    [["lab", "--machine", "qemuu"], /did you mean "qemu"/],
+    [["lab", "--experiments", "stepz"], /did you mean "steps"/],
+  ])("%j is a usage error with its mend", async (args, mend) => {
+    expect(await cli(args)).toMatchObject({ status: 2, stderr: expect.stringMatching(mend) });
+  });
+});
+
+describe("the page in a browser", () => {
+  const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
+  let folder: string;
+  let browser: Browser | undefined;
+  const told: string[] = [];
+
+  beforeAll(async () => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-page-"));
+    writeFileSync(path.join(folder, "lab.html"), labHtml(result));
+    if (installed) browser = await chromium.launch({ executablePath: installed, args: ["--no-sandbox"] });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function open(options: Parameters<Browser["newPage"]>[0] = {}): Promise<Page> {
+    const page = await browser!.newPage(options);
+    page.on("console", (message) => told.push(message.text()));
+    page.on("pageerror", (error) => told.push(error.message));
+    page.on("request", (request) => request.url().startsWith("file:") || told.push(request.url()));
+    await page.goto(`file://${folder}/lab.html`);
+    return page;
+  }
+
+  it("opens without an error or a request, and nothing of a guest runs", async (context) => {
+    if (!browser) context.skip("no chromium here (Debian: apt-get install chromium)");
+    const page = await open();
+    expect(await page.title()).toBe("The same questions to many kernels");
+    expect(await page.getByText(`document.title = "owned"`).count()).toBeGreaterThan(0);
+    expect(told.filter((one) => !one.startsWith("data:"))).toEqual([]);
+    await page.close();
+  });
+
+  it("sorts rows and puts them back", async (context) => {
+    if (!browser) context.skip("no chromium here");
+    const page = await open();
+    const names = () => page.locator("#questions tbody th b").allTextContents();
+    const before = await names();
+    const sort = page.getByRole("button", { name: "Sort by question" });
+    await sort.click();
+    expect(await names()).toEqual(["laps", "parity", "steps"]);
+    await sort.click();
+    expect(await names()).toEqual(before);
+    await page.close();
+  });
+
+  it("zooms a plot in and out", async (context) => {
+    if (!browser) context.skip("no chromium here");
+    const page = await open();
+    const plot = page.locator("svg.plot").first();
+    const whole = await plot.getAttribute("viewBox");
+    await page
+      .getByRole("button", { name: /^Zoom in/ })
+      .first()
+      .click();
+    expect(await plot.getAttribute("viewBox")).not.toBe(whole);
+    await page
+      .getByRole("button", { name: /^Show all/ })
+      .first()
+      .click();
+    expect((await plot.getAttribute("viewBox"))!.split(" ").map(Number)).toEqual(
+      whole!.split(" ").map(Number),
+    );
+    await page.close();
+  });
+
+  it("leads from every answer to its raw counts", async (context) => {
+    if (!browser) context.skip("no chromium here");
+    const page = await open();
+    const links = await page.locator("#questions td a").all();
+    expect(links).toHaveLength(result.findings.length);
+    for (const link of links) {
+      const hash = (await link.getAttribute("href"))!;
+      expect(await page.locator(hash).getByRole("table").count()).toBe(1);
+    }
+    await page.close();
+  });
+
+  it("fits a phone, reads without its script, in the dark, and prints", async (context) => {
+    if (!browser) context.skip("no chromium here");
+    const page = await open({ viewport: PHONE, colorScheme: "dark", javaScriptEnabled: false });
+    expect(await page.locator("#questions tbody tr").count()).toBe(3);
+    expect(await page.locator("svg.plot").count()).toBe(5);
+    const box = await page.locator("main").boundingBox();
+    expect(box!.x + box!.width).toBeLessThanOrEqual(PHONE.width);
+    await page.close();
+    const printed = await open();
+    const paper = await printed.evaluate("getComputedStyle(document.body).backgroundColor");
+    expect(paper).toBe("rgb(255, 255, 255)");
+    expect((await printed.pdf()).length).toBeGreaterThan(10_000);
+    await printed.close();
+  });
+
+  it("has a name for everything that can be pressed or is drawn", async (context) => {
+    if (!browser) context.skip("no chromium here");
+    const page = await open();
+    for (const button of await page.getByRole("button").all()) {
+      expect(await button.getAttribute("aria-label")).toMatch(/\w+ \w+/);
+    }
+    expect(await page.getByRole("img").count()).toBe(5);
+    for (const image of await page.getByRole("img").all())
+      expect(await image.getAttribute("aria-label")).toMatch(/\d/);
+    await page.close();
+  });
+});
