@@ -1,9 +1,11 @@
 /** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where their tools are. */
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { TestContext } from "vitest";
 import { describe, expect, it } from "vitest";
 import type { LabResult, Machine } from "../lib/index.ts";
 import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/index.ts";
+import { Bench } from "../lib/lab/bench.ts";
 import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
 
@@ -141,6 +143,15 @@ describe("cells", () => {
     });
     expect(result.endedAt).toBeNull();
     expect(result.findings.map(({ experiment }) => experiment)).toEqual(["steps"]);
+  });
+
+  it("that would set the host's own sysctls are not asked", async () => {
+    const range = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
+    const use = () => Promise.reject(new Error("it was set"));
+    await expect(new Bench(1, false).withRange({ low: 40_000, high: 40_999 }, use)).rejects.toThrow(
+      /host's own/,
+    );
+    expect(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")).toBe(range);
   });
 
   it("have known names: a near miss is named", () => {

@@ -1,6 +1,6 @@
 /** Reports: what every format shows, what none lets through, and the page in a real browser. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -218,6 +218,24 @@ describe("the command line", () => {
     expect(parseLabResult(readFileSync(file("lab.json"), "utf8"))).toEqual(JSON.parse(stdout));
     expect(readFileSync(file("lab.html"), "utf8")).toContain("bind-first");
     expect(readFileSync(file("lab.csv"), "utf8")).toContain("refusal");
+  });
+
+  it("lab ends with 130 on Ctrl-C, with what there is in its file, and --resume asks the rest", async () => {
+    const output = path.join(folder, "cut.json");
+    const asked = ["lab", "--machine", "host", "--output", output, "--experiments"];
+    const interrupted = await cli([...asked, "bind-first,time"], (child) => {
+      const look = setInterval(() => {
+        if (existsSync(output) && readFileSync(output, "utf8").includes('"answer"')) child.kill("SIGINT");
+      }, 50);
+      child.on("close", () => clearInterval(look));
+    });
+    expect(interrupted).toMatchObject({ status: 130, stdout: expect.stringContaining("yes: self-connect") });
+    const cut = parseLabResult(readFileSync(output, "utf8"));
+    expect({ endedAt: cut.endedAt, answered: cut.findings.length }).toEqual({ endedAt: null, answered: 1 });
+    expect(await cli([...asked, "bind-first,refusal", "--resume"])).toMatchObject({ status: 0 });
+    const whole = parseLabResult(readFileSync(output, "utf8"));
+    expect(whole.findings[0]).toEqual(cut.findings[0]);
+    expect(whole.findings).toHaveLength(2);
   });
 
   it("report renders, compares, and says what is wrong with a file", async () => {

@@ -1,7 +1,7 @@
 /** selfconnect lab: the same questions to many kernels. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { LabResult } from "../index.ts";
 import {
   defaultCacheFolder,
@@ -48,16 +48,17 @@ export function labCommand(): Command {
       "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and " +
         "gVisor. Kernels are fetched with apt and cached; every answer is measured inside, by this very package.",
     )
-    .option("--machine <names>", "of host, qemu, uml, gvisor", parseList, parseList("host,qemu,uml,gvisor"))
-    .option(
-      "--kernels <names>",
-      "for qemu: versions, releases, newest, or a vmlinuz",
-      parseList,
-      parseList("5.10,6.1,6.12,newest"),
+    .addOption(listOption("--machine <names>", "where kernels run", "host,qemu,uml,gvisor"))
+    .addOption(
+      listOption("--kernels <names>", "for qemu: versions, newest, or a vmlinuz", "5.10,6.1,6.12,newest"),
     )
     .option("--experiments <names>", "some of the questions; all unless said otherwise", parseList)
     .option("--trials <count>", "how often a random thing is repeated", parseCount, 12)
-    .option("--silence <time>", "a guest that says nothing for so long is killed", parseDurationMs, 90_000)
+    .addOption(
+      new Option("--silence <time>", "a guest that says nothing for so long is killed")
+        .argParser(parseDurationMs)
+        .default(90_000, "90s"),
+    )
     .option("--output <file>", "the results, written after every cell (in the cache unless said otherwise)")
     .option("--resume", "go on from the results in that file")
     .option("--html <file>", "write the report as one HTML file")
@@ -80,7 +81,16 @@ function withShelf(command: Command): Command {
   return command
     .option("--suites <names>", "Debian suites to take kernels from", parseList)
     .option("--mirror <url>", "the Debian mirror; that of this host's apt unless said otherwise")
-    .option("--cache <folder>", "where kernels and the guest's image are kept", defaultCacheFolder());
+    .addOption(
+      new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
+        defaultCacheFolder(),
+        "~/.cache/selfconnect",
+      ),
+    );
+}
+
+function listOption(flags: string, description: string, names: string): Option {
+  return new Option(flags, description).argParser(parseList).default(parseList(names), names);
 }
 
 async function lab(flags: Flags): Promise<number> {

@@ -35,10 +35,13 @@ export interface OnceOptions {
 export class Bench {
   /** How many times a random thing is repeated. */
   readonly trials: number;
+  readonly #ownsKernel: boolean;
   #lastPort = 0;
 
-  constructor(trials: number) {
+  /** `ownsKernel`: whether the sysctls of this network namespace are the lab's to set. */
+  constructor(trials: number, ownsKernel: boolean) {
     this.trials = trials;
+    this.#ownsKernel = ownsKernel;
   }
 
   /** net.ipv4.ip_local_port_range as it is now. */
@@ -55,6 +58,7 @@ export class Bench {
 
   /** Sets a sysctl for as long as `use` runs. Throws NotHere where that is not allowed. */
   async withSysctl<T>(name: string, value: string, use: () => Promise<T>): Promise<T> {
+    if (!this.#ownsKernel) throw new NotHere(`${name} is the host's own here: no namespace can be made`);
     const before = sysctl(name);
     if (before === null) throw new NotHere(`no ${name} here`);
     setSysctl(name, value);

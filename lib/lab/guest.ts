@@ -15,7 +15,7 @@ await answer(decodeTask(process.argv[2] ?? ""));
 
 async function answer(task: Task): Promise<void> {
   say(task, { kind: "hello", environment: guestEnvironment() });
-  const bench = new Bench(task.trials);
+  const bench = new Bench(task.trials, task.ownsKernel ?? true);
   for (const name of task.experiments) {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
     if (!experiment) continue; // The asker is newer than this guest: it will miss the answer and say so.

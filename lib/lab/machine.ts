@@ -88,10 +88,13 @@ class Guest {
     // A process group of its own, so that all of it can be killed.
     this.#child = spawn(launch.file, launch.args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
     const total = setTimeout(() => this.kill("it took too long as a whole"), limits.totalMs);
+    const leave = () => this.kill("interrupted");
+    process.once("exit", leave);
     this.#listen();
     this.ended = new Promise<void>((settle) => {
       const end = (why: string) => {
         clearTimeout(total);
+        process.off("exit", leave);
         clearTimeout(this.#silence);
         resolve(this.#verdict === undefined ? this.#died(why) : this.#verdict);
         settle();

@@ -7,6 +7,8 @@ export interface Task {
   readonly experiments: readonly string[];
   /** How many times a random thing is repeated. */
   readonly trials: number;
+  /** False where sysctls are the host's own: they are then left alone. */
+  readonly ownsKernel?: boolean;
 }
 
 export function encodeTask(task: Task): string {

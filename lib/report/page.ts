@@ -17,7 +17,7 @@ a { color: var(--accent); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 .scroll:focus-visible, a:focus-visible, button:focus-visible { outline: 2px solid var(--accent);
   outline-offset: 2px; }
-table { border-collapse: collapse; font-size: .86rem; } .scroll table { width: 100%; }
+table { border-collapse: separate; border-spacing: 0; font-size: .86rem; } .scroll table { width: 100%; }
 th, td { padding: .45rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { background: var(--soft); } tbody th { background: var(--paper); font-weight: 400; min-width: 13rem; }
 .scroll tbody th, .scroll thead th:first-child { position: sticky; left: 0; z-index: 1;

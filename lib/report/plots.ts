@@ -41,7 +41,7 @@ function distribution(values: readonly number[], unit: string, row: readonly Sam
     point(value, i / sorted.length, x, y),
     point(value, (i + 1) / sorted.length, x, y),
   ]);
-  const line = `<polyline class="line" points="${[point(0, 0, x, y), ...points].join(" ")}"/>`;
+  const line = `<polyline class="line" points="${[point(0, 0, x, y), ...points, point(x.high, 1, x, y)].join(" ")}"/>`;
   const median = quantile(sorted, 0.5);
   const label = `share of ${sorted.length} trials that took at most so many ${unit}; median ${Math.round(median)}`;
   return { body: frame(x, y, unit, "share") + line, label };

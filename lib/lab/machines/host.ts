@@ -13,9 +13,10 @@ export function hostMachine(): Machine {
     isEmulated: false,
     missing: () => null,
     launch(task) {
-      const guest = [process.execPath, GUEST, encodeTask(task)];
-      if (!canUnshare()) return { file: guest[0]!, args: guest.slice(1) };
-      return { file: "unshare", args: ["-rn", "sh", "-c", SET_UP, "sh", ...guest] };
+      const ownsKernel = canUnshare();
+      const guest = [GUEST, encodeTask({ ...task, ownsKernel })];
+      if (!ownsKernel) return { file: process.execPath, args: guest };
+      return { file: "unshare", args: ["-rn", "sh", "-c", SET_UP, "sh", process.execPath, ...guest] };
     },
   };
 }
