@@ -154,8 +154,8 @@ describe("cells", () => {
     expect(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")).toBe(range);
   });
 
-  it("have known names: a near miss is named", () => {
-    expect(() => experimentsNamed(["stepz"])).toThrow(/did you mean "steps"/);
+  it("have known names: a near miss is named", async () => {
+    await expect(experimentsNamed(["stepz"])).rejects.toThrow(/did you mean "steps"/);
   });
 });
 

@@ -225,7 +225,9 @@ describe("the command line", () => {
     const asked = ["lab", "--machine", "host", "--output", output, "--experiments"];
     const interrupted = await cli([...asked, "bind-first,time"], (child) => {
       const look = setInterval(() => {
-        if (existsSync(output) && readFileSync(output, "utf8").includes('"answer"')) child.kill("SIGINT");
+        if (!existsSync(output) || !readFileSync(output, "utf8").includes('"answer"')) return;
+        clearInterval(look);
+        child.kill("SIGINT");
       }, 50);
       child.on("close", () => clearInterval(look));
     });

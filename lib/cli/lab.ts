@@ -94,7 +94,7 @@ function listOption(flags: string, description: string, names: string): Option {
 }
 
 async function lab(flags: Flags): Promise<number> {
-  experimentsNamed(flags.experiments); // A misspelt name is told before anything is fetched.
+  await experimentsNamed(flags.experiments); // A misspelt name is told before anything is fetched.
   const signal = interruption();
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;

@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { environment } from "../kernel/host.ts";
 import { invalidArgument, nearest } from "../misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
-import { EXPERIMENTS } from "./experiments.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
 import { LIMITS, runGuest } from "./machine.ts";
 import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
@@ -66,7 +65,9 @@ const TRIALS = 12;
 const LIVES = 2;
 
 /** Throws ERR_UNKNOWN_EXPERIMENT and names the near miss. */
-export function experimentsNamed(names: readonly string[] | undefined): readonly Experiment[] {
+export async function experimentsNamed(names?: readonly string[]): Promise<readonly Experiment[]> {
+  // Loaded when asked for: whoever only wants a socket does not read two dozen files for it.
+  const { EXPERIMENTS } = await import("./experiments.ts");
   if (!names) return EXPERIMENTS;
   return names.map((name) => {
     const found = EXPERIMENTS.find((experiment) => experiment.name === name);
@@ -80,7 +81,7 @@ export function experimentsNamed(names: readonly string[] | undefined): readonly
 
 /** Asks every machine, one after another. An abort ends it with what there is. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
-  const lab = new Lab(options);
+  const lab = new Lab(options, await experimentsNamed(options.experiments));
   for (const machine of options.machines) {
     if (options.signal?.aborted) return lab.result(false);
     await lab.ask(machine);
@@ -96,9 +97,9 @@ class Lab {
   readonly #kernels = new Map<string, LabKernel>();
   readonly #findings = new Map<string, Finding>();
 
-  constructor(options: LabOptions) {
+  constructor(options: LabOptions, experiments: readonly Experiment[]) {
     this.#options = options;
-    this.#experiments = experimentsNamed(options.experiments);
+    this.#experiments = experiments;
     const { resume } = options;
     this.#trials = options.trials ?? resume?.trials ?? TRIALS;
     this.#startedAt = resume?.startedAt ?? new Date().toISOString();
