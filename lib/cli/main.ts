@@ -22,7 +22,16 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand(), benchCommand(), portsCommand(), predictCommand(), auditCommand(), labCommand(), reportCommand()];
+const commands = [
+  reconnectCommand(),
+  traceCommand(),
+  benchCommand(),
+  portsCommand(),
+  predictCommand(),
+  auditCommand(),
+  labCommand(),
+  reportCommand(),
+];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {
