@@ -1,10 +1,23 @@
 /** The public door. */
 export type { Address } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
+export type { Backoff } from "./backoff.ts";
+export type { AttemptMessage, RejectedMessage } from "./channels.ts";
+export type { ConnectOptions, Dialed, DialOptions } from "./dial.ts";
+export { connect, dial } from "./dial.ts";
 export type { Attempt, DialErrorCode } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
-export { isSelfConnect } from "./guard.ts";
+export type { Exhaustion } from "./exhaustion.ts";
+export { exhaustion } from "./exhaustion.ts";
+export type { Guard, GuardOptions } from "./guard.ts";
+export { isSelfConnect, rangesWithout, wouldSelfConnect } from "./guard.ts";
 export { echo, listenRefusal } from "./harm.ts";
+export { guardAgent } from "./integrations/http.ts";
+export { guardStream, streamFactory } from "./integrations/streams.ts";
+export type { TlsConnectOptions } from "./integrations/tls.ts";
+export { connectTls } from "./integrations/tls.ts";
+export type { UndiciConnected, UndiciConnectOptions, UndiciRequest } from "./integrations/undici.ts";
+export { undiciConnect } from "./integrations/undici.ts";
 export type { Environment, PortFacts } from "./kernel/host.ts";
 export { environment, isOwnAddress, portFacts } from "./kernel/host.ts";
 export type { SocketOwner, SocketRow } from "./kernel/tables.ts";
