@@ -35,6 +35,8 @@ export interface DialOptions extends GuardOptions {
   readonly deadlineMs?: number;
   /** Its reason rejects the dial. */
   readonly signal?: AbortSignal;
+  /** Hears of each attempt when it has ended, also of those that no error tells. */
+  readonly onAttempt?: (attempt: Attempt) => void;
 }
 
 export interface Dialed {
@@ -203,10 +205,10 @@ class Dial {
   #refuseFixedPort(peer: Address): void {
     if (this.#guard === "off" || !this.#local || !wouldSelfConnect(this.#local, peer, isKnownOwn(peer)))
       return;
-    const attempt: Attempt = { outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 };
+    const attempt = this.#tell({ outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 });
     tellRejected(attempt, false);
     const message = selfConnectMessage(formatAddress(peer), [attempt], false);
-    throw new DialError("ERR_SELF_CONNECT", message, [...this.#attempts, attempt]);
+    throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
   }
 
   #isWorthAnother(error: unknown): boolean {
@@ -284,6 +286,7 @@ class Dial {
   #tell(attempt: Attempt): Attempt {
     this.#attempts.push(attempt);
     tellAttempt(attempt);
+    this.#options.onAttempt?.(attempt);
     return attempt;
   }
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
 import { benchCommand } from "./bench.ts";
+import { dialCommand } from "./dial.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { traceCommand } from "./trace.ts";
 
@@ -17,7 +18,7 @@ const program = new Command("selfconnect")
       "3 a self-connect or a port at risk was found, 130 interrupted.",
   );
 
-const commands = [reconnectCommand(), traceCommand(), benchCommand()];
+const commands = [reconnectCommand(), dialCommand(), traceCommand(), benchCommand()];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
 try {

@@ -14,6 +14,8 @@ import { encodeOption, optionIndex } from "../options.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 
+const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
+
 const guards = new WeakMap<net.Socket, GuardedStream>();
 
 /**
@@ -86,17 +88,19 @@ class GuardedStream implements HandleOwner {
     this.#watchHandles();
   }
 
-  /** Node gives a stream one handle after another: for each address that it tries, and for each new connect. */
+  /**
+   * Node gives a stream one handle after another: for each address that it tries, and for each new connect. It
+   * does so by `_handle`, an accessor on net.Socket.prototype since Node 10; here one more stands before it.
+   */
   #watchHandles(): void {
     const socket = this.#socket as unknown as { _handle: object | null };
-    let handle = socket._handle;
-    if (handle) guardHandle(handle, this);
+    if (socket._handle) guardHandle(socket._handle, this);
+    const { get, set } = HANDLE;
     Object.defineProperty(socket, "_handle", {
       configurable: true,
-      enumerable: true,
-      get: () => handle,
+      get,
       set: (next: object | null) => {
-        handle = next;
+        set!.call(socket, next);
         if (next) guardHandle(next, this);
         else this.#attempts = [];
       },
