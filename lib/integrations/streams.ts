@@ -95,12 +95,10 @@ class GuardedStream implements HandleOwner {
   #watchHandles(): void {
     const socket = this.#socket as unknown as { _handle: object | null };
     if (socket._handle) guardHandle(socket._handle, this);
-    const { get, set } = HANDLE;
     Object.defineProperty(socket, "_handle", {
-      configurable: true,
-      get,
+      ...HANDLE,
       set: (next: object | null) => {
-        set!.call(socket, next);
+        HANDLE.set!.call(socket, next);
         if (next) guardHandle(next, this);
         else this.#attempts = [];
       },
