@@ -15,6 +15,8 @@ interface Kind {
   readonly packageName: string;
   /** Who runs it when the tests run as root: some refuse to. */
   readonly user?: string;
+  /** How it dies at once: SIGKILL, unless that leaves children behind that keep it from starting again. */
+  readonly deadly?: NodeJS.Signals;
   prepare?(folder: string, run: (file: string, args: string[]) => void): void;
   command(folder: string, port: number): readonly [file: string, ...args: string[]];
 }
@@ -39,6 +41,7 @@ const KINDS = {
     program: postgresProgram("postgres"),
     packageName: "postgresql",
     user: "postgres",
+    deadly: "SIGQUIT",
     prepare: (folder, run) =>
       run(postgresProgram("initdb"), ["-D", `${folder}/data`, "-A", "trust", "-U", "tester", "--no-sync"]),
     command: (folder, port) => [
@@ -120,13 +123,13 @@ export class Service implements AsyncDisposable {
     return this;
   }
 
-  /** Kills it: its port is left as the kernel leaves it. */
+  /** Kills it, with its connections open. */
   async stop(): Promise<void> {
     const child = this.#child;
     this.#child = null;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
+    child.kill(this.#kind.deadly ?? "SIGKILL");
     await ended;
   }
 

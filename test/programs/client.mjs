@@ -1,5 +1,5 @@
-// A client that reconnects at full speed: node client.mjs DOOR PORT ATTEMPTS. It prints one object when its attempts
-// are spent, or when it is joined to itself; then it keeps that socket, as a client does, until its stdin ends.
+// A client that reconnects at full speed: node client.mjs DOOR PORT ATTEMPTS. It prints one object when it has made
+// that many attempts, or is joined to itself; then it keeps that socket, as a client does, until its stdin ends.
 // The doors "net", "http", "tls", "undici", "fetch" and "socket" know nothing of this package.
 import { subscribe } from "node:diagnostics_channel";
 import http from "node:http";
@@ -17,16 +17,20 @@ const joined = new Promise((resolve) => process.on("joined", () => resolve("join
 subscribe("selfconnect:rejected", () => counts.rejected++);
 subscribe("net.client.socket", ({ socket }) => watch(socket));
 
+// Whoever started this client says by a byte when it may end; until then it goes on, attempts spent or not.
+let isReleased = false;
+process.stdin.once("data", () => {
+  isReleased = true;
+});
+
 const attempt = (await doors()[door]?.()) ?? fail(`no door ${door}`);
 await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
 console.log(JSON.stringify(counts));
-if (counts.selfConnects > 0) {
-  process.stdin.resume();
-  process.stdin.on("end", () => process.exit());
-} else process.exit();
+if (counts.selfConnects === 0) process.exit();
+process.stdin.on("end", () => process.exit());
 
 async function lane() {
-  while (counts.attempts < Number(attemptsText) && counts.selfConnects === 0) {
+  while ((counts.attempts < Number(attemptsText) || !isReleased) && counts.selfConnects === 0) {
     counts.attempts++;
     const outcome = await attempt();
     counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + 1;

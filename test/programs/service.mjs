@@ -5,7 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isSelfConnect, listenRefusal, socketTable, TcpSocket } from "../../dist/index.js";
 
 const [portText, restartsText, ...clientArguments] = process.argv.slice(2);
-const address = { family: 4, host: "127.0.0.1", port: Number(portText) };
+const host = process.env.HOST ?? "127.0.0.1";
+const address = { family: host.includes(":") ? 6 : 4, host, port: Number(portText) };
 const DOWN_MS = 15;
 const UP_MS = 10;
 const story = { restarts: 0, refusals: [], accepted: 0, selfConnectsSeen: 0, client: null };
@@ -17,11 +18,13 @@ const ended = new Promise((resolve) => client.stdout.once("data", resolve));
 
 // The client starts while the service is down; then the service comes and goes for as long as the client runs.
 let isOver = false;
+let isReleased = false;
 ended.then(() => (isOver = true));
 while (!isOver) {
   await Promise.race([sleep(DOWN_MS + Math.random() * DOWN_MS), ended]);
   look();
   if (!isOver && story.restarts < Number(restartsText)) await restart();
+  else release();
 }
 look();
 // The client has ended, or keeps a socket that it takes for a connection: can the service start now?
@@ -31,9 +34,15 @@ client.stdin.end();
 await new Promise((resolve) => client.once("exit", resolve));
 console.log(JSON.stringify(story));
 
+/** Lets the client end. */
+function release() {
+  if (!isReleased) client.stdin.write("\n");
+  isReleased = true;
+}
+
 async function restart() {
   story.restarts++;
-  const listener = TcpSocket.open(4);
+  const listener = TcpSocket.open(address.family);
   try {
     listener.bind(address).listen();
   } catch (error) {
