@@ -1,7 +1,7 @@
 /** How long to wait between attempts. */
 import { invalidArgument } from "./misuse.ts";
 
-/** None unless said otherwise. Exponential doubles from `firstMs` up to `mostMs`, and by default waits a random part of it. */
+/** Exponential doubles from `firstMs` up to `mostMs`, and waits a random part of it unless `jitter` says otherwise. */
 export type Backoff =
   | { readonly kind: "fixed"; readonly delayMs: number }
   | {

@@ -6,17 +6,17 @@ import type { Address } from "./address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "./address.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkBackoff, delayMs } from "./backoff.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
 import type { Attempt } from "./errors.ts";
 import { DialError, SocketError } from "./errors.ts";
-import { exhaustion } from "./exhaustion.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { wouldSelfConnect } from "./guard.ts";
+import { selfConnectMessage, tellAttempt, tellRejected } from "./integrations/channels.ts";
 import { checkGuardOptions, guardStream } from "./integrations/streams.ts";
+import { exhaustion } from "./kernel/exhaustion.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Native } from "./native.ts";
 import { loadNative } from "./native.ts";
-import { isAble, isKnownOwn, preventiveRanges } from "./prevention.ts";
+import { isAble, isKnownOwn, preventiveRanges } from "./ports/prevention.ts";
 import { TcpSocket } from "./socket.ts";
 
 export interface DialOptions extends GuardOptions {

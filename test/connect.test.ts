@@ -179,8 +179,8 @@ describe("what net.connect does", () => {
     }));
 
   it("names mistakes at once, and gives the kernel's refusal of an option as an 'error'", async () => {
-    expect(() => connect({ port: 80, guard: "no" as never })).toThrow(/is not a guard/);
-    expect(() => connect({ port: 80, options: { noDelya: true } as never })).toThrow(
+    expect(() => connect({ ...deadPeer(), guard: "no" as never })).toThrow(/is not a guard/);
+    expect(() => connect({ ...deadPeer(), options: { noDelya: true } as never })).toThrow(
       /did you mean "noDelay"/,
     );
     expect(() => connect({ path: "/nowhere", options: { noDelay: true } })).toThrow(/a path is none/);

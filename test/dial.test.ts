@@ -2,12 +2,12 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, it } from "vitest";
 import { delayMs } from "../lib/backoff.ts";
-import { usedPorts } from "../lib/exhaustion.ts";
 import type { Address, Attempt, AttemptMessage, DialOptions, RejectedMessage } from "../lib/index.ts";
 import { DialError, dial, formatAddress, listenRefusal, parseAddress, SocketError } from "../lib/index.ts";
+import { usedPorts } from "../lib/kernel/exhaustion.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
 import { loadNative } from "../lib/native.ts";
-import { preventiveRanges } from "../lib/prevention.ts";
+import { preventiveRanges } from "../lib/ports/prevention.ts";
 import { deadPeer, FAMILIES, inNamespace, needsNamespaces, requires, withListener } from "./harness.ts";
 
 /** The kernel has no choice but the peer's own port. */
@@ -191,15 +191,16 @@ describe("an exhausted range", () => {
   /** In a namespace with so few ports: as many connections as it takes, then one more. */
   const program = (guard: string) => `
     import net from "node:net";
+    const port = 40002;
     import { dial, connect } from ${JSON.stringify(new URL("../dist/index.js", import.meta.url).href)};
-    const server = net.createServer().listen(40002, "127.0.0.1", async () => {
+    const server = net.createServer().listen(port, "127.0.0.1", async () => {
       const held = [];
       for (;;) {
-        try { held.push((await dial("127.0.0.1:40002", { guard: "${guard}" })).socket); }
+        try { held.push((await dial("127.0.0.1:" + port, { guard: "${guard}" })).socket); }
         catch (error) {
           const { code, message } = error;
           const ports = held.map((socket) => socket.getsockname().port).sort();
-          const stream = await new Promise((resolve) => connect(40002, "127.0.0.1").on("error", (e) => resolve(e.code)));
+          const stream = await new Promise((resolve) => connect(port, "127.0.0.1").on("error", (e) => resolve(e.code)));
           console.log(JSON.stringify({ code, message, ports, stream }));
           process.exit();
         }

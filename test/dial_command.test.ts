@@ -91,7 +91,10 @@ describe("dial", () => {
 
   it("exits with 130 at Ctrl-C, and prints what there is", async () => {
     using full = fullListener();
-    const result = await cli(["dial", formatAddress(full.peer), "--json", "--deadline", "20s"], 1000);
+    const result = await cli(
+      ["dial", formatAddress(full.peer), "--json", "--deadline", "20s"],
+      interruptAfter(1000),
+    );
     expect(result.status).toBe(130);
     expect(checked(result)).toMatchObject({ verdict: "interrupted" });
   });

@@ -11,7 +11,7 @@ import type { GuardOptions } from "../guard.ts";
 import { isSelfConnect, wouldSelfConnect } from "../guard.ts";
 import type { Native } from "../native.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
-import { isAble, isKnownOwn, preventiveRanges } from "../prevention.ts";
+import { isAble, isKnownOwn, preventiveRanges } from "../ports/prevention.ts";
 import { TcpSocket } from "../socket.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */

@@ -1,7 +1,6 @@
 /** Node's own streams under guard: a net.Socket, before it connects, wherever it comes from. */
 import net from "node:net";
 import { formatAddress } from "../address.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "../channels.ts";
 import type { Attempt } from "../errors.ts";
 import { DialError } from "../errors.ts";
 import type { GuardOptions } from "../guard.ts";
@@ -11,6 +10,7 @@ import type { Native } from "../native.ts";
 import { loadNative } from "../native.ts";
 import type { OptionName } from "../options.ts";
 import { encodeOption, optionIndex } from "../options.ts";
+import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 

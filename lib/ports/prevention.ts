@@ -1,13 +1,13 @@
 /** Prevention: what to set on a socket before connect(2), so that the kernel cannot pick the peer's port. */
-import type { Address } from "./address.ts";
-import { unmapped } from "./address.ts";
-import type { Guard } from "./guard.ts";
-import { clipped, rangesWithout } from "./guard.ts";
-import type { PortFacts } from "./kernel/host.ts";
-import { isOwnAddress, portFacts } from "./kernel/host.ts";
-import type { Native } from "./native.ts";
-import type { OptionName, PortRange } from "./options.ts";
-import { supported } from "./socket.ts";
+import type { Address } from "../address.ts";
+import { unmapped } from "../address.ts";
+import type { Guard } from "../guard.ts";
+import { clipped, rangesWithout } from "../guard.ts";
+import type { PortFacts } from "../kernel/host.ts";
+import { isOwnAddress, portFacts } from "../kernel/host.ts";
+import type { Native } from "../native.ts";
+import type { OptionName, PortRange } from "../options.ts";
+import { supported } from "../socket.ts";
 
 /** Facts about the host are asked for again after this long. What changes in between, detection catches. */
 const FACTS_LIVE_MS = 1000;

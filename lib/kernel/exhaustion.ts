@@ -1,11 +1,11 @@
-/** EADDRNOTAVAIL from connect(2): whether the ephemeral range is exhausted towards a peer, or the answer was spurious. */
-import type { Address } from "./address.ts";
-import { isSameAddress, unmapped } from "./address.ts";
-import { portCount } from "./guard.ts";
-import { portFacts } from "./kernel/host.ts";
-import type { SocketRow } from "./kernel/tables.ts";
-import { socketTable } from "./kernel/tables.ts";
-import type { PortRange } from "./options.ts";
+/** EADDRNOTAVAIL from connect(2): the ephemeral range is exhausted towards a peer, or the answer was spurious. */
+import type { Address } from "../address.ts";
+import { isSameAddress, unmapped } from "../address.ts";
+import { portCount } from "../guard.ts";
+import type { PortRange } from "../options.ts";
+import { portFacts } from "./host.ts";
+import type { SocketRow } from "./tables.ts";
+import { socketTable } from "./tables.ts";
 
 export interface Exhaustion {
   readonly range: PortRange;
