@@ -214,7 +214,7 @@ class Dial {
   #isWorthAnother(error: unknown): boolean {
     const outcome = outcomeOf(error);
     if (outcome === "self-connect") return true;
-    if (outcome === null || outcome === "deadline" || this.#isOver(error)) return false;
+    if (outcome === null || outcome === "deadline") return false;
     if (this.#options.retryOn?.includes(outcome)) return true;
     // Spurious: ports are free, and the kernel gave up in a race for one of them.
     return isExhaustion(error) && exhaustion((error as SocketError).peer!)?.isReal === false;
@@ -234,13 +234,14 @@ class Dial {
     return new DialError("ERR_ATTEMPTS", message, this.#attempts, told);
   }
 
+  /** Until the next attempt; a wait that the deadline cuts short is the end. */
   async #wait(made: number): Promise<void> {
     const waitMs = delayMs(this.#options.backoff, made);
+    const leftMs = this.#leftMs();
     const { signal } = this.#options;
-    if (waitMs > 0)
-      await sleep(Math.min(waitMs, this.#leftMs()), undefined, { signal }).catch(() => undefined);
+    if (waitMs > 0) await sleep(Math.min(waitMs, leftMs), undefined, { signal }).catch(() => undefined);
     signal?.throwIfAborted();
-    if (this.#leftMs() <= 0) throw this.#deadlineError();
+    if (leftMs <= waitMs) throw this.#deadlineError();
   }
 
   /** dns.lookup(), in its order, under the deadline. A numeric host needs none. */

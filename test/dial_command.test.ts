@@ -9,6 +9,7 @@ import {
   deadPeer,
   FAMILIES,
   inNamespace,
+  interruptAfter,
   LOOPBACK,
   MAIN,
   needsNamespaces,

@@ -21,6 +21,11 @@ export function tellAttempt(attempt: Attempt): void {
   if (attempts.hasSubscribers) attempts.publish({ attempt } satisfies AttemptMessage);
 }
 
+/** The same where the attempt still has to be made up: only if somebody listens. */
+export function tellConnected(attempt: () => Attempt): void {
+  if (attempts.hasSubscribers) tellAttempt(attempt());
+}
+
 export function tellRejected(attempt: Attempt, wasConnected: boolean): void {
   if (rejected.hasSubscribers) rejected.publish({ attempt, wasConnected } satisfies RejectedMessage);
 }

@@ -11,7 +11,7 @@ import type { GuardOptions } from "../guard.ts";
 import { isSelfConnect, wouldSelfConnect } from "../guard.ts";
 import type { Native } from "../native.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
-import { isAble, isKnownOwn, preventiveRanges } from "../ports/prevention.ts";
+import { isAble, isKnownOwn, isPickable, preventiveRanges } from "../ports/prevention.ts";
 import { TcpSocket } from "../socket.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
@@ -41,6 +41,9 @@ interface ConnectRequest {
 export interface HandleOwner {
   readonly options: GuardOptions;
   readonly native: Native | null;
+  /** Connected, and not to itself. The attempt is made up only where somebody wants to know. */
+  connected(attempt: () => Attempt): void;
+  /** Ended in an errno. */
   attempted(attempt: Attempt): void;
   /** The connect was kept from the caller; Node is about to destroy the stream, or to try the next address. */
   rejected(attempt: Attempt, wasConnected: boolean): void;
@@ -51,71 +54,97 @@ export interface HandleOwner {
 /** What Node hears of a rejected connect: the truth behind each self-connect, which is that nobody listens. */
 const REFUSED = -os.constants.errno.ECONNREFUSED;
 
+const GUARD = Symbol("selfconnect.guard");
+
 /** Puts a handle under guard, once. What is no TCP handle (a pipe) is left alone. */
 export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
-  const tcp = ((handle as { _parent?: object })._parent ?? handle) as TcpHandle;
-  if (typeof tcp.connect6 === "function" && !Object.hasOwn(tcp, "connect6")) new GuardedHandle(tcp, owner);
+  const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
+  if (typeof tcp.connect6 !== "function" || tcp[GUARD]) return;
+  tcp[GUARD] = new GuardedHandle(tcp, owner);
+  // The same functions on every handle: functions made for each would cost it its place in V8's caches.
+  tcp.bind = bind;
+  tcp.bind6 = bind6;
+  tcp.connect = connect;
+  tcp.connect6 = connect6;
+  tcp.close = close;
+}
+
+type GuardedTcp = TcpHandle & { [GUARD]: GuardedHandle };
+
+function bind(this: TcpHandle, ...values: Parameters<TcpHandle["bind"]>): number {
+  return (this as GuardedTcp)[GUARD].bind(4, values);
+}
+
+function bind6(this: TcpHandle, ...values: Parameters<TcpHandle["bind"]>): number {
+  return (this as GuardedTcp)[GUARD].bind(6, values);
+}
+
+function connect(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
+  return (this as GuardedTcp)[GUARD].connect(4, request, host, port);
+}
+
+function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
+  return (this as GuardedTcp)[GUARD].connect(6, request, host, port);
+}
+
+function close(this: TcpHandle, done?: () => void): void {
+  (this as GuardedTcp)[GUARD].close(done);
 }
 
 class GuardedHandle {
   readonly #tcp: TcpHandle;
+  /** Node's own bind, connect and close. */
+  readonly #node: TcpHandle;
   readonly #owner: HandleOwner;
   /** The socket on the handle's descriptor, ours to set options on until connect(2) is under way. */
   #socket: TcpSocket | null = null;
+  /** Who waits for the end of a reset; null while there is none. */
+  #waiting: (() => void)[] | null = null;
+  #isReset = false;
 
   constructor(tcp: TcpHandle, owner: HandleOwner) {
     this.#tcp = tcp;
+    this.#node = Object.getPrototypeOf(tcp);
     this.#owner = owner;
-    const { bind, bind6, connect, connect6, close } = tcp;
-    tcp.bind = (host, port, ...rest) => this.#bind(4, port, () => bind.call(tcp, host, port, ...rest));
-    tcp.bind6 = (host, port, ...rest) => this.#bind(6, port, () => bind6.call(tcp, host, port, ...rest));
-    tcp.connect = (request, host, port) =>
-      this.#connect(4, host, port, request, () => connect.call(tcp, request, host, port));
-    tcp.connect6 = (request, host, port) =>
-      this.#connect(6, host, port, request, () => connect6.call(tcp, request, host, port));
-    tcp.close = (done) => {
-      this.#handOver();
-      close.call(tcp, done);
-    };
   }
 
   /** bind(2). Late where it may be: the port is then picked by connect(2), from the range set for it. */
-  #bind(family: 4 | 6, port: number, bind: () => number): number {
+  bind(family: 4 | 6, values: Parameters<TcpHandle["bind"]>): number {
     const { guard, options } = this.#owner.options;
-    const isLate = port === 0 && guard === "prevent" && this.#isAble("bindAddressNoPort");
+    const isLate = values[1] === 0 && guard === "prevent" && this.#isAble("bindAddressNoPort");
     return this.#ask(() => {
       if (isLate || options) this.#open(family, { ...(isLate && { bindAddressNoPort: true }), ...options });
-      return bind();
+      return this.#node[family === 4 ? "bind" : "bind6"].apply(this.#tcp, values);
     });
   }
 
-  #connect(
-    family: 4 | 6,
-    host: string,
-    port: number,
-    request: ConnectRequest,
-    connect: () => number,
-  ): number {
+  connect(family: 4 | 6, request: ConnectRequest, host: string, port: number): number {
     const { guard, options } = this.#owner.options;
+    const connect = () =>
+      this.#node[family === 4 ? "connect" : "connect6"].call(this.#tcp, request, host, port);
     if (guard === "off" && !options) return connect();
-    const peer = toAddress(host, port);
     const startedAt = performance.now();
     return this.#ask(() => {
       const local = this.#tcp.fd >= 0 ? this.#local() : null;
-      if (guard !== "off" && local && wouldSelfConnect(local, peer, isKnownOwn(peer))) {
-        this.#owner.rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
+      if (guard !== "off" && local?.port === port && this.#isRefused(local, toAddress(host, port)))
         return REFUSED;
-      }
-      const ranges = this.#ranges(peer, local);
-      if (ranges.length > 0 || options) this.#open(family, { ...options });
-      if (guard !== "off") this.#watch(request, peer, startedAt);
+      const ranges = this.#ranges(host, port, local);
+      if (ranges.length > 0 || options) this.#open(family, options ?? {});
+      if (guard !== "off") this.#watch(request, host, port, startedAt);
       const answer = this.#connectFrom(ranges, connect);
       this.#handOver();
-      if (answer < 0)
-        this.#told({ outcome: errnoName(answer), peer, elapsedMs: performance.now() - startedAt });
+      if (answer < 0) this.#told(answer, host, port, startedAt);
       return answer;
     });
+  }
+
+  close(done?: () => void): void {
+    this.#handOver();
+    if (!this.#waiting) this.#node.close.call(this.#tcp, done);
+    else if (!done) return;
+    else if (this.#isReset) queueMicrotask(done);
+    else this.#waiting.push(done);
   }
 
   /** From each range in turn while the one before is exhausted. */
@@ -129,12 +158,20 @@ class GuardedHandle {
     return answer;
   }
 
+  /** An explicit local port equal to the peer's: it is not even tried. */
+  #isRefused(local: Address, peer: Address): boolean {
+    if (!wouldSelfConnect(local, peer, isKnownOwn(peer))) return false;
+    this.#owner.rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
+    return true;
+  }
+
   /** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
-  #ranges(peer: Address, local: Address | null): readonly PortRange[] {
+  #ranges(host: string, port: number, local: Address | null): readonly PortRange[] {
     const { options, native } = this.#owner;
     const isOthers = this.#tcp.fd >= 0 && !this.#socket;
-    if (!native || isOthers || (local && local.port !== 0)) return [];
-    return preventiveRanges(peer, options.guard ?? "prevent", native, options.options?.localPortRange);
+    if (!native || isOthers || (local && local.port !== 0) || !isPickable(port)) return [];
+    const asked = options.options?.localPortRange;
+    return preventiveRanges(toAddress(host, port), options.guard ?? "prevent", native, asked);
   }
 
   /** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
@@ -153,51 +190,60 @@ class GuardedHandle {
   }
 
   /** Hears of the end of the connect before Node does. */
-  #watch(request: ConnectRequest, peer: Address, startedAt: number): void {
+  #watch(request: ConnectRequest, host: string, port: number, startedAt: number): void {
     const { oncomplete } = request;
     const self = this;
     request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, ...rest) {
-      const elapsedMs = performance.now() - startedAt;
-      const local = status === 0 ? self.#local() : null;
-      if (local && self.#isSelfConnected(local, peer)) {
-        self.#reset();
-        self.#owner.rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
+      if (status !== 0) self.#told(status, host, port, startedAt);
+      else if (self.#isSelfConnected(port)) {
+        self.#reject(toAddress(host, port), startedAt);
         oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
         return;
+      } else {
+        const elapsedMs = performance.now() - startedAt;
+        self.#owner.connected(() => connectedAttempt(toAddress(host, port), self.#local(), elapsedMs));
       }
-      const outcome = status === 0 ? "connected" : errnoName(status);
-      self.#told({ outcome, peer, ...(local && { local }), elapsedMs });
       oncomplete.call(this, status, handle, sameRequest, ...rest);
     };
   }
 
-  #told(attempt: Attempt): void {
-    this.#owner.attempted(attempt);
+  /** Resets, so that the port is free before anybody hears of it. */
+  #reject(peer: Address, startedAt: number): void {
+    const local = this.#local() ?? peer;
+    this.#reset();
+    this.#owner.rejected(
+      { outcome: "self-connect", peer, local, elapsedMs: performance.now() - startedAt },
+      true,
+    );
+  }
+
+  #told(answer: number, host: string, port: number, startedAt: number): void {
+    const elapsedMs = performance.now() - startedAt;
+    this.#owner.attempted({ outcome: errnoName(answer), peer: toAddress(host, port), elapsedMs });
   }
 
   #local(): Address | null {
     return nameOf((into) => this.#tcp.getsockname(into));
   }
 
-  /** getpeername(2) only where the ports are equal: nearly every connect is cleared by getsockname(2) alone. */
-  #isSelfConnected(local: Address, asked: Address): boolean {
-    if (local.port !== asked.port) return false;
+  /**
+   * getpeername(2) only where the ports are equal: nearly every connect is cleared by getsockname(2) and one
+   * comparison of numbers.
+   */
+  #isSelfConnected(port: number): boolean {
+    const name: Partial<NodeAddress> = {};
+    if (this.#tcp.getsockname(name) < 0 || name.port !== port) return false;
     const peer = nameOf((into) => this.#tcp.getpeername(into));
-    return peer !== null && isSelfConnect(local, peer);
+    return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
   }
 
   /** RST now, so that the port is free at once; Node's own close, which may come later, waits for it. */
   #reset(): void {
-    let isClosed = false;
-    const waiting: (() => void)[] = [];
-    this.#tcp.reset(() => {
-      isClosed = true;
-      for (const done of waiting) done();
+    this.#waiting = [];
+    this.#node.reset.call(this.#tcp, () => {
+      this.#isReset = true;
+      for (const done of this.#waiting!) done();
     });
-    this.#tcp.close = (done = () => {}) => {
-      if (isClosed) queueMicrotask(done);
-      else waiting.push(done);
-    };
   }
 
   /** What is thrown in here has no caller to go to but the stream's 'error'. */
@@ -214,6 +260,10 @@ class GuardedHandle {
   #isAble(name: "bindAddressNoPort"): boolean {
     return this.#owner.native !== null && isAble(name, this.#owner.native);
   }
+}
+
+function connectedAttempt(peer: Address, local: Address | null, elapsedMs: number): Attempt {
+  return { outcome: "connected", peer, ...(local && { local }), elapsedMs };
 }
 
 function nameOf(ask: (into: Partial<NodeAddress>) => number): Address | null {

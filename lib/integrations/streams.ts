@@ -10,13 +10,25 @@ import type { Native } from "../native.ts";
 import { loadNative } from "../native.ts";
 import type { OptionName } from "../options.ts";
 import { encodeOption, optionIndex } from "../options.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
+import { selfConnectMessage, tellAttempt, tellConnected, tellRejected } from "./channels.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 
+const GUARD = Symbol("selfconnect.guard");
+
+/** What Node keeps a stream's handle in: an accessor on net.Socket.prototype, since Node 10. */
 const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
 
-const guards = new WeakMap<net.Socket, GuardedStream>();
+/** The one that stands before it on a guarded stream. The same for all: V8 then takes them for objects of one kind. */
+const GUARDED_HANDLE: PropertyDescriptor & ThisType<GuardedSocket> = {
+  ...HANDLE,
+  set(next: object | null) {
+    HANDLE.set!.call(this, next);
+    this[GUARD].take(next);
+  },
+};
+
+type GuardedSocket = net.Socket & { [GUARD]: GuardedStream; readonly _handle: object | null };
 
 /**
  * Guards every connect that this stream makes from now on, and gives it back. A connect that would end, or ended,
@@ -26,15 +38,19 @@ const guards = new WeakMap<net.Socket, GuardedStream>();
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const native = nativeOrNull();
   const checked = checkGuardOptions(options, native);
-  const known = guards.get(socket);
-  if (known) known.options = checked;
-  else guards.set(socket, new GuardedStream(socket, checked, native));
+  const guarded = socket as S & GuardedSocket;
+  if (guarded[GUARD]) guarded[GUARD].options = checked;
+  else {
+    guarded[GUARD] = new GuardedStream(socket, checked, native);
+    Object.defineProperty(guarded, "_handle", GUARDED_HANDLE);
+    guarded[GUARD].take(guarded._handle);
+  }
   return socket;
 }
 
 /** Whether guardStream() has been called on this stream. */
 export function isGuarded(socket: net.Socket): boolean {
-  return guards.has(socket);
+  return GUARD in socket;
 }
 
 /** Makes guarded streams, not yet connecting, for clients that ask for a factory: pg's `stream`, and the like. */
@@ -77,7 +93,7 @@ class GuardedStream implements HandleOwner {
   readonly native: Native | null;
   readonly #socket: net.Socket;
   /** Of the connect under way. */
-  #attempts: Attempt[] = [];
+  readonly #attempts: Attempt[] = [];
   #restoreDestroy: (() => void) | undefined;
   #verdict: { readonly attempt: Attempt; readonly wasConnected: boolean } | undefined;
 
@@ -85,32 +101,23 @@ class GuardedStream implements HandleOwner {
     this.options = options;
     this.native = native;
     this.#socket = socket;
-    this.#watchHandles();
   }
 
-  /**
-   * Node gives a stream one handle after another: for each address that it tries, and for each new connect. It
-   * does so by `_handle`, an accessor on net.Socket.prototype since Node 10; here one more stands before it.
-   */
-  #watchHandles(): void {
-    const socket = this.#socket as unknown as { _handle: object | null };
-    if (socket._handle) guardHandle(socket._handle, this);
-    Object.defineProperty(socket, "_handle", {
-      ...HANDLE,
-      set: (next: object | null) => {
-        HANDLE.set!.call(socket, next);
-        if (next) guardHandle(next, this);
-        else this.#attempts = [];
-      },
-    });
+  /** Node gives a stream one handle after another: for each address that it tries, and for each new connect. */
+  take(handle: object | null): void {
+    if (handle) guardHandle(handle, this);
+    else this.#attempts.length = 0;
+  }
+
+  connected(attempt: () => Attempt): void {
+    this.#attempts.length = 0;
+    this.#restoreDestroy?.();
+    tellConnected(attempt);
   }
 
   attempted(attempt: Attempt): void {
     this.#attempts.push(attempt);
     tellAttempt(attempt);
-    if (attempt.outcome !== "connected") return;
-    this.#attempts = [];
-    this.#restoreDestroy?.();
   }
 
   rejected(attempt: Attempt, wasConnected: boolean): void {
