@@ -11,7 +11,7 @@ import { DialError, SocketError } from "./errors.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { wouldSelfConnect } from "./guard.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./integrations/channels.ts";
-import { checkGuardOptions, guardStream } from "./integrations/streams.ts";
+import { checkGuardOptions, guardChecked } from "./integrations/streams.ts";
 import { exhaustion } from "./kernel/exhaustion.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Native } from "./native.ts";
@@ -73,13 +73,13 @@ export function connect(port: number, onConnect?: () => void): net.Socket;
 export function connect(path: string, onConnect?: () => void): net.Socket;
 export function connect(first: ConnectOptions | number | string, ...rest: unknown[]): net.Socket {
   const given = typeof first === "object" ? first : {};
-  const { guard, options } = given as ConnectOptions;
-  const checked = checkGuardOptions({ ...(guard && { guard }), ...(options && { options }) });
+  const { options } = given as ConnectOptions;
+  const checked = checkGuardOptions(given as ConnectOptions);
   if (options && "path" in given && given.path) {
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", "options are of TCP sockets, and a path is none");
   }
   const call = net.connect as (...values: unknown[]) => net.Socket;
-  return guardStream(call(typeof first === "object" ? unhurried(first) : first, ...rest), checked);
+  return guardChecked(call(typeof first === "object" ? unhurried(first) : first, ...rest), checked);
 }
 
 /** A lookup that answers in the same turn would connect before the guard is there: let it answer in the next. */

@@ -61,35 +61,43 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
   const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
   if (typeof tcp.connect6 !== "function" || tcp[GUARD]) return;
-  tcp[GUARD] = new GuardedHandle(tcp, owner);
-  // The same functions on every handle: functions made for each would cost it its place in V8's caches.
-  tcp.bind = bind;
-  tcp.bind6 = bind6;
-  tcp.connect = connect;
-  tcp.connect6 = connect6;
-  tcp.close = close;
+  const node = Object.getPrototypeOf(tcp) as TcpHandle;
+  tcp[GUARD] = new GuardedHandle(tcp, node, owner);
+  // One step for all its functions, and the same for every handle: V8 then takes them for objects of one kind.
+  Object.setPrototypeOf(tcp, guardedKind(node));
 }
 
 type GuardedTcp = TcpHandle & { [GUARD]: GuardedHandle };
 
-function bind(this: TcpHandle, ...values: Parameters<TcpHandle["bind"]>): number {
-  return (this as GuardedTcp)[GUARD].bind(4, values);
+const kinds = new WeakMap<TcpHandle, object>();
+
+/** What stands between a guarded handle and the prototype that Node gave it. */
+function guardedKind(node: TcpHandle): object {
+  const known = kinds.get(node);
+  if (known) return known;
+  const kind = Object.assign(Object.create(node), { bind, bind6, connect, connect6, close });
+  kinds.set(node, kind);
+  return kind;
 }
 
-function bind6(this: TcpHandle, ...values: Parameters<TcpHandle["bind"]>): number {
-  return (this as GuardedTcp)[GUARD].bind(6, values);
+function bind(this: GuardedTcp, ...values: Parameters<TcpHandle["bind"]>): number {
+  return this[GUARD].bind(4, values);
 }
 
-function connect(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
-  return (this as GuardedTcp)[GUARD].connect(4, request, host, port);
+function bind6(this: GuardedTcp, ...values: Parameters<TcpHandle["bind"]>): number {
+  return this[GUARD].bind(6, values);
 }
 
-function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
-  return (this as GuardedTcp)[GUARD].connect(6, request, host, port);
+function connect(this: GuardedTcp, request: ConnectRequest, host: string, port: number): number {
+  return this[GUARD].connect(4, request, host, port);
 }
 
-function close(this: TcpHandle, done?: () => void): void {
-  (this as GuardedTcp)[GUARD].close(done);
+function connect6(this: GuardedTcp, request: ConnectRequest, host: string, port: number): number {
+  return this[GUARD].connect(6, request, host, port);
+}
+
+function close(this: GuardedTcp, done?: () => void): void {
+  this[GUARD].close(done);
 }
 
 class GuardedHandle {
@@ -103,9 +111,9 @@ class GuardedHandle {
   #waiting: (() => void)[] | null = null;
   #isReset = false;
 
-  constructor(tcp: TcpHandle, owner: HandleOwner) {
+  constructor(tcp: TcpHandle, node: TcpHandle, owner: HandleOwner) {
     this.#tcp = tcp;
-    this.#node = Object.getPrototypeOf(tcp);
+    this.#node = node;
     this.#owner = owner;
   }
 
@@ -168,10 +176,17 @@ class GuardedHandle {
   /** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
   #ranges(host: string, port: number, local: Address | null): readonly PortRange[] {
     const { options, native } = this.#owner;
-    const isOthers = this.#tcp.fd >= 0 && !this.#socket;
-    if (!native || isOthers || (local && local.port !== 0) || !isPickable(port)) return [];
+    const isOthers = local !== null && !this.#socket;
+    if (
+      !native ||
+      options.guard !== "prevent" ||
+      isOthers ||
+      (local && local.port !== 0) ||
+      !isPickable(port)
+    )
+      return [];
     const asked = options.options?.localPortRange;
-    return preventiveRanges(toAddress(host, port), options.guard ?? "prevent", native, asked);
+    return preventiveRanges(toAddress(host, port), "prevent", native, asked);
   }
 
   /** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
@@ -200,8 +215,7 @@ class GuardedHandle {
         oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
         return;
       } else {
-        const elapsedMs = performance.now() - startedAt;
-        self.#owner.connected(() => connectedAttempt(toAddress(host, port), self.#local(), elapsedMs));
+        self.#owner.connected(() => connectedAttempt(toAddress(host, port), self.#local(), startedAt));
       }
       oncomplete.call(this, status, handle, sameRequest, ...rest);
     };
@@ -262,8 +276,8 @@ class GuardedHandle {
   }
 }
 
-function connectedAttempt(peer: Address, local: Address | null, elapsedMs: number): Attempt {
-  return { outcome: "connected", peer, ...(local && { local }), elapsedMs };
+function connectedAttempt(peer: Address, local: Address | null, startedAt: number): Attempt {
+  return { outcome: "connected", peer, ...(local && { local }), elapsedMs: performance.now() - startedAt };
 }
 
 function nameOf(ask: (into: Partial<NodeAddress>) => number): Address | null {

@@ -3,7 +3,7 @@ import net from "node:net";
 import { formatAddress } from "../address.ts";
 import type { Attempt } from "../errors.ts";
 import { DialError } from "../errors.ts";
-import type { GuardOptions } from "../guard.ts";
+import type { Guard, GuardOptions } from "../guard.ts";
 import { checkGuard } from "../guard.ts";
 import { invalidArgument } from "../misuse.ts";
 import type { Native } from "../native.ts";
@@ -19,7 +19,7 @@ const GUARD = Symbol("selfconnect.guard");
 /** What Node keeps a stream's handle in: an accessor on net.Socket.prototype, since Node 10. */
 const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
 
-/** The one that stands before it on a guarded stream. The same for all: V8 then takes them for objects of one kind. */
+/** The one that stands before it on a guarded stream. */
 const GUARDED_HANDLE: PropertyDescriptor & ThisType<GuardedSocket> = {
   ...HANDLE,
   set(next: object | null) {
@@ -27,6 +27,17 @@ const GUARDED_HANDLE: PropertyDescriptor & ThisType<GuardedSocket> = {
     this[GUARD].take(next);
   },
 };
+
+const kinds = new WeakMap<object, object>();
+
+/** What stands between a guarded stream and its class: the same for all of a class, so that V8 takes them for one kind. */
+function guardedKind(prototype: object): object {
+  const known = kinds.get(prototype);
+  if (known) return known;
+  const kind = Object.create(prototype, { _handle: GUARDED_HANDLE });
+  kinds.set(prototype, kind);
+  return kind;
+}
 
 type GuardedSocket = net.Socket & { [GUARD]: GuardedStream; readonly _handle: object | null };
 
@@ -36,13 +47,16 @@ type GuardedSocket = net.Socket & { [GUARD]: GuardedStream; readonly _handle: ob
  * changes the options. Without the addon the guard detects, and socket options cannot be had.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
-  const native = nativeOrNull();
-  const checked = checkGuardOptions(options, native);
+  return guardChecked(socket, checkGuardOptions(options));
+}
+
+/** The same with options that checkGuardOptions() has seen. */
+export function guardChecked<S extends net.Socket>(socket: S, options: GuardOptions): S {
   const guarded = socket as S & GuardedSocket;
-  if (guarded[GUARD]) guarded[GUARD].options = checked;
+  if (guarded[GUARD]) guarded[GUARD].options = options;
   else {
-    guarded[GUARD] = new GuardedStream(socket, checked, native);
-    Object.defineProperty(guarded, "_handle", GUARDED_HANDLE);
+    guarded[GUARD] = new GuardedStream(socket, options, nativeOrNull());
+    Object.setPrototypeOf(guarded, guardedKind(Object.getPrototypeOf(guarded)));
     guarded[GUARD].take(guarded._handle);
   }
   return socket;
@@ -59,10 +73,16 @@ export function streamFactory(options: GuardOptions = {}): () => net.Socket {
   return () => guardStream(new net.Socket(), options);
 }
 
+const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
+  prevent: { guard: "prevent" },
+  detect: { guard: "detect" },
+  off: { guard: "off" },
+};
+
 /** Throws ERR_UNKNOWN_GUARD, ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE …, ERR_ADDON_MISSING: at once, not as an 'error'. */
 export function checkGuardOptions(options: GuardOptions, native = nativeOrNull()): GuardOptions {
   const guard = checkGuard(options.guard);
-  if (!options.options) return { guard };
+  if (!options.options) return WITHOUT_OPTIONS[guard];
   const { options: rows } = native ?? loadNative();
   for (const [name, value] of Object.entries(options.options)) {
     const row = rows[optionIndex(rows, name as OptionName)]!;
