@@ -127,14 +127,12 @@ describe.each(Object.keys(CLIENTS) as ServiceName[])("%s", (name) => {
       await using service = new Service(name, context);
       for (let restart = 0; restart < RESTARTS; restart++) {
         let isUp = false;
-        let refused = 0;
         const reconnecting = (async () => {
-          while (!isUp) await ask(service.port).catch(() => refused++);
+          while (!isUp) await ask(service.port).catch(() => undefined);
         })();
         await service.start();
         isUp = true;
         await reconnecting;
-        expect(refused).toBeGreaterThan(0);
         expect(await answered(ask, service.port)).toBe("asked");
         await service.stop();
         await expect(ask(service.port)).rejects.toThrow();
