@@ -30,7 +30,7 @@ const GUARDED_HANDLE: PropertyDescriptor & ThisType<GuardedSocket> = {
 
 const kinds = new WeakMap<object, object>();
 
-/** What stands between a guarded stream and its class: the same for all of a class, so that V8 takes them for one kind. */
+/** What stands between a guarded stream and its class; one for all of a class, which V8 then takes for one kind. */
 function guardedKind(prototype: object): object {
   const known = kinds.get(prototype);
   if (known) return known;
