@@ -1,12 +1,25 @@
 /** The public door. */
 export type { Address } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
+export type { Backoff } from "./backoff.ts";
+export type { ConnectOptions, Dialed, DialOptions } from "./dial.ts";
+export { connect, dial } from "./dial.ts";
 export type { Attempt, DialErrorCode } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
-export { isSelfConnect } from "./guard.ts";
+export type { Guard, GuardOptions } from "./guard.ts";
+export { isSelfConnect, rangesWithout, wouldSelfConnect } from "./guard.ts";
 export { echo, listenRefusal } from "./harm.ts";
+export type { AttemptMessage, RejectedMessage } from "./integrations/channels.ts";
+export { guardAgent } from "./integrations/http.ts";
+export { guardStream, streamFactory } from "./integrations/streams.ts";
+export type { TlsConnectOptions } from "./integrations/tls.ts";
+export { connectTls } from "./integrations/tls.ts";
+export type { UndiciConnected, UndiciConnectOptions, UndiciRequest } from "./integrations/undici.ts";
+export { undiciConnect } from "./integrations/undici.ts";
 export type { Audit, AuditOptions, JoinedSocket, Knocking, Owner, PortRisk } from "./kernel/audit.ts";
 export { audit } from "./kernel/audit.ts";
+export type { Exhaustion } from "./kernel/exhaustion.ts";
+export { exhaustion } from "./kernel/exhaustion.ts";
 export type { Environment, PortFacts } from "./kernel/host.ts";
 export { environment, isOwnAddress, portFacts } from "./kernel/host.ts";
 export type { SocketFilter, SocketOwner, SocketRow, TableSource } from "./kernel/tables.ts";

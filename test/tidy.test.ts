@@ -12,7 +12,7 @@ interface SourceFile {
 /** Layers of lib/, lowest first: a file imports from the layers below its own, and from its own where they are siblings. */
 const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/^lib\/native\.ts$/, "door"],
-  [/^lib\/(address|errors|misuse|options|guard|abort)\.ts$/, "words"],
+  [/^lib\/(address|errors|misuse|options|guard|abort|backoff)\.ts$/, "words"],
   [/^lib\/(socket|writable)\.ts$/, "socket"],
   [/^lib\/(dial|harm|reconnect|register)\.ts$|^lib\/(integrations|kernel|ports|packets)\//, "policy"],
   [/^lib\/lab\//, "lab"],

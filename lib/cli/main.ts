@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { environment } from "../index.ts";
 import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
+import { dialCommand } from "./dial.ts";
 import { labCommand } from "./lab.ts";
 import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
@@ -24,6 +25,7 @@ const program = new Command("selfconnect")
 
 const commands = [
   reconnectCommand(),
+  dialCommand(),
   traceCommand(),
   benchCommand(),
   portsCommand(),

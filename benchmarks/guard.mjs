@@ -1,0 +1,89 @@
+// What the guard costs: connect() beside net.connect to a live listener, in pairs within one run, so that a machine
+// that is fast one moment and slow the next slows both. node benchmarks/guard.mjs [PAIRS] prints one object.
+import { fork } from "node:child_process";
+import net from "node:net";
+import { performance } from "node:perf_hooks";
+import { connect, portFacts } from "../dist/index.js";
+
+const WARM_UP = 2000;
+const RESAMPLES = 200;
+const pairs = Number(process.argv[2] ?? 4000);
+const host = "127.0.0.1";
+
+if (process.argv[2] === "listen") listen(Number(process.argv[3]));
+else console.log(JSON.stringify(await measured(), null, 2));
+
+/** A listener in a process of its own, on a port that it tells. */
+function listen(port) {
+  const server = net.createServer((socket) => socket.on("error", () => {}).resume());
+  server.listen(port, host, () => process.send(server.address().port));
+}
+
+async function measured() {
+  const { low, high } = portFacts().ephemeralRange;
+  return {
+    pairs,
+    // Where the kernel could never pick the peer's port there is nothing to prevent; where it could, there is.
+    outsideTheRange: await withListener(low - 1 - Math.floor(Math.random() * 5000), compared),
+    insideTheRange: await withListener(low + 2 * Math.floor(Math.random() * ((high - low) / 2)), compared),
+  };
+}
+
+async function withListener(wanted, use) {
+  const child = fork(new URL(import.meta.url).pathname, ["listen", String(wanted)]);
+  const port = await new Promise((resolve) => child.once("message", resolve));
+  try {
+    return await use(port);
+  } finally {
+    child.kill();
+  }
+}
+
+/** Pairs of connects, which of the two comes first left to chance. */
+async function compared(port) {
+  const doors = { plain: () => net.connect({ port, host }), guarded: () => connect({ port, host }) };
+  const times = { plain: [], guarded: [] };
+  for (let pair = -WARM_UP; pair < pairs; pair++) {
+    const order = Math.random() < 0.5 ? ["plain", "guarded"] : ["guarded", "plain"];
+    for (const name of order) {
+      const elapsedMs = await timed(doors[name]);
+      if (pair >= 0) times[name].push(elapsedMs);
+    }
+  }
+  return told(times);
+}
+
+/** The time from the call to 'connect'. The reset that follows is not of it, and leaves no TIME-WAIT. */
+async function timed(make) {
+  const startedAt = performance.now();
+  const socket = make();
+  await new Promise((resolve) => socket.once("connect", resolve));
+  const elapsedMs = performance.now() - startedAt;
+  socket.resetAndDestroy();
+  await new Promise((resolve) => socket.once("close", resolve));
+  return elapsedMs;
+}
+
+/** Guarded over plain, at the fastest decile (which a busy machine disturbs least) and at the median. */
+function told({ plain, guarded }) {
+  const ratioAt = (part, one = plain, other = guarded) => quantile(other, part) / quantile(one, part);
+  const again = Array.from({ length: RESAMPLES }, () => ratioAt(0.5, resampled(plain), resampled(guarded)));
+  return {
+    fastestDecileRatio: round(ratioAt(0.1)),
+    medianRatio: round(ratioAt(0.5)),
+    medianRatioFrom: round(quantile(again, 0.025)),
+    medianRatioTo: round(quantile(again, 0.975)),
+  };
+}
+
+function quantile(values, part) {
+  return values.toSorted((a, b) => a - b)[Math.floor(part * (values.length - 1))];
+}
+
+function resampled(values) {
+  return values.map(() => values[Math.floor(Math.random() * values.length)]);
+}
+
+function round(value) {
+  return Number(value.toFixed(3));
+}

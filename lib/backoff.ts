@@ -1,0 +1,39 @@
+/** How long to wait between attempts. */
+import { invalidArgument } from "./misuse.ts";
+
+/** Exponential doubles from `firstMs` up to `mostMs`, and waits a random part of it unless `jitter` says otherwise. */
+export type Backoff =
+  | { readonly kind: "fixed"; readonly delayMs: number }
+  | {
+      readonly kind: "exponential";
+      readonly firstMs: number;
+      readonly mostMs: number;
+      /** From 0 (wait all of it) to 1 (wait anything from nothing to all of it, which spreads clients best). */
+      readonly jitter?: number;
+    };
+
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+/** Throws ERR_INVALID_BACKOFF unless the value is a backoff, or none. */
+export function checkBackoff(backoff: Backoff | undefined): void {
+  if (backoff === undefined) return;
+  if (backoff.kind === "fixed" && isTime(backoff.delayMs)) return;
+  if (backoff.kind === "exponential" && isTime(backoff.firstMs) && isTime(backoff.mostMs)) {
+    const { jitter = 1 } = backoff;
+    if (jitter >= 0 && jitter <= 1) return;
+  }
+  const forms = '{ kind: "fixed", delayMs } or { kind: "exponential", firstMs, mostMs, jitter: 0 to 1 }';
+  throw invalidArgument("ERR_INVALID_BACKOFF", `backoff ${JSON.stringify(backoff)} is not one: use ${forms}`);
+}
+
+/** The wait after `made` attempts. `random` is from 0 to 1. */
+export function delayMs(backoff: Backoff | undefined, made: number, random = Math.random()): number {
+  if (!backoff) return 0;
+  if (backoff.kind === "fixed") return backoff.delayMs;
+  const fullMs = Math.min(backoff.mostMs, backoff.firstMs * 2 ** (made - 1));
+  return fullMs * (1 - (backoff.jitter ?? 1) * random);
+}
+
+function isTime(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value <= LONGEST_WAIT_MS;
+}

@@ -1,0 +1,183 @@
+/** Node's own streams under guard: a net.Socket, before it connects, wherever it comes from. */
+import net from "node:net";
+import { formatAddress } from "../address.ts";
+import type { Attempt } from "../errors.ts";
+import { DialError } from "../errors.ts";
+import type { Guard, GuardOptions } from "../guard.ts";
+import { checkGuard } from "../guard.ts";
+import { invalidArgument } from "../misuse.ts";
+import type { Native } from "../native.ts";
+import { loadNative } from "../native.ts";
+import type { OptionName } from "../options.ts";
+import { encodeOption, optionIndex } from "../options.ts";
+import { selfConnectMessage, tellAttempt, tellConnected, tellRejected } from "./channels.ts";
+import type { HandleOwner } from "./handle.ts";
+import { guardHandle } from "./handle.ts";
+
+const GUARD = Symbol("selfconnect.guard");
+
+/** What Node keeps a stream's handle in: an accessor on net.Socket.prototype, since Node 10. */
+const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
+
+/** The one that stands before it on a guarded stream. */
+const GUARDED_HANDLE: PropertyDescriptor & ThisType<GuardedSocket> = {
+  ...HANDLE,
+  set(next: object | null) {
+    HANDLE.set!.call(this, next);
+    this[GUARD].take(next);
+  },
+};
+
+const kinds = new WeakMap<object, object>();
+
+/** What stands between a guarded stream and its class; one for all of a class, which V8 then takes for one kind. */
+function guardedKind(prototype: object): object {
+  const known = kinds.get(prototype);
+  if (known) return known;
+  const kind = Object.create(prototype, { _handle: GUARDED_HANDLE });
+  kinds.set(prototype, kind);
+  return kind;
+}
+
+type GuardedSocket = net.Socket & { [GUARD]: GuardedStream; readonly _handle: object | null };
+
+/**
+ * Guards every connect that this stream makes from now on, and gives it back. A connect that would end, or ended,
+ * joined to itself is an 'error' with DialError ERR_SELF_CONNECT; 'connect' is not emitted for it. Guarding again
+ * changes the options. Without the addon the guard detects, and socket options cannot be had.
+ */
+export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
+  return guardChecked(socket, checkGuardOptions(options));
+}
+
+/** The same with options that checkGuardOptions() has seen. */
+export function guardChecked<S extends net.Socket>(socket: S, options: GuardOptions): S {
+  const guarded = socket as S & GuardedSocket;
+  if (guarded[GUARD]) guarded[GUARD].options = options;
+  else {
+    guarded[GUARD] = new GuardedStream(socket, options, nativeOrNull());
+    Object.setPrototypeOf(guarded, guardedKind(Object.getPrototypeOf(guarded)));
+    guarded[GUARD].take(guarded._handle);
+  }
+  return socket;
+}
+
+/** Whether guardStream() has been called on this stream. */
+export function isGuarded(socket: net.Socket): boolean {
+  return GUARD in socket;
+}
+
+/** Makes guarded streams, not yet connecting, for clients that ask for a factory: pg's `stream`, and the like. */
+export function streamFactory(options: GuardOptions = {}): () => net.Socket {
+  checkGuardOptions(options);
+  return () => guardStream(new net.Socket(), options);
+}
+
+const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
+  prevent: { guard: "prevent" },
+  detect: { guard: "detect" },
+  off: { guard: "off" },
+};
+
+/** Throws ERR_UNKNOWN_GUARD, ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE …, ERR_ADDON_MISSING: at once, not as an 'error'. */
+export function checkGuardOptions(options: GuardOptions, native = nativeOrNull()): GuardOptions {
+  const guard = checkGuard(options.guard);
+  if (!options.options) return WITHOUT_OPTIONS[guard];
+  const { options: rows } = native ?? loadNative();
+  for (const [name, value] of Object.entries(options.options)) {
+    const row = rows[optionIndex(rows, name as OptionName)]!;
+    encodeOption(row, value);
+    if (!row.inBuild) {
+      const message = `${row.name} (${row.constant}) is not supported here: Linux has it since ${row.since}`;
+      throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+    }
+  }
+  return { guard, options: options.options };
+}
+
+let native: Native | null | undefined;
+
+/** The addon, or null where it cannot be had: the guard then detects only. */
+export function nativeOrNull(): Native | null {
+  if (native !== undefined) return native;
+  try {
+    native = loadNative();
+  } catch {
+    native = null;
+  }
+  return native;
+}
+
+class GuardedStream implements HandleOwner {
+  options: GuardOptions;
+  readonly native: Native | null;
+  readonly #socket: net.Socket;
+  /** Of the connect under way. */
+  readonly #attempts: Attempt[] = [];
+  #restoreDestroy: (() => void) | undefined;
+  #verdict: { readonly attempt: Attempt; readonly wasConnected: boolean } | undefined;
+
+  constructor(socket: net.Socket, options: GuardOptions, native: Native | null) {
+    this.options = options;
+    this.native = native;
+    this.#socket = socket;
+  }
+
+  /** Node gives a stream one handle after another: for each address that it tries, and for each new connect. */
+  take(handle: object | null): void {
+    if (handle) guardHandle(handle, this);
+    else this.#attempts.length = 0;
+  }
+
+  connected(attempt: () => Attempt): void {
+    this.#attempts.length = 0;
+    this.#restoreDestroy?.();
+    tellConnected(attempt);
+  }
+
+  attempted(attempt: Attempt): void {
+    this.#attempts.push(attempt);
+    tellAttempt(attempt);
+  }
+
+  rejected(attempt: Attempt, wasConnected: boolean): void {
+    this.attempted(attempt);
+    tellRejected(attempt, wasConnected);
+    this.#verdict = { attempt, wasConnected };
+    this.#translate((error) => this.#selfConnectError(error));
+  }
+
+  failed(error: unknown): void {
+    this.#translate(() => error as Error);
+  }
+
+  /** Node is about to destroy the stream with its own error, unless another address connects: give it ours. */
+  #translate(translated: (error: Error) => Error): void {
+    this.#restoreDestroy?.();
+    const socket = this.#socket;
+    const own = Object.getOwnPropertyDescriptor(socket, "destroy");
+    const { destroy } = socket;
+    this.#restoreDestroy = () => {
+      this.#restoreDestroy = undefined;
+      if (own) Object.defineProperty(socket, "destroy", own);
+      else Reflect.deleteProperty(socket, "destroy");
+    };
+    socket.destroy = (error) => {
+      this.#restoreDestroy?.();
+      return destroy.call(socket, error && isOfConnect(error) ? translated(error) : error);
+    };
+  }
+
+  #selfConnectError(error: Error): DialError {
+    const attempts = [...this.#attempts];
+    const { attempt, wasConnected } = this.#verdict!;
+    const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
+    return new DialError("ERR_SELF_CONNECT", message, attempts, attempts.length > 1 ? error : undefined);
+  }
+}
+
+/** Node's errors of a connect: of one address, or of all of them together. An abort or a timeout is none. */
+function isOfConnect(error: Error): boolean {
+  const { syscall } = error as NodeJS.ErrnoException;
+  return syscall === "connect" || syscall === "bind" || error instanceof AggregateError;
+}

@@ -1,0 +1,90 @@
+/** undici, and through it fetch: a guarded connector for `new Agent({ connect: undiciConnect() })`. */
+import type net from "node:net";
+import type tls from "node:tls";
+import { connect } from "../dial.ts";
+import type { GuardOptions } from "../guard.ts";
+import { checkGuardOptions } from "./streams.ts";
+import { connectTls } from "./tls.ts";
+
+/** What undici passes to a connector; of all its versions that run on Node 20 and later. */
+export interface UndiciRequest {
+  readonly hostname: string;
+  readonly host?: string;
+  readonly protocol: string;
+  readonly port: string;
+  readonly servername?: string | null;
+  readonly localAddress?: string | null;
+  /** The tunnel of a proxy, connected already. */
+  readonly httpSocket?: net.Socket;
+}
+
+export type UndiciConnected = (
+  ...answer: [error: null, socket: net.Socket] | [error: Error, socket: null]
+) => void;
+
+export interface UndiciConnectOptions extends GuardOptions {
+  /** Of tls.connect: ca, cert, rejectUnauthorized … */
+  readonly tls?: tls.ConnectionOptions;
+  /** As undici's own connector: 10 seconds unless said otherwise, 0 for none. */
+  readonly connectTimeoutMs?: number;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+
+/** A connector of undici's form, guarded. It speaks HTTP/1.1. */
+export function undiciConnect(options: UndiciConnectOptions = {}) {
+  const { guard, options: socketOptions, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  const guardOptions = { ...(guard && { guard }), ...(socketOptions && { options: socketOptions }) };
+  checkGuardOptions(guardOptions);
+  return (request: UndiciRequest, connected: UndiciConnected): net.Socket => {
+    const isSecure = request.protocol === "https:";
+    const socket = isSecure
+      ? connectTls({ ...tlsOptions(request, options.tls), ...guardOptions })
+      : connect({ ...tcpOptions(request), port: Number(request.port || 80), ...guardOptions });
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    const timer =
+      connectTimeoutMs > 0 ? setTimeout(() => socket.destroy(timeout(request)), connectTimeoutMs) : undefined;
+    const answer = once((error: Error | null) => {
+      clearTimeout(timer);
+      if (error) connected(error, null);
+      else connected(null, socket);
+    });
+    socket.once(isSecure ? "secureConnect" : "connect", () => answer(null));
+    socket.on("error", answer); // Later errors are undici's own to hear; here they only must have a listener.
+    return socket;
+  };
+}
+
+function tcpOptions({ hostname, localAddress }: UndiciRequest) {
+  // A URL writes an IPv6 address in brackets.
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  return { host, ...(localAddress && { localAddress }) };
+}
+
+function tlsOptions(request: UndiciRequest, own: tls.ConnectionOptions = {}): tls.ConnectionOptions {
+  const { servername, httpSocket, port } = request;
+  return {
+    ALPNProtocols: ["http/1.1"],
+    ...own,
+    ...tcpOptions(request),
+    port: Number(port || 443),
+    ...(servername && { servername }),
+    ...(httpSocket && { socket: httpSocket }),
+  };
+}
+
+function timeout({ hostname, port }: UndiciRequest): Error {
+  const error = new Error(`not connected to ${hostname}:${port} in time`);
+  return Object.assign(error, { name: "ConnectTimeoutError", code: "UND_ERR_CONNECT_TIMEOUT" });
+}
+
+function once(call: (error: Error | null) => void): (error: Error | null) => void {
+  let isDone = false;
+  return (error) => {
+    if (isDone) return;
+    isDone = true;
+    call(error);
+  };
+}
