@@ -30,18 +30,18 @@ describe("the addon", () => {
 
   it("names the argument of a burst that is wrong, before any attempt", () => {
     const handle = raw.handle();
-    const report = new Uint32Array(2 + raw.outcomes);
+    const report = new Uint32Array(3 + raw.outcomes);
     const burst = (...values: unknown[]) => (raw.burst as (...all: unknown[]) => number)(...values);
     const stop = new Int32Array(1);
     const done = () => {};
-    expect(() => burst(handle, "frehs", room, 1, 1, stop, null, report, done)).toThrow("a strategy");
-    expect(() => burst(handle, "fresh", room, 9, 1, stop, new Uint16Array(8), report, done)).toThrow(
+    expect(() => burst(handle, "frehs", room, 1, 1, 1, stop, null, report, done)).toThrow("a strategy");
+    expect(() => burst(handle, "fresh", room, 9, 1, 1, stop, new Uint16Array(8), report, done)).toThrow(
       "all ports",
     );
-    expect(() => burst(handle, "fresh", room, 1, 1, stop, null, new Uint32Array(3), done)).toThrow(
+    expect(() => burst(handle, "fresh", room, 1, 1, 1, stop, null, new Uint32Array(3), done)).toThrow(
       "whole report",
     );
-    expect(() => burst(handle, "fresh", room, 1, 1, new Int32Array(0), null, report, done)).toThrow(
+    expect(() => burst(handle, "fresh", room, 1, 1, 1, new Int32Array(0), null, report, done)).toThrow(
       "stop flag",
     );
   });
