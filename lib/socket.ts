@@ -130,14 +130,18 @@ export class TcpSocket implements Disposable {
     }
     if (!this.#peer) throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
     signal?.throwIfAborted();
-    // On loopback the answer is mostly there already: asking for it costs less than waiting for it.
-    if (this.#connecting) this.#settle();
     const startedAt = performance.now();
+    // On loopback the answer is mostly there already, and asking for it costs less than waiting for it. The event loop
+    // has a turn all the same: a caller that connects over and over must not keep timers and I/O from theirs.
+    let error = this.#connecting ? this.#settle() : null;
+    if (!this.#connecting) await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#connecting) {
       const spentMs = performance.now() - startedAt;
       await this.#ended(signal, deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - spentMs));
-      this.#settle();
+      error = this.#settle();
     }
+    if (error) throw error;
+    this.#assertOpen();
     return this;
   }
 
@@ -321,14 +325,13 @@ export class TcpSocket implements Disposable {
     return { ...(local?.port && { local }), ...(this.#peer && { peer: this.#peer }) };
   }
 
-  /** After the socket became writable: connected, refused, or (spuriously woken) neither yet. */
-  #settle(): void {
+  /** Asks whether the connect has ended: its error, or null when it is connected or goes on. */
+  #settle(): SocketError | null {
     const error = this.takeError();
-    if (error) this.#connecting = false;
-    if (error) throw error;
-    const answer = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
+    const answer = error ? 0 : this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
     if (answer >= 0) this.#connecting = false;
     else if (errnoName(answer) !== "ENOTCONN") this.#must(answer, { syscall: "getpeername" });
+    return error;
   }
 
   /** Resolves when the connect has ended; rejects on deadline, abort and close. */

@@ -85,6 +85,23 @@ describe("connected()", () => {
     );
   });
 
+  it("gives the event loop its turn, however fast the answers come", async () => {
+    const peer = deadPeer(4, "other");
+    let isDue = false;
+    const timer = setTimeout(() => {
+      isDue = true;
+    }, 10);
+    // Enough attempts for many times the timer's delay: without a turn of the loop it would come after all of them.
+    let attempts = 0;
+    for (; attempts < 50_000 && !isDue; attempts++) {
+      using socket = TcpSocket.open(4);
+      socket.connect(peer);
+      await outcome(socket.connected());
+    }
+    clearTimeout(timer);
+    expect(attempts).toBeLessThan(50_000);
+  });
+
   it("a deadline leaves a socket that may be waited for again", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
