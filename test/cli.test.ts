@@ -113,10 +113,10 @@ describe("ends and exit codes", () => {
 
   it("130 on Ctrl-C, with the partial result, as text and as JSON", async () => {
     const odd = formatAddress(deadPeer(4, "other"));
-    const asText = await cli(["reconnect", odd], interruptAfter(600));
+    const asText = await cli(["reconnect", odd], interruptAfter(1500));
     expect(asText.status).toBe(130);
     expect(asText.stdout).toMatch(/interrupted, not joined to itself; [\d,]+ attempts/);
-    const asJson = await cli(["reconnect", odd, "--json"], interruptAfter(600));
+    const asJson = await cli(["reconnect", odd, "--json"], interruptAfter(1500));
     expect(asJson.status).toBe(130);
     expect(validated(asJson.stdout)).toMatchObject({ verdict: "interrupted" });
   });
@@ -154,7 +154,8 @@ describe("ends and exit codes", () => {
   it("1 at the limit of open files, with what to do", async () => {
     const odd = formatAddress(deadPeer(4, "other"));
     const lowerLimit = (child: ChildProcess) => {
-      setTimeout(() => spawnSync("prlimit", ["--pid", String(child.pid), "--nofile=10:"]), 500);
+      // Once it says that it starts, everything is loaded and only sockets are still to be opened.
+      child.stdout?.once("data", () => spawnSync("prlimit", ["--pid", String(child.pid), "--nofile=10:"]));
     };
     const { status, stderr } = await cli(["reconnect", odd, "--rate", "20", "--duration", "20s"], lowerLimit);
     expect(status).toBe(1);
