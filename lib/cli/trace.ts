@@ -1,22 +1,27 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { writeFileSync } from "node:fs";
 import { Argument, Command, Option } from "commander";
-import type { Address, CaptureSummary, Closing, Leaving, Paint, TcpInformation, Trace } from "../index.ts";
+import type { Address, CaptureSummary, Closing, Leaving, Paint, Trace } from "../index.ts";
 import {
   CLOSINGS,
   environment,
   formatAddress,
+  informationText,
+  LEAVING_COLUMNS,
   ladderLines,
   ladderSvg,
   leavings,
+  leavingTexts,
   pcapng,
   portFacts,
   SocketError,
   socketTable,
   trace,
+  traceHtml,
   whyNever,
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
+import { writeWhole } from "./files.ts";
 import { count, duration, interruption, LiveLine, styled } from "./output.ts";
 
 interface Flags {
@@ -28,6 +33,7 @@ interface Flags {
   readonly duration: number;
   readonly write?: string;
   readonly svg?: string;
+  readonly html?: string;
   readonly json?: boolean;
 }
 
@@ -66,6 +72,7 @@ export function traceCommand(): Command {
     )
     .option("--write <file>", "write the packets as pcapng, with comments, for Wireshark and tshark")
     .option("--svg <file>", "write the ladder as a picture")
+    .option("--html <file>", "write picture, packets and pcapng as one HTML file")
     .option("--json", "print one object (docs/schema/trace-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
@@ -84,7 +91,7 @@ async function run(peer: Address, flags: Flags): Promise<number> {
   if (flags.natural) warnIfNever(peer);
   const traced = await made(peer, flags, signal);
   const table = flags.close && !signal.aborted ? await leavings(peer) : null;
-  const files = traced.ladder.rows.length > 0 ? writeFiles(traced, flags) : [];
+  const files = writeFiles(traced, table, flags);
   if (flags.json) console.log(JSON.stringify(report(peer, traced, table, flags), null, 2));
   else tell(traced, table, files, flags);
   return exitCode(traced, files, flags, signal);
@@ -123,16 +130,22 @@ function warnIfNever(peer: Address): void {
     console.error(`${styled("yellow", "never")}, because ${never.because}. Instead: ${never.instead}.`);
 }
 
-/** The files that were asked for, in words. */
-function writeFiles(traced: Trace, flags: Flags): string[] {
+/** The files that were asked for, in words. Without packets there is nothing to write but the page that says why. */
+function writeFiles(traced: Trace, table: readonly Leaving[] | null, flags: Flags): string[] {
   const files: string[] = [];
-  if (flags.write !== undefined) {
-    writeFileSync(flags.write, pcapngOf(traced));
+  const packets = traced.ladder.rows.length > 0 ? pcapngOf(traced) : null;
+  if (flags.write !== undefined && packets) {
+    writeFileSync(flags.write, packets);
     files.push(`${flags.write} (pcapng, ${packetsText(traced.frames.length)})`);
   }
-  if (flags.svg !== undefined) {
+  if (flags.svg !== undefined && packets) {
     writeFileSync(flags.svg, ladderSvg(traced.ladder));
     files.push(`${flags.svg} (SVG)`);
+  }
+  if (flags.html !== undefined) {
+    const sent = flags.data ?? null;
+    writeWhole(flags.html, traceHtml(traced, { packets, leavings: table, sent, environment: environment() }));
+    files.push(`${flags.html} (HTML)`);
   }
   return files;
 }
@@ -199,18 +212,6 @@ function tellCapture({ ladder, frames }: Trace, { device, passed, lost }: Captur
   }
 }
 
-function informationText(information: TcpInformation): string {
-  const { state, segmentsOut, segmentsIn, sendSegmentBytes, roundTripTimeUs, bytesReceived } = information;
-  const parts = [
-    state,
-    `segments out ${segmentsOut}, in ${segmentsIn}`,
-    `MSS ${sendSegmentBytes}`,
-    `round trip ${roundTripTimeUs} µs`,
-    `bytes received ${bytesReceived}`,
-  ];
-  return parts.join(", ");
-}
-
 function echoText({ isPair, received }: Trace, data: string): string {
   const reader = isPair ? "B" : "the same socket";
   const read = new TextDecoder().decode(received);
@@ -224,20 +225,8 @@ function tellLeavings(table: readonly Leaving[]): void {
   console.log(
     "\nwhat each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
   );
-  console.log(line(["ended by", "left", "for", "a server", "with SO_REUSEADDR"]));
-  for (const row of table) console.log(line(leavingCells(row)));
-}
-
-function leavingCells({ closing, hadReuseAddress, left, remainingMs, ...row }: Leaving): string[] {
-  const names = { shutdown: "shutdown(), close()", close: "close()", reset: "reset()" };
-  const name = closing ? names[closing] : "not ended";
-  return [
-    hadReuseAddress ? `${name}, itself SO_REUSEADDR` : name,
-    left === "CLOSED" ? "nothing" : left,
-    remainingMs > 0 ? duration(remainingMs) : "",
-    row.listen ?? "starts",
-    row.listenWithReuseAddress ?? "starts",
-  ];
+  console.log(line(LEAVING_COLUMNS));
+  for (const row of table) console.log(line(leavingTexts(row)));
 }
 
 function packetsText(packets: number): string {
@@ -257,7 +246,7 @@ const paint: Paint = (role, text) => styled(STYLES[role] as Parameters<typeof st
 
 function exitCode(traced: Trace, files: readonly string[], flags: Flags, signal: AbortSignal): number {
   if (signal.aborted) return INTERRUPTED;
-  const asked = [flags.write, flags.svg].filter((path) => path !== undefined).length;
+  const asked = [flags.write, flags.svg, flags.html].filter((path) => path !== undefined).length;
   const isDone = ARRIVED.includes(traced.verdict) && traced.agrees !== false && files.length === asked;
   return isDone ? 0 : 1;
 }

@@ -1,7 +1,9 @@
-/** The ladder as text for a terminal. Pure; colour is the caller's. */
+/** The ladder and what belongs to it as text. Pure; colour is the caller's. */
 import { formatAddress } from "../address.ts";
+import type { TcpInformation } from "../options.ts";
 import type { Flag, SegmentOptions } from "./decode.ts";
 import type { Ladder, LadderRow } from "./ladder.ts";
+import type { Leaving } from "./leavings.ts";
 
 /** What a piece of text is, for those who paint it. */
 export type Role = "time" | "state" | "flags" | "line" | "detail" | "reason";
@@ -95,6 +97,34 @@ export function dataText({ text, dataBytes }: LadderRow, width: number): string 
 
 export function crossedText({ crossed }: LadderRow): string {
   return crossed > 0 ? "crosses what comes the other way; " : "";
+}
+
+/** TCP_INFO in one line: what matters of it here. */
+export function informationText(information: TcpInformation): string {
+  const { state, segmentsOut, segmentsIn, sendSegmentBytes, roundTripTimeUs, bytesReceived } = information;
+  const parts = [
+    state,
+    `segments out ${segmentsOut}, in ${segmentsIn}`,
+    `MSS ${sendSegmentBytes}`,
+    `round trip ${roundTripTimeUs} µs`,
+    `bytes received ${bytesReceived}`,
+  ];
+  return parts.join(", ");
+}
+
+export const LEAVING_COLUMNS = ["ended by", "left", "for", "a server", "with SO_REUSEADDR"] as const;
+
+/** One way to end it, a text for each of the columns. */
+export function leavingTexts({ closing, hadReuseAddress, left, remainingMs, ...row }: Leaving): string[] {
+  const names = { shutdown: "shutdown(), close()", close: "close()", reset: "reset()" };
+  const name = closing ? names[closing] : "not ended";
+  return [
+    hadReuseAddress ? `${name}, itself SO_REUSEADDR` : name,
+    left === "CLOSED" ? "nothing" : left,
+    remainingMs > 0 ? `${(remainingMs / 1000).toFixed(1)} s` : "",
+    row.listen ?? "starts",
+    row.listenWithReuseAddress ?? "starts",
+  ];
 }
 
 function optionLines({ options }: LadderRow): string[] {

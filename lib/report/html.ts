@@ -3,48 +3,30 @@ import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeHtml } from "./escape.ts";
-import { SCRIPT, STYLE } from "./page.ts";
+import { pageHtml, SCRIPT } from "./page.ts";
 import { plotSvg } from "./plots.ts";
 import type { Cell, Row } from "./table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
 
+const TITLE = "The same questions to many kernels";
+
 export function labHtml(result: LabResult): string {
   const rows = rowsOfResult(result);
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${policy()}">
-<link rel="icon" href="data:,">
-<title>The same questions to many kernels</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>${headText(result)}</header>
+  const body = `<header>${headText(result)}</header>
 <main>
 ${contradictionSection(rows)}
 ${tableSection(rows, result.kernels)}
 ${plotSections(rows)}
 ${kernelSection(result.kernels)}
 ${rawSection(rows)}
-</main>
-<script>${SCRIPT}</script>
-</body>
-</html>
-`;
-}
-
-/** Nothing is loaded, and no script runs but ours: not even if escaping failed. */
-function policy(): string {
-  const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  return `default-src 'none'; style-src ${hash(STYLE)}; script-src ${hash(SCRIPT)}; img-src data:`;
+</main>`;
+  return pageHtml({ title: TITLE, body, script: SCRIPT });
 }
 
 function headText({ startedAt, endedAt, command, version, commit, trials }: LabResult): string {
   const from = commit ? `, commit ${escapeHtml(commit.slice(0, 12))}` : "";
   const until = endedAt ? `to <time>${escapeHtml(endedAt)}</time>` : "and not at its end yet";
-  return `<h1>The same questions to many kernels</h1>
+  return `<h1>${TITLE}</h1>
 <p class="dim">Local ports and self-connects of TCP, measured inside each kernel
 by selfconnect ${escapeHtml(version)}${from},
 ${trials} trials of what is random, from <time>${escapeHtml(startedAt)}</time> ${until}.</p>

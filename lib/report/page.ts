@@ -1,6 +1,44 @@
-/** What the HTML report looks like and does: one style, one script, both inside the page. */
+/** What the HTML reports look like and do: one style, one script, both inside a page that asks nothing of any network. */
+import { createHash } from "node:crypto";
+import { escapeHtml } from "./escape.ts";
 
-export const STYLE = `
+export interface PageParts {
+  readonly title: string;
+  /** HTML: what came from elsewhere in it is escaped already. */
+  readonly body: string;
+  /** Added to what all pages look like. */
+  readonly style?: string;
+  readonly script?: string;
+}
+
+/** A whole page. Nothing is loaded, and no script runs but ours: not even if escaping failed. */
+export function pageHtml({ title, body, style = "", script = "" }: PageParts): string {
+  const look = STYLE + style;
+  const run = script && `<script>${script}</script>\n`;
+  const scripts = script ? hash(script) : "'none'";
+  const policy = `default-src 'none'; style-src ${hash(look)}; script-src ${scripts}; img-src data:`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(title)}</title>
+<style>${look}</style>
+</head>
+<body>
+${body}
+${run}</body>
+</html>
+`;
+}
+
+function hash(text: string): string {
+  return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+}
+
+const STYLE = `
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --line: #d0d7de;
   --soft: #f6f8fa;
   --differs: #fff4d6; --wrong: #ffe0de; --accent: #0b5cad; }

@@ -1,0 +1,160 @@
+/** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
+import { formatAddress } from "../address.ts";
+import type { Environment } from "../kernel/host.ts";
+import type { Ladder, LadderRow } from "../packets/ladder.ts";
+import type { Leaving } from "../packets/leavings.ts";
+import { ladderSvg } from "../packets/svg.ts";
+import {
+  crossedText,
+  flagsText,
+  informationText,
+  LEAVING_COLUMNS,
+  leavingTexts,
+  optionsText,
+  timeText,
+} from "../packets/text.ts";
+import type { Trace } from "../packets/trace.ts";
+import { escapeHtml } from "./escape.ts";
+import { pageHtml } from "./page.ts";
+
+/** What a page shows beside the trace itself. */
+export interface TracePage {
+  /** The packets as pcapng; null where there are none. */
+  readonly packets: Uint8Array | null;
+  readonly leavings: readonly Leaving[] | null;
+  /** The data that was to come back; null where none was sent. */
+  readonly sent: string | null;
+  readonly environment: Environment;
+}
+
+const STYLE = `
+.picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
+.packets td { min-width: 0; } .packets td.why { min-width: 18rem; } .packets .options { min-width: 11rem; }
+.packets tbody th { min-width: 0; max-width: none; white-space: nowrap; }
+.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dd { margin: 0; }
+dt { color: var(--dim); } .lost { background: var(--wrong); }
+.leavings td { min-width: 0; }
+.download { display: inline-block; border: 1px solid var(--line); border-radius: 6px; background: var(--soft);
+  padding: .4rem .8rem; }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin: 0 0 .4rem; } }
+@media print { .picture img { min-width: 0; } .packets td.why, .packets .options { min-width: 0; }
+  .download { display: none; } }
+`;
+
+export function traceHtml(traced: Trace, page: TracePage): string {
+  const { ladder } = traced;
+  const title = escapeHtml(ladder.title);
+  const { kernel, version } = page.environment;
+  const attempts = traced.attempts === 1 ? "" : `, at attempt ${traced.attempts.toLocaleString("en-US")}`;
+  const body = `<header><h1>${title}</h1>
+<p class="dim">Linux ${escapeHtml(kernel)}, selfconnect ${escapeHtml(version)}${attempts}.</p></header>
+<main>
+${traced.whyNoCapture === null ? "" : `<p>No packets: ${escapeHtml(traced.whyNoCapture)}</p>`}
+${factsSection(traced, page)}
+${ladder.rows.length > 0 ? pictureSection(ladder) + packetsSection(ladder) : ""}
+${page.packets ? downloadSection(page.packets, ladder) : ""}
+${page.leavings ? leavingsSection(page.leavings) : ""}
+</main>`;
+  return pageHtml({ title: ladder.title, body, style: STYLE });
+}
+
+function factsSection(traced: Trace, { sent }: TracePage): string {
+  const { ladder, samples, capture, received } = traced;
+  const facts: [name: string, text: string][] = [["outcome", traced.verdict]];
+  for (const [end, { name, address, path }] of ladder.ends.entries()) {
+    const of = name && ` of ${name}, ${formatAddress(address)}`;
+    if (ladder.rows.length > 0) facts.push([`states${of}`, path.join(" → ")]);
+    const seen = samples.filter((sample) => sample.end === end);
+    const told = seen.map(({ state, source }) => `${state} (${source})`).join(", ");
+    facts.push([`the kernel's word${name && ` on ${name}`}`, told || "was not asked"]);
+  }
+  if (traced.agrees !== null) facts.push(["do they agree", traced.agrees ? "yes" : "NO"]);
+  for (const information of traced.information) facts.push(["TCP_INFO", informationText(information)]);
+  if (capture) facts.push(["captured", capturedText(traced)]);
+  if (sent !== null) facts.push(["data", `wrote "${sent}", read "${new TextDecoder().decode(received)}"`]);
+  const isWrong = (name: string) =>
+    (name === "captured" && capture!.lost > 0) || (name === "do they agree" && !traced.agrees);
+  const lines = facts.map(
+    ([name, text]) =>
+      `<dt>${escapeHtml(name)}</dt><dd${isWrong(name) ? ' class="lost"' : ""}>${escapeHtml(text)}</dd>`,
+  );
+  return `<section><h2>What happened</h2><dl>${lines.join("\n")}</dl></section>`;
+}
+
+function capturedText({ ladder, frames, capture }: Trace): string {
+  const { device, filter, lost } = capture!;
+  const parts = [
+    `${frames.length} packets on ${device}, filter "${filter}", the outgoing copy of each`,
+    lost > 0 ? `${lost} LOST: the ladder has gaps` : "none lost",
+    ladder.truncated > 0 && `${ladder.truncated} cut short`,
+    ladder.others.length > 0 && `${ladder.others.length} left out: ${[...new Set(ladder.others)].join("; ")}`,
+  ];
+  return parts.filter((part) => typeof part === "string").join("; ");
+}
+
+/** As an image: the style inside the picture and that of the page do not meet. The table says the same in words. */
+function pictureSection(ladder: Ladder): string {
+  const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
+  const words = `The ladder of ${ladder.rows.length} packets that the table below tells one by one`;
+  return `<section><h2 id="ladder">The ladder</h2>
+<div class="scroll picture" tabindex="0" role="region" aria-labelledby="ladder">
+<img src="${image}" alt="${escapeHtml(words)}"></div></section>
+`;
+}
+
+function packetsSection(ladder: Ladder): string {
+  const isPair = ladder.ends.length > 1;
+  const heads = ["packet", "time", "seq", "ack", "window", "options", "data", "sender", "receiver", "why"];
+  const cells = heads.map((head) => `<th scope="col">${head}</th>`);
+  return `<section><h2 id="packets">Packet by packet</h2>
+<p class="dim">Numbers relative, and in brackets as on the wire; sections and figures are RFC 9293's.</p>
+<div class="scroll packets" tabindex="0" role="region" aria-labelledby="packets">
+<table id="every-packet"><thead><tr>${cells.join("")}</tr></thead>
+<tbody>
+${ladder.rows.map((row) => packetRow(row, isPair ? ladder.ends : null)).join("\n")}
+</tbody></table></div></section>`;
+}
+
+function packetRow(row: LadderRow, ends: Ladder["ends"] | null): string {
+  const way = ends ? ` ${ends[row.from]!.name} → ${ends[row.to]!.name}` : "";
+  const count = (number: LadderRow["sequence"] | null) =>
+    number ? `${number.relative} (${number.absolute})` : "";
+  const data = row.dataBytes > 0 ? `${row.dataBytes} B "${row.text}"` : "";
+  const told: [text: string, kind: string][] = [
+    [timeText(row.timeNs), "number"],
+    [count(row.sequence), "number"],
+    [count(row.acknowledgement), "number"],
+    [String(row.window), "number"],
+    [optionsText(row.options), "options"],
+    [data, ""],
+    [stateText(row.sent), "number"],
+    [stateText(row.received), "number"],
+    [crossedText(row) + row.why, "why"],
+  ];
+  const cells = told.map(([text, kind]) => `<td class="${kind}">${escapeHtml(text)}</td>`);
+  return `<tr><th scope="row"><b>${row.number}. ${escapeHtml(flagsText(row.flags))}</b>${escapeHtml(way)}</th>${cells.join("")}</tr>`;
+}
+
+function stateText({ before, after }: LadderRow["sent"]): string {
+  return before === after ? after : `${before} → ${after}`;
+}
+
+function downloadSection(packets: Uint8Array, ladder: Ladder): string {
+  const link = `data:application/octet-stream;base64,${Buffer.from(packets).toString("base64")}`;
+  return `<section><h2>For Wireshark</h2>
+<p><a class="download" download="selfconnect.pcapng" href="${link}">selfconnect.pcapng</a>
+${ladder.rows.length} packets, ${packets.length.toLocaleString("en-US")} bytes, with states and reasons as comments; inside this page.</p></section>`;
+}
+
+function leavingsSection(leavings: readonly Leaving[]): string {
+  const heads = LEAVING_COLUMNS.map((head) => `<th scope="col">${head}</th>`);
+  const lines = leavings.map((row) => {
+    const [name = "", ...texts] = leavingTexts(row);
+    return `<tr><th scope="row">${escapeHtml(name)}</th>${texts.map((text) => `<td>${escapeHtml(text)}</td>`).join("")}</tr>`;
+  });
+  return `<section><h2 id="leavings">What each way to end it leaves behind</h2>
+<p class="dim">Each tried on a port of its own; and who can listen there meanwhile.</p>
+<div class="scroll leavings" tabindex="0" role="region" aria-labelledby="leavings">
+<table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("\n")}</tbody></table></div></section>`;
+}
