@@ -19,7 +19,7 @@ import {
   parseLabResult,
 } from "../lib/index.ts";
 import { kolmogorovSmirnov } from "../lib/report/compare.ts";
-import { cli } from "./harness.ts";
+import { cli, command, MAIN } from "./harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;
 const PHONE = { width: 390, height: 844 };
@@ -238,6 +238,26 @@ describe("the command line", () => {
     const whole = parseLabResult(readFileSync(output, "utf8"));
     expect(whole.findings[0]).toEqual(cut.findings[0]);
     expect(whole.findings).toHaveLength(2);
+  });
+
+  it("lab shows a table of its kernels while it runs, on a terminal only, and takes it away", async () => {
+    const output = path.join(folder, "live.json");
+    const line = `${process.execPath} ${MAIN} lab --machine host --experiments bind-first,refusal --output ${output}`;
+    const { stdout } = await command("script", ["-qec", `stty cols 100 rows 30; ${line} 2>&1`, "/dev/null"]);
+    const frames = stdout.split("\u001b[0J").map((frame) => frame.replace(/\s+/g, " "));
+    const at = (frame: RegExp) => frames.findIndex((one) => frame.test(one));
+    const states = [
+      /^host boots 0\/2/,
+      /^host asked 0\/2 bind-first/,
+      /^host asked 1\/2 refusal/,
+      /^host done 2\/2/,
+    ];
+    const places = states.map(at);
+    expect(places[0]).toBeGreaterThan(0);
+    expect(places).toEqual(places.toSorted((a, b) => a - b));
+    // What was drawn is cleared before the result is printed.
+    expect(frames.at(-1)).toMatch(/bind-first/);
+    expect(frames.at(-1)).not.toMatch(/asked|done 2/);
   });
 
   it("report renders, compares, and says what is wrong with a file", async () => {

@@ -4,10 +4,20 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { chromium } from "playwright-core";
 import type { TestContext } from "vitest";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Leaving, TraceOptions } from "../lib/index.ts";
-import { Capture, formatAddress, leavings, listenRefusal, SocketError, trace } from "../lib/index.ts";
+import {
+  Capture,
+  environment,
+  formatAddress,
+  leavings,
+  listenRefusal,
+  SocketError,
+  trace,
+  traceHtml,
+} from "../lib/index.ts";
 import {
   cli,
   command,
@@ -49,6 +59,7 @@ function needsProgram(context: TestContext, name: string, debian: string): void 
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text);
+const PHONE = { width: 390, height: 844 };
 const OPEN = ["CLOSED", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"];
 const CLOSE = ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"];
 
@@ -211,6 +222,86 @@ interface LadderJson {
   readonly received: { after: string };
   readonly why: string;
 }
+
+describe("--html", () => {
+  const HOSTILE = `</td><img src=x onerror="alert(1)">&`;
+
+  async function page(context: TestContext, extra: readonly string[]) {
+    needsCapture(context);
+    const [html, written] = [file("page.html"), file("page.pcapng")];
+    const run = await cli(["trace", formatAddress(deadPeer()), ...extra, "--html", html, "--write", written]);
+    expect(run).toMatchObject({ status: 0, stderr: "" });
+    return {
+      html: readFileSync(html, "utf8"),
+      pcapng: readFileSync(written),
+      opened: html,
+      stdout: run.stdout,
+    };
+  }
+
+  it.for([
+    [],
+    ["--pair"],
+  ])("shows picture, packets and the very pcapng of --write, on one page: %j", async (extra, context) => {
+    const { html, pcapng, stdout } = await page(context, ["--data", "hello", ...extra]);
+    const rows = html.match(/<tbody>([\s\S]*?)<\/tbody>/)![1]!.match(/<tr>/g)!;
+    expect(stdout).toContain(`(pcapng, ${rows.length} packets)`);
+    const embedded = /download="selfconnect\.pcapng" href="data:[^;]+;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(embedded, "base64").equals(pcapng)).toBe(true);
+    const image = /<img src="data:image\/svg\+xml;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(image, "base64").toString()).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+    expect(html).not.toContain("<script");
+    for (const [, address] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(address).toMatch(/^data:/);
+  });
+
+  it("escapes what was sent, in words and in the picture", async (context) => {
+    const { html } = await page(context, ["--data", HOSTILE]);
+    expect(html).toContain("&lt;/td&gt;&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;");
+    expect(html).not.toContain("<img src=x");
+    const image = /<img src="data:image\/svg\+xml;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(image, "base64").toString()).not.toContain("<img");
+  });
+
+  it("tells what each way to end it leaves behind, where that was asked", async (context) => {
+    const { html } = await page(context, ["--close", "reset"]);
+    expect(html).toMatch(/<th scope="row">reset\(\)<\/th><td>nothing<\/td><td><\/td><td>starts<\/td>/);
+  });
+
+  it("says why there are no packets where they cannot be captured", async () => {
+    const traced = { ...(await trace({ peer: deadPeer() })), capture: null, frames: [], agrees: null };
+    const ladder = { ...traced.ladder, rows: [] };
+    const without = { ...traced, ladder, whyNoCapture: "needs <CAP_NET_RAW>" };
+    const extra = { packets: null, leavings: null, sent: null, environment: environment() };
+    const html = traceHtml(without, extra);
+    expect(html).toContain("No packets: needs &lt;CAP_NET_RAW&gt;");
+    expect(html).toContain("ESTABLISHED (TCP_INFO)");
+    expect(html).not.toMatch(/<img|download=/);
+  });
+
+  it("opens in a browser without script or request, fits a phone, and the picture is drawn", async (context) => {
+    const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
+    if (!installed) context.skip("no chromium here (Debian: apt-get install chromium)");
+    const { opened } = await page(context, ["--data", "hello", "--close", "shutdown"]);
+    const browser = await chromium.launch({ executablePath: installed, args: ["--no-sandbox"] });
+    try {
+      const shown = await browser.newPage({ viewport: PHONE, colorScheme: "dark" });
+      const told: string[] = [];
+      shown.on("console", (message) => told.push(message.text()));
+      shown.on("request", (request) => /^(file|data):/.test(request.url()) || told.push(request.url()));
+      await shown.goto(`file://${opened}`);
+      expect(told).toEqual([]);
+      expect(await shown.evaluate("document.images[0].naturalWidth")).toBeGreaterThan(PHONE.width);
+      expect(await shown.evaluate("document.documentElement.scrollWidth")).toBe(PHONE.width);
+      expect(await shown.evaluate("getComputedStyle(document.body).backgroundColor")).toBe("rgb(17, 21, 26)");
+      expect(await shown.getByRole("img").getAttribute("alt")).toMatch(/7 packets/);
+      const started = shown.waitForEvent("download");
+      await shown.getByRole("link", { name: "selfconnect.pcapng" }).click();
+      expect((await started).suggestedFilename()).toBe("selfconnect.pcapng");
+    } finally {
+      await browser.close();
+    }
+  });
+});
 
 describe("in slow motion", () => {
   /**

@@ -15,6 +15,8 @@ import {
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
 import { interruption, LiveLine } from "./output.ts";
+import type { Asking } from "./progress.ts";
+import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
 
 interface KernelFlags {
@@ -103,6 +105,10 @@ async function lab(flags: Flags): Promise<number> {
   const machines = await makeMachines(flags.machine, flags.kernels, shelf, (kernel) => {
     line.show(`kernel ${kernel} …`);
   });
+  const titles = machines.map(({ title }) => title);
+  let asking: Asking | null = null;
+  let latest: LabResult | null = null;
+  const show = () => latest && line.show(...progressLines(titles, latest, asking));
   const result = await runLab({
     machines,
     ...(flags.experiments && { experiments: flags.experiments }),
@@ -111,13 +117,18 @@ async function lab(flags: Flags): Promise<number> {
     limits: { silenceMs: flags.silence, totalMs: MOST_TOTAL_MS, outputBytes: MOST_OUTPUT_BYTES },
     command: commandText(),
     signal,
-    save: (sofar) => writeWhole(output, `${JSON.stringify(sofar)}\n`),
-    begin: (kernel, experiment, answered, asked) => {
-      line.show(`${kernel} · ${answered + 1}/${asked} · ${experiment}`);
+    save: (sofar) => {
+      writeWhole(output, `${JSON.stringify(sofar)}\n`);
+      latest = sofar;
+      show();
+    },
+    begin: (kernel, experiment) => {
+      asking = { kernel, experiment };
+      show();
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
-  line.show("");
+  line.show();
   writeReports(result, flags);
   console.log(flags.json ? JSON.stringify(result, null, 2) : labText(result));
   return exitCode(result, signal.aborted);
@@ -136,7 +147,7 @@ function listKernels(flags: KernelFlags): void {
   using line = new LiveLine();
   line.show(`asking ${shelf.suites.join(", ")} …`);
   const kernels = shelf.offered();
-  line.show("");
+  line.show();
   if (flags.json) {
     const report = { schema: "selfconnect.lab-kernels/1", suites: shelf.suites, kernels };
     console.log(JSON.stringify(report, null, 2));

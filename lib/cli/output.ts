@@ -1,4 +1,4 @@
-/** How things look on a terminal: numbers, times, colour, the one live line. */
+/** How things look on a terminal: numbers, times, colour, the live lines. */
 import readline from "node:readline";
 import { styleText } from "node:util";
 
@@ -22,21 +22,29 @@ export function duration(ms: number): string {
   return ms < 7_200_000 ? `${(ms / 60_000).toFixed(1)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
 }
 
-/** One line on stderr that is written over while something runs; nothing at all where stderr is no terminal. */
+/** Lines on stderr that are written over while something runs; nothing at all where stderr is no terminal. */
 export class LiveLine implements Disposable {
-  show(text: string): void {
+  #shown = 0;
+
+  show(...lines: readonly string[]): void {
     if (!process.stderr.isTTY) return;
     this.#clear();
-    process.stderr.write(text.slice(0, (process.stderr.columns ?? 80) - 1));
+    const { columns, rows } = process.stderr;
+    // What is taller or wider than the terminal could not be written over.
+    const fitting = lines.slice(0, Math.max(1, (rows || 24) - 1));
+    this.#shown = fitting.length;
+    process.stderr.write(fitting.map((line) => line.slice(0, (columns || 80) - 1)).join("\n"));
   }
 
   [Symbol.dispose](): void {
-    if (process.stderr.isTTY) this.#clear();
+    if (this.#shown > 0) this.#clear();
   }
 
   #clear(): void {
+    if (this.#shown > 1) readline.moveCursor(process.stderr, 0, 1 - this.#shown);
     readline.cursorTo(process.stderr, 0);
-    readline.clearLine(process.stderr, 0);
+    readline.clearScreenDown(process.stderr);
+    this.#shown = 0;
   }
 }
 

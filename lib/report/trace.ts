@@ -1,11 +1,12 @@
 /** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
 import { formatAddress } from "../address.ts";
 import type { Environment } from "../kernel/host.ts";
-import type { Ladder, LadderRow } from "../packets/ladder.ts";
+import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
 import { ladderSvg } from "../packets/svg.ts";
 import {
   crossedText,
+  dataText,
   flagsText,
   informationText,
   LEAVING_COLUMNS,
@@ -29,16 +30,17 @@ export interface TracePage {
 
 const STYLE = `
 .picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
-.packets td { min-width: 0; } .packets td.why { min-width: 18rem; } .packets .options { min-width: 11rem; }
-.packets tbody th { min-width: 0; max-width: none; white-space: nowrap; }
-.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.packets td, .leavings td { min-width: 0; } .packets td.why { min-width: 16rem; }
+.packets td.options { min-width: 9rem; }
+.packets th .figure { display: block; color: var(--dim); font-size: .92em; } .packets tbody th { min-width: 6rem; }
+.whole { font-variant-numeric: tabular-nums; white-space: nowrap; } .changed { font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dd { margin: 0; }
 dt { color: var(--dim); } .lost { background: var(--wrong); }
-.leavings td { min-width: 0; }
 .download { display: inline-block; border: 1px solid var(--line); border-radius: 6px; background: var(--soft);
   padding: .4rem .8rem; }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin: 0 0 .4rem; } }
-@media print { .picture img { min-width: 0; } .packets td.why, .packets .options { min-width: 0; }
+@media print { .picture img { min-width: 0; } .packets td.why, .packets td.options,
+  .packets tbody th { min-width: 0; }
   .download { display: none; } }
 `;
 
@@ -105,7 +107,7 @@ function pictureSection(ladder: Ladder): string {
 
 function packetsSection(ladder: Ladder): string {
   const isPair = ladder.ends.length > 1;
-  const heads = ["packet", "time", "seq", "ack", "window", "options", "data", "sender", "receiver", "why"];
+  const heads = ["packet", "time", "sender", "receiver", "why", "seq", "ack", "window", "options"];
   const cells = heads.map((head) => `<th scope="col">${head}</th>`);
   return `<section><h2 id="packets">Packet by packet</h2>
 <p class="dim">Numbers relative, and in brackets as on the wire; sections and figures are RFC 9293's.</p>
@@ -117,27 +119,32 @@ ${ladder.rows.map((row) => packetRow(row, isPair ? ladder.ends : null)).join("\n
 }
 
 function packetRow(row: LadderRow, ends: Ladder["ends"] | null): string {
-  const way = ends ? ` ${ends[row.from]!.name} → ${ends[row.to]!.name}` : "";
-  const count = (number: LadderRow["sequence"] | null) =>
-    number ? `${number.relative} (${number.absolute})` : "";
-  const data = row.dataBytes > 0 ? `${row.dataBytes} B "${row.text}"` : "";
-  const told: [text: string, kind: string][] = [
-    [timeText(row.timeNs), "number"],
-    [count(row.sequence), "number"],
-    [count(row.acknowledgement), "number"],
-    [String(row.window), "number"],
-    [optionsText(row.options), "options"],
-    [data, ""],
-    [stateText(row.sent), "number"],
-    [stateText(row.received), "number"],
-    [crossedText(row) + row.why, "why"],
+  const { sequence, acknowledgement } = row;
+  const way = ends ? `${ends[row.from]!.name} → ${ends[row.to]!.name}` : "";
+  const data = row.dataBytes > 0 ? `<span class="figure">${escapeHtml(dataText(row, 64))}</span>` : "";
+  const cells = [
+    `<th scope="row"><b>${row.number}. ${escapeHtml(flagsText(row.flags))}</b>${escapeHtml(way)}${data}</th>`,
+    `<td class="whole">${escapeHtml(timeText(row.timeNs))}</td>`,
+    `<td>${stateHtml(row.sent)}</td>`,
+    `<td>${stateHtml(row.received)}</td>`,
+    `<td class="why">${escapeHtml(crossedText(row) + row.why)}</td>`,
+    `<td>${numberHtml(sequence)}</td>`,
+    `<td>${acknowledgement ? numberHtml(acknowledgement) : ""}</td>`,
+    `<td class="whole">${row.window}</td>`,
+    `<td class="options">${escapeHtml(optionsText(row.options).replaceAll("\u00a0", " "))}</td>`,
   ];
-  const cells = told.map(([text, kind]) => `<td class="${kind}">${escapeHtml(text)}</td>`);
-  return `<tr><th scope="row"><b>${row.number}. ${escapeHtml(flagsText(row.flags))}</b>${escapeHtml(way)}</th>${cells.join("")}</tr>`;
+  return `<tr>${cells.join("")}</tr>`;
 }
 
-function stateText({ before, after }: LadderRow["sent"]): string {
-  return before === after ? after : `${before} → ${after}`;
+function numberHtml({ relative, absolute }: SequenceNumber): string {
+  return `<span class="whole">${relative}<span class="figure">(${absolute})</span></span>`;
+}
+
+/** A line is broken between two states, not within the name of one. */
+function stateHtml({ before, after }: LadderRow["sent"]): string {
+  const whole = (text: string, kind: string) => `<span class="${kind}">${escapeHtml(text)}</span>`;
+  if (before === after) return whole(after, "whole");
+  return `${whole(`${before} →`, "whole")} ${whole(after, "whole changed")}`;
 }
 
 function downloadSection(packets: Uint8Array, ladder: Ladder): string {

@@ -1,0 +1,43 @@
+/** How far a lab is: one line per kernel, for those who watch. Pure. */
+import type { LabResult } from "../index.ts";
+
+/** What a kernel is asked just now. */
+export interface Asking {
+  readonly kernel: string;
+  readonly experiment: string;
+}
+
+/** Kernel, state, cells done, note; `titles` are the machines in the order in which they are asked. */
+export function progressLines(titles: readonly string[], result: LabResult, asking: Asking | null): string[] {
+  const rows = titles.map((title) => progressOf(title, result, asking));
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+function progressOf(title: string, result: LabResult, asking: Asking | null): string[] {
+  const asked = result.experiments.map(({ name }) => name);
+  const findings = result.findings.filter(
+    ({ kernel, experiment }) => kernel === title && asked.includes(experiment),
+  );
+  const cells = `${findings.length}/${asked.length}`;
+  const kernel = result.kernels.find(({ id }) => id === title);
+  if (kernel?.missing) return [title, "not here", "", kernel.missing];
+  if (findings.length === asked.length) return [title, "done", cells, noteOf(findings)];
+  if (asking?.kernel === title) return [title, "asked", cells, asking.experiment];
+  return [title, kernel ? "boots" : "waits", kernel ? cells : "", ""];
+}
+
+function noteOf(findings: LabResult["findings"]): string {
+  const unlike = findings.filter(({ isAsExpected }) => isAsExpected === false).length;
+  const unanswered = findings.filter(({ status }) => status === "died" || status === "failed").length;
+  const parts = [
+    unlike > 0 && `${unlike} not as expected`,
+    unanswered > 0 && `${unanswered} without an answer`,
+  ];
+  return parts.filter((part) => typeof part === "string").join(", ");
+}
