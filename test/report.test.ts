@@ -1,6 +1,6 @@
 /** Reports: what every format shows, what none lets through, and the page in a real browser. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -258,6 +258,52 @@ describe("the command line", () => {
     // What was drawn is cleared before the result is printed.
     expect(frames.at(-1)).toMatch(/bind-first/);
     expect(frames.at(-1)).not.toMatch(/asked|done 2/);
+  });
+
+  it("lab kernels lists what apt offers and what is cached, as the published object", async () => {
+    const [cache, programs] = [path.join(folder, "shelf"), path.join(folder, "programs")];
+    for (const made of [path.join(cache, "kernels"), programs]) mkdirSync(made, { recursive: true });
+    const cached = { release: "6.1.0-9-cloud-amd64", version: "6.1.27-1", sha256: "" };
+    writeFileSync(path.join(cache, "kernels", "vmlinuz-6.1.0-9-cloud-amd64.json"), JSON.stringify(cached));
+    const offer = (release: string, version: string, suite: string) =>
+      `linux-image-${release} | ${version} | http://mirror.example/debian ${suite}/main amd64 Packages`;
+    const offers = [
+      offer("6.1.0-9-cloud-amd64", "6.1.27-1", "bookworm"),
+      offer("6.12.9-cloud-amd64", "6.12.9-1", "trixie"),
+    ];
+    const aptCache = `case "$*" in *madison*) echo '${offers.join("\n")}';; *) echo 'linux-image-x - Linux';; esac`;
+    const stubs = { "apt-get": "exit 0", "apt-cache": aptCache, "dpkg-deb": "exit 1", tar: "exit 1" };
+    for (const [name, script] of Object.entries(stubs))
+      writeFileSync(path.join(programs, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const list = (...flags: string[]) => {
+      const asked = [
+        "lab",
+        "kernels",
+        "--suites",
+        "bookworm,trixie",
+        "--mirror",
+        "http://mirror.example/debian",
+      ];
+      const where = [`PATH=${programs}:${process.env.PATH}`, process.execPath, MAIN];
+      return command("env", [...where, ...asked, "--cache", cache, ...flags]);
+    };
+    const { status, stdout, stderr } = await list("--json");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const report = JSON.parse(stdout);
+    const validate = validator("lab-kernels-1");
+    expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+    expect(report).toEqual({
+      schema: "selfconnect.lab-kernels/1",
+      suites: ["bookworm", "trixie"],
+      kernels: [
+        { release: "6.12.9-cloud-amd64", version: "6.12.9-1", suite: "trixie", isCached: false },
+        { release: "6.1.0-9-cloud-amd64", version: "6.1.27-1", suite: "bookworm", isCached: true },
+      ],
+    });
+    expect((await list()).stdout).toMatch(/^6\.12\.9-1 +trixie .*\n6\.1\.27-1 +bookworm .* {2}cached\n$/);
+    // The schema is no formality: a kernel without its suite is not of it.
+    const { suite: _, ...damaged } = report.kernels[0];
+    expect(validate({ ...report, kernels: [damaged] })).toBe(false);
   });
 
   it("report renders, compares, and says what is wrong with a file", async () => {
