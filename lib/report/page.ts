@@ -1,4 +1,4 @@
-/** What the HTML reports look like and do: one style, one script, both inside a page that asks nothing of any network. */
+/** What the HTML reports look like and do: one style, one script, inside a page that asks no network for anything. */
 import { createHash } from "node:crypto";
 import { escapeHtml } from "./escape.ts";
 

@@ -151,14 +151,16 @@ function downloadSection(packets: Uint8Array, ladder: Ladder): string {
   const link = `data:application/octet-stream;base64,${Buffer.from(packets).toString("base64")}`;
   return `<section><h2>For Wireshark</h2>
 <p><a class="download" download="selfconnect.pcapng" href="${link}">selfconnect.pcapng</a>
-${ladder.rows.length} packets, ${packets.length.toLocaleString("en-US")} bytes, with states and reasons as comments; inside this page.</p></section>`;
+${ladder.rows.length} packets, ${packets.length.toLocaleString("en-US")} bytes,
+with states and reasons as comments; inside this page.</p></section>`;
 }
 
 function leavingsSection(leavings: readonly Leaving[]): string {
   const heads = LEAVING_COLUMNS.map((head) => `<th scope="col">${head}</th>`);
   const lines = leavings.map((row) => {
     const [name = "", ...texts] = leavingTexts(row);
-    return `<tr><th scope="row">${escapeHtml(name)}</th>${texts.map((text) => `<td>${escapeHtml(text)}</td>`).join("")}</tr>`;
+    const cells = texts.map((text) => `<td>${escapeHtml(text)}</td>`);
+    return `<tr><th scope="row">${escapeHtml(name)}</th>${cells.join("")}</tr>`;
   });
   return `<section><h2 id="leavings">What each way to end it leaves behind</h2>
 <p class="dim">Each tried on a port of its own; and who can listen there meanwhile.</p>
