@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import type { Address, Fingerprint, Method, Observation } from "../index.ts";
-import { environment, fingerprint, formatAddress, METHODS, samplePorts } from "../index.ts";
+import { environment, fingerprint, formatAddress, METHODS, samplePorts, TcpSocket } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { count, duration, interruption, LiveLine, styled } from "./output.ts";
 import { barPlot, dotPlot } from "./plot.ts";
@@ -11,6 +11,7 @@ interface Flags {
   readonly peer: Address;
   readonly method: Method;
   readonly count: number;
+  readonly listen?: boolean;
   readonly ports?: string;
   readonly json?: boolean;
 }
@@ -36,6 +37,7 @@ export function portsCommand(): Command {
       new Option("--method <name>", "how a local port is asked for").choices(METHODS).default("connect"),
     )
     .option("--count <count>", "how many attempts", parseCount, 20_000)
+    .option("--listen", "open a listener at the peer's address, and connect to that")
     .option("--ports <file>", "write the local ports, in order, one a line")
     .option("--json", "print one object (docs/schema/ports-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
@@ -62,13 +64,41 @@ async function ports(flags: Flags): Promise<number> {
 
 async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> {
   using line = new LiveLine();
+  using listener = flags.listen ? new Listener(flags.peer) : null;
   return await samplePorts({
     peer: flags.peer,
     method: flags.method,
     count: flags.count,
     signal,
-    onProgress: (made) => line.show(`${count(made)} of ${count(flags.count)} attempts`),
+    onProgress: (made) => {
+      listener?.drain();
+      line.show(`${count(made)} of ${count(flags.count)} attempts`);
+    },
   });
+}
+
+/** A listener of the command's own. It takes every connection and lets it go: a full backlog would drop SYNs. */
+class Listener implements Disposable {
+  readonly #socket: TcpSocket;
+
+  constructor(address: Address) {
+    this.#socket = TcpSocket.open(address.family, { reuseAddress: true });
+    try {
+      this.#socket.bind(address).listen();
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+  }
+
+  drain(): void {
+    for (let taken = this.#socket.accept(); taken; taken = this.#socket.accept()) taken.reset();
+  }
+
+  [Symbol.dispose](): void {
+    this.drain();
+    this.#socket.close();
+  }
 }
 
 function tell(observation: Observation, print: Fingerprint): void {

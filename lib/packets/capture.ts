@@ -44,7 +44,7 @@ export class Capture implements Disposable {
   #passed = 0;
   #lost = 0;
 
-  /** Throws SocketError EPERM without CAP_NET_RAW, ENOSYS on other kernels than Linux. */
+  /** Port 0 is any port. Throws SocketError EPERM without CAP_NET_RAW, ENOSYS on other kernels than Linux. */
   static open(
     onePort: number,
     otherPort: number,

@@ -21,33 +21,43 @@ constexpr uint32_t kTcp = 6;
 
 Result attach_filter(int fd, uint16_t one, uint16_t other) {
   using namespace filter;
-  // Both ports are the first four bytes of the TCP header.
-  const uint32_t there = static_cast<uint32_t>(one) << 16 | other;
-  const uint32_t back = static_cast<uint32_t>(other) << 16 | one;
-  constexpr uint8_t kLast = 19;
+  // Both ports are the first four bytes of the TCP header. A port of 0 is masked out: any port is right.
+  const auto both = [](uint32_t from, uint32_t to) { return from << 16 | to; };
+  const auto mask = [](uint16_t port) -> uint32_t { return port == 0 ? 0 : 0xffff; };
+  const uint32_t there = both(one, other);
+  const uint32_t back = both(other, one);
+  const uint32_t there_mask = both(mask(one), mask(other));
+  const uint32_t back_mask = both(mask(other), mask(one));
+  constexpr uint8_t kLast = 25;
   const auto reject = [](int step) { return static_cast<uint8_t>(kLast - 1 - (step + 1)); };
   const auto accept = [](int step) { return static_cast<uint8_t>(kLast - (step + 1)); };
   const FilterStep steps[] = {
       /*  0 */ {kLoadWord, 0, 0, kDirection},
       /*  1 */ {kEquals, 0, reject(1), kOutgoing},
       /*  2 */ {kLoadHalf, 0, 0, kEtherType},
-      /*  3 */ {kEquals, 0, 8, kIpv4},
+      /*  3 */ {kEquals, 0, 11, kIpv4},
       /*  4 */ {kLoadByte, 0, 0, kIpv4Protocol},
       /*  5 */ {kEquals, 0, reject(5), kTcp},
       /*  6 */ {kLoadHalf, 0, 0, kIpv4Fragment},
       /*  7 */ {kAnyBit, reject(7), 0, 0x1fff},  // Not the first fragment: no ports in it.
       /*  8 */ {kLoadHeaderLength, 0, 0, kEthernetBytes},
       /*  9 */ {kLoadWordPast, 0, 0, kEthernetBytes},
-      /* 10 */ {kEquals, accept(10), 0, there},
-      /* 11 */ {kEquals, accept(11), reject(11), back},
-      /* 12 */ {kEquals, 0, reject(12), kIpv6},
-      /* 13 */ {kLoadByte, 0, 0, kIpv6NextHeader},
-      /* 14 */ {kEquals, 0, reject(14), kTcp},
-      /* 15 */ {kLoadWord, 0, 0, kEthernetBytes + kIpv6Bytes},
-      /* 16 */ {kEquals, accept(16), 0, there},
-      /* 17 */ {kEquals, accept(17), reject(17), back},
-      /* 18 */ {kReturn, 0, 0, 0},
-      /* 19 */ {kReturn, 0, 0, kLongestPacket},
+      /* 10 */ {kAnd, 0, 0, there_mask},
+      /* 11 */ {kEquals, accept(11), 0, there},
+      /* 12 */ {kLoadWordPast, 0, 0, kEthernetBytes},
+      /* 13 */ {kAnd, 0, 0, back_mask},
+      /* 14 */ {kEquals, accept(14), reject(14), back},
+      /* 15 */ {kEquals, 0, reject(15), kIpv6},
+      /* 16 */ {kLoadByte, 0, 0, kIpv6NextHeader},
+      /* 17 */ {kEquals, 0, reject(17), kTcp},
+      /* 18 */ {kLoadWord, 0, 0, kEthernetBytes + kIpv6Bytes},
+      /* 19 */ {kAnd, 0, 0, there_mask},
+      /* 20 */ {kEquals, accept(20), 0, there},
+      /* 21 */ {kLoadWord, 0, 0, kEthernetBytes + kIpv6Bytes},
+      /* 22 */ {kAnd, 0, 0, back_mask},
+      /* 23 */ {kEquals, accept(23), reject(23), back},
+      /* 24 */ {kReturn, 0, 0, 0},
+      /* 25 */ {kReturn, 0, 0, kLongestPacket},
   };
   static_assert(std::size(steps) == kLast + 1);
   return packet_filter(fd, steps, std::size(steps));

@@ -9,8 +9,8 @@
 namespace core {
 
 /// Listens on an interface that carries Ethernet frames (loopback does) for the TCP packets between two
-/// ports. Returns the fd. On loopback every packet passes twice, going out and coming in: the outgoing copy
-/// is kept, which is stamped when it leaves its socket.
+/// ports, of which 0 is any. Returns the fd. On loopback every packet passes twice, going out and coming in:
+/// the outgoing copy is kept, which is stamped when it leaves its socket.
 Result capture_open(const char* interface, uint16_t one, uint16_t other, int buffer_bytes);
 
 /// Takes the packets that are there, one after another into `bytes`, and the facts of each into `facts`.

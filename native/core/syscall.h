@@ -90,6 +90,7 @@ inline constexpr uint16_t kLoadWordPast = 0x40;      ///< A = 32 bits at X + the
 inline constexpr uint16_t kLoadHeaderLength = 0xb1;  ///< X = 4 * (the low four bits at the operand).
 inline constexpr uint16_t kEquals = 0x15;            ///< A == the operand.
 inline constexpr uint16_t kAnyBit = 0x45;            ///< A & the operand.
+inline constexpr uint16_t kAnd = 0x54;               ///< A = A & the operand.
 inline constexpr uint16_t kReturn = 0x06;            ///< Keep as many bytes as the operand says.
 /// Where Linux lets a filter read which way a packet goes, and the way out (packet(7), PACKET_OUTGOING).
 inline constexpr uint32_t kDirection = 0xfffff004;
