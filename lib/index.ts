@@ -106,6 +106,7 @@ export { labCsv } from "./report/csv.ts";
 export { labHtml } from "./report/html.ts";
 export { labMarkdown } from "./report/markdown.ts";
 export { mergeLabs } from "./report/merge.ts";
+export { portsHtml } from "./report/ports-html.ts";
 export { parseLabResult } from "./report/schema.ts";
 export { labText } from "./report/text.ts";
 export type { TracePage } from "./report/trace.ts";

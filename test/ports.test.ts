@@ -1,5 +1,5 @@
 /** The observed ports and their name: this kernel's own, each algorithm of RFC 6056 made up here, and sequences of neither. */
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { TestContext } from "vitest";
@@ -12,6 +12,7 @@ import {
   formatAddress,
   isSameAddress,
   portFacts,
+  portsHtml,
   ReconnectLoop,
   SocketError,
   samplePorts,
@@ -258,6 +259,36 @@ describe("selfconnect ports", () => {
     const ports = readFileSync(file, "utf8").trim().split("\n").map(Number);
     expect(ports).toHaveLength(report.attempts);
     expect([Math.min(...ports), Math.max(...ports)]).toEqual([report.low, report.high]);
+  });
+
+  test("--html writes one page that reads without a script and asks nothing of any network", async () => {
+    const file = `${process.env.TMPDIR ?? "/tmp"}/selfconnect-ports-${process.pid}.html`;
+    const peer = formatAddress(deadPeer());
+    const { stdout } = await cli(["ports", "--peer", peer, "--json", "--html", file]);
+    const { verdict, low, high } = JSON.parse(stdout);
+    const page = readFileSync(file, "utf8");
+    rmSync(file);
+    expect(page).not.toMatch(/\b(https?|wss?|ftp):|url\(|@import|(src|href)="(?!data:,")/);
+    const still = page.replace(/<script>[\s\S]*?<\/script>/, "");
+    for (const text of [verdict.name, verdict.family, String(low), String(high), peer])
+      expect(still).toContain(text);
+    expect(still.match(/<svg class="plot"/g)).toHaveLength(2);
+    expect(still.match(/<circle /g)).toHaveLength(6000);
+    expect(still.match(/<rect class="bar"/g)!.length).toBeGreaterThan(1);
+  });
+
+  test("the page escapes whatever it is given", () => {
+    const evil = `"><script>alert(1)</script>`;
+    const observation = {
+      ...observe(() => 40_000, 300),
+      peers: [{ family: 4, host: evil, port: 1 }],
+      method: evil,
+    } as unknown as Observation;
+    const print = fingerprint(observation);
+    const verdict = { ...print.verdict, name: evil, reason: evil };
+    const page = portsHtml(observation, { ...print, verdict }, [[evil, evil]]);
+    expect(page.match(/<script>/g)).toHaveLength(1);
+    expect(page.match(/&quot;&gt;&lt;script&gt;alert/g)!.length).toBeGreaterThan(5);
   });
 
   test("--listen opens a listener of its own, and the name is the same", async (context) => {

@@ -2,8 +2,17 @@
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import type { Address, Fingerprint, Method, Observation } from "../index.ts";
-import { environment, fingerprint, formatAddress, METHODS, samplePorts, TcpSocket } from "../index.ts";
+import {
+  environment,
+  fingerprint,
+  formatAddress,
+  METHODS,
+  portsHtml,
+  samplePorts,
+  TcpSocket,
+} from "../index.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
+import { writeWhole } from "./files.ts";
 import { count, duration, interruption, LiveLine, styled } from "./output.ts";
 import { barPlot, dotPlot } from "./plot.ts";
 
@@ -13,6 +22,7 @@ interface Flags {
   readonly count: number;
   readonly listen?: boolean;
   readonly ports?: string;
+  readonly html?: string;
   readonly json?: boolean;
 }
 
@@ -39,6 +49,7 @@ export function portsCommand(): Command {
     .option("--count <count>", "how many attempts", parseCount, 20_000)
     .option("--listen", "open a listener at the peer's address, and connect to that")
     .option("--ports <file>", "write the local ports, in order, one a line")
+    .option("--html <file>", "write a page with zoomable plots")
     .option("--json", "print one object (docs/schema/ports-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
@@ -56,6 +67,7 @@ async function ports(flags: Flags): Promise<number> {
   const observation = await observe(flags, signal);
   if (flags.ports !== undefined) writeFileSync(flags.ports, `${observation.ports.join("\n")}\n`);
   const print = fingerprint(observation);
+  if (flags.html !== undefined) writeWhole(flags.html, portsHtml(observation, print, facts(print)));
   if (flags.json) console.log(JSON.stringify(report(observation, print), null, 2));
   else tell(observation, print);
   if (signal.aborted) return INTERRUPTED;

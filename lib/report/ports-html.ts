@@ -1,0 +1,81 @@
+/** Observed local ports as one HTML page that asks nothing of any network, and reads the same without its script. */
+import { formatAddress } from "../address.ts";
+import { environment } from "../kernel/host.ts";
+import type { Fingerprint } from "../ports/fingerprint.ts";
+import type { Observation } from "../ports/sample.ts";
+import { escapeHtml } from "./escape.ts";
+import { pageHtml } from "./page.ts";
+import { plotSvg } from "./plots.ts";
+
+/** More dots than this are one block, however far one zooms in. */
+const MOST_DOTS = 6000;
+
+/** `facts` are the lines of the fingerprint in words, as the terminal shows them too. */
+export function portsHtml(
+  observation: Observation,
+  print: Fingerprint,
+  facts: readonly (readonly [name: string, value: string])[],
+): string {
+  const { method, ports, peers } = observation;
+  const { kernel, node, version } = environment();
+  const told = `${ports.length} attempts, ${method}, peer ${formatAddress(peers[0]!)}`;
+  const rows = facts.map(
+    ([name, value]) => `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`,
+  );
+  return pageHtml(
+    `Local ports: ${print.verdict.name}`,
+    `<header><h1>Local ports: ${escapeHtml(print.verdict.name)}</h1>
+<p>${escapeHtml(verdictText(print))}</p>
+<p class="dim">${escapeHtml(`${told}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
+<main>
+<section class="plots wide">${figures(ports)}</section>
+${drawnNote(ports)}
+<section><h2>Fingerprint</h2><div class="scroll" tabindex="0" role="region" aria-label="Fingerprint">
+<table><tbody>${rows.join("\n")}</tbody></table></div></section>
+${stepSection(print)}
+${rawSection(ports)}
+</main>`,
+  );
+}
+
+function verdictText({ verdict }: Fingerprint): string {
+  const { family, kernels, reason, runnerUp } = verdict;
+  if (reason !== null) return `Unknown: ${reason}`;
+  const kernelText = kernels ? `, as in ${kernels}` : "";
+  const odds = runnerUp ? `; 10^${Math.round(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}` : "";
+  return `${family}${kernelText}${odds}`;
+}
+
+function figures(ports: Uint16Array): string {
+  const drawn = Array.from(ports.subarray(0, MOST_DOTS));
+  const walk = { plot: "walk", unit: "port", values: drawn } as const;
+  const steps = drawn.slice(1).map((port, index) => port - drawn[index]!);
+  const histogram = { plot: "steps", unit: "ports", values: steps } as const;
+  return [
+    figure("Port over attempt", plotSvg(walk, "Port over attempt", [walk])),
+    figure("Steps to the next port", plotSvg(histogram, "Steps to the next port", [histogram])),
+  ].join("\n");
+}
+
+function drawnNote({ length }: Uint16Array): string {
+  if (length <= MOST_DOTS) return "";
+  return `<p class="dim">Drawn are the first ${MOST_DOTS} of ${length} attempts; the tables are of all.</p>`;
+}
+
+function figure(caption: string, svg: string): string {
+  return svg === "" ? "" : `<figure><figcaption>${escapeHtml(caption)}</figcaption>${svg}</figure>`;
+}
+
+/** The steps of the histogram in figures, of all attempts. */
+function stepSection({ steps }: Fingerprint): string {
+  const shown = [...steps].slice(0, 32).sort((a, b) => a.step - b.step);
+  const rows = shown.map(({ step, count }) => `<tr><td>+${step}</td><td>${count}</td></tr>`);
+  return `<section class="raw"><h2>Steps</h2><table><thead><tr><th scope="col">step</th><th scope="col">times</th></tr>
+</thead><tbody>${rows.join("\n")}</tbody></table></section>`;
+}
+
+function rawSection(ports: Uint16Array): string {
+  const shown = ports.subarray(0, MOST_DOTS);
+  return `<section class="raw"><h2>Raw ports</h2><details><summary>${shown.length} of ${ports.length}, in order</summary>
+<pre>${shown.join(" ")}</pre></details></section>`;
+}
