@@ -64,6 +64,7 @@ export type { Fingerprint, Verdict as FingerprintVerdict } from "./ports/fingerp
 export { fingerprint } from "./ports/fingerprint.ts";
 export type { ModelFacts, Wait } from "./ports/model.ts";
 export { PortWalk, simulateWait, waitFor } from "./ports/model.ts";
+export type { NamespaceSample } from "./ports/namespace.ts";
 export type { Never, Prediction, PredictOptions } from "./ports/predict.ts";
 export { expectedAttempts, expectedRemaining, predict, whyNever } from "./ports/predict.ts";
 export type { Method, Observation, SampleOptions } from "./ports/sample.ts";

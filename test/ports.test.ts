@@ -19,7 +19,15 @@ import {
   supposedAlgorithm,
 } from "../lib/index.ts";
 import { seededRandom } from "../lib/ports/statistics.ts";
-import { cli, deadPeer, FAMILIES, interruptAfter, requires, withListener } from "./harness.ts";
+import {
+  cli,
+  deadPeer,
+  FAMILIES,
+  interruptAfter,
+  needsNamespaces,
+  requires,
+  withListener,
+} from "./harness.ts";
 
 /** Skips where the kernel walks in a way that these tests do not expect; 5.10 and 5.17 got the newest one on their way. */
 function needsNewestWalk(context: TestContext): void {
@@ -79,6 +87,41 @@ describe("this kernel", () => {
       Array.from(list, (port, i) => (i === 0 ? 2 : (port - list[i - 1]! + size) % size));
     for (const step of [...steps(ports), ...steps(seen)])
       expect([2, 4, 6, 8, 10, 12, 14, 16]).toContain(step);
+  });
+
+  test.for(
+    FAMILIES,
+  )("another network namespace goes on with the same walk, IPv%i", async (family, context) => {
+    needsNamespaces(context);
+    needsNewestWalk(context);
+    const observation = await samplePorts({ peer: deadPeer(family), count: COUNT, namespaces: true });
+    const { dependence } = fingerprint(observation);
+    expect(dependence).toMatchObject({ namespace: false, whyNoNamespace: null });
+    // Without the ports inside, the walk out here has a gap; with those of another walk, it is none.
+    const { rounds } = observation.namespaces!;
+    const apart = rounds.map((round) => round.map((port, i) => (i % 73 === 0 ? port : port ^ 0x1000)));
+    const other = fingerprint({ ...observation, namespaces: { rounds: apart, reason: null } });
+    expect(other.dependence.namespace).toBe(true);
+  });
+
+  test("namespaces that were not asked for, or cannot be made, are not told of", async () => {
+    const observation = await samplePorts({ peer: deadPeer(), count: 300 });
+    expect(fingerprint(observation).dependence.namespace).toBeNull();
+    const reason = "no network namespace can be made here";
+    const { dependence } = fingerprint({ ...observation, namespaces: { rounds: [], reason } });
+    expect(dependence).toMatchObject({ namespace: null, whyNoNamespace: reason });
+  });
+
+  test("without unshare(1) the reason is told, and the rest is observed", async () => {
+    const { PATH } = process.env;
+    process.env.PATH = "/nowhere";
+    try {
+      const { namespaces, ports } = await samplePorts({ peer: deadPeer(), count: 10, namespaces: true });
+      expect(namespaces).toMatchObject({ rounds: [], reason: expect.stringContaining("unshare ENOENT") });
+      expect(ports).toHaveLength(10);
+    } finally {
+      process.env.PATH = PATH;
+    }
   });
 
   test("a listener as the peer gives the same name as a dead port", async (context) => {

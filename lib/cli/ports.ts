@@ -81,6 +81,7 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
     peer: flags.peer,
     method: flags.method,
     count: flags.count,
+    namespaces: true,
     signal,
     onProgress: (made) => {
       listener?.drain();
@@ -156,6 +157,7 @@ function facts(print: Fingerprint): [string, string][] {
     ["the peer's port", dependence.peerPort],
     ["its address", dependence.peerAddress],
     ["other traffic", dependence.otherTraffic],
+    ["the network namespace", dependence.namespace],
   ];
   const told = claims.filter(([, claim]) => claim !== null);
   return [
@@ -166,6 +168,9 @@ function facts(print: Fingerprint): [string, string][] {
     ["re-use", again],
     ...(told.length > 0
       ? [["depends on", told.map(([name, claim]) => `${name}: ${claim ? "yes" : "no"}`).join(", ")]]
+      : []),
+    ...(dependence.whyNoNamespace
+      ? [["not observed", `the network namespace: ${dependence.whyNoNamespace}`]]
       : []),
   ] as [string, string][];
 }

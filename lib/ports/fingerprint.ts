@@ -1,6 +1,7 @@
 /** Names the algorithm behind a sequence of local ports, from the observations alone. */
 import type { PortAlgorithm } from "./algorithms.ts";
 import { PORT_ALGORITHMS } from "./algorithms.ts";
+import type { NamespaceSample } from "./namespace.ts";
 import type { Observation } from "./sample.ts";
 import { chiSquared, entropyBits, quantile } from "./statistics.ts";
 
@@ -30,6 +31,10 @@ export interface Fingerprint {
     readonly peerPort: boolean | null;
     readonly peerAddress: boolean | null;
     readonly otherTraffic: boolean | null;
+    /** False where another network namespace goes on with this one's walk. */
+    readonly namespace: boolean | null;
+    /** Why that was not observed; null when it was. */
+    readonly whyNoNamespace: string | null;
   };
   readonly verdict: Verdict;
 }
@@ -97,7 +102,7 @@ export function fingerprint(observation: Observation): Fingerprint {
     jumps: { count: walk.jumpIndexes.length, everyMs: periodMs(walk, observation.atMs) },
     entropy: entropyOf(walk),
     reuse: reuseOf(ports),
-    dependence: dependenceOf(walk),
+    dependence: { ...dependenceOf(walk), ...namespaceOf(walk, observation.namespaces) },
     verdict: verdictOf(walk, observation),
   };
 }
@@ -164,7 +169,28 @@ function reuseOf(ports: Uint16Array): Fingerprint["reuse"] {
  * In the weave every peer has its turn. A walk of the peer's own starts elsewhere for every peer; a shared
  * counter moves on by the others' attempts too, so that its steps add up.
  */
-function dependenceOf(walk: Walk): Fingerprint["dependence"] {
+type Dependence = Fingerprint["dependence"];
+
+function namespaceOf(
+  walk: Walk,
+  sample: NamespaceSample | undefined,
+): Pick<Dependence, "namespace" | "whyNoNamespace"> {
+  const unseen = (whyNoNamespace: string) => ({ namespace: null, whyNoNamespace });
+  if (!sample) return unseen("not looked at");
+  if (sample.reason !== null) return unseen(sample.reason);
+  if (medianStep(walk.ports) === null) return unseen("there is no walk to go on with");
+  return { namespace: !sample.rounds.some(isOneWalk), whyNoNamespace: null };
+}
+
+/** Whether each port is a step on from the last, into the namespace and out of it again. */
+function isOneWalk(ports: Uint16Array): boolean {
+  return ports.every((port, index) => {
+    const step = port - (ports[index - 1] ?? port - 1);
+    return step > 0 && step <= LONGEST_STEP;
+  });
+}
+
+function dependenceOf(walk: Walk): Omit<Dependence, "namespace" | "whyNoNamespace"> {
   const [first, otherPort, otherHost] = walk.weave;
   if (!first) return { peerPort: null, peerAddress: null, otherTraffic: null };
   const runStep = medianStep(walk.ports);

@@ -7,6 +7,8 @@ import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import { invalidArgument } from "../misuse.ts";
 import type { PortRange } from "../options.ts";
 import { supported, TcpSocket } from "../socket.ts";
+import type { NamespaceSample } from "./namespace.ts";
+import { sampleNamespaces } from "./namespace.ts";
 
 /** How a local port is asked for. */
 export type Method =
@@ -31,6 +33,8 @@ export interface Observation {
   readonly atMs: Float64Array;
   /** Attempts to all peers in turn, right after the run: one array of ports for each peer; none for bind(2). */
   readonly weave: readonly Uint16Array[];
+  /** Picks in other network namespaces, where that was asked for. */
+  readonly namespaces?: NamespaceSample;
 }
 
 export interface SampleOptions {
@@ -38,6 +42,8 @@ export interface SampleOptions {
   readonly method?: Method;
   /** Attempts in the run. */
   readonly count: number;
+  /** Makes network namespaces after the run, and looks whether they go on with its walk. */
+  readonly namespaces?: boolean;
   /** Ends the sampling early: what was seen until then is the observation. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (attempts: number) => void;
@@ -77,7 +83,9 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   }
   const peers = method === "bind" ? [peer] : [peer, ...otherPeers(peer)];
   const weave = peers.length > 1 && made === count ? weavePorts(peers, pick) : [];
-  return { method, peers, ports: ports.subarray(0, made), atMs: atMs.subarray(0, made), weave };
+  const observation = { method, peers, ports: ports.subarray(0, made), atMs: atMs.subarray(0, made), weave };
+  if (!options.namespaces || made < count) return observation;
+  return { ...observation, namespaces: await sampleNamespaces(peer, method, pick, signal) };
 }
 
 /** A function that asks for one local port. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */

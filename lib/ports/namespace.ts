@@ -1,0 +1,64 @@
+/** network_namespaces(7): whether another namespace goes on with this one's walk to the same peer. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { Address } from "../address.ts";
+import { portFacts } from "../kernel/host.ts";
+
+/** Picks for one peer, in order: one out here, many in a new namespace, one out here again. */
+export interface NamespaceSample {
+  readonly rounds: readonly Uint16Array[];
+  /** Why there are none; null when there are. */
+  readonly reason: string | null;
+}
+
+const run = promisify(execFile);
+const LIBRARY = new URL("../../dist/index.js", import.meta.url).href;
+/** A wrap or a new salt in one round is not in the next. */
+const ROUNDS = 3;
+const LONGEST_MS = 10_000;
+const LOOPBACK = /^(127\.|::1$)/;
+
+/** Every pick that goes to the peer: those of the run, then those of the weave. */
+const PICKS = `
+const [library, peer, method] = process.argv.slice(1);
+const { samplePorts } = await import(library);
+const { ports, weave } = await samplePorts({ peer: JSON.parse(peer), method, count: 8 });
+console.log([...ports, ...(weave[0] ?? [])].join(" "));
+`;
+
+/** The same ephemeral range as out here: a namespace starts with the kernel's own. */
+const SET_UP = `ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_port_range && shift && exec "$@"`;
+
+export async function sampleNamespaces(
+  peer: Address,
+  method: string,
+  pick: (peer: Address) => { readonly port: number },
+  signal?: AbortSignal,
+): Promise<NamespaceSample> {
+  if (!LOOPBACK.test(peer.host)) return none("a new namespace has no address but loopback");
+  const rounds: Uint16Array[] = [];
+  try {
+    while (rounds.length < ROUNDS && !signal?.aborted) {
+      const before = pick(peer).port;
+      const inside = await picksInside(peer, method);
+      rounds.push(Uint16Array.of(before, ...inside, pick(peer).port));
+    }
+  } catch (error) {
+    const [why] = String((error as { stderr?: string }).stderr || error).split("\n");
+    return none(`no network namespace can be made here: ${why}`);
+  }
+  return rounds.length > 0 ? { rounds, reason: null } : none("interrupted");
+}
+
+function none(reason: string): NamespaceSample {
+  return { rounds: [], reason };
+}
+
+async function picksInside(peer: Address, method: string): Promise<number[]> {
+  const { low, high } = portFacts().ephemeralRange ?? { low: 0, high: 0 };
+  const script = [process.execPath, "--input-type=module", "-e", PICKS, "--"];
+  const task = [LIBRARY, JSON.stringify(peer), method];
+  const args = ["-rn", "sh", "-c", SET_UP, "sh", `${low} ${high}`, ...script, ...task];
+  const { stdout } = await run("unshare", args, { timeout: LONGEST_MS });
+  return stdout.trim().split(" ").map(Number);
+}
