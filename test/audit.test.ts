@@ -13,6 +13,7 @@ import {
   socketTable,
   TcpSocket,
 } from "../lib/index.ts";
+import { parseCgroup } from "../lib/kernel/audit.ts";
 import type { Native } from "../lib/native.ts";
 import { loadNative } from "../lib/native.ts";
 import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
@@ -99,6 +100,19 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     planted.push(planted[0]!.accept()!);
     expect(audit().joined.filter((one) => [port, listener.port].includes(one.local.port))).toEqual([]);
   });
+});
+
+test.each([
+  ["0::/system.slice/docker-3f1c.scope\n", "/system.slice/docker-3f1c.scope"],
+  [
+    "12:pids:/a\n1:name=systemd:/b\n0::/kubepods.slice/pod7/crio-9.scope\n",
+    "/kubepods.slice/pod7/crio-9.scope",
+  ],
+  ["0::/\n", null],
+  ["2:cpu:/docker/3f1c\n", null],
+  ["", null],
+])("the cgroup in %j is %j", (text, path) => {
+  expect(parseCgroup(text)).toBe(path);
 });
 
 test("an IPv6 socket joined to itself over IPv4 is found too", () => {

@@ -1,4 +1,5 @@
 /** The model against figures known beforehand, the simulator against the closed form, and both against real self-connects. */
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
@@ -14,7 +15,7 @@ import {
   waitFor,
 } from "../lib/index.ts";
 import { chiSquared } from "../lib/ports/statistics.ts";
-import { cli, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
+import { cli, command, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };
 const FAST = 50_000;
@@ -113,6 +114,16 @@ describe("the tests of statistics can fail", () => {
 });
 
 describe("never", () => {
+  test("in gVisor, and why", async (context) => {
+    const sandboxed = ["--rootless", "--network=none", "do"];
+    const { status, error } = spawnSync("runsc", [...sandboxed, "true"], { timeout: 20_000 });
+    if (error) context.skip(`no runsc here (Debian: apt-get install runsc): ${error.message}`);
+    if (status !== 0) context.skip("runsc cannot make a sandbox here");
+    const predicted = await command("runsc", [...sandboxed, process.execPath, MAIN, "predict", "--json"]);
+    const { never, predictions } = JSON.parse(predicted.stdout);
+    expect([never.reason, predictions]).toEqual(["gvisor", []]);
+  });
+
   const facts = {
     ephemeralRange: { low: 32_768, high: 60_999 },
     reservedPorts: [{ low: 50_010, high: 50_010 }],

@@ -136,14 +136,18 @@ function ownersOf(rows: readonly SocketRow[]): Map<number, Owner> {
   return new Map([...found].map(([inode, owner]) => [inode, { ...owner, cgroup: cgroupOf(owner.pid) }]));
 }
 
-/** proc(5), /proc/<pid>/cgroup: "0::/system.slice/docker-….scope". */
 function cgroupOf(pid: number): string | null {
   try {
-    const path = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"))?.[1];
-    return path && path !== "/" ? path : null;
+    return parseCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
   } catch {
     return null; // Ended, or not ours to see.
   }
+}
+
+/** proc(5), /proc/<pid>/cgroup: "0::/system.slice/docker-….scope". */
+export function parseCgroup(text: string): string | null {
+  const path = /^0::(.*)$/m.exec(text)?.[1];
+  return path && path !== "/" ? path : null;
 }
 
 function riskOf(local: Address, owner: Owner | null, facts: PortFacts, owned: readonly number[]): PortRisk {
