@@ -29,7 +29,7 @@ import {
   withListener,
 } from "./harness.ts";
 
-/** Skips where the kernel walks in a way that these tests do not expect; 5.10 and 5.17 got the newest one on their way. */
+/** Skips where the kernel walks in a way that these tests do not expect. */
 function needsNewestWalk(context: TestContext): void {
   const { name } = supposedAlgorithm("connect", os.release());
   if (name !== "linux-5.18") context.skip(`this is Linux ${os.release()}, which walks as ${name}`);

@@ -76,6 +76,7 @@ function stepSection({ steps }: Fingerprint): string {
 
 function rawSection(ports: Uint16Array): string {
   const shown = ports.subarray(0, MOST_DOTS);
-  return `<section class="raw"><h2>Raw ports</h2><details><summary>${shown.length} of ${ports.length}, in order</summary>
+  return `<section class="raw"><h2>Raw ports</h2>
+<details><summary>${shown.length} of ${ports.length}, in order</summary>
 <pre>${shown.join(" ")}</pre></details></section>`;
 }

@@ -1,4 +1,4 @@
-/** The walk that is started anew every 10 s, observed as it happens: more than half a minute of attempts to one peer. */
+/** The walk that is started anew every 10 s, observed as it happens: half a minute of attempts to one peer. */
 import os from "node:os";
 import { expect, test } from "vitest";
 import { fingerprint, samplePorts, supposedAlgorithm } from "../../lib/index.ts";
