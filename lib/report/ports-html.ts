@@ -4,11 +4,13 @@ import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
 import type { Observation } from "../ports/sample.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml } from "./page.ts";
+import { pageHtml, SCRIPT } from "./page.ts";
 import { plotSvg } from "./plots.ts";
 
 /** More dots than this are one block, however far one zooms in. */
 const MOST_DOTS = 6000;
+const WIDE_PLOTS =
+  "\n.plots.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }\n";
 
 /** `facts` are the lines of the fingerprint in words, as the terminal shows them too. */
 export function portsHtml(
@@ -22,9 +24,8 @@ export function portsHtml(
   const rows = facts.map(
     ([name, value]) => `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`,
   );
-  return pageHtml(
-    `Local ports: ${print.verdict.name}`,
-    `<header><h1>Local ports: ${escapeHtml(print.verdict.name)}</h1>
+  const title = `Local ports: ${print.verdict.name}`;
+  const body = `<header><h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(verdictText(print))}</p>
 <p class="dim">${escapeHtml(`${told}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
 <main>
@@ -34,8 +35,8 @@ ${drawnNote(ports)}
 <table><tbody>${rows.join("\n")}</tbody></table></div></section>
 ${stepSection(print)}
 ${rawSection(ports)}
-</main>`,
-  );
+</main>`;
+  return pageHtml({ title, body, style: WIDE_PLOTS, script: SCRIPT });
 }
 
 function verdictText({ verdict }: Fingerprint): string {
