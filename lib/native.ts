@@ -47,6 +47,12 @@ export interface Native {
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
+  /** socket(2), then IP_LOCAL_PORT_RANGE: a plain fd, which the caller gives to its owner at once. */
+  socketInRange(family: number, low: number, high: number): number;
+  /** IP_LOCAL_PORT_RANGE of an fd whose owner is somebody else: libuv. */
+  setLocalPortRange(fd: number, low: number, high: number): number;
+  /** getsockname(2) of such an fd: its port. */
+  localPort(fd: number): number;
   ifNameToIndex(name: string): number;
   ifIndexToName(index: number, name: Uint8Array): number;
   /** How many sockets garbage collection had to close. */

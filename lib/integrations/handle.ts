@@ -2,16 +2,17 @@
  * One TCP handle of Node's (libuv's uv_tcp_t) under guard: its bind and connect pass through here. Node gives a
  * net.Socket a handle for each address that it tries, so this is where every connect of a program comes by.
  */
+import { closeSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../address.ts";
 import { toAddress } from "../address.ts";
 import type { Attempt } from "../errors.ts";
-import { errnoName } from "../errors.ts";
+import { errnoName, SocketError } from "../errors.ts";
 import type { GuardOptions } from "../guard.ts";
 import { isSelfConnect, wouldSelfConnect } from "../guard.ts";
 import type { Native } from "../native.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
-import { isAble, isKnownOwn, isPickable, preventiveRanges } from "../ports/prevention.ts";
+import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "../ports/prevention.ts";
 import { TcpSocket } from "../socket.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
@@ -134,13 +135,15 @@ class GuardedHandle {
     if (guard === "off" && !options) return connect();
     const startedAt = performance.now();
     return this.#ask(() => {
-      const local = this.#tcp.fd >= 0 ? this.#local() : null;
+      const isOpen = this.#tcp.fd >= 0;
+      const local = isOpen ? this.#local() : null;
       if (guard !== "off" && local?.port === port && this.#isRefused(local, toAddress(host, port)))
         return REFUSED;
-      const ranges = this.#ranges(host, port, local);
-      if (ranges.length > 0 || options) this.#open(family, options ?? {});
+      const ranges = this.#ranges(host, port, local, startedAt);
+      const isReady = !isOpen && !options && ranges.length > 0 && this.#openInRange(family, ranges[0]!);
+      if (!isReady && (ranges.length > 0 || options)) this.#open(family, options ?? {});
       if (guard !== "off") this.#watch(request, host, port, startedAt);
-      const answer = this.#connectFrom(ranges, connect);
+      const answer = isReady ? this.#connectInRange(ranges, connect) : this.#connectFrom(ranges, connect);
       this.#handOver();
       if (answer < 0) this.#told(answer, host, port, startedAt);
       return answer;
@@ -166,6 +169,16 @@ class GuardedHandle {
     return answer;
   }
 
+  /** The same on a descriptor that has the first range already. */
+  #connectInRange(ranges: readonly PortRange[], connect: () => number): number {
+    const answer = connect();
+    if (answer === 0 || ranges.length === 1 || errnoName(answer) !== "EADDRNOTAVAIL") return answer;
+    const { low, high } = ranges[1]!;
+    const set = this.#owner.native!.setLocalPortRange(this.#tcp.fd, low, high);
+    if (set < 0) throw new SocketError(set, { syscall: "setsockopt" });
+    return connect();
+  }
+
   /** An explicit local port equal to the peer's: it is not even tried. */
   #isRefused(local: Address, peer: Address): boolean {
     if (!wouldSelfConnect(local, peer, isKnownOwn(peer))) return false;
@@ -174,19 +187,22 @@ class GuardedHandle {
   }
 
   /** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
-  #ranges(host: string, port: number, local: Address | null): readonly PortRange[] {
+  #ranges(host: string, port: number, local: Address | null, nowMs: number): readonly PortRange[] {
     const { options, native } = this.#owner;
-    const isOthers = local !== null && !this.#socket;
-    if (
-      !native ||
-      options.guard !== "prevent" ||
-      isOthers ||
-      (local && local.port !== 0) ||
-      !isPickable(port)
-    )
-      return [];
+    const isOthers = local !== null && (!this.#socket || local.port !== 0);
+    if (!native || options.guard !== "prevent" || isOthers) return [];
     const asked = options.options?.localPortRange;
-    return preventiveRanges(toAddress(host, port), "prevent", native, asked);
+    if (asked) return preventiveRanges(toAddress(host, port), "prevent", native, asked);
+    return knownRanges(host, port, native, nowMs);
+  }
+
+  /** socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more. */
+  #openInRange(family: 4 | 6, { low, high }: PortRange): boolean {
+    const fd = this.#owner.native!.socketInRange(family, low, high);
+    if (fd < 0) return false;
+    const isTaken = this.#tcp.open(fd) === 0;
+    if (!isTaken) closeSync(fd);
+    return isTaken;
   }
 
   /** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
@@ -241,10 +257,12 @@ class GuardedHandle {
   }
 
   /**
-   * getpeername(2) only where the ports are equal: nearly every connect is cleared by getsockname(2) and one
-   * comparison of numbers.
+   * Addresses only where the ports are equal: nearly every connect is cleared by getsockname(2) and one comparison
+   * of numbers, which native code makes for a fraction of what Node's own getsockname() takes to write an object.
    */
   #isSelfConnected(port: number): boolean {
+    const localPort = this.#owner.native?.localPort(this.#tcp.fd) ?? port;
+    if (localPort >= 0 && localPort !== port) return false;
     const name: Partial<NodeAddress> = {};
     if (this.#tcp.getsockname(name) < 0 || name.port !== port) return false;
     const peer = nameOf((into) => this.#tcp.getpeername(into));

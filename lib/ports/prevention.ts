@@ -1,6 +1,6 @@
 /** Prevention: what to set on a socket before connect(2), so that the kernel cannot pick the peer's port. */
 import type { Address } from "../address.ts";
-import { unmapped } from "../address.ts";
+import { toAddress, unmapped } from "../address.ts";
 import type { Guard } from "../guard.ts";
 import { clipped, rangesWithout } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
@@ -18,8 +18,15 @@ interface Known<T> {
   readonly untilMs: number;
 }
 
+interface KnownRanges extends Known<readonly PortRange[]> {
+  readonly host: string;
+  readonly native: Native;
+}
+
 const ownHosts = new Map<string, Known<boolean>>();
 const abilities = new WeakMap<Native, Map<OptionName, boolean>>();
+/** By port: a number is found faster than any text, and there are only so many. */
+const ranges = new Map<number, KnownRanges>();
 let facts: Known<PortFacts> | undefined;
 
 /**
@@ -36,13 +43,22 @@ export function preventiveRanges(
   const { ephemeralRange, reservedPorts } = knownPortFacts();
   if (!ephemeralRange) return [];
   const range = asked ? clipped(asked, ephemeralRange) : ephemeralRange;
-  const ranges = rangesWithout(peer.port, range, reservedPorts);
+  const without = rangesWithout(peer.port, range, reservedPorts);
   // The cheap questions first: most connects leave this host, or go to a port that the kernel never picks.
-  return ranges.length > 0 && isKnownOwn(peer) && isAble("localPortRange", native) ? ranges : [];
+  return without.length > 0 && isKnownOwn(peer) && isAble("localPortRange", native) ? without : [];
+}
+
+/** preventiveRanges() of a numeric host, remembered for a second: programs connect to few peers, and often. */
+export function knownRanges(host: string, port: number, native: Native, nowMs: number): readonly PortRange[] {
+  const known = ranges.get(port);
+  if (known && known.host === host && known.native === native && nowMs < known.untilMs) return known.value;
+  const value = isPickable(port) ? preventiveRanges(toAddress(host, port), "prevent", native) : [];
+  ranges.set(port, { host, native, value, untilMs: nowMs + FACTS_LIVE_MS });
+  return value;
 }
 
 /** Whether the port is of the ephemeral range at all: the cheapest question, which spares most connects the others. */
-export function isPickable(port: number): boolean {
+function isPickable(port: number): boolean {
   const { ephemeralRange } = knownPortFacts();
   return ephemeralRange !== null && ephemeralRange.low <= port && port <= ephemeralRange.high;
 }

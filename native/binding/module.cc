@@ -10,6 +10,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
   export_socket(env, exports);
+  export_descriptor(env, exports);
   export_option(env, exports);
   export_reactor(env, exports);
   export_burst(env, exports);

@@ -108,6 +108,7 @@ class Arguments {
 };
 
 void export_socket(Napi::Env env, Napi::Object exports);
+void export_descriptor(Napi::Env env, Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Env env, Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
