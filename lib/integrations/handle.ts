@@ -35,7 +35,13 @@ interface NodeAddress {
 }
 
 interface ConnectRequest {
-  oncomplete(status: number, handle: TcpHandle, request: ConnectRequest, ...rest: unknown[]): void;
+  oncomplete(
+    status: number,
+    handle: TcpHandle,
+    request: ConnectRequest,
+    readable: boolean,
+    writable: boolean,
+  ): void;
 }
 
 /** What a handle tells the stream that it belongs to. */
@@ -224,7 +230,7 @@ class GuardedHandle {
   #watch(request: ConnectRequest, host: string, port: number, startedAt: number): void {
     const { oncomplete } = request;
     const self = this;
-    request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, ...rest) {
+    request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
       if (status !== 0) self.#told(status, host, port, startedAt);
       else if (self.#isSelfConnected(port)) {
         self.#reject(toAddress(host, port), startedAt);
@@ -233,7 +239,7 @@ class GuardedHandle {
       } else {
         self.#owner.connected(() => connectedAttempt(toAddress(host, port), self.#local(), startedAt));
       }
-      oncomplete.call(this, status, handle, sameRequest, ...rest);
+      oncomplete.call(this, status, handle, sameRequest, readable, writable);
     };
   }
 
