@@ -56,8 +56,12 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
  * with SocketError for what the kernel said; DialError ERR_SELF_CONNECT when the guard kept a socket joined to
  * itself from the caller, ERR_ATTEMPTS when attempts were spent on `retryOn`, ERR_DEADLINE; or the signal's reason.
  */
-export async function dial(peer: Address | string, options: DialOptions = {}): Promise<Dialed> {
-  return new Dial(peer, options, loadNative()).run();
+export async function dial(
+  peer: Address | string,
+  options: DialOptions = {},
+  native: Native = loadNative(),
+): Promise<Dialed> {
+  return new Dial(peer, options, native).run();
 }
 
 /** What net.connect takes, with the guard's options. */

@@ -1,11 +1,14 @@
 /** dial(): against the kernel itself, with the self-connect forced by a range of one port. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { describe, expect, it } from "vitest";
+import dns from "node:dns/promises";
+import os from "node:os";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { delayMs } from "../lib/backoff.ts";
 import type { Address, Attempt, AttemptMessage, DialOptions, RejectedMessage } from "../lib/index.ts";
 import { DialError, dial, formatAddress, listenRefusal, parseAddress, SocketError } from "../lib/index.ts";
 import { usedPorts } from "../lib/kernel/exhaustion.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
+import type { Native } from "../lib/native.ts";
 import { loadNative } from "../lib/native.ts";
 import { preventiveRanges } from "../lib/ports/prevention.ts";
 import { deadPeer, FAMILIES, inNamespace, needsNamespaces, requires, withListener } from "./harness.ts";
@@ -234,6 +237,83 @@ describe("an exhausted range", () => {
     // 104 itself, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
     expect(usedPorts(peer, range, [{ low: 109, high: 120 }], table), formatAddress(peer)).toBe(5);
   });
+});
+
+describe("a spurious EADDRNOTAVAIL", () => {
+  /** A kernel that gives up in a race for a port, `times` times, though nearly all ports are free. */
+  function racing(times: number): Native {
+    const native = loadNative();
+    let left = times;
+    const connect: Native["connect"] = (socket, peer) =>
+      left-- > 0 ? -os.constants.errno.EADDRNOTAVAIL : native.connect(socket, peer);
+    return { ...native, connect };
+  }
+  const outcomes = (attempts: readonly Attempt[]) => attempts.map(({ outcome }) => outcome);
+
+  it("is another attempt's reason, with nothing asked for", () =>
+    withListener(
+      4,
+      (socket) => socket.end(),
+      async (peer) => {
+        const { socket, attempts } = await dial(peer, { guard: "detect" }, racing(2));
+        expect(outcomes(attempts)).toEqual(["EADDRNOTAVAIL", "EADDRNOTAVAIL", "connected"]);
+        socket.close();
+      },
+    ));
+
+  it("is no attempt of its own where the other preventive range has a port", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const error = await refusalOf(dial(deadPeer(), {}, racing(1)));
+    expect(error.code).toBe("ECONNREFUSED");
+  });
+
+  it("spends no more attempts than there are, and says what the table of ports says", async () => {
+    const error = await refusalOf(dial(deadPeer(), { guard: "detect", attempts: 2 }, racing(9)));
+    expect(error.code).toBe("ERR_ATTEMPTS");
+    expect(outcomes(error.attempts)).toEqual(["EADDRNOTAVAIL", "EADDRNOTAVAIL"]);
+    expect(String((error.cause as Error).message)).toMatch(/of the \d+ ports of the ephemeral range/);
+  });
+});
+
+describe("while a name is being resolved", () => {
+  const peer = "name.test:80";
+  afterEach(() => void vi.restoreAllMocks());
+
+  /** A resolver that never answers. */
+  function silence() {
+    return vi.spyOn(dns, "lookup").mockImplementation((() => new Promise(() => {})) as never);
+  }
+
+  it("the deadline ends the dial", async () => {
+    const lookup = silence();
+    const error = await refusalOf(dial(peer, { deadlineMs: 20 }));
+    expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [] });
+    expect(error.message).toContain(peer);
+    expect(lookup).toHaveBeenCalledOnce();
+  });
+
+  it("an abort ends it with the signal's reason, deadline or not", async () => {
+    const reason = new Error("enough");
+    for (const limits of [{}, { deadlineMs: 20_000 }]) {
+      silence();
+      const controller = new AbortController();
+      const dialing = dial(peer, { ...limits, signal: controller.signal });
+      setImmediate(() => controller.abort(reason));
+      await expect(dialing).rejects.toBe(reason);
+    }
+  });
+
+  it("control: a name that is resolved in time is dialled under the same limits", () =>
+    withListener(
+      4,
+      (socket) => socket.end(),
+      async ({ host, port }) => {
+        vi.spyOn(dns, "lookup").mockResolvedValue([{ address: host, family: 4 }] as never);
+        const { signal } = new AbortController();
+        const { socket } = await dial(`name.test:${port}`, { deadlineMs: 20_000, signal });
+        socket.close();
+      },
+    ));
 });
 
 describe("backoff", () => {
