@@ -3,6 +3,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect } from "vitest";
 import { loadNative } from "../lib/native.ts";
+import { endPrograms } from "./harness.ts";
 
 const SETTLE_MS = 2000;
 let before: string[];
@@ -12,6 +13,7 @@ beforeAll(() => {
 });
 
 afterAll(async () => {
+  endPrograms();
   // Node closes handles on the next turn of its loop, and a peer's end a little later.
   const endsAt = performance.now() + SETTLE_MS;
   while (left().length > 0 && performance.now() < endsAt) await sleep(10);

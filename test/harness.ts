@@ -76,6 +76,13 @@ export function interruptAfter(ms: number): (child: ChildProcess) => void {
   return (child) => setTimeout(() => child.kill("SIGINT"), ms);
 }
 
+const running = new Set<ChildProcess>();
+
+/** Ends what a test that ran out of time has left running. */
+export function endPrograms(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
 /** Runs a program to its end. */
 export function command(
   file: string,
@@ -84,6 +91,8 @@ export function command(
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    running.add(child);
+    child.on("exit", () => running.delete(child));
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {
       child[name].setEncoding("utf8").on("data", (text: string) => {
