@@ -61,7 +61,7 @@ function doors() {
     });
   const fetching = (fetch, options) => () =>
     Promise.race([
-      // Once in some ten thousand, a fetch that meets the service's end is never settled: hence a limit of its own.
+      // A fetch that met the service's end was once seen never to settle, cause unknown: hence a limit of its own.
       fetch(`http://${host}:${port}/`, { ...options, signal: AbortSignal.timeout(FETCH_LIMIT_MS) }).then(
         (response) => response.text().then(() => "answered"),
         (error) => error.cause?.code ?? error.name,
