@@ -1,6 +1,7 @@
 /** dial() and connect(): policy over one socket. Neither ever hands out a socket that is joined to itself. */
+import { channel } from "node:diagnostics_channel";
 import dns from "node:dns/promises";
-import net from "node:net";
+import type net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Address } from "./address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "./address.ts";
@@ -11,7 +12,7 @@ import { DialError, SocketError } from "./errors.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { wouldSelfConnect } from "./guard.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./integrations/channels.ts";
-import { checkGuardOptions, guardChecked } from "./integrations/streams.ts";
+import { checkGuardOptions, GuardedSocket } from "./integrations/streams.ts";
 import { exhaustion } from "./kernel/exhaustion.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Native } from "./native.ts";
@@ -67,6 +68,11 @@ export async function dial(
 /** What net.connect takes, with the guard's options. */
 export type ConnectOptions = net.NetConnectOpts & GuardOptions;
 
+type GivenOptions = net.SocketConstructorOpts & { timeout?: number; path?: string } & GuardOptions;
+
+/** Where Node tells of every socket that net.connect makes. */
+const clientSockets = channel("net.client.socket");
+
 /**
  * net.connect, guarded: the same arguments, the same net.Socket at once, the same events. A connect that would end,
  * or ended, joined to itself is an 'error' with DialError ERR_SELF_CONNECT, and never a 'connect'.
@@ -76,23 +82,15 @@ export function connect(port: number, host?: string, onConnect?: () => void): ne
 export function connect(port: number, onConnect?: () => void): net.Socket;
 export function connect(path: string, onConnect?: () => void): net.Socket;
 export function connect(first: ConnectOptions | number | string, ...rest: unknown[]): net.Socket {
-  const given = typeof first === "object" ? first : {};
-  const { options } = given as ConnectOptions;
-  const checked = checkGuardOptions(given as ConnectOptions);
-  if (options && "path" in given && given.path) {
+  const given = (typeof first === "object" ? first : {}) as GivenOptions;
+  const checked = checkGuardOptions(given);
+  if (given.options && given.path) {
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", "options are of TCP sockets, and a path is none");
   }
-  const call = net.connect as (...values: unknown[]) => net.Socket;
-  return guardChecked(call(typeof first === "object" ? unhurried(first) : first, ...rest), checked);
-}
-
-/** A lookup that answers in the same turn would connect before the guard is there: let it answer in the next. */
-export function unhurried<T extends object>(options: T): T {
-  const { lookup } = options as { lookup?: net.LookupFunction };
-  if (typeof lookup !== "function") return options;
-  const later: net.LookupFunction = (host, how, answer) =>
-    lookup(host, how, (...values) => process.nextTick(answer, ...values));
-  return { ...options, lookup: later };
+  const socket = new GuardedSocket(given, checked);
+  if (clientSockets.hasSubscribers) clientSockets.publish({ socket });
+  if (given.timeout) socket.setTimeout(given.timeout);
+  return (socket as { connect(...values: unknown[]): net.Socket }).connect(first, ...rest);
 }
 
 /** One dial under way. */

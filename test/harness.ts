@@ -6,7 +6,7 @@ import net from "node:net";
 import os from "node:os";
 import type { TestContext } from "vitest";
 import type { Address, OptionName } from "../lib/index.ts";
-import { portFacts, SocketError, supported, TcpSocket } from "../lib/index.ts";
+import { listenRefusal, portFacts, supported } from "../lib/index.ts";
 
 export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
 export const FAMILIES = [4, 6] as const;
@@ -19,24 +19,14 @@ export function deadPort(parity: "connect" | "other" = "connect"): number {
   for (;;) {
     const step = 2 * Math.floor(Math.random() * ((high - low) / 2));
     const port = low + step + (parity === "connect" ? 0 : 1);
-    if (FAMILIES.every((family) => isFree({ family, host: LOOPBACK[family], port }))) return port;
+    if (FAMILIES.every((family) => listenRefusal({ family, host: LOOPBACK[family], port }) === null))
+      return port;
   }
 }
 
 /** A dead address on loopback. */
 export function deadPeer(family: 4 | 6 = 4, parity: "connect" | "other" = "connect"): Address {
   return { family, host: LOOPBACK[family], port: deadPort(parity) };
-}
-
-function isFree(address: Address): boolean {
-  using socket = TcpSocket.open(address.family);
-  try {
-    socket.bind(address);
-    return true;
-  } catch (error) {
-    if (error instanceof SocketError) return false;
-    throw error;
-  }
 }
 
 /** A listener of Node's that answers each connection with `serve`; closed, with all its connections, at the end. */

@@ -1,10 +1,15 @@
 /** The native door from inside: what no user can reach through TcpSocket. */
+import { once } from "node:events";
+import fs from "node:fs";
 import { createRequire } from "node:module";
+import net from "node:net";
+import os from "node:os";
 import { describe, expect, it } from "vitest";
+import { portFacts } from "../lib/kernel/host.ts";
 import type { Native } from "../lib/native.ts";
 import { loadNative } from "../lib/native.ts";
 import { TcpSocket } from "../lib/socket.ts";
-import { command } from "./harness.ts";
+import { command, deadPeer, requires } from "./harness.ts";
 
 const raw = createRequire(import.meta.url)("../build/Release/selfconnect.node") as Native;
 const room = new Uint8Array(24);
@@ -54,6 +59,35 @@ describe("the addon", () => {
     expect(raw.close(handle)).toBe(0);
     expect(raw.reset(handle)).toBe(0);
     expect(raw.release(handle)).toBe(0);
+  });
+
+  it.for(["at once", "afterwards"])("gives a descriptor of libuv's its range %s", async (when, context) => {
+    requires(context, "6.3", "localPortRange");
+    const { host, port } = deadPeer();
+    const { low, high } = portFacts().ephemeralRange!;
+    const fd = when === "at once" ? raw.socketInRange(4, port, port) : raw.socketInRange(4, low, high);
+    if (when === "afterwards") expect(raw.setLocalPortRange(fd, port, port)).toBe(0);
+    expect(raw.localPort(fd)).toBe(0);
+    const stream = new net.Socket({ fd }).connect(port, host);
+    await once(stream, "connect");
+    expect(raw.localPort(fd)).toBe(port);
+    stream.resetAndDestroy();
+    await once(stream, "close");
+  });
+
+  it("answers EBADF for a descriptor that is none", () => {
+    const EBADF = -os.constants.errno.EBADF;
+    expect(raw.localPort(-1)).toBe(EBADF);
+    expect(raw.setLocalPortRange(-1, 1, 2)).toBe(EBADF);
+  });
+
+  it("leaves no descriptor behind when the range is refused", (context) => {
+    requires(context, "6.3", "localPortRange");
+    const count = () => fs.readdirSync("/proc/self/fd").length;
+    const before = count();
+    // The low end above the high end.
+    for (let i = 0; i < 10; i++) expect(raw.socketInRange(4, 2, 1)).toBe(-os.constants.errno.EINVAL);
+    expect(count()).toBe(before);
   });
 
   it("garbage collection closes what was forgotten, and counts it", async () => {

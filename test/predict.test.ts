@@ -143,6 +143,8 @@ describe("never", () => {
 });
 
 describe("against real self-connects", () => {
+  // 384 ports of each parity for 200 trials: those of "late-bind" meet the walks that "connect" has left just past
+  // the ports, for these two and all namespaces share them.
   const RANGE = "32768 33535";
   test.for([
     "connect",

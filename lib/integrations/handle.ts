@@ -61,243 +61,239 @@ export interface HandleOwner {
 /** What Node hears of a rejected connect: the truth behind each self-connect, which is that nobody listens. */
 const REFUSED = -os.constants.errno.ECONNREFUSED;
 
-const GUARD = Symbol("selfconnect.guard");
+const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
+
+const OWNER = Symbol("selfconnect.owner");
+/** The descriptor is of our making, and libuv's to keep. */
+const OURS = Symbol("selfconnect.ours");
+
+type GuardedTcp = TcpHandle & { [OWNER]: HandleOwner; [OURS]?: boolean };
+
+/** The two functions of each name, by family. */
+type Bind = "bind" | "bind6";
+type Connect = "connect" | "connect6";
+type BindValues = Parameters<TcpHandle["bind"]>;
 
 /** Puts a handle under guard, once. What is no TCP handle (a pipe) is left alone. */
 export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
   const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
-  if (typeof tcp.connect6 !== "function" || tcp[GUARD]) return;
-  const node = Object.getPrototypeOf(tcp) as TcpHandle;
-  tcp[GUARD] = new GuardedHandle(tcp, node, owner);
-  // One step for all its functions, and the same for every handle: V8 then takes them for objects of one kind.
-  Object.setPrototypeOf(tcp, guardedKind(node));
+  if (typeof tcp.connect6 !== "function" || tcp[OWNER]) return;
+  // Functions of its own cost a handle a tenth of what another prototype would, and every connect makes a handle.
+  tcp[OWNER] = owner;
+  tcp.bind = bind;
+  tcp.bind6 = bind6;
+  tcp.connect = connect;
+  tcp.connect6 = connect6;
 }
 
-type GuardedTcp = TcpHandle & { [GUARD]: GuardedHandle };
-
-const kinds = new WeakMap<TcpHandle, object>();
-
-/** What stands between a guarded handle and the prototype that Node gave it. */
-function guardedKind(node: TcpHandle): object {
-  const known = kinds.get(node);
-  if (known) return known;
-  const kind = Object.assign(Object.create(node), { bind, bind6, connect, connect6, close });
-  kinds.set(node, kind);
-  return kind;
+function bind(this: TcpHandle, ...values: BindValues): number {
+  return guardedBind(this as GuardedTcp, "bind", values);
 }
 
-function bind(this: GuardedTcp, ...values: Parameters<TcpHandle["bind"]>): number {
-  return this[GUARD].bind(4, values);
+function bind6(this: TcpHandle, ...values: BindValues): number {
+  return guardedBind(this as GuardedTcp, "bind6", values);
 }
 
-function bind6(this: GuardedTcp, ...values: Parameters<TcpHandle["bind"]>): number {
-  return this[GUARD].bind(6, values);
+function connect(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
+  return guardedConnect(this as GuardedTcp, "connect", request, host, port);
 }
 
-function connect(this: GuardedTcp, request: ConnectRequest, host: string, port: number): number {
-  return this[GUARD].connect(4, request, host, port);
+function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
+  return guardedConnect(this as GuardedTcp, "connect6", request, host, port);
 }
 
-function connect6(this: GuardedTcp, request: ConnectRequest, host: string, port: number): number {
-  return this[GUARD].connect(6, request, host, port);
+/** bind(2). Late where it may be: the port is then picked by connect(2), from the range set for it. */
+function guardedBind(tcp: GuardedTcp, name: Bind, values: BindValues): number {
+  const { options: asked, native } = tcp[OWNER];
+  const { guard, options } = asked;
+  const isLate =
+    values[1] === 0 && guard === "prevent" && native !== null && isAble("bindAddressNoPort", native);
+  try {
+    if (isLate || options)
+      open(tcp, name === "bind" ? 4 : 6, { ...(isLate && { bindAddressNoPort: true }), ...options });
+    return nodesOwn(tcp)[name].apply(tcp, values);
+  } catch (error) {
+    return failed(tcp, error);
+  }
 }
 
-function close(this: GuardedTcp, done?: () => void): void {
-  this[GUARD].close(done);
-}
-
-class GuardedHandle {
-  readonly #tcp: TcpHandle;
-  /** Node's own bind, connect and close. */
-  readonly #node: TcpHandle;
-  readonly #owner: HandleOwner;
-  /** The socket on the handle's descriptor, ours to set options on until connect(2) is under way. */
-  #socket: TcpSocket | null = null;
-  /** Who waits for the end of a reset; null while there is none. */
-  #waiting: (() => void)[] | null = null;
-  #isReset = false;
-
-  constructor(tcp: TcpHandle, node: TcpHandle, owner: HandleOwner) {
-    this.#tcp = tcp;
-    this.#node = node;
-    this.#owner = owner;
-  }
-
-  /** bind(2). Late where it may be: the port is then picked by connect(2), from the range set for it. */
-  bind(family: 4 | 6, values: Parameters<TcpHandle["bind"]>): number {
-    const { guard, options } = this.#owner.options;
-    const isLate = values[1] === 0 && guard === "prevent" && this.#isAble("bindAddressNoPort");
-    return this.#ask(() => {
-      if (isLate || options) this.#open(family, { ...(isLate && { bindAddressNoPort: true }), ...options });
-      return this.#node[family === 4 ? "bind" : "bind6"].apply(this.#tcp, values);
-    });
-  }
-
-  connect(family: 4 | 6, request: ConnectRequest, host: string, port: number): number {
-    const { guard, options } = this.#owner.options;
-    const connect = () =>
-      this.#node[family === 4 ? "connect" : "connect6"].call(this.#tcp, request, host, port);
-    if (guard === "off" && !options) return connect();
-    const startedAt = performance.now();
-    return this.#ask(() => {
-      const isOpen = this.#tcp.fd >= 0;
-      const local = isOpen ? this.#local() : null;
-      if (guard !== "off" && local?.port === port && this.#isRefused(local, toAddress(host, port)))
-        return REFUSED;
-      const ranges = this.#ranges(host, port, local, startedAt);
-      const isReady = !isOpen && !options && ranges.length > 0 && this.#openInRange(family, ranges[0]!);
-      if (!isReady && (ranges.length > 0 || options)) this.#open(family, options ?? {});
-      if (guard !== "off") this.#watch(request, host, port, startedAt);
-      const answer = isReady ? this.#connectInRange(ranges, connect) : this.#connectFrom(ranges, connect);
-      this.#handOver();
-      if (answer < 0) this.#told(answer, host, port, startedAt);
-      return answer;
-    });
-  }
-
-  close(done?: () => void): void {
-    this.#handOver();
-    if (!this.#waiting) this.#node.close.call(this.#tcp, done);
-    else if (!done) return;
-    else if (this.#isReset) queueMicrotask(done);
-    else this.#waiting.push(done);
-  }
-
-  /** From each range in turn while the one before is exhausted. */
-  #connectFrom(ranges: readonly PortRange[], connect: () => number): number {
-    let answer = 0;
-    for (const range of ranges.length > 0 && this.#socket ? ranges : [null]) {
-      if (range) this.#socket!.setsockopt("localPortRange", range);
-      answer = connect();
-      if (answer === 0 || errnoName(answer) !== "EADDRNOTAVAIL") break;
-    }
-    return answer;
-  }
-
-  /** The same on a descriptor that has the first range already. */
-  #connectInRange(ranges: readonly PortRange[], connect: () => number): number {
-    const answer = connect();
-    if (answer === 0 || ranges.length === 1 || errnoName(answer) !== "EADDRNOTAVAIL") return answer;
-    const { low, high } = ranges[1]!;
-    const set = this.#owner.native!.setLocalPortRange(this.#tcp.fd, low, high);
-    if (set < 0) throw new SocketError(set, { syscall: "setsockopt" });
-    return connect();
-  }
-
-  /** An explicit local port equal to the peer's: it is not even tried. */
-  #isRefused(local: Address, peer: Address): boolean {
-    if (!wouldSelfConnect(local, peer, isKnownOwn(peer))) return false;
-    this.#owner.rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
-    return true;
-  }
-
-  /** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
-  #ranges(host: string, port: number, local: Address | null, nowMs: number): readonly PortRange[] {
-    const { options, native } = this.#owner;
-    const isOthers = local !== null && (!this.#socket || local.port !== 0);
-    if (!native || options.guard !== "prevent" || isOthers) return [];
-    const asked = options.options?.localPortRange;
-    if (asked) return preventiveRanges(toAddress(host, port), "prevent", native, asked);
-    return knownRanges(host, port, native, nowMs);
-  }
-
-  /** socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more. */
-  #openInRange(family: 4 | 6, { low, high }: PortRange): boolean {
-    const fd = this.#owner.native!.socketInRange(family, low, high);
-    if (fd < 0) return false;
-    const isTaken = this.#tcp.open(fd) === 0;
-    if (!isTaken) closeSync(fd);
-    return isTaken;
-  }
-
-  /** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
-  #open(family: 4 | 6, options: Partial<SocketOptions>): void {
-    if (this.#tcp.fd >= 0) return;
-    const socket = TcpSocket.open(family, options, this.#owner.native ?? undefined);
-    const answer = this.#tcp.open(socket.fd);
-    if (answer === 0) this.#socket = socket;
-    else socket.close();
-  }
-
-  /** From here on the descriptor is libuv's alone. */
-  #handOver(): void {
-    this.#socket?.release();
-    this.#socket = null;
-  }
-
-  /** Hears of the end of the connect before Node does. */
-  #watch(request: ConnectRequest, host: string, port: number, startedAt: number): void {
-    const { oncomplete } = request;
-    const self = this;
-    request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
-      if (status !== 0) self.#told(status, host, port, startedAt);
-      else if (self.#isSelfConnected(port)) {
-        self.#reject(toAddress(host, port), startedAt);
-        oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
-        return;
-      } else {
-        self.#owner.connected(() => connectedAttempt(toAddress(host, port), self.#local(), startedAt));
-      }
-      oncomplete.call(this, status, handle, sameRequest, readable, writable);
-    };
-  }
-
-  /** Resets, so that the port is free before anybody hears of it. */
-  #reject(peer: Address, startedAt: number): void {
-    const local = this.#local() ?? peer;
-    this.#reset();
-    this.#owner.rejected(
-      { outcome: "self-connect", peer, local, elapsedMs: performance.now() - startedAt },
-      true,
-    );
-  }
-
-  #told(answer: number, host: string, port: number, startedAt: number): void {
-    const elapsedMs = performance.now() - startedAt;
-    this.#owner.attempted({ outcome: errnoName(answer), peer: toAddress(host, port), elapsedMs });
-  }
-
-  #local(): Address | null {
-    return nameOf((into) => this.#tcp.getsockname(into));
-  }
-
-  /**
-   * Addresses only where the ports are equal: nearly every connect is cleared by getsockname(2) and one comparison
-   * of numbers, which native code makes for a fraction of what Node's own getsockname() takes to write an object.
-   */
-  #isSelfConnected(port: number): boolean {
-    const localPort = this.#owner.native?.localPort(this.#tcp.fd) ?? port;
-    if (localPort >= 0 && localPort !== port) return false;
-    const name: Partial<NodeAddress> = {};
-    if (this.#tcp.getsockname(name) < 0 || name.port !== port) return false;
-    const peer = nameOf((into) => this.#tcp.getpeername(into));
-    return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
-  }
-
-  /** RST now, so that the port is free at once; Node's own close, which may come later, waits for it. */
-  #reset(): void {
-    this.#waiting = [];
-    this.#node.reset.call(this.#tcp, () => {
-      this.#isReset = true;
-      for (const done of this.#waiting!) done();
-    });
-  }
-
-  /** What is thrown in here has no caller to go to but the stream's 'error'. */
-  #ask(call: () => number): number {
-    try {
-      return call();
-    } catch (error) {
-      this.#handOver();
-      this.#owner.failed(error);
+function guardedConnect(
+  tcp: GuardedTcp,
+  name: Connect,
+  request: ConnectRequest,
+  host: string,
+  port: number,
+): number {
+  const { guard, options } = tcp[OWNER].options;
+  if (guard === "off" && !options) return nodesOwn(tcp)[name].call(tcp, request, host, port);
+  const startedAt = performance.now();
+  try {
+    const local = tcp.fd < 0 ? null : localOf(tcp);
+    if (guard !== "off" && local?.port === port && isRefused(tcp, local, toAddress(host, port)))
       return REFUSED;
-    }
+    const ranges = rangesFor(tcp, host, port, local, startedAt);
+    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, ranges[0]);
+    if (guard !== "off") watch(tcp, request, host, port, startedAt);
+    const answer = connectFrom(tcp, name, request, host, port, ranges[1]);
+    if (answer < 0) told(tcp, answer, host, port, startedAt);
+    return answer;
+  } catch (error) {
+    return failed(tcp, error);
   }
+}
 
-  #isAble(name: "bindAddressNoPort"): boolean {
-    return this.#owner.native !== null && isAble(name, this.#owner.native);
+/** connect(2); again from the second range when the first one, which is set, is exhausted. */
+function connectFrom(
+  tcp: GuardedTcp,
+  name: Connect,
+  request: ConnectRequest,
+  host: string,
+  port: number,
+  second: PortRange | undefined,
+): number {
+  const node = nodesOwn(tcp);
+  const answer = node[name].call(tcp, request, host, port);
+  if (answer !== EXHAUSTED || !second) return answer;
+  setRange(tcp, second);
+  return node[name].call(tcp, request, host, port);
+}
+
+/** What Node gave the handle, below the functions of ours. */
+function nodesOwn(tcp: GuardedTcp): TcpHandle {
+  return Object.getPrototypeOf(tcp);
+}
+
+/** An explicit local port equal to the peer's: it is not even tried. */
+function isRefused(tcp: GuardedTcp, local: Address, peer: Address): boolean {
+  if (!wouldSelfConnect(local, peer, isKnownOwn(peer))) return false;
+  tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
+  return true;
+}
+
+const NONE: readonly PortRange[] = [];
+
+/** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
+function rangesFor(
+  tcp: GuardedTcp,
+  host: string,
+  port: number,
+  local: Address | null,
+  nowMs: number,
+): readonly PortRange[] {
+  const { options, native } = tcp[OWNER];
+  const isOthers = local !== null && (!tcp[OURS] || local.port !== 0);
+  if (!native || options.guard !== "prevent" || isOthers) return NONE;
+  const asked = options.options?.localPortRange;
+  if (asked) return preventiveRanges(toAddress(host, port), "prevent", native, asked);
+  return knownRanges(host, port, native, nowMs);
+}
+
+/** A descriptor with the options and the range set, unless there is one already: that one gets the range. */
+function prepare(tcp: GuardedTcp, family: 4 | 6, range: PortRange | undefined): void {
+  const { options, native } = tcp[OWNER];
+  const isNew = tcp.fd < 0;
+  if (isNew && !options.options) openInRange(tcp, family, range!, native!);
+  else {
+    if (isNew) open(tcp, family, options.options!);
+    if (range) setRange(tcp, range);
   }
+}
+
+/**
+ * socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more.
+ * Where no socket is to be had (EMFILE), libuv fails the same way next, and tells it as it always does.
+ */
+function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange, native: Native): void {
+  const fd = native.socketInRange(family, low, high);
+  if (fd >= 0 && tcp.open(fd) !== 0) closeSync(fd);
+}
+
+/** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
+function open(tcp: GuardedTcp, family: 4 | 6, options: Partial<SocketOptions>): void {
+  if (tcp.fd >= 0) return;
+  const socket = TcpSocket.open(family, options, tcp[OWNER].native ?? undefined);
+  tcp[OURS] = tcp.open(socket.fd) === 0;
+  if (tcp[OURS]) socket.release();
+  else socket.close();
+}
+
+function setRange(tcp: GuardedTcp, { low, high }: PortRange): void {
+  const answer = tcp[OWNER].native!.setLocalPortRange(tcp.fd, low, high);
+  if (answer < 0) throw new SocketError(answer, { syscall: "setsockopt" });
+}
+
+/** Hears of the end of the connect before Node does. */
+function watch(
+  tcp: GuardedTcp,
+  request: ConnectRequest,
+  host: string,
+  port: number,
+  startedAt: number,
+): void {
+  const { oncomplete } = request;
+  request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
+    if (status !== 0) told(tcp, status, host, port, startedAt);
+    else if (isSelfConnected(tcp, port)) {
+      reject(tcp, toAddress(host, port), startedAt);
+      oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
+      return;
+    } else {
+      tcp[OWNER].connected(() => connectedAttempt(toAddress(host, port), localOf(tcp), startedAt));
+    }
+    oncomplete.call(this, status, handle, sameRequest, readable, writable);
+  };
+}
+
+/** Resets, so that the port is free before anybody hears of it. */
+function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
+  const local = localOf(tcp) ?? peer;
+  resetNow(tcp);
+  const elapsedMs = performance.now() - startedAt;
+  tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
+}
+
+function told(tcp: GuardedTcp, answer: number, host: string, port: number, startedAt: number): void {
+  const elapsedMs = performance.now() - startedAt;
+  tcp[OWNER].attempted({ outcome: errnoName(answer), peer: toAddress(host, port), elapsedMs });
+}
+
+/** What is thrown on the way has no caller to go to but the stream's 'error'. */
+function failed(tcp: GuardedTcp, error: unknown): number {
+  tcp[OWNER].failed(error);
+  return REFUSED;
+}
+
+function localOf(tcp: GuardedTcp): Address | null {
+  return nameOf((into) => tcp.getsockname(into));
+}
+
+/**
+ * Addresses only where the ports are equal: nearly every connect is cleared by getsockname(2) and one comparison
+ * of numbers, which native code makes for a fraction of what Node's own getsockname() takes to write an object.
+ */
+function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
+  const localPort = tcp[OWNER].native?.localPort(tcp.fd) ?? port;
+  if (localPort >= 0 && localPort !== port) return false;
+  const name: Partial<NodeAddress> = {};
+  if (tcp.getsockname(name) < 0 || name.port !== port) return false;
+  const peer = nameOf((into) => tcp.getpeername(into));
+  return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
+}
+
+/** RST now, so that the port is free at once; Node's own close, which may come before that is done, waits for it. */
+function resetNow(tcp: GuardedTcp): void {
+  const waiting: (() => void)[] = [];
+  let isReset = false;
+  tcp.close = (done) => {
+    if (!done) return;
+    if (isReset) queueMicrotask(done);
+    else waiting.push(done);
+  };
+  tcp.reset(() => {
+    isReset = true;
+    for (const done of waiting) done();
+  });
 }
 
 function connectedAttempt(peer: Address, local: Address | null, startedAt: number): Attempt {

@@ -2,9 +2,8 @@
 import type http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
-import { unhurried } from "../dial.ts";
 import type { GuardOptions } from "../guard.ts";
-import { checkGuardOptions, guardStream } from "./streams.ts";
+import { checkGuardOptions, guardStream, unhurried } from "./streams.ts";
 
 type CreateConnection = (options: object, created?: (error: Error | null, stream: Duplex) => void) => Duplex;
 

@@ -1,8 +1,7 @@
 /** tls.connect, guarded. */
 import tls from "node:tls";
-import { unhurried } from "../dial.ts";
 import type { GuardOptions } from "../guard.ts";
-import { checkGuardOptions, guardStream } from "./streams.ts";
+import { checkGuardOptions, guardStream, unhurried } from "./streams.ts";
 
 /** What tls.connect takes, with the guard's options. */
 export type TlsConnectOptions = tls.ConnectionOptions & GuardOptions;

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import type { Address } from "../address.ts";
 import { toAddress } from "../address.ts";
 import { DialError, SocketError } from "../errors.ts";
+import { listenRefusal } from "../harm.ts";
 import { sysctl } from "../kernel/host.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
 import type { ReconnectResult, Strategy } from "../reconnect.ts";
@@ -80,7 +81,7 @@ export class Bench {
     for (;;) {
       const step = 2 * Math.floor(Math.random() * (this.portsOfParity - 1));
       const port = low + step + (parity === "low" ? 0 : 1);
-      if (port !== this.#lastPort && isFree(port)) {
+      if (port !== this.#lastPort && listenRefusal(loopback(port)) === null) {
         this.#lastPort = port;
         return port;
       }
@@ -89,7 +90,8 @@ export class Bench {
 
   /** A dead port below the range: a destination that can never be joined to itself. */
   outside(): number {
-    for (let port = this.range.low - 1; port > 1024; port--) if (isFree(port)) return port;
+    for (let port = this.range.low - 1; port > 1024; port--)
+      if (listenRefusal(loopback(port)) === null) return port;
     throw new NotHere("no dead port below the ephemeral range");
   }
 
@@ -173,16 +175,5 @@ function setSysctl(name: string, value: string): void {
     writeFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, value);
   } catch (error) {
     throw new NotHere(`${name} cannot be set here (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-function isFree(port: number): boolean {
-  using socket = TcpSocket.open(4);
-  try {
-    socket.bind(loopback(port));
-    return true;
-  } catch (error) {
-    if (error instanceof SocketError) return false;
-    throw error;
   }
 }

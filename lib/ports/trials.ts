@@ -1,10 +1,9 @@
 /** Waits for real self-connects, one after another, each from a cold start: what a prediction is held against. */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Address } from "../address.ts";
-import { SocketError } from "../errors.ts";
+import { listenRefusal } from "../harm.ts";
 import { portFacts } from "../kernel/host.ts";
 import type { PortRange } from "../options.ts";
-import { TcpSocket } from "../socket.ts";
 import { whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
 import { picker } from "./sample.ts";
@@ -31,9 +30,13 @@ const PICKS_PER_TURN = 256;
 const MOST_LAPS = 40;
 const MOST_DRAWS = 100_000;
 
+/** How many ports Linux goes on after each attempt, in the mean: one step, and none to seven more. */
+const MEAN_STEPS = 4.5;
+
 /**
- * Each trial has a peer port of its own, and never one that an earlier trial had: the walk towards a port goes
- * on where it stood, so that a second wait for one port starts just past it and has to go round first.
+ * Each trial has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
+ * that was: a second wait for one port, within the ten seconds after which Linux salts its walks anew, starts just
+ * past it and has to go round first. So a trial begins somewhere on the way round, by attempts that do not count.
  */
 export async function waitTrials(options: WaitTrialOptions): Promise<WaitTrial[]> {
   const { host, family, method, signal, onTrial, random = Math.random } = options;
@@ -44,12 +47,20 @@ export async function waitTrials(options: WaitTrialOptions): Promise<WaitTrial[]
   const done: WaitTrial[] = [];
   while (done.length < options.trials && !signal?.aborted) {
     const port = freshPort({ family, host, port: 0 }, method, range, used, random);
+    await wander({ family, host, port }, pick, (random() * (range.high - range.low + 1)) / MEAN_STEPS);
     const trial = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
     if (!trial) break;
     done.push(trial);
     onTrial?.(done);
   }
   return done;
+}
+
+async function wander(peer: Address, pick: ReturnType<typeof picker>, attempts: number): Promise<void> {
+  for (let made = 1; made <= attempts; made++) {
+    pick(peer);
+    if (made % PICKS_PER_TURN === 0) await turn();
+  }
 }
 
 async function waitOnce(
@@ -82,18 +93,7 @@ function freshPort(
     const port = range.low + Math.floor(random() * (range.high - range.low + 1));
     if (used.has(port) || whyNever({ ...peer, port }, strategy, facts)) continue;
     used.add(port);
-    if (isFree({ ...peer, port })) return port;
+    if (listenRefusal({ ...peer, port }) === null) return port;
   }
   throw new Error("the ephemeral range has no port left for another trial: ask for fewer");
-}
-
-function isFree(address: Address): boolean {
-  using socket = TcpSocket.open(address.family);
-  try {
-    socket.bind(address);
-    return true;
-  } catch (error) {
-    if (error instanceof SocketError) return false;
-    throw error;
-  }
 }

@@ -44,9 +44,9 @@ Napi::Value local_port(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void export_descriptor(Napi::Env env, Napi::Object exports) {
-  exports.Set("socketInRange", Napi::Function::New(env, socket_in_range, "socketInRange"));
-  exports.Set("setLocalPortRange", Napi::Function::New(env, set_local_port_range, "setLocalPortRange"));
-  exports.Set("localPort", Napi::Function::New(env, local_port, "localPort"));
+  exports.Set("socketInRange", Napi::Function::New<socket_in_range>(env, "socketInRange"));
+  exports.Set("setLocalPortRange", Napi::Function::New<set_local_port_range>(env, "setLocalPortRange"));
+  exports.Set("localPort", Napi::Function::New<local_port>(env, "localPort"));
 }
 
 }  // namespace binding
