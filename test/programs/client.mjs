@@ -10,10 +10,12 @@ const [door, portText, attemptsText] = process.argv.slice(2);
 const port = Number(portText);
 const host = process.env.HOST ?? "127.0.0.1";
 const IN_FLIGHT = 8;
-const FETCH_LIMIT_MS = 10_000;
+// In Node 20 a fetch never settles when its connection is reset while undici still compiles its parser, with or without
+// this package: the first ones of a process are lost when they meet the service's end. Node 22 and later mend it.
+const FETCH_LIMIT_MS = 2000;
 const counts = { door, attempts: 0, connected: 0, selfConnects: 0, rejected: 0, outcomes: {} };
-
-const joined = new Promise((resolve) => process.on("joined", () => resolve("joined to itself")));
+/** Who has to hear of a self-connect: an HTTP client that meets one waits for an answer that never comes. */
+const waiting = new Set();
 
 subscribe("selfconnect:rejected", () => counts.rejected++);
 subscribe("net.client.socket", ({ socket }) => watch(socket));
@@ -60,14 +62,17 @@ function doors() {
       );
     });
   const fetching = (fetch, options) => () =>
-    Promise.race([
-      // A fetch that met the service's end was once seen never to settle, cause unknown: hence a limit of its own.
-      fetch(`http://${host}:${port}/`, { ...options, signal: AbortSignal.timeout(FETCH_LIMIT_MS) }).then(
-        (response) => response.text().then(() => "answered"),
-        (error) => error.cause?.code ?? error.name,
-      ),
-      joined,
-    ]);
+    new Promise((resolve) => {
+      waiting.add(resolve);
+      fetch(`http://${host}:${port}/`, { ...options, signal: AbortSignal.timeout(FETCH_LIMIT_MS) })
+        .then((response) => response.text())
+        .then(
+          () => "answered",
+          (error) => error.cause?.code ?? error.name,
+        )
+        .then(resolve)
+        .finally(() => waiting.delete(resolve));
+    });
   const ours = () => import("../../dist/index.js");
   return {
     net: () => stream(() => net.connect({ host, port })),
@@ -110,7 +115,7 @@ function watch(socket) {
 function onConnect() {
   if (!isJoined(this)) return counts.connected++;
   counts.selfConnects++;
-  process.emit("joined");
+  for (const resolve of waiting) resolve("joined to itself");
 }
 
 function isJoined(socket) {
