@@ -17,6 +17,16 @@ import { writable } from "./writable.ts";
 const TEXT_BYTES = 256;
 const NUMBERS = 128;
 const DEFAULT_BACKLOG = 511;
+/** A caller that connects over and over must not keep timers and I/O from their turn for longer than this. */
+const TURN_MS = 1;
+let turnedAt = 0;
+
+/** A turn of the event loop. */
+async function turn(): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  turnedAt = performance.now();
+}
+
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 export interface ConnectedLimits {
@@ -131,10 +141,9 @@ export class TcpSocket implements Disposable {
     if (!this.#peer) throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
     signal?.throwIfAborted();
     const startedAt = performance.now();
-    // On loopback the answer is mostly there already, and asking for it costs less than waiting for it. The event loop
-    // has a turn all the same: a caller that connects over and over must not keep timers and I/O from theirs.
+    // On loopback the answer is mostly there already, and asking for it costs less than waiting for it.
     let error = this.#connecting ? this.#settle() : null;
-    if (!this.#connecting) await new Promise<void>((resolve) => setImmediate(resolve));
+    if (!this.#connecting && startedAt - turnedAt > TURN_MS) await turn();
     while (this.#connecting) {
       const spentMs = performance.now() - startedAt;
       await this.#ended(signal, deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - spentMs));

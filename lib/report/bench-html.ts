@@ -9,6 +9,8 @@ import {
   benchFigure,
   benchHeading,
 } from "./bench.ts";
+import { escapeHtml } from "./escape.ts";
+import { pageHtml } from "./page.ts";
 
 const WIDTH = 900;
 const LABEL_WIDTH = 260;
@@ -23,37 +25,28 @@ export function benchHtml(report: BenchReport): string {
   const trials = benchCellsByTrial(report).map(([trial, cells]) => {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
     const unit = trial === "time" ? "milliseconds" : "per second";
-    return `<h2>${escaped(BENCH_TRIALS[trial])}</h2>
+    return `<section><h2>${escapeHtml(BENCH_TRIALS[trial])}</h2>
 ${plot(plotted, unit)}
-${table([...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}`;
+${table(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
-  const skipped = report.skipped.map(({ name, because }) => `<li>${escaped(`${name}: ${because}`)}</li>`);
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>selfconnect bench</title>
-<style>${STYLE}</style>
-<h1>selfconnect bench</h1>
-<p>${escaped(benchHeading(report))}
-${table(["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
+  const skipped = report.skipped.map(({ name, because }) => `<li>${escapeHtml(`${name}: ${because}`)}</li>`);
+  const body = `<header><h1>selfconnect bench</h1>
+<p>${escapeHtml(benchHeading(report))}</p></header>
+<main>
+${table("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
 ${trials.join("\n")}
-${skipped.length > 0 ? `<h2>skipped</h2><ul>${skipped.join("")}</ul>` : ""}
-</html>
-`;
+${skipped.length > 0 ? `<section><h2>Skipped</h2><ul>${skipped.join("")}</ul></section>` : ""}
+</main>`;
+  return pageHtml({ title: "selfconnect bench", body, style: STYLE });
 }
 
 const STYLE = `
-:root { color-scheme: light dark; }
-body { font: 15px/1.4 system-ui, sans-serif; max-width: ${WIDTH + 40}px; margin: 2em auto; padding: 0 1em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2em .8em .2em 0; border-bottom: 1px solid #8884; }
-svg { width: 100%; height: auto; }
-svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
-.rule { stroke: #8884; }
-.round { fill: #8888; }
-.median { fill: #06c; }
-.ours { fill: #d30; }
+.rounds { width: 100%; max-width: ${WIDTH}px; height: auto; }
+.rounds text { font: 12px system-ui, sans-serif; fill: currentColor; }
+.rule { stroke: var(--line); }
+.round { fill: var(--dim); fill-opacity: .5; }
+.median { fill: var(--accent); }
+.ours { fill: #d9480f; }
 `;
 
 /** One line for each cell on a logarithmic axis: a dot for each round, a larger one for their median. */
@@ -70,10 +63,10 @@ function plot(cells: readonly BenchCell[], unit: string): string {
     return `<line class="rule" x1="${at}" x2="${at}" y1="0" y2="${height - AXIS_HEIGHT}"/>${text}`;
   });
   const lines = cells.map((cell, i) => line(cell, (i + 0.5) * ROW_HEIGHT, x));
-  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(unit)}, logarithmic">
+  return `<svg class="rounds" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(unit)}, logarithmic">
 ${axis.join("\n")}
 ${lines.join("\n")}
-<text x="0" y="${height - 8}">${escaped(unit)}</text>
+<text x="0" y="${height - 8}">${escapeHtml(unit)}</text>
 </svg>`;
 }
 
@@ -84,7 +77,7 @@ function line(cell: BenchCell, y: number, x: (value: number) => number): string 
   );
   const at = x(cell.summary.median).toFixed(1);
   const median = `<circle class="${isOurs ? "ours" : "median"}" cx="${at}" cy="${y}" r="5"/>`;
-  return `<text x="0" y="${y + 4}">${escaped(cell.name)}</text>${dots.join("")}${median}`;
+  return `<text x="0" y="${y + 4}">${escapeHtml(cell.name)}</text>${dots.join("")}${median}`;
 }
 
 /** The powers of ten around all values. */
@@ -93,16 +86,14 @@ function decades(values: readonly number[]): [low: number, high: number] {
   return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
 }
 
-function table(head: readonly string[], rows: readonly string[][]): string {
-  const cells = (tag: string, texts: readonly string[]) =>
-    `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("")}</tr>`;
-  return `<table>${cells("th", head)}${rows.map((row) => cells("td", row)).join("\n")}</table>`;
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;");
+function table(name: string, head: readonly string[], rows: readonly string[][]): string {
+  const label = escapeHtml(name);
+  const heads = head.map((text) => `<th scope="col">${escapeHtml(text)}</th>`);
+  const lines = rows.map(([first = "", ...rest]) => {
+    const cells = rest.map((text) => `<td>${escapeHtml(text)}</td>`);
+    return `<tr><th scope="row">${escapeHtml(first)}</th>${cells.join("")}</tr>`;
+  });
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table>
+<thead><tr>${heads.join("")}</tr></thead>
+<tbody>${lines.join("\n")}</tbody></table></div>`;
 }
