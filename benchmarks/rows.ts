@@ -51,6 +51,7 @@ const RATIOS: readonly RatioPlan[] = [
     of: ["selfconnect reuse, 2 threads"],
     to: "selfconnect reuse",
     atLeast: 1.9,
+    limit: "C, one socket again, 2 processes",
   },
   { what: "self-connects by range, to C", of: ["selfconnect range"], to: "C range", atLeast: 0.9 },
   { what: "self-connects by bind, to C", of: ["selfconnect bind"], to: "C bind", atLeast: 0.9 },

@@ -34,6 +34,8 @@ interface Options {
 const UNTIL_JOINED_MS = 20_000;
 const LONGEST_MS = 900_000;
 const IN_PROGRESS_PAIRS = 3;
+/** A cell that fails is tried on another port: in its middle another program may be given the one that was free. */
+const TRIES = 2;
 
 class Bench {
   readonly #options: Options;
@@ -99,15 +101,16 @@ class Bench {
 
   async #measure(plan: CellPlan, where: string): Promise<void> {
     const isUntilJoined = plan.trial === "time";
-    const measurement = await this.#run(plan, isUntilJoined ? UNTIL_JOINED_MS : this.#options.cellMs, where);
+    const milliseconds = isUntilJoined ? UNTIL_JOINED_MS : this.#options.cellMs;
+    const measurement = await this.#run(plan, milliseconds, where, TRIES);
     if (!measurement) return;
     if (measurement.count > 0) this.#ledger.add(plan, measurement);
     else
       this.#ledger.miss(plan, isUntilJoined ? `not joined within ${UNTIL_JOINED_MS} ms` : "no attempt made");
   }
 
-  /** One process; null, and the cell is left out with the reason, when it fails. */
-  async #run(plan: CellPlan, milliseconds: number, where: string): Promise<Measurement | null> {
+  /** One process; null, and the cell is left out with the reason, when it fails in every try. */
+  async #run(plan: CellPlan, milliseconds: number, where: string, tries = 1): Promise<Measurement | null> {
     if (this.#signal.aborted || this.#ledger.isMissing(plan)) return null;
     send({ progress: `${where} · ${plan.name}` });
     try {
@@ -120,7 +123,9 @@ class Bench {
       const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
       return await runCell(command, this.#costCommand.length > 0 ? cost : [], milliseconds, this.#signal);
     } catch (error) {
-      if (!this.#signal.aborted) this.#ledger.miss(plan, (error as Error).message);
+      if (this.#signal.aborted) return null;
+      if (tries > 1) return this.#run(plan, milliseconds, where, tries - 1);
+      this.#ledger.miss(plan, (error as Error).message);
       return null;
     }
   }

@@ -47,6 +47,7 @@ export const ROUND: readonly CellPlan[] = [
   cell("attempts", "dead", "C, one socket again", "reuse.c"),
   cell("attempts", "dead", "C, io_uring, 16 in flight", "uring.c"),
   cell("attempts", "dead", "selfconnect reuse, 2 threads", "loop.ts", "reuse", "2"),
+  cell("attempts", "dead", "C, one socket again, 2 processes", "reuse.c", "2"),
   cell("attempts", "dead", "selfconnect fresh, 2 threads", "loop.ts", "fresh", "2"),
   cell("attempts", "dead", "selfconnect autobind", "loop.ts", "autobind", "1"),
   cell("attempts", "dead", "koffi", "koffi.ts"),

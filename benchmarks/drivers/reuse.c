@@ -1,11 +1,38 @@
-/* The best C loop: one socket, connect(2) again after each refusal. It stands for the limit. */
+/*
+ * The best C loop: one socket, connect(2) again after each refusal. It stands for the limit. A third argument says how
+ * many of it run at a time, each in a process of its own.
+ */
+#include <sys/wait.h>
+
 #include "driver.h"
 
-int main(int argc, char **argv) {
-  struct run run = begin(argc, argv);
+static uint64_t attempts(const struct run *begun) {
+  struct run run = *begun;
   const int fd = tcp_socket();
   for (; goes_on(&run); run.count++) {
     must(connect_to(fd, &run) < 0 && errno == ECONNREFUSED, "connect to a dead port");
+  }
+  return run.count;
+}
+
+int main(int argc, char **argv) {
+  const int others = argc > 3 ? atoi(argv[3]) - 1 : 0;
+  int told[2];
+  must(pipe(told) == 0, "pipe");
+  struct run run = begin(argc, argv);
+  for (int i = 0; i < others; i++) {
+    const pid_t child = fork();
+    must(child >= 0, "fork");
+    if (child > 0) continue;
+    const uint64_t count = attempts(&run);
+    return write(told[1], &count, sizeof count) == sizeof count ? 0 : 1;
+  }
+  run.count = attempts(&run);
+  for (int i = 0; i < others; i++) {
+    uint64_t count;
+    must(read(told[0], &count, sizeof count) == sizeof count, "read");
+    run.count += count;
+    wait(NULL);
   }
   return end(&run);
 }

@@ -43,11 +43,11 @@ export function benchCommand(): Command {
         "package beside every peer that is installed, one process per cell, in interleaved rounds. Ratios are of " +
         "paired rounds, with a 95 % interval; where rounds disagree too much no ratio is printed.",
     )
-    .option("--rounds <count>", "how many rounds; fewer than 6 give less than 95 %", parseCount, 10)
+    .option("--rounds <count>", "how many rounds; fewer than 6 give less than 95 %", parseCount, 20)
     .addOption(
       new Option("--cell <time>", "how long each cell runs in a round")
         .argParser(parseDurationMs)
-        .default(600, "600ms"),
+        .default(300, "300ms"),
     )
     .addOption(
       new Option("--only <trials...>", "only these").choices(Object.keys(BENCH_TRIALS)).default([], "all"),
