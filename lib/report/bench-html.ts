@@ -54,7 +54,7 @@ function plot(cells: readonly BenchCell[], unit: string): string {
   if (cells.length === 0) return "";
   const [low, high] = decades(cells.flatMap((cell) => cell.rounds));
   const x = (value: number) =>
-    LABEL_WIDTH + ((Math.log10(value) - low) / (high - low)) * (WIDTH - LABEL_WIDTH - 20);
+    LABEL_WIDTH + ((Math.log10(value) - low) / (high - low)) * (WIDTH - LABEL_WIDTH - 40);
   const height = cells.length * ROW_HEIGHT + AXIS_HEIGHT;
   const axis = Array.from({ length: high - low + 1 }, (_, i) => {
     const value = 10 ** (low + i);
