@@ -79,7 +79,7 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
   const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
   if (typeof tcp.connect6 !== "function" || tcp[OWNER]) return;
-  // Functions of its own cost a handle a tenth of what another prototype would, and every connect makes a handle.
+  // Functions of its own cost a handle a fifth of what another prototype would, and every connect makes a handle.
   tcp[OWNER] = owner;
   tcp.bind = bind;
   tcp.bind6 = bind6;

@@ -29,8 +29,8 @@ const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
 };
 
 /**
- * A net.Socket that is guarded from its beginning. A class, and not a stream whose prototype is changed: that
- * costs every later step of Node's in it, 2.5 hundredths of a connect in all.
+ * A net.Socket that is guarded from its beginning. A class, and not a stream whose prototype is changed: that costs
+ * a connect one part in a hundred more.
  */
 export class GuardedSocket extends net.Socket {
   readonly [GUARD]: GuardedStream;
