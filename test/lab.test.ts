@@ -8,6 +8,7 @@ import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/inde
 import { Bench } from "../lib/lab/bench.ts";
 import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
+import { inNamespace, needsNamespaces } from "./harness.ts";
 
 const LIMITS = { silenceMs: 800, totalMs: 20_000, outputBytes: 100_000 };
 const REAL = { silenceMs: 30_000, totalMs: 50_000, outputBytes: 1_000_000 };
@@ -156,6 +157,29 @@ describe("cells", () => {
 
   it("have known names: a near miss is named", async () => {
     await expect(experimentsNamed(["stepz"])).rejects.toThrow(/did you mean "steps"/);
+  });
+});
+
+describe("experiments", () => {
+  it.for(["reserved", "peers"])("%s takes no port that somebody else has", async (name, context) => {
+    needsNamespaces(context);
+    const module = (file: string) => JSON.stringify(path.resolve("dist", file));
+    // What an experiment before it leaves behind, TIME-WAIT say: here a socket that keeps every second port to choose from.
+    const program = `
+      import { experimentsNamed, TcpSocket } from ${module("index.js")};
+      import { Bench } from ${module("lab/bench.js")};
+      const held = [];
+      for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));
+      const [experiment] = await experimentsNamed([${JSON.stringify(name)}]);
+      console.log((await experiment.run(new Bench(1, true))).answer);`;
+    const { stdout, stderr } = await inNamespace("40000 40999", process.execPath, [
+      "--input-type=module",
+      "-e",
+      program,
+    ]);
+    expect(stderr).toBe("");
+    const all = "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1\n";
+    expect(stdout).toBe(name === "peers" ? all : "never picked, can be bound\n");
   });
 });
 

@@ -1,6 +1,5 @@
 /** Which of this host's addresses a plain connect can be joined to itself at: IPv4, IPv6, and between them. */
 import { toAddress } from "../../address.ts";
-import { RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 
@@ -17,8 +16,8 @@ export const peers: Experiment = {
   run: async (bench) => {
     const counts: Record<string, number> = {};
     const joined: string[] = [];
-    for (const [index, host] of HOSTS.entries()) {
-      const port = RANGE.low + 10 * index;
+    for (const host of HOSTS) {
+      const port = bench.port();
       await bench.withRange({ low: port, high: port }, async () => {
         const { outcome } = await bench.once(toAddress(host, port));
         counts[`${host} ${outcome}`] = 1;
