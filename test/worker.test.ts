@@ -49,6 +49,16 @@ describe("worker.terminate() at any moment", () => {
     expect(codes).toHaveLength(ROUNDS);
   });
 
+  it("while sockets are opened and closed", { timeout: 120_000 }, async () => {
+    const script = `
+      import(workerData.library).then(({ TcpSocket }) => {
+        setInterval(() => { for (let i = 0; i < 10; i++) TcpSocket.open(4).close(); });
+        parentPort.postMessage("running");
+      });`;
+    const codes = await endedAtAnyMoment(script, { library: LIBRARY });
+    expect(codes).toHaveLength(ROUNDS);
+  });
+
   it("while two bursts run", { timeout: 120_000 }, async () => {
     const script = `
       import(workerData.library).then(({ ReconnectLoop }) => {

@@ -28,9 +28,10 @@ void Environment::post(std::function<void(Napi::Env)> task) {
   bool first;
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return;
     first = tasks_.empty();
+    // Kept also while all goes down: what a task holds of JavaScript's is for the JavaScript thread to let go.
     tasks_.push_back(std::move(task));
+    if (closing_) return;
   }
   if (first) napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
 }

@@ -12,7 +12,13 @@ namespace {
 Napi::Value handle(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   const auto finalize = [](Napi::Env, Socket* socket) { Environment::forget(socket); };
-  const auto external = Napi::External<Socket>::New(info.Env(), environment.open(), finalize);
+  Socket* socket = environment.open();
+  const auto external = Napi::External<Socket>::New(info.Env(), socket, finalize);
+  if (external.IsEmpty()) {
+    // A worker that is being terminated makes no more objects, and to ask anything of an empty one is fatal.
+    Environment::forget(socket);
+    return info.Env().Undefined();
+  }
   external.TypeTag(&kSocketTag);
   return external;
 }
