@@ -88,6 +88,17 @@ export class Bench {
     }
   }
 
+  /** So many ports side by side, all of them free; the first has the parity of the low end when the count is even. */
+  free(count: number): PortRange {
+    const { low, high } = this.range;
+    for (let first = low; first + count - 1 <= high; first += count) {
+      const ports = Array.from({ length: count }, (_, i) => first + i);
+      if (ports.every((port) => listenRefusal(loopback(port)) === null))
+        return { low: first, high: first + count - 1 };
+    }
+    throw new NotHere(`no ${count} free ports side by side`);
+  }
+
   /** A dead port below the range: a destination that can never be joined to itself. */
   outside(): number {
     for (let port = this.range.low - 1; port > 1024; port--)

@@ -1,6 +1,6 @@
 /** Exhaustion: what connect() picks when one parity is spent, and when both are. */
 import { TcpSocket } from "../../socket.ts";
-import { loopback, RANGE } from "../bench.ts";
+import { loopback } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 import { parityWords } from "../walk.ts";
@@ -13,9 +13,9 @@ export const exhaustion: Experiment = {
     "All ports of the low end's parity bound: what does connect() pick, and what with all ports bound?",
   expected: (subject) => (walkOf(subject) ? "other parity, then EADDRNOTAVAIL" : null),
   run: (bench) =>
-    bench.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
+    bench.withRange(bench.free(PORTS), async () => {
       const { low, high } = bench.range;
-      const peer = loopback(low - 100);
+      const peer = loopback(bench.outside());
       const bound: TcpSocket[] = [];
       const take = (first: number) => {
         for (let port = first; port <= high; port += 2) bound.push(TcpSocket.open(4).bind(loopback(port)));
