@@ -129,11 +129,12 @@ function guardedConnect(
   if (guard === "off" && !options) return nodesOwn(tcp)[name].call(tcp, request, host, port);
   const startedAt = performance.now();
   try {
-    const local = tcp.fd < 0 ? null : localOf(tcp);
+    const isOpen = tcp.fd >= 0;
+    const local = isOpen ? localOf(tcp) : null;
     if (guard !== "off" && local?.port === port && isRefused(tcp, local, toAddress(host, port)))
       return REFUSED;
     const ranges = rangesFor(tcp, host, port, local, startedAt);
-    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, ranges[0]);
+    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, !isOpen, ranges[0]);
     if (guard !== "off") watch(tcp, request, host, port, startedAt);
     const answer = connectFrom(tcp, name, request, host, port, ranges[1]);
     if (answer < 0) told(tcp, answer, host, port, startedAt);
@@ -190,9 +191,8 @@ function rangesFor(
 }
 
 /** A descriptor with the options and the range set, unless there is one already: that one gets the range. */
-function prepare(tcp: GuardedTcp, family: 4 | 6, range: PortRange | undefined): void {
+function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRange | undefined): void {
   const { options, native } = tcp[OWNER];
-  const isNew = tcp.fd < 0;
   if (isNew && !options.options) openInRange(tcp, family, range!, native!);
   else {
     if (isNew) open(tcp, family, options.options!);

@@ -70,8 +70,9 @@ class Arguments {
   bool is_null(size_t index) const { return info_[index].IsNull(); }
 
   int64_t number(size_t index) {
-    const Napi::Value value = info_[index];
-    return value.IsNumber() ? value.As<Napi::Number>().Int64Value() : missing<int64_t>(index, "a number");
+    int64_t number = 0;
+    if (napi_get_value_int64(info_.Env(), info_[index], &number) == napi_ok) return number;
+    return missing<int64_t>(index, "a number");
   }
 
   std::string text(size_t index) {
