@@ -29,7 +29,7 @@ void Environment::post(std::function<void(Napi::Env)> task) {
   {
     const std::lock_guard lock(mutex_);
     first = tasks_.empty();
-    // Kept also while all goes down: what a task holds of JavaScript's is for the JavaScript thread to let go.
+    // Kept also while all goes down: what a task holds of JavaScript's only that thread may let go.
     tasks_.push_back(std::move(task));
     if (closing_) return;
   }
