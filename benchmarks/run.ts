@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { BenchReport, BenchTrial } from "../lib/index.ts";
-import { environment, portFacts, SocketError, TcpSocket } from "../lib/index.ts";
+import { environment, listenRefusal, portFacts } from "../lib/index.ts";
 import type { Measurement } from "./cell.ts";
 import { runCell } from "./cell.ts";
 import { Workshop } from "./drivers.ts";
@@ -206,18 +206,7 @@ function deadPort(where: "ephemeral" | "outside"): number {
     const below = 1024 + Math.floor(Math.random() * (low - 1024));
     const above = high + 1 + Math.floor(Math.random() * (65_535 - high));
     const port = where === "ephemeral" ? inside : low > 1100 ? below : above;
-    if (isDead(port)) return port;
-  }
-}
-
-function isDead(port: number): boolean {
-  using socket = TcpSocket.open(4);
-  try {
-    socket.bind({ family: 4, host: "127.0.0.1", port });
-    return true;
-  } catch (error) {
-    if (error instanceof SocketError) return false;
-    throw error;
+    if (listenRefusal({ family: 4, host: "127.0.0.1", port }) === null) return port;
   }
 }
 

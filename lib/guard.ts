@@ -80,7 +80,8 @@ export function checkGuard(value: Guard | undefined): Guard {
   throw invalidArgument("ERR_UNKNOWN_GUARD", `"${String(value)}" is not a guard: ${mend}`);
 }
 
-function holds(range: PortRange, port: number): boolean {
+/** Whether a port lies inside a range. */
+export function holds(range: PortRange, port: number): boolean {
   return range.low <= port && port <= range.high;
 }
 

@@ -1,5 +1,7 @@
 /** TcpSocket: one kernel socket. The system calls under their own names, and nothing between. */
+
 import net from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
 import { onAbort } from "./abort.ts";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, checkAddress, decodeAddress, encodeAddress } from "./address.ts";
@@ -19,15 +21,9 @@ const NUMBERS = 128;
 const DEFAULT_BACKLOG = 511;
 /** A caller that connects over and over must not keep timers and I/O from their turn for longer than this. */
 const TURN_MS = 1;
-let turnedAt = 0;
-
-/** A turn of the event loop. */
-async function turn(): Promise<void> {
-  await new Promise<void>((resolve) => setImmediate(resolve));
-  turnedAt = performance.now();
-}
-
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+let turnedAt = 0;
 
 export interface ConnectedLimits {
   /** Milliseconds from now; afterwards ERR_DEADLINE. The socket stays open and goes on connecting. */
@@ -143,7 +139,10 @@ export class TcpSocket implements Disposable {
     const startedAt = performance.now();
     // On loopback the answer is mostly there already, and asking for it costs less than waiting for it.
     let error = this.#connecting ? this.#settle() : null;
-    if (!this.#connecting && startedAt - turnedAt > TURN_MS) await turn();
+    if (!this.#connecting && startedAt - turnedAt > TURN_MS) {
+      await turn();
+      turnedAt = performance.now();
+    }
     while (this.#connecting) {
       const spentMs = performance.now() - startedAt;
       await this.#ended(signal, deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - spentMs));

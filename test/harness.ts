@@ -6,7 +6,7 @@ import net from "node:net";
 import os from "node:os";
 import type { TestContext } from "vitest";
 import type { Address, OptionName } from "../lib/index.ts";
-import { listenRefusal, portFacts, supported } from "../lib/index.ts";
+import { listenRefusal, portFacts, seededRandom, supported } from "../lib/index.ts";
 
 export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
 export const FAMILIES = [4, 6] as const;
@@ -123,17 +123,10 @@ function atLeast(release: string, version: string): boolean {
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
-/** A seeded generator (mulberry32), so that a failure can be replayed: SEED=… npm test. */
+/** A seeded generator, so that a failure can be replayed: SEED=… npm test. */
 export function random(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)): {
   next: () => number;
   seed: number;
 } {
-  let state = seed;
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return { next, seed };
+  return { next: seededRandom(seed), seed };
 }

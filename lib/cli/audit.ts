@@ -5,7 +5,7 @@ import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../index.ts
 import { audit, environment, formatAddress, portAlgorithm } from "../index.ts";
 import { parseDurationMs, parsePort } from "./arguments.ts";
 import { auditMetrics } from "./metrics.ts";
-import { count, duration, interruption, styled } from "./output.ts";
+import { count, duration, INTERRUPTED, interruption, styled } from "./output.ts";
 
 interface Flags {
   readonly port?: number;
@@ -16,7 +16,6 @@ interface Flags {
 }
 
 const FOUND = 3;
-const INTERRUPTED = 130;
 const LONGEST_CGROUP = 60;
 
 export function auditCommand(): Command {

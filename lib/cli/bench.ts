@@ -16,7 +16,7 @@ import {
   benchMarkdown,
 } from "../index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
-import { interruption, LiveLine, styled } from "./output.ts";
+import { INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 
 interface Flags {
   readonly rounds: number;
@@ -33,7 +33,6 @@ type Message = { readonly progress: string } | { readonly report: BenchReport };
 
 /** benchmarks/run.ts, a process of its own: what it measures must not share a thread with what it prints. */
 const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
-const INTERRUPTED = 130;
 
 export function benchCommand(): Command {
   return new Command("bench")

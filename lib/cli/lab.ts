@@ -14,7 +14,7 @@ import {
 } from "../index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
-import { interruption, LiveLine } from "./output.ts";
+import { INTERRUPTED, interruption, LiveLine } from "./output.ts";
 import type { Asking } from "./progress.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
@@ -39,7 +39,6 @@ interface Flags extends KernelFlags {
   readonly csv?: string;
 }
 
-const INTERRUPTED = 130;
 const MOST_TOTAL_MS = 900_000;
 const MOST_OUTPUT_BYTES = 4_000_000;
 

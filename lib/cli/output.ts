@@ -48,6 +48,9 @@ export class LiveLine implements Disposable {
   }
 }
 
+/** The exit code after Ctrl-C, as a shell tells it: 128 and SIGINT's number. */
+export const INTERRUPTED = 130;
+
 /** Aborts at the first Ctrl-C (or SIGTERM), so that what there is can be printed. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();

@@ -13,7 +13,7 @@ import {
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
-import { count, duration, interruption, LiveLine, styled } from "./output.ts";
+import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 import { barPlot, dotPlot } from "./plot.ts";
 
 interface Flags {
@@ -26,7 +26,6 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const INTERRUPTED = 130;
 const BARS = 16;
 /** More points than this make the plot of a walk a solid block. */
 const MOST_POINTS = 12_000;

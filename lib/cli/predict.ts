@@ -14,7 +14,7 @@ import {
   waitTrials,
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
-import { count, duration, interruption, LiveLine, styled } from "./output.ts";
+import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 import { dotPlot } from "./plot.ts";
 
 interface Flags {
@@ -40,7 +40,6 @@ interface Check {
   readonly wait: Wait;
 }
 
-const INTERRUPTED = 130;
 const FULL_SPEED = 50_000;
 /** A right model gives a smaller p once in a hundred checks. */
 const LEAST_P = 0.01;

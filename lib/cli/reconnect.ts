@@ -29,7 +29,7 @@ import {
   whyNever,
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
-import { count, duration, interruption, LiveLine, styled } from "./output.ts";
+import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 
 interface Flags {
   readonly strategy: Strategy;
@@ -47,7 +47,6 @@ const STRATEGIES: Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
 const LOOK_EVERY_MS = 100;
 const BAR_WIDTH = 8;
 const SECRET = "hello, myself";
-const INTERRUPTED = 130;
 
 export function reconnectCommand(): Command {
   return new Command("reconnect")

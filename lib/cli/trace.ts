@@ -22,7 +22,7 @@ import {
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
-import { count, duration, interruption, LiveLine, styled } from "./output.ts";
+import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 
 interface Flags {
   readonly natural?: boolean;
@@ -37,7 +37,6 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const INTERRUPTED = 130;
 const ARRIVED = ["self-connect", "simultaneous-open"];
 
 export function traceCommand(): Command {

@@ -3,16 +3,17 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../address.ts";
 import { unmapped } from "../address.ts";
+import { holds } from "../guard.ts";
 import type { PortRange } from "../options.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
-import { waitFor } from "../ports/model.ts";
+import { unusablePorts, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
 import { whyNever } from "../ports/predict.ts";
 import type { PortFacts } from "./host.ts";
 import { isOwnAddress, parsePortList, portFacts, sandbox } from "./host.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
-import { findSockets, socketOwners } from "./tables.ts";
+import { ALL_PORTS, findSockets, socketOwners } from "./tables.ts";
 
 /** The process that has a socket open, and where it runs. */
 export interface Owner {
@@ -75,7 +76,6 @@ export interface AuditOptions {
 
 const FULL_SPEED = 50_000;
 const TIME_WAIT_MS = 60_000;
-const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
 const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
 /** Reads the tables of this network namespace and changes nothing. It makes no connection. */
@@ -127,7 +127,7 @@ function joinedSockets(): SocketRow[] {
 
 function knockingSockets(range: PortRange): SocketRow[] {
   return findSockets({ states: ["SYN_SENT"] }).rows.filter(
-    ({ peer }) => peer.port >= range.low && peer.port <= range.high && isOwnAddress(peer),
+    ({ peer }) => holds(range, peer.port) && isOwnAddress(peer),
   );
 }
 
@@ -166,8 +166,8 @@ function clientsPeer(local: Address): Address {
 
 /** The risk begins when the listener is gone: its own port is free then, and the others' are not. */
 function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortRisk["meanMs"] {
-  const others = owned.filter((other) => other !== port).map((other) => ({ low: other, high: other }));
-  const model = { ephemeralRange: facts.ephemeralRange!, unusable: [...facts.reservedPorts, ...others] };
+  const unusable = unusablePorts(facts.reservedPorts, owned, port);
+  const model = { ephemeralRange: facts.ephemeralRange!, unusable };
   const algorithm = hostAlgorithm();
   const mean = (rate: number) => (waitFor(algorithm, model, port, rate).mean / rate) * 1000;
   return { everySecond: mean(1), fullSpeed: mean(FULL_SPEED) };

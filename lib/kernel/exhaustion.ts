@@ -1,7 +1,7 @@
 /** EADDRNOTAVAIL from connect(2): the ephemeral range is exhausted towards a peer, or the answer was spurious. */
 import type { Address } from "../address.ts";
 import { isSameAddress, unmapped } from "../address.ts";
-import { portCount } from "../guard.ts";
+import { holds, portCount } from "../guard.ts";
 import type { PortRange } from "../options.ts";
 import { portFacts } from "./host.ts";
 import type { SocketRow } from "./tables.ts";
@@ -44,7 +44,7 @@ export function usedPorts(
     if (row.state === "LISTEN" || isSameAddress(unmapped(row.peer), unmapped(peer))) used.add(row.local.port);
   }
   for (const { low, high } of reserved) for (let port = low; port <= high; port++) used.add(port);
-  return [...used].filter((port) => range.low <= port && port <= range.high).length;
+  return [...used].filter((port) => holds(range, port)).length;
 }
 
 function tableOrNull(): SocketRow[] | null {

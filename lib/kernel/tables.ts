@@ -66,7 +66,7 @@ const STATES = [
 
 /** The kernel shows times to user space in hundredths of a second, whatever its own tick is (USER_HZ). */
 const TICK_MS = 10;
-const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
+export const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
 const FIRST_ROOM = 1024;
 /** An entry of the integers behind the two addresses of a record (native/core/diag.h). */
 const FIELDS_AT = 2 * ADDRESS_BYTES;

@@ -1,4 +1,5 @@
 /** A model of the kernel's choice of a local port: a simulator of its walk, and the closed form of the wait. */
+import { holds } from "../guard.ts";
 import type { PortRange } from "../options.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { meanIncrement } from "./algorithms.ts";
@@ -8,6 +9,16 @@ export interface ModelFacts {
   readonly ephemeralRange: PortRange;
   /** Ports that are never picked: reserved ones, and those that a bind(2) owns. */
   readonly unusable: readonly PortRange[];
+}
+
+/** Reserved ports, and those that a bind(2) owns, but for the one that is waited for: it is free then. */
+export function unusablePorts(
+  reserved: readonly PortRange[],
+  owned: readonly number[],
+  port: number,
+): PortRange[] {
+  const others = owned.filter((other) => other !== port);
+  return [...reserved, ...others.map((other) => ({ low: other, high: other }))];
 }
 
 /**
@@ -227,8 +238,7 @@ function shareOf(
   const { low, high } = facts.ephemeralRange;
   const size = high - low + 1;
   const ports = Math.max(1, Math.floor((size > 1 ? size - (size % 2) : size) / algorithm.stride));
-  const isUnusable = (candidate: number) =>
-    facts.unusable.some((range) => candidate >= range.low && candidate <= range.high);
+  const isUnusable = (candidate: number) => facts.unusable.some((range) => holds(range, candidate));
   let block = 1;
   for (
     let before = port - algorithm.stride;

@@ -2,6 +2,7 @@
 import os from "node:os";
 import type { Address } from "../address.ts";
 import { formatAddress, unmapped } from "../address.ts";
+import { holds, portCount } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { PortRange } from "../options.ts";
@@ -10,7 +11,7 @@ import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Wait } from "./model.ts";
-import { waitFor } from "./model.ts";
+import { unusablePorts, waitFor } from "./model.ts";
 import type { Method } from "./sample.ts";
 import { samplePorts } from "./sample.ts";
 
@@ -27,7 +28,7 @@ export interface Never {
  */
 const PORT_STEP = 2;
 /** Since 5.18 the next attempt starts 1 to 8 steps further on (commit ca7af0402550). */
-const MEAN_STEPS = 4.5;
+export const MEAN_STEPS = 4.5;
 
 export interface PredictOptions {
   readonly peer: Address;
@@ -56,7 +57,13 @@ export interface Prediction {
 const OBSERVED_ATTEMPTS = 1000;
 
 /** What the methods are called as strategies of a loop. */
-const STRATEGY_OF = { connect: "fresh", bind: "autobind", "late-bind": "fresh", range: "range" } as const;
+export const STRATEGY_OF = {
+  connect: "fresh",
+  bind: "autobind",
+  "late-bind": "fresh",
+  range: "range",
+} as const;
+
 /** Observes how this host picks ports, unless told, and applies the model to the peer. */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
@@ -65,8 +72,7 @@ export async function predict(options: PredictOptions): Promise<Prediction> {
     ? { algorithm: options.algorithm, basis: "given" as const }
     : await observedAlgorithm(peer, method, never);
   const { ephemeralRange } = facts;
-  const bound = owned.filter((port) => port !== peer.port).map((port) => ({ low: port, high: port }));
-  const unusable = [...facts.reservedPorts, ...bound];
+  const unusable = unusablePorts(facts.reservedPorts, owned, peer.port);
   return {
     peer,
     method,
@@ -124,8 +130,8 @@ export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortF
  */
 export function expectedRemaining(peer: Address, localPort: number, facts: PortFacts): number | null {
   const range = facts.ephemeralRange;
-  if (!range || localPort < range.low || localPort > range.high) return null;
-  const size = range.high - range.low + 1;
+  if (!range || !holds(range, localPort)) return null;
+  const size = portCount(range);
   const distance = (((peer.port - localPort) % size) + size) % size;
   const lap = portsOfParity(peer.port, facts) / MEAN_STEPS;
   return distance / PORT_STEP / MEAN_STEPS + (MEAN_STEPS - 1) * lap;
@@ -152,14 +158,14 @@ const GVISOR: Never = {
 function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never | null {
   const range = facts.ephemeralRange;
   if (!range) return null;
-  if (!isInside(port, range)) {
+  if (!holds(range, port)) {
     return {
       reason: "outside-range",
       because: `port ${port} is outside the ephemeral range ${range.low}-${range.high}`,
       instead: `choose a port inside it, or --strategy bind (this is also the cure: listen outside the range)`,
     };
   }
-  if (facts.reservedPorts.some((reserved) => isInside(port, reserved))) {
+  if (facts.reservedPorts.some((reserved) => holds(reserved, port))) {
     return {
       reason: "reserved",
       because: `port ${port} is in net.ipv4.ip_local_reserved_ports, which the kernel never picks`,
@@ -188,13 +194,9 @@ function portsOfParity(port: number, facts: PortFacts): number {
   const { low, high } = facts.ephemeralRange!;
   let count = 0;
   for (let candidate = low + ((port - low) % PORT_STEP); candidate <= high; candidate += PORT_STEP) {
-    if (!facts.reservedPorts.some((reserved) => isInside(candidate, reserved))) count++;
+    if (!facts.reservedPorts.some((reserved) => holds(reserved, candidate))) count++;
   }
   return count;
-}
-
-function isInside(port: number, range: PortRange): boolean {
-  return port >= range.low && port <= range.high;
 }
 
 function oddOrEven(port: number): string {

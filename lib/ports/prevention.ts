@@ -2,7 +2,7 @@
 import type { Address } from "../address.ts";
 import { toAddress, unmapped } from "../address.ts";
 import type { Guard } from "../guard.ts";
-import { clipped, rangesWithout } from "../guard.ts";
+import { clipped, holds, rangesWithout } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Native } from "../native.ts";
@@ -60,7 +60,7 @@ export function knownRanges(host: string, port: number, native: Native, nowMs: n
 /** Whether the port is of the ephemeral range at all: the cheapest question, which spares most connects the others. */
 function isPickable(port: number): boolean {
   const { ephemeralRange } = knownPortFacts();
-  return ephemeralRange !== null && ephemeralRange.low <= port && port <= ephemeralRange.high;
+  return ephemeralRange !== null && holds(ephemeralRange, port);
 }
 
 /** isOwnAddress(), remembered for a second: asking for the interfaces costs as much as half a connect. */

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Address } from "../address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../address.ts";
-import { SocketError } from "../errors.ts";
+import { listenRefusal } from "../harm.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import { invalidArgument } from "../misuse.ts";
 import type { PortRange } from "../options.ts";
@@ -55,7 +55,8 @@ export interface Pick {
   readonly isSelfConnect: boolean;
 }
 
-const PICKS_PER_TURN = 256;
+/** The event loop has its turn after so many. */
+export const PICKS_PER_TURN = 256;
 const WEAVE_ROUNDS = 64;
 const MOST_PICKS = 100_000_000;
 
@@ -138,17 +139,11 @@ function otherPeers(peer: Address): Address[] {
   return others.filter((other) => !isSameAddress(other, peer));
 }
 
-/** A port that bind(2) grants has no listener. It need not be in the ephemeral range to be connected to. */
+/** Where one could listen nobody does. It need not be in the ephemeral range to be connected to. */
 function deadNeighbour(peer: Address): number {
   for (let distance = 1; distance < 1000; distance++) {
     const port = 1024 + ((peer.port + distance) % 64_512);
-    using socket = TcpSocket.open(peer.family);
-    try {
-      socket.bind({ ...peer, port });
-      return port;
-    } catch (error) {
-      if (!(error instanceof SocketError)) throw error;
-    }
+    if (listenRefusal({ ...peer, port }) === null) return port;
   }
   return peer.port;
 }

@@ -50,7 +50,7 @@ export function kolmogorovSmirnov(samples: readonly number[], cdf: (value: numbe
 }
 
 /** The chance that Kolmogorov's distribution exceeds a value. */
-function kolmogorovTail(value: number): number {
+export function kolmogorovTail(value: number): number {
   if (value < 0.2) return 1; // The alternating series needs ever more terms here, and the answer is 1 to 12 places.
   let sum = 0;
   for (let term = 1; term <= 100; term++) {

@@ -1,12 +1,13 @@
-/** Waits for real self-connects, one after another, each from a cold start: what a prediction is held against. */
+/** Waits for real self-connects, one after another, each from anywhere on its walk: what predictions are held to. */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Address } from "../address.ts";
+import { portCount } from "../guard.ts";
 import { listenRefusal } from "../harm.ts";
 import { portFacts } from "../kernel/host.ts";
 import type { PortRange } from "../options.ts";
-import { whyNever } from "./predict.ts";
+import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
-import { picker } from "./sample.ts";
+import { PICKS_PER_TURN, picker } from "./sample.ts";
 
 export interface WaitTrialOptions {
   readonly host: string;
@@ -25,13 +26,9 @@ export interface WaitTrial {
   readonly elapsedMs: number;
 }
 
-const PICKS_PER_TURN = 256;
 /** No wait of a right model is this many times the ports of the range. */
 const MOST_LAPS = 40;
 const MOST_DRAWS = 100_000;
-
-/** How many ports Linux goes on after each attempt, in the mean: one step, and none to seven more. */
-const MEAN_STEPS = 4.5;
 
 /**
  * Each trial has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
@@ -47,7 +44,7 @@ export async function waitTrials(options: WaitTrialOptions): Promise<WaitTrial[]
   const done: WaitTrial[] = [];
   while (done.length < options.trials && !signal?.aborted) {
     const port = freshPort({ family, host, port: 0 }, method, range, used, random);
-    await wander({ family, host, port }, pick, (random() * (range.high - range.low + 1)) / MEAN_STEPS);
+    await wander({ family, host, port }, pick, (random() * portCount(range)) / MEAN_STEPS);
     const trial = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
     if (!trial) break;
     done.push(trial);
@@ -87,11 +84,10 @@ function freshPort(
   used: Set<number>,
   random: () => number,
 ): number {
-  const strategy = method === "bind" ? "autobind" : method === "range" ? "range" : "fresh";
   const facts = portFacts();
   for (let draw = 0; draw < MOST_DRAWS; draw++) {
-    const port = range.low + Math.floor(random() * (range.high - range.low + 1));
-    if (used.has(port) || whyNever({ ...peer, port }, strategy, facts)) continue;
+    const port = range.low + Math.floor(random() * portCount(range));
+    if (used.has(port) || whyNever({ ...peer, port }, STRATEGY_OF[method], facts)) continue;
     used.add(port);
     if (listenRefusal({ ...peer, port }) === null) return port;
   }

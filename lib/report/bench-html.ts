@@ -10,7 +10,7 @@ import {
   benchHeading,
 } from "./bench.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml } from "./page.ts";
+import { pageHtml, tableHtml } from "./page.ts";
 
 const WIDTH = 900;
 const LABEL_WIDTH = 260;
@@ -88,12 +88,5 @@ function decades(values: readonly number[]): [low: number, high: number] {
 
 function table(name: string, head: readonly string[], rows: readonly string[][]): string {
   const label = escapeHtml(name);
-  const heads = head.map((text) => `<th scope="col">${escapeHtml(text)}</th>`);
-  const lines = rows.map(([first = "", ...rest]) => {
-    const cells = rest.map((text) => `<td>${escapeHtml(text)}</td>`);
-    return `<tr><th scope="row">${escapeHtml(first)}</th>${cells.join("")}</tr>`;
-  });
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table>
-<thead><tr>${heads.join("")}</tr></thead>
-<tbody>${lines.join("\n")}</tbody></table></div>`;
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${label}">${tableHtml(head, rows)}</div>`;
 }

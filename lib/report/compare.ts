@@ -1,5 +1,6 @@
 /** Two results beside each other: what changed, and how sure that is. */
 import type { Finding, LabResult } from "../lab/lab.ts";
+import { kolmogorovTail } from "../ports/statistics.ts";
 
 export interface Change {
   readonly kernel: string;
@@ -91,10 +92,7 @@ export function kolmogorovSmirnov(one: readonly number[], other: readonly number
   const gap = Math.max(...[...a!, ...b!].map((value) => Math.abs(below(a!, value) - below(b!, value))));
   const size = Math.sqrt((a!.length * b!.length) / (a!.length + b!.length));
   const scaled = (size + 0.12 + 0.11 / size) * gap;
-  if (scaled < 0.3) return 1;
-  let sum = 0;
-  for (let j = 1; j <= 100; j++) sum += 2 * (j % 2 === 1 ? 1 : -1) * Math.exp(-2 * j * j * scaled * scaled);
-  return Math.min(1, Math.max(0, sum));
+  return kolmogorovTail(scaled);
 }
 
 function cells(result: LabResult): Map<string, Finding> {

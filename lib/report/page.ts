@@ -34,6 +34,17 @@ ${run}</body>
 `;
 }
 
+/** A table of texts: the first of each row is its name. */
+export function tableHtml(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const heads = head.map((text) => `<th scope="col">${escapeHtml(text)}</th>`);
+  const lines = rows.map(([first = "", ...rest]) => {
+    const cells = rest.map((text) => `<td>${escapeHtml(text)}</td>`);
+    return `<tr><th scope="row">${escapeHtml(first)}</th>${cells.join("")}</tr>`;
+  });
+  return `<table><thead><tr>${heads.join("")}</tr></thead>
+<tbody>${lines.join("\n")}</tbody></table>`;
+}
+
 function hash(text: string): string {
   return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 }

@@ -16,7 +16,7 @@ import {
 } from "../packets/text.ts";
 import type { Trace } from "../packets/trace.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml } from "./page.ts";
+import { pageHtml, tableHtml } from "./page.ts";
 
 /** What a page shows beside the trace itself. */
 export interface TracePage {
@@ -156,14 +156,8 @@ with states and reasons as comments; inside this page.</p></section>`;
 }
 
 function leavingsSection(leavings: readonly Leaving[]): string {
-  const heads = LEAVING_COLUMNS.map((head) => `<th scope="col">${head}</th>`);
-  const lines = leavings.map((row) => {
-    const [name = "", ...texts] = leavingTexts(row);
-    const cells = texts.map((text) => `<td>${escapeHtml(text)}</td>`);
-    return `<tr><th scope="row">${escapeHtml(name)}</th>${cells.join("")}</tr>`;
-  });
   return `<section><h2 id="leavings">What each way to end it leaves behind</h2>
 <p class="dim">Each tried on a port of its own; and who can listen there meanwhile.</p>
 <div class="scroll leavings" tabindex="0" role="region" aria-labelledby="leavings">
-<table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("\n")}</tbody></table></div></section>`;
+${tableHtml(LEAVING_COLUMNS, leavings.map(leavingTexts))}</div></section>`;
 }

@@ -1,9 +1,10 @@
 /** What closing leaves behind, and who can bind the port then. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { SocketError } from "../../errors.ts";
+import { listenRefusal } from "../../harm.ts";
 import { rowsOf } from "../../kernel/tables.ts";
 import { TcpSocket } from "../../socket.ts";
-import { loopback, outcomeOf, RANGE } from "../bench.ts";
+import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 
@@ -47,16 +48,10 @@ async function closeBy(way: keyof typeof WAYS, port: number) {
   WAYS[way](socket);
   await sleep(SETTLE_MS);
   const state = stateOf(port);
-  const plain = await outcomeOf(() => listen(port, false));
-  const reuse = await outcomeOf(() => listen(port, true));
+  const plain = listenRefusal(address) ?? "starts";
+  const reuse = listenRefusal(address, { reuseAddress: true }) ?? "starts";
   socket.reset();
   return { state, plain, reuse };
-}
-
-function listen(port: number, reuseAddress: boolean): string {
-  using listener = TcpSocket.open(4, { reuseAddress });
-  listener.bind(loopback(port)).listen();
-  return "starts";
 }
 
 function stateOf(port: number): string {
