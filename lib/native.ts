@@ -122,6 +122,20 @@ export function loadNative(): Native {
   return loaded;
 }
 
+let tried: Native | null | undefined;
+
+/** The addon, or null where it cannot be had: the guard then detects only. */
+export function nativeOrNull(): Native | null {
+  if (tried === undefined) {
+    try {
+      tried = loadNative();
+    } catch {
+      tried = null;
+    }
+  }
+  return tried;
+}
+
 function requireAddon(): Native {
   const require = createRequire(import.meta.url);
   const places = [

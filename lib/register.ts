@@ -5,7 +5,8 @@
 import net from "node:net";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
-import { guardStream, isGuarded, nativeOrNull } from "./integrations/streams.ts";
+import { guardStream, isGuarded } from "./integrations/streams.ts";
+import { nativeOrNull } from "./native.ts";
 
 const REGISTERED = Symbol.for("selfconnect.registered");
 

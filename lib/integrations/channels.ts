@@ -21,9 +21,9 @@ export function tellAttempt(attempt: Attempt): void {
   if (attempts.hasSubscribers) attempts.publish({ attempt } satisfies AttemptMessage);
 }
 
-/** The same where the attempt still has to be made up: only if somebody listens. */
-export function tellConnected(attempt: () => Attempt): void {
-  if (attempts.hasSubscribers) tellAttempt(attempt());
+/** Whether anybody listens to attempts: one that connected is made up only then. */
+export function areAttemptsHeard(): boolean {
+  return attempts.hasSubscribers;
 }
 
 export function tellRejected(attempt: Attempt, wasConnected: boolean): void {

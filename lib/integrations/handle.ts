@@ -10,10 +10,11 @@ import type { Attempt } from "../errors.ts";
 import { errnoName, SocketError } from "../errors.ts";
 import type { GuardOptions } from "../guard.ts";
 import { isSelfConnect, wouldSelfConnect } from "../guard.ts";
-import type { Native } from "../native.ts";
+import { nativeOrNull } from "../native.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
 import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "../ports/prevention.ts";
 import { TcpSocket } from "../socket.ts";
+import { areAttemptsHeard, tellAttempt } from "./channels.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
 export interface TcpHandle {
@@ -47,9 +48,8 @@ interface ConnectRequest {
 /** What a handle tells the stream that it belongs to. */
 export interface HandleOwner {
   readonly options: GuardOptions;
-  readonly native: Native | null;
-  /** Connected, and not to itself. The attempt is made up only where somebody wants to know. */
-  connected(attempt: () => Attempt): void;
+  /** Connected, and not to itself. */
+  connected(): void;
   /** Ended in an errno. */
   attempted(attempt: Attempt): void;
   /** The connect was kept from the caller; Node is about to destroy the stream, or to try the next address. */
@@ -105,8 +105,8 @@ function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: 
 
 /** bind(2). Late where it may be: the port is then picked by connect(2), from the range set for it. */
 function guardedBind(tcp: GuardedTcp, name: Bind, values: BindValues): number {
-  const { options: asked, native } = tcp[OWNER];
-  const { guard, options } = asked;
+  const { guard, options } = tcp[OWNER].options;
+  const native = nativeOrNull();
   const isLate =
     values[1] === 0 && guard === "prevent" && native !== null && isAble("bindAddressNoPort", native);
   try {
@@ -182,20 +182,21 @@ function rangesFor(
   local: Address | null,
   nowMs: number,
 ): readonly PortRange[] {
-  const { options, native } = tcp[OWNER];
+  const { guard, options } = tcp[OWNER].options;
+  const native = nativeOrNull();
   const isOthers = local !== null && (!tcp[OURS] || local.port !== 0);
-  if (!native || options.guard !== "prevent" || isOthers) return NONE;
-  const asked = options.options?.localPortRange;
+  if (!native || guard !== "prevent" || isOthers) return NONE;
+  const asked = options?.localPortRange;
   if (asked) return preventiveRanges(toAddress(host, port), "prevent", native, asked);
   return knownRanges(host, port, native, nowMs);
 }
 
 /** A descriptor with the options and the range set, unless there is one already: that one gets the range. */
 function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRange | undefined): void {
-  const { options, native } = tcp[OWNER];
-  if (isNew && !options.options) openInRange(tcp, family, range!, native!);
+  const { options } = tcp[OWNER].options;
+  if (isNew && !options) openInRange(tcp, family, range!);
   else {
-    if (isNew) open(tcp, family, options.options!);
+    if (isNew) open(tcp, family, options!);
     if (range) setRange(tcp, range);
   }
 }
@@ -204,22 +205,22 @@ function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRang
  * socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more.
  * Where no socket is to be had (EMFILE), libuv fails the same way next, and tells it as it always does.
  */
-function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange, native: Native): void {
-  const fd = native.socketInRange(family, low, high);
+function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange): void {
+  const fd = nativeOrNull()!.socketInRange(family, low, high);
   if (fd >= 0 && tcp.open(fd) !== 0) closeSync(fd);
 }
 
 /** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
 function open(tcp: GuardedTcp, family: 4 | 6, options: Partial<SocketOptions>): void {
   if (tcp.fd >= 0) return;
-  const socket = TcpSocket.open(family, options, tcp[OWNER].native ?? undefined);
+  const socket = TcpSocket.open(family, options);
   tcp[OURS] = tcp.open(socket.fd) === 0;
   if (tcp[OURS]) socket.release();
   else socket.close();
 }
 
 function setRange(tcp: GuardedTcp, { low, high }: PortRange): void {
-  const answer = tcp[OWNER].native!.setLocalPortRange(tcp.fd, low, high);
+  const answer = nativeOrNull()!.setLocalPortRange(tcp.fd, low, high);
   if (answer < 0) throw new SocketError(answer, { syscall: "setsockopt" });
 }
 
@@ -239,7 +240,8 @@ function watch(
       oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
       return;
     } else {
-      tcp[OWNER].connected(() => connectedAttempt(toAddress(host, port), localOf(tcp), startedAt));
+      tcp[OWNER].connected();
+      if (areAttemptsHeard()) tellAttempt(connectedAttempt(toAddress(host, port), localOf(tcp), startedAt));
     }
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };
@@ -273,7 +275,7 @@ function localOf(tcp: GuardedTcp): Address | null {
  * of numbers, which native code makes for a fraction of what Node's own getsockname() takes to write an object.
  */
 function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
-  const localPort = tcp[OWNER].native?.localPort(tcp.fd) ?? port;
+  const localPort = nativeOrNull()?.localPort(tcp.fd) ?? port;
   if (localPort >= 0 && localPort !== port) return false;
   const name: Partial<NodeAddress> = {};
   if (tcp.getsockname(name) < 0 || name.port !== port) return false;

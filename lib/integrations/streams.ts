@@ -6,11 +6,10 @@ import { DialError } from "../errors.ts";
 import type { Guard, GuardOptions } from "../guard.ts";
 import { checkGuard } from "../guard.ts";
 import { invalidArgument } from "../misuse.ts";
-import type { Native } from "../native.ts";
-import { loadNative } from "../native.ts";
+import { loadNative, nativeOrNull } from "../native.ts";
 import type { OptionName } from "../options.ts";
 import { encodeOption, optionIndex } from "../options.ts";
-import { selfConnectMessage, tellAttempt, tellConnected, tellRejected } from "./channels.ts";
+import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 
@@ -38,7 +37,7 @@ export class GuardedSocket extends net.Socket {
   /** `options` as checkGuardOptions() has seen them. */
   constructor(made: net.SocketConstructorOpts, options: GuardOptions) {
     super(made);
-    this[GUARD] = new GuardedStream(this, options, nativeOrNull());
+    this[GUARD] = new GuardedStream(this, options);
     this[GUARD].take((this as unknown as Guarded)._handle);
   }
 }
@@ -67,7 +66,7 @@ export function guardStream<S extends net.Socket>(socket: S, options: GuardOptio
   const stream = socket as S & Guarded;
   if (stream[GUARD]) stream[GUARD].options = checked;
   else {
-    stream[GUARD] = new GuardedStream(socket, checked, nativeOrNull());
+    stream[GUARD] = new GuardedStream(socket, checked);
     Object.setPrototypeOf(stream, guardedKind(Object.getPrototypeOf(stream)));
     stream[GUARD].take(stream._handle);
   }
@@ -119,85 +118,81 @@ export function checkGuardOptions(options: GuardOptions, native = nativeOrNull()
   return { guard, options: options.options };
 }
 
-let native: Native | null | undefined;
-
-/** The addon, or null where it cannot be had: the guard then detects only. */
-export function nativeOrNull(): Native | null {
-  if (native !== undefined) return native;
-  try {
-    native = loadNative();
-  } catch {
-    native = null;
-  }
-  return native;
+/** What the connect under way has run into. */
+class Troubles {
+  readonly attempts: Attempt[] = [];
+  rejected: { readonly attempt: Attempt; readonly wasConnected: boolean } | undefined;
+  restoreDestroy: (() => void) | undefined;
 }
 
 class GuardedStream implements HandleOwner {
   options: GuardOptions;
-  readonly native: Native | null;
   readonly #socket: net.Socket;
-  /** Of the connect under way. */
-  readonly #attempts: Attempt[] = [];
-  #restoreDestroy: (() => void) | undefined;
-  #verdict: { readonly attempt: Attempt; readonly wasConnected: boolean } | undefined;
+  /** Made when there are any: every connect pays for this object, and few pay for that one. */
+  #met: Troubles | undefined;
 
-  constructor(socket: net.Socket, options: GuardOptions, native: Native | null) {
+  constructor(socket: net.Socket, options: GuardOptions) {
     this.options = options;
-    this.native = native;
     this.#socket = socket;
   }
 
   /** Node gives a stream one handle after another: for each address that it tries, and for each new connect. */
   take(handle: object | null): void {
     if (handle) guardHandle(handle, this);
-    else this.#attempts.length = 0;
+    else if (this.#met) this.#met.attempts.length = 0;
   }
 
-  connected(attempt: () => Attempt): void {
-    this.#attempts.length = 0;
-    this.#restoreDestroy?.();
-    tellConnected(attempt);
+  connected(): void {
+    this.#met?.restoreDestroy?.();
+    this.#met = undefined;
   }
 
   attempted(attempt: Attempt): void {
-    this.#attempts.push(attempt);
+    this.#troubles().attempts.push(attempt);
     tellAttempt(attempt);
   }
 
   rejected(attempt: Attempt, wasConnected: boolean): void {
     this.attempted(attempt);
     tellRejected(attempt, wasConnected);
-    this.#verdict = { attempt, wasConnected };
-    this.#translate((error) => this.#selfConnectError(error));
+    const troubles = this.#troubles();
+    troubles.rejected = { attempt, wasConnected };
+    this.#translate((error) => selfConnectError(troubles, error));
   }
 
   failed(error: unknown): void {
     this.#translate(() => error as Error);
   }
 
+  #troubles(): Troubles {
+    this.#met ??= new Troubles();
+    return this.#met;
+  }
+
   /** Node is about to destroy the stream with its own error, unless another address connects: give it ours. */
   #translate(translated: (error: Error) => Error): void {
-    this.#restoreDestroy?.();
+    const troubles = this.#troubles();
+    troubles.restoreDestroy?.();
     const socket = this.#socket;
     const own = Object.getOwnPropertyDescriptor(socket, "destroy");
     const { destroy } = socket;
-    this.#restoreDestroy = () => {
-      this.#restoreDestroy = undefined;
+    const restore = () => {
+      troubles.restoreDestroy = undefined;
       if (own) Object.defineProperty(socket, "destroy", own);
       else Reflect.deleteProperty(socket, "destroy");
     };
+    troubles.restoreDestroy = restore;
     socket.destroy = (error) => {
-      this.#restoreDestroy?.();
+      restore();
       return destroy.call(socket, error && isOfConnect(error) ? translated(error) : error);
     };
   }
+}
 
-  #selfConnectError(error: Error): DialError {
-    const attempts = [...this.#attempts];
-    const { attempt, wasConnected } = this.#verdict!;
-    const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
-    return new DialError("ERR_SELF_CONNECT", message, attempts, attempts.length > 1 ? error : undefined);
-  }
+function selfConnectError({ attempts, rejected }: Troubles, error: Error): DialError {
+  const { attempt, wasConnected } = rejected!;
+  const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
+  return new DialError("ERR_SELF_CONNECT", message, [...attempts], attempts.length > 1 ? error : undefined);
 }
 
 /** Node's errors of a connect: of one address, or of all of them together. An abort or a timeout is none. */

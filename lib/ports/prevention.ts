@@ -20,7 +20,6 @@ interface Known<T> {
 
 interface KnownRanges extends Known<readonly PortRange[]> {
   readonly host: string;
-  readonly native: Native;
 }
 
 const ownHosts = new Map<string, Known<boolean>>();
@@ -51,9 +50,9 @@ export function preventiveRanges(
 /** preventiveRanges() of a numeric host, remembered for a second: programs connect to few peers, and often. */
 export function knownRanges(host: string, port: number, native: Native, nowMs: number): readonly PortRange[] {
   const known = ranges.get(port);
-  if (known && known.host === host && known.native === native && nowMs < known.untilMs) return known.value;
+  if (known && known.host === host && nowMs < known.untilMs) return known.value;
   const value = isPickable(port) ? preventiveRanges(toAddress(host, port), "prevent", native) : [];
-  ranges.set(port, { host, native, value, untilMs: nowMs + FACTS_LIVE_MS });
+  ranges.set(port, { host, value, untilMs: nowMs + FACTS_LIVE_MS });
   return value;
 }
 
