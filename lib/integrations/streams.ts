@@ -6,7 +6,8 @@ import { DialError } from "../errors.ts";
 import type { Guard, GuardOptions } from "../guard.ts";
 import { checkGuard } from "../guard.ts";
 import { invalidArgument } from "../misuse.ts";
-import { loadNative, nativeOrNull } from "../native.ts";
+import type { Native } from "../native.ts";
+import { loadNative } from "../native.ts";
 import type { OptionName } from "../options.ts";
 import { encodeOption, optionIndex } from "../options.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
@@ -103,7 +104,7 @@ const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
 };
 
 /** Throws ERR_UNKNOWN_GUARD, ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE …, ERR_ADDON_MISSING: at once, not as an 'error'. */
-export function checkGuardOptions(options: GuardOptions, native = nativeOrNull()): GuardOptions {
+export function checkGuardOptions(options: GuardOptions, native?: Native): GuardOptions {
   const guard = checkGuard(options.guard);
   if (!options.options) return WITHOUT_OPTIONS[guard];
   const { options: rows } = native ?? loadNative();
