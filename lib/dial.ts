@@ -57,6 +57,9 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
  * with SocketError for what the kernel said; DialError ERR_SELF_CONNECT when the guard kept a socket joined to
  * itself from the caller, ERR_ATTEMPTS when attempts were spent on `retryOn`, ERR_DEADLINE; or the signal's reason.
  */
+export function dial(peer: Address | string, options?: DialOptions): Promise<Dialed>;
+/** @internal With a kernel that a test makes up. */
+export function dial(peer: Address | string, options: DialOptions, native: Native): Promise<Dialed>;
 export async function dial(
   peer: Address | string,
   options: DialOptions = {},

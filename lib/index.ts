@@ -22,7 +22,7 @@ export type { Exhaustion } from "./kernel/exhaustion.ts";
 export { exhaustion } from "./kernel/exhaustion.ts";
 export type { Environment, PortFacts } from "./kernel/host.ts";
 export { environment, isOwnAddress, portFacts } from "./kernel/host.ts";
-export type { SocketFilter, SocketOwner, SocketRow, TableSource } from "./kernel/tables.ts";
+export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./kernel/tables.ts";
 export {
   findSockets,
   NETSTAT_HEADER,

@@ -106,6 +106,9 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #local: Address | null = null;
   #run: Promise<ReconnectResult> | undefined;
 
+  constructor(options: ReconnectOptions);
+  /** @internal With a kernel that a test makes up. */
+  constructor(options: ReconnectOptions, native: Native);
   constructor(options: ReconnectOptions, native: Native = loadNative()) {
     this.peer = checkAddress(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);

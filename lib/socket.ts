@@ -43,6 +43,9 @@ export class TcpSocket implements Disposable {
   #endWait: ((reason: Error) => void) | undefined;
 
   /** socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT … */
+  static open(family: 4 | 6, options?: Partial<SocketOptions>): TcpSocket;
+  /** @internal With a kernel that a test makes up. */
+  static open(family: 4 | 6, options: Partial<SocketOptions>, native: Native): TcpSocket;
   static open(family: 4 | 6, options: Partial<SocketOptions> = {}, native: Native = loadNative()): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
@@ -388,6 +391,9 @@ export class TcpSocket implements Disposable {
  * Whether this build and this kernel have the option, found out by asking the kernel: getsockopt(2) on a new
  * socket. IPV6_… options are asked of an IPv6 socket. Throws SocketError when no socket can be had (EMFILE).
  */
+export function supported(name: OptionName): boolean;
+/** @internal With a kernel that a test makes up. */
+export function supported(name: OptionName, native: Native): boolean;
 export function supported(name: OptionName, native: Native = loadNative()): boolean {
   const index = optionIndex(native.options, name);
   const row = native.options[index]!;
@@ -406,8 +412,8 @@ export function supported(name: OptionName, native: Native = loadNative()): bool
 }
 
 /** The option table, row by row: what docs/options.md and the generated test are made from. */
-export function optionTable(native: Native = loadNative()): readonly OptionRow[] {
-  return native.options;
+export function optionTable(): readonly OptionRow[] {
+  return loadNative().options;
 }
 
 /** @internal The address as native code takes it, its scope looked up. Throws ERR_UNKNOWN_SCOPE. */

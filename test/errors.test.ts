@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { DialError, SocketError } from "../lib/errors.ts";
 import { nearest } from "../lib/misuse.ts";
 import { supported, TcpSocket } from "../lib/socket.ts";
@@ -46,13 +46,7 @@ describe("the kernel's answer", () => {
     ["EAFNOSUPPORT", "bind", () => TcpSocket.open(4).bind("[::1]:0")],
     ["EPERM", "setsockopt", () => TcpSocket.open(4).setsockopt("congestion", "no-such-algorithm")],
   ])("%s comes from %s", async (code, syscall, act) => {
-    const opened: TcpSocket[] = [];
-    const open = TcpSocket.open;
-    TcpSocket.open = (...args) => {
-      const socket = open.apply(TcpSocket, args);
-      opened.push(socket);
-      return socket;
-    };
+    const open = vi.spyOn(TcpSocket, "open");
     try {
       await withListener(
         4,
@@ -66,8 +60,8 @@ describe("the kernel's answer", () => {
         },
       );
     } finally {
-      TcpSocket.open = open;
-      for (const socket of opened) socket.close();
+      for (const { value } of open.mock.results) (value as TcpSocket).close();
+      open.mockRestore();
     }
   });
 });

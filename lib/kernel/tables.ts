@@ -42,6 +42,11 @@ export interface SocketFilter {
 /** How the table was read. */
 export type TableSource = "sock_diag" | "proc";
 
+export interface FoundSockets {
+  readonly rows: SocketRow[];
+  readonly source: TableSource;
+}
+
 export interface SocketOwner {
   readonly pid: number;
   readonly command: string;
@@ -76,10 +81,10 @@ const UNTOLD = 2 ** 32 - 1;
  * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
  * Where it has no such table /proc/net/tcp is read and filtered here. Throws where there is neither.
  */
-export function findSockets(
-  filter: SocketFilter,
-  native: Native = loadNative(),
-): { rows: SocketRow[]; source: TableSource } {
+export function findSockets(filter: SocketFilter): FoundSockets;
+/** @internal With a kernel that a test makes up. */
+export function findSockets(filter: SocketFilter, native: Native): FoundSockets;
+export function findSockets(filter: SocketFilter, native: Native = loadNative()): FoundSockets {
   const [four, six] = [diagRows(4, filter, native), diagRows(6, filter, native)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => passes(row, filter)), source: "proc" };
