@@ -83,10 +83,12 @@ describe("this kernel", () => {
     const ahead = (seen[0]! - before.ports[0]! + size) % size;
     expect(ahead).toBeGreaterThanOrEqual(65 * 2);
     expect(ahead).toBeLessThanOrEqual(65 * 16);
-    const steps = (list: ArrayLike<number>) =>
+    const stepsOf = (list: ArrayLike<number>) =>
       Array.from(list, (port, i) => (i === 0 ? 2 : (port - list[i - 1]! + size) % size));
-    for (const step of [...steps(ports), ...steps(seen)])
-      expect([2, 4, 6, 8, 10, 12, 14, 16]).toContain(step);
+    const steps = [...stepsOf(ports), ...stepsOf(seen)];
+    expect(steps.filter((step) => step % 2 === 1 || step > 32)).toEqual([]);
+    // A port that somebody else on this host is bound to is stepped over.
+    expect(steps.filter((step) => step > 16).length).toBeLessThanOrEqual(3);
   });
 
   test.for(
