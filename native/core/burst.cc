@@ -15,8 +15,6 @@ namespace {
 constexpr int kConnectWaitMs = 20;
 /// The local port is shown to people who watch; asking at every attempt would cost the rate 2 %.
 constexpr uint32_t kSamplePortEvery = 256;
-/// Asking the clock at every attempt would cost the rate half a percent.
-constexpr uint32_t kLookEvery = 16;
 
 class Burst {
  public:
@@ -54,12 +52,7 @@ class Burst {
   }
 
   /// A slice makes at least one attempt, however short it is.
-  bool spent() {
-    const uint32_t attempts = plan_.report->attempts;
-    if (attempts == 0) return false;
-    if (attempts % kLookEvery != 0 && !std::exchange(waited_, false)) return false;
-    return monotonic_ns() >= ends_ns_;
-  }
+  bool spent() const { return plan_.report->attempts > 0 && monotonic_ns() >= ends_ns_; }
 
   Result ready_socket() {
     if (fd_ >= 0) return 0;
@@ -79,10 +72,7 @@ class Burst {
     if (plan_.strategy == Strategy::bind) result = bind(fd_, plan_.peer);
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
-    while (is_in_progress(result) && !stopped()) {
-      waited_ = true;
-      result = connect(fd_, plan_.peer);
-    }
+    while (is_in_progress(result) && !stopped()) result = connect(fd_, plan_.peer);
     // A second connect(2) on a socket that got connected while it waited says so in its own way.
     return result == -EISCONN ? 0 : result;
   }
@@ -123,7 +113,6 @@ class Burst {
   const BurstPlan& plan_;
   const int64_t ends_ns_;
   int fd_ = -1;
-  bool waited_ = false;  ///< The last attempt had no answer at once: it took long.
 };
 
 }  // namespace
