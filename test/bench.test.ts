@@ -1,5 +1,5 @@
 /** The benchmark: its statistics, what it refuses to say, and that one command runs every kind of driver. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -171,6 +171,30 @@ describe("selfconnect bench", () => {
     expect(reasons.get("nc loop")).toBe("bash is not installed");
     expect(report.cells.map(({ name }) => name)).toContain("selfconnect reuse");
     expect(report.rows[0]).toMatchObject({ verdict: "skipped", value: null });
+  });
+
+  it.each([
+    ["once is tried again", "2", undefined],
+    ["in every try is left out, with its words", "[23]", "the port was taken"],
+  ])("a driver that fails %s", async (_, failing, because) => {
+    const tools = mkdtempSync(path.join(folder, "tools-"));
+    const answer = '{ "count": 100, "elapsedNs": 20000000 }';
+    // The first call is the driver's start; the second, and the third where that failed, are the round's.
+    writeFileSync(
+      path.join(tools, "python3"),
+      `#!/bin/sh
+echo call >> ${tools}/calls
+count=0; while read -r _; do count=$((count + 1)); done < ${tools}/calls
+case $count in ${failing}) echo "the port was taken" >&2; exit 1;; esac
+echo '${answer}'
+`,
+      { mode: 0o755 },
+    );
+    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
+    const { stdout } = await command("/bin/sh", ["-c", `PATH=${tools} exec "$@"`, "sh", ...args]);
+    const { cells, skipped } = validated(stdout);
+    expect(skipped.find(({ name }) => name === "Python")?.because).toBe(because);
+    expect(cells.some(({ name }) => name === "Python")).toBe(because === undefined);
   });
 
   it("prints what there is when it is interrupted, and ends with 130", async () => {
