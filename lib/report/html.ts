@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml, SCRIPT } from "./page.ts";
+import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plots.ts";
 import type { Cell, Row } from "./table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
@@ -101,13 +101,11 @@ function kernelSection(kernels: readonly LabKernel[]): string {
     const told = environment
       ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
       : [missing ?? "never said hello", "", "", ""];
-    const cells = [id, machine + (isEmulated ? ", emulated" : ""), ...told];
-    return `<tr>${cells.map((text) => `<td>${escapeHtml(text)}</td>`).join("")}</tr>`;
+    return [id, machine + (isEmulated ? ", emulated" : ""), ...told];
   });
-  const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
-  return `<section><h2>Kernels</h2><div class="scroll" tabindex="0" role="region" aria-label="Kernels"><table>
-<thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead>
-<tbody>${lines.join("\n")}</tbody></table></div></section>`;
+  const table = tableHtml(["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"], lines);
+  return `<section><h2>Kernels</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Kernels">${table}</div></section>`;
 }
 
 function rawSection(rows: readonly Row[]): string {

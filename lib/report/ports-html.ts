@@ -4,7 +4,7 @@ import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
 import type { Observation } from "../ports/sample.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml, SCRIPT } from "./page.ts";
+import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plots.ts";
 
 /** More dots than this are one block, however far one zooms in. */
@@ -70,9 +70,8 @@ function figure(caption: string, svg: string): string {
 /** The steps of the histogram in figures, of all attempts. */
 function stepSection({ steps }: Fingerprint): string {
   const shown = [...steps].slice(0, 32).sort((a, b) => a.step - b.step);
-  const rows = shown.map(({ step, count }) => `<tr><td>+${step}</td><td>${count}</td></tr>`);
-  return `<section class="raw"><h2>Steps</h2><table><thead><tr><th scope="col">step</th><th scope="col">times</th></tr>
-</thead><tbody>${rows.join("\n")}</tbody></table></section>`;
+  const rows = shown.map(({ step, count }) => [`+${step}`, String(count)]);
+  return `<section class="raw"><h2>Steps</h2>${tableHtml(["step", "times"], rows)}</section>`;
 }
 
 function rawSection(ports: Uint16Array): string {
