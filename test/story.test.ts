@@ -42,4 +42,11 @@ describe("guarded", () => {
     const story = await tell({ door, ...few, attempts: ATTEMPTS, restarts: RESTARTS, flags: REGISTER });
     expectGuarded(story, ATTEMPTS, RESTARTS);
   });
+
+  it("a client that is late in starting meets the service as often", { timeout: PATIENCE_MS }, async () => {
+    const late = "data:text/javascript,await new Promise((resolve) => setTimeout(resolve, 1500))";
+    const flags = ["--import", late, ...REGISTER];
+    const story = await tell({ door: "net", ...few, attempts: ATTEMPTS, restarts: RESTARTS, flags });
+    expectGuarded(story, ATTEMPTS, RESTARTS);
+  });
 });

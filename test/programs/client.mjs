@@ -36,6 +36,7 @@ async function lane() {
   while ((counts.attempts < Number(attemptsText) || !isReleased) && counts.selfConnects === 0) {
     counts.attempts++;
     const outcome = await attempt();
+    if (Object.keys(counts.outcomes).length === 0) process.send("under way");
     counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + 1;
   }
 }

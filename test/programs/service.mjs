@@ -1,6 +1,7 @@
 // The article's story: node service.mjs PORT RESTARTS CLIENT… runs a client that reconnects at full speed while a
 // service on PORT dies and starts again, each time by a plain bind and listen: no SO_REUSEADDR. Prints one object.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSelfConnect, listenRefusal, socketTable, TcpSocket } from "../../dist/index.js";
 
@@ -11,12 +12,14 @@ const DOWN_MS = 15;
 const UP_MS = 10;
 const story = { restarts: 0, refusals: [], accepted: 0, selfConnectsSeen: 0, client: null };
 
-const client = spawn(process.execPath, clientArguments, { stdio: ["pipe", "pipe", "inherit"] });
+const client = spawn(process.execPath, clientArguments, { stdio: ["pipe", "pipe", "inherit", "ipc"] });
 let output = "";
 client.stdout.on("data", (text) => (output += text));
 const ended = new Promise((resolve) => client.stdout.once("data", resolve));
 
-// The client starts while the service is down; then the service comes and goes for as long as the client runs.
+// The client starts while the service is down, and says so: some take longer to start than 20 restarts take. Then the
+// service comes and goes for as long as the client runs.
+await once(client, "message");
 let isOver = false;
 let isReleased = false;
 ended.then(() => (isOver = true));
