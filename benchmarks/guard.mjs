@@ -4,7 +4,7 @@
 import { fork } from "node:child_process";
 import net from "node:net";
 import { performance } from "node:perf_hooks";
-import { connect, portFacts } from "../dist/index.js";
+import { connect, portFacts, rangesWithout } from "../dist/index.js";
 import { loadNative } from "../dist/native.js";
 
 /** Until V8 has compiled what it will: a guard of which half is interpreted yet costs half as much again. */
@@ -75,15 +75,12 @@ async function compared(port, guard = "prevent") {
  */
 function leastGuarded(port, guard) {
   const native = loadNative();
-  const range = portFacts().ephemeralRange;
-  const isPickable = guard === "prevent" && range.low <= port && port <= range.high;
-  const isAbove = port - range.low > range.high - port;
-  const { low, high } = isAbove ? { low: range.low, high: port - 1 } : { low: port + 1, high: range.high };
+  const [range] = guard === "prevent" ? rangesWithout(port, portFacts().ephemeralRange) : [];
   return () => {
     const socket = net.connect({ port, host, guard });
     const tcp = socket._handle;
     tcp.connect = (request, host, port) => {
-      if (isPickable) tcp.open(native.socketInRange(4, low, high));
+      if (range) tcp.open(native.socketInRange(4, range.low, range.high));
       const { oncomplete } = request;
       request.oncomplete = (status, handle, same, readable, writable) => {
         if (native.localPort(tcp.fd) === port) throw new Error("joined to itself");

@@ -1,5 +1,4 @@
 /** TcpSocket: one kernel socket. The system calls under their own names, and nothing between. */
-
 import net from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { onAbort } from "./abort.ts";

@@ -14,7 +14,7 @@ import { nativeOrNull } from "../native.ts";
 import type { PortRange, SocketOptions } from "../options.ts";
 import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "../ports/prevention.ts";
 import { TcpSocket } from "../socket.ts";
-import { areAttemptsHeard, tellAttempt } from "./channels.ts";
+import { areAttemptsHeard } from "./channels.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
 export interface TcpHandle {
@@ -48,8 +48,8 @@ interface ConnectRequest {
 /** What a handle tells the stream that it belongs to. */
 export interface HandleOwner {
   readonly options: GuardOptions;
-  /** Connected, and not to itself. */
-  connected(): void;
+  /** Connected, and not to itself. The attempt is made up only where somebody listens to it. */
+  connected(attempt: Attempt | null): void;
   /** Ended in an errno. */
   attempted(attempt: Attempt): void;
   /** The connect was kept from the caller; Node is about to destroy the stream, or to try the next address. */
@@ -240,8 +240,8 @@ function watch(
       oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
       return;
     } else {
-      tcp[OWNER].connected();
-      if (areAttemptsHeard()) tellAttempt(connectedAttempt(toAddress(host, port), localOf(tcp), startedAt));
+      const isHeard = areAttemptsHeard();
+      tcp[OWNER].connected(isHeard ? connectedAttempt(toAddress(host, port), localOf(tcp), startedAt) : null);
     }
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };

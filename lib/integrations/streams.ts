@@ -143,9 +143,10 @@ class GuardedStream implements HandleOwner {
     else if (this.#met) this.#met.attempts.length = 0;
   }
 
-  connected(): void {
+  connected(attempt: Attempt | null): void {
     this.#met?.restoreDestroy?.();
     this.#met = undefined;
+    if (attempt) tellAttempt(attempt);
   }
 
   attempted(attempt: Attempt): void {

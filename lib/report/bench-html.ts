@@ -10,7 +10,7 @@ import {
   benchHeading,
 } from "./bench.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml, tableHtml } from "./page.ts";
+import { pageHtml, scrolledTable } from "./page.ts";
 
 const WIDTH = 900;
 const LABEL_WIDTH = 260;
@@ -27,13 +27,13 @@ export function benchHtml(report: BenchReport): string {
     const unit = trial === "time" ? "milliseconds" : "per second";
     return `<section><h2>${escapeHtml(BENCH_TRIALS[trial])}</h2>
 ${plot(plotted, unit)}
-${table(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
+${scrolledTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
   const skipped = report.skipped.map(({ name, because }) => `<li>${escapeHtml(`${name}: ${because}`)}</li>`);
   const body = `<header><h1>selfconnect bench</h1>
 <p>${escapeHtml(benchHeading(report))}</p></header>
 <main>
-${table("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
+${scrolledTable("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
 ${trials.join("\n")}
 ${skipped.length > 0 ? `<section><h2>Skipped</h2><ul>${skipped.join("")}</ul></section>` : ""}
 </main>`;
@@ -84,9 +84,4 @@ function line(cell: BenchCell, y: number, x: (value: number) => number): string 
 function decades(values: readonly number[]): [low: number, high: number] {
   const low = Math.floor(Math.log10(Math.min(...values)));
   return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
-}
-
-function table(name: string, head: readonly string[], rows: readonly string[][]): string {
-  const label = escapeHtml(name);
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${label}">${tableHtml(head, rows)}</div>`;
 }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeHtml } from "./escape.ts";
-import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
+import { pageHtml, SCRIPT, scrolledTable } from "./page.ts";
 import { plotSvg } from "./plots.ts";
 import type { Cell, Row } from "./table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
@@ -103,9 +103,8 @@ function kernelSection(kernels: readonly LabKernel[]): string {
       : [missing ?? "never said hello", "", "", ""];
     return [id, machine + (isEmulated ? ", emulated" : ""), ...told];
   });
-  const table = tableHtml(["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"], lines);
-  return `<section><h2>Kernels</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Kernels">${table}</div></section>`;
+  const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
+  return `<section><h2>Kernels</h2>${scrolledTable("Kernels", heads, lines)}</section>`;
 }
 
 function rawSection(rows: readonly Row[]): string {

@@ -45,6 +45,16 @@ export function tableHtml(head: readonly string[], rows: readonly (readonly stri
 <tbody>${lines.join("\n")}</tbody></table>`;
 }
 
+/** The same where it may be wider than the page: it scrolls by itself, and by the keyboard too. */
+export function scrolledTable(
+  label: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const name = escapeHtml(label);
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${name}">${tableHtml(head, rows)}</div>`;
+}
+
 function hash(text: string): string {
   return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 }
