@@ -80,7 +80,7 @@ function print(found: Audit, flags: Flags): void {
 }
 
 /** What has appeared, with a plus, and what has gone, with a minus. */
-function printChanges(last: Audit, next: Audit, flags: Flags): void {
+export function printChanges(last: Audit, next: Audit, flags: Flags): void {
   const [before, after] = [findings(last), findings(next)];
   const gone = [...before].filter(([key]) => !after.has(key));
   const come = [...after].filter(([key]) => !before.has(key));
@@ -109,7 +109,7 @@ function findings(found: Audit): Map<string, string> {
   ]);
 }
 
-function tell(found: Audit, flags: Flags): void {
+export function tell(found: Audit, flags: Flags): void {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
   const isOfParity = portAlgorithm(found.algorithm).parity === "low";
@@ -173,6 +173,6 @@ function ownerText(owner: Owner | null): string {
 }
 
 /** The object of docs/schema/audit-1.json. */
-function report(found: Audit) {
+export function report(found: Audit) {
   return { schema: "selfconnect.audit/1", ...found, environment: environment() };
 }

@@ -97,7 +97,7 @@ async function measured(flags: Flags): Promise<BenchReport> {
   });
 }
 
-function tell(report: BenchReport): void {
+export function tell(report: BenchReport): void {
   console.log(benchHeading(report));
   console.log(table(["what", "ratio (95 % interval)", "to reach", ""], report.rows.map(rowTexts), [1]));
   for (const [trial, cells] of benchCellsByTrial(report)) {

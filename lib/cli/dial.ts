@@ -121,7 +121,7 @@ function listenCheck(address: Address | null): Outcome["listenCheck"] {
   return address && isOwnAddress(address) ? { address, refusal: listenRefusal(address) } : null;
 }
 
-function tell(peer: string, outcome: Outcome): void {
+export function tell(peer: string, outcome: Outcome): void {
   const verdict = styled(outcome.verdict === "connected" ? "green" : "red", outcome.verdict);
   console.log(`${peer}: ${verdict} after ${duration(outcome.elapsedMs)}`);
   if (outcome.verdict === "connected") {
@@ -146,7 +146,7 @@ function listenText({ address, refusal }: NonNullable<Outcome["listenCheck"]>): 
 }
 
 /** The object of docs/schema/dial-1.json. */
-function report(asked: string, outcome: Outcome) {
+export function report(asked: string, outcome: Outcome) {
   const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
   return {
     schema: "selfconnect.dial/1",

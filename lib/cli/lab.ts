@@ -141,7 +141,7 @@ function exitCode(result: LabResult, isInterrupted: boolean): number {
   return isAnswered && isAsked ? 0 : 1;
 }
 
-function listKernels(flags: KernelFlags): void {
+export function listKernels(flags: KernelFlags): void {
   const shelf = shelfOf(flags);
   using line = new LiveLine();
   line.show(`asking ${shelf.suites.join(", ")} …`);

@@ -113,7 +113,7 @@ class Listener implements Disposable {
   }
 }
 
-function tell(observation: Observation, print: Fingerprint): void {
+export function tell(observation: Observation, print: Fingerprint): void {
   const { verdict } = print;
   const how = observation.method === "bind" ? "on" : "to";
   console.log(
@@ -145,7 +145,7 @@ function plots(observation: Observation, print: Fingerprint): string[] {
   return isWalk ? [...lines, "step to the next port", ...barPlot(bars), ""] : lines;
 }
 
-function facts(print: Fingerprint): [string, string][] {
+export function facts(print: Fingerprint): [string, string][] {
   const { parity, wrap, jumps, entropy, reuse, dependence } = print;
   const wraps = wrap ? `, from ${wrap.from} on to ${wrap.to}` : "";
   const every = jumps.everyMs === null ? "" : `, every ${duration(jumps.everyMs)}`;
@@ -175,7 +175,7 @@ function facts(print: Fingerprint): [string, string][] {
 }
 
 /** The object of docs/schema/ports-1.json. */
-function report(observation: Observation, print: Fingerprint) {
+export function report(observation: Observation, print: Fingerprint) {
   const { method, peers } = observation;
   return {
     schema: "selfconnect.ports/1",

@@ -96,7 +96,7 @@ async function predictAndTell(peer: Address, flags: Flags): Promise<number> {
 }
 
 /** Real waits, each towards a port of its own, and the test of the prediction at the rate that they had. */
-async function held(prediction: Prediction, flags: Flags, signal: AbortSignal): Promise<Check> {
+export async function held(prediction: Prediction, flags: Flags, signal: AbortSignal): Promise<Check> {
   using line = new LiveLine();
   const { host, family } = prediction.peer;
   const trials = await waitTrials({
@@ -127,7 +127,7 @@ function paces(flags: Flags): Pace[] {
   ];
 }
 
-function tell(prediction: Prediction, flags: Flags, check: Check | null): void {
+export function tell(prediction: Prediction, flags: Flags, check: Check | null): void {
   const { peer, method, algorithm, basis, never } = prediction;
   const range = portFacts().ephemeralRange;
   const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
@@ -213,7 +213,7 @@ function bothCurves(trials: readonly WaitTrial[], wait: Wait): { x: number; y: n
 }
 
 /** The object of docs/schema/predict-1.json. */
-function report(prediction: Prediction, flags: Flags, check: Check | null) {
+export function report(prediction: Prediction, flags: Flags, check: Check | null) {
   const { peer, method, algorithm, basis, never } = prediction;
   return {
     schema: "selfconnect.predict/1",

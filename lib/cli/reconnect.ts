@@ -151,7 +151,7 @@ async function watched(
   }
 }
 
-function announce(loop: ReconnectLoop): void {
+export function announce(loop: ReconnectLoop): void {
   const facts = portFacts();
   const range = facts.ephemeralRange;
   const attempts = expectedAttempts(loop.peer, loop.strategy, facts);
@@ -160,7 +160,7 @@ function announce(loop: ReconnectLoop): void {
   console.log(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
 }
 
-function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefix: string): string {
+export function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefix: string): string {
   const facts = portFacts();
   const { attempts, attemptsPerSecond, localPort, elapsedMs } = progress;
   const parts = [`${count(attempts)} attempts`, `${count(attemptsPerSecond)}/s`];
@@ -180,7 +180,11 @@ function rangeBar(port: number, range: { low: number; high: number }): string {
   return `port ${port} ${"━".repeat(at)}●${"─".repeat(BAR_WIDTH - 1 - at)}`;
 }
 
-async function tell(results: readonly ReconnectResult[], flags: Flags, signal: AbortSignal): Promise<void> {
+export async function tell(
+  results: readonly ReconnectResult[],
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
   const last = results.at(-1)!;
   if (flags.trials > 1) tellTrials(results);
   if (last.verdict !== "self-connect") return tellFailure(last);
@@ -285,7 +289,7 @@ function exitCode(results: readonly ReconnectResult[]): number {
 }
 
 /** The object of docs/schema/reconnect-1.json. */
-function report(results: readonly ReconnectResult[], never: Never | null) {
+export function report(results: readonly ReconnectResult[], never: Never | null) {
   const last = results.at(-1)!;
   const { family, host, port } = last.peer;
   const attempts = sum(results.map((result) => result.attempts));

@@ -149,7 +149,7 @@ function writeFiles(traced: Trace, table: readonly Leaving[] | null, flags: Flag
   return files;
 }
 
-function pcapngOf({ ladder, frames, capture }: Trace): Uint8Array {
+export function pcapngOf({ ladder, frames, capture }: Trace): Uint8Array {
   const { device, filter, passed, lost } = capture!;
   const { kernel, version } = environment();
   const commented = frames.map(({ frame }, index) => {
@@ -166,7 +166,12 @@ function pcapngOf({ ladder, frames, capture }: Trace): Uint8Array {
   });
 }
 
-function tell(traced: Trace, table: readonly Leaving[] | null, files: readonly string[], flags: Flags): void {
+export function tell(
+  traced: Trace,
+  table: readonly Leaving[] | null,
+  files: readonly string[],
+  flags: Flags,
+): void {
   console.log(`${styled("bold", traced.ladder.title)}${attemptsText(traced)}\n`);
   if (traced.whyNoCapture) console.log(`no packets: ${traced.whyNoCapture}\n`);
   if (traced.ladder.rows.length > 0) console.log(ladderLines(traced.ladder, paint).join("\n"));
@@ -251,7 +256,7 @@ function exitCode(traced: Trace, files: readonly string[], flags: Flags, signal:
 }
 
 /** The object of docs/schema/trace-1.json. */
-function report(peer: Address, traced: Trace, table: readonly Leaving[] | null, flags: Flags) {
+export function report(peer: Address, traced: Trace, table: readonly Leaving[] | null, flags: Flags) {
   const { frames: _, received, ...rest } = traced;
   const text = new TextDecoder().decode(received);
   return {
