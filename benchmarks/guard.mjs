@@ -5,7 +5,7 @@ import { fork } from "node:child_process";
 import net from "node:net";
 import { performance } from "node:perf_hooks";
 import { connect, portFacts, rangesWithout } from "../dist/index.js";
-import { loadNative } from "../dist/native.js";
+import { loadNative } from "../dist/socket/native.js";
 
 /** Until V8 has compiled what it will: a guard of which half is interpreted yet costs half as much again. */
 const WARM_UP = 10_000;

@@ -3,22 +3,22 @@ import { channel } from "node:diagnostics_channel";
 import dns from "node:dns/promises";
 import type net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Address } from "./address.ts";
-import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "./address.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkBackoff, delayMs } from "./backoff.ts";
-import type { Attempt } from "./errors.ts";
-import { DialError, SocketError } from "./errors.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { wouldSelfConnect } from "./guard.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./integrations/channels.ts";
 import { checkGuardOptions, GuardedSocket } from "./integrations/streams.ts";
 import { exhaustion } from "./kernel/exhaustion.ts";
-import { invalidArgument } from "./misuse.ts";
-import type { Native } from "./native.ts";
-import { loadNative } from "./native.ts";
 import { isAble, isKnownOwn, preventiveRanges } from "./ports/prevention.ts";
-import { TcpSocket } from "./socket.ts";
+import type { Address } from "./socket/address.ts";
+import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "./socket/address.ts";
+import type { Attempt } from "./socket/errors.ts";
+import { DialError, SocketError } from "./socket/errors.ts";
+import { invalidArgument } from "./socket/misuse.ts";
+import type { Native } from "./socket/native.ts";
+import { loadNative } from "./socket/native.ts";
+import { wouldSelfConnect } from "./socket/self-connect.ts";
+import { TcpSocket } from "./socket/socket.ts";
 
 export interface DialOptions extends GuardOptions {
   /** bind(2) to this address first; port 0 leaves the port to the kernel, at connect(2) where it can. */

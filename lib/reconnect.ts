@@ -1,16 +1,16 @@
 /** ReconnectLoop: reconnect to a local port, at the kernel's limit, until joined to oneself. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { onAbort } from "./abort.ts";
-import type { Address } from "./address.ts";
-import { checkAddress, formatAddress } from "./address.ts";
-import { errnoName, SocketError } from "./errors.ts";
 import { isOwnAddress } from "./kernel/host.ts";
-import { invalidArgument, nearest } from "./misuse.ts";
-import type { Native } from "./native.ts";
-import { loadNative } from "./native.ts";
 import type { Summary } from "./ports/statistics.ts";
 import { summarize } from "./ports/statistics.ts";
-import { addressBytes, supported, TcpSocket } from "./socket.ts";
+import { onAbort } from "./socket/abort.ts";
+import type { Address } from "./socket/address.ts";
+import { checkAddress, formatAddress } from "./socket/address.ts";
+import { errnoName, SocketError } from "./socket/errors.ts";
+import { invalidArgument, nearest } from "./socket/misuse.ts";
+import type { Native } from "./socket/native.ts";
+import { loadNative } from "./socket/native.ts";
+import { addressBytes, supported, TcpSocket } from "./socket/socket.ts";
 
 /** How an attempt gets its local port. */
 export type Strategy =

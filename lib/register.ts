@@ -6,7 +6,7 @@ import net from "node:net";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
 import { guardStream, isGuarded } from "./integrations/streams.ts";
-import { nativeOrNull } from "./native.ts";
+import { nativeOrNull } from "./socket/native.ts";
 
 const REGISTERED = Symbol.for("selfconnect.registered");
 

@@ -11,7 +11,7 @@ import {
   isSameAddress,
   parseAddress,
   toAddress,
-} from "../lib/address.ts";
+} from "../lib/socket/address.ts";
 import { random } from "./harness.ts";
 
 const noScope = () => "";

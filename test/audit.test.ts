@@ -14,8 +14,8 @@ import {
   TcpSocket,
 } from "../lib/index.ts";
 import { parseCgroup } from "../lib/kernel/audit.ts";
-import type { Native } from "../lib/native.ts";
-import { loadNative } from "../lib/native.ts";
+import type { Native } from "../lib/socket/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
 import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 /** A backlog for more connections than the first room for records has places. */

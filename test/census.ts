@@ -2,7 +2,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect } from "vitest";
-import { loadNative } from "../lib/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
 import { endPrograms } from "./harness.ts";
 
 const SETTLE_MS = 2000;

@@ -8,9 +8,9 @@ import type { Address, Attempt, AttemptMessage, DialOptions, RejectedMessage } f
 import { DialError, dial, formatAddress, listenRefusal, parseAddress, SocketError } from "../lib/index.ts";
 import { usedPorts } from "../lib/kernel/exhaustion.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
-import type { Native } from "../lib/native.ts";
-import { loadNative } from "../lib/native.ts";
 import { preventiveRanges } from "../lib/ports/prevention.ts";
+import type { Native } from "../lib/socket/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
 import { deadPeer, FAMILIES, inNamespace, needsNamespaces, requires, withListener } from "./harness.ts";
 
 /** The kernel has no choice but the peer's own port. */

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
-import { DialError, SocketError } from "../lib/errors.ts";
-import { nearest } from "../lib/misuse.ts";
-import { supported, TcpSocket } from "../lib/socket.ts";
+import { DialError, SocketError } from "../lib/socket/errors.ts";
+import { nearest } from "../lib/socket/misuse.ts";
+import { supported, TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, deadPort, LOOPBACK, withListener } from "./harness.ts";
 
 function caught(act: () => unknown): unknown {

@@ -23,7 +23,6 @@ import {
   report as reconnectObject,
 } from "../lib/cli/reconnect.ts";
 import { pcapngOf, tell as printTrace, report as traceObject } from "../lib/cli/trace.ts";
-import { echo, listenRefusal } from "../lib/harm.ts";
 import {
   benchHtml,
   benchMarkdown,
@@ -46,13 +45,15 @@ import {
 import { environment, portFacts } from "../lib/kernel/host.ts";
 import { rowsOf, socketOwner, socketTable } from "../lib/kernel/tables.ts";
 import { waitTrials } from "../lib/ports/trials.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import { echo } from "./harness.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.
 vi.hoisted(() => vi.resetModules());
 // Writers that ask this host a question get the recorded answer.
 vi.mock("../lib/kernel/host.ts", { spy: true });
 vi.mock("../lib/kernel/tables.ts", { spy: true });
-vi.mock("../lib/harm.ts", { spy: true });
+vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/trials.ts", { spy: true });
 
 const FOLDER = new URL("golden/", import.meta.url);
@@ -115,6 +116,21 @@ async function printed(print: () => void | Promise<void>): Promise<string> {
   return text;
 }
 
+/** Receives what was sent, as a socket joined to itself does. */
+function echoingSocket() {
+  let sent = new Uint8Array();
+  return {
+    send(bytes: Uint8Array) {
+      sent = Uint8Array.from(bytes);
+      return bytes.length;
+    },
+    recv(into: Uint8Array) {
+      into.set(sent);
+      return sent.length;
+    },
+  };
+}
+
 describe("reconnect", () => {
   const flags = { strategy: "fresh", attempts: 5_000_000, duration: 60_000, trials: 1, threads: 1 } as const;
   const signal = new AbortController().signal;
@@ -125,8 +141,7 @@ describe("reconnect", () => {
     vi.mocked(rowsOf).mockReturnValue([row]);
     vi.mocked(socketOwner).mockReturnValue({ pid: 4242, command: "node" });
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
-    vi.mocked(echo).mockImplementation(async (_, data) => data);
-    const socket = { getpeername: () => results[0].peer, reset: () => {} };
+    const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
     await expectGolden(
       "reconnect.txt",
       await printed(() => printReconnect([{ ...results[0], socket }], flags, signal)),

@@ -1,15 +1,10 @@
 /** The guard's words: pure, so every port of every small range can be gone through. */
 import { describe, expect, it } from "vitest";
 import type { Guard } from "../lib/guard.ts";
-import {
-  checkGuard,
-  clipped,
-  isSelfConnect,
-  portCount,
-  rangesWithout,
-  wouldSelfConnect,
-} from "../lib/guard.ts";
+import { checkGuard, rangesWithout } from "../lib/guard.ts";
 import { parseAddress } from "../lib/index.ts";
+import { clipped, portCount } from "../lib/socket/port-range.ts";
+import { isSelfConnect, wouldSelfConnect } from "../lib/socket/self-connect.ts";
 
 describe("rangesWithout", () => {
   it("leaves out the peer's port and no other, whatever its place and parity", () => {

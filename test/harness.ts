@@ -4,9 +4,12 @@ import { spawn, spawnSync } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
 import os from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "vitest";
-import type { Address, OptionName } from "../lib/index.ts";
+import type { Address, OptionName, TcpSocket } from "../lib/index.ts";
 import { listenRefusal, portFacts, seededRandom, supported } from "../lib/index.ts";
+
+const ECHO_WAIT_MS = 1000;
 
 export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
 export const FAMILIES = [4, 6] as const;
@@ -129,4 +132,19 @@ export function random(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)):
   seed: number;
 } {
   return { next: seededRandom(seed), seed };
+}
+
+/** Sends bytes and gives back what the same socket then receives. */
+export async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
+  socket.send(bytes);
+  const received = new Uint8Array(bytes.length);
+  const endsAt = performance.now() + ECHO_WAIT_MS;
+  let length = 0;
+  while (length < received.length && performance.now() < endsAt) {
+    const count = socket.recv(received.subarray(length));
+    if (count === 0) break;
+    if (count === null) await sleep(1);
+    else length += count;
+  }
+  return received.subarray(0, length);
 }

@@ -13,8 +13,9 @@ import {
   socketTable,
   TcpSocket,
 } from "../lib/index.ts";
-import { parsePortList, sysctl } from "../lib/kernel/host.ts";
+import { sysctl } from "../lib/kernel/host.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
+import { parsePortList } from "../lib/socket/port-range.ts";
 import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "./harness.ts";
 
 describe("the host", () => {

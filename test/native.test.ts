@@ -6,9 +6,9 @@ import net from "node:net";
 import os from "node:os";
 import { describe, expect, it } from "vitest";
 import { portFacts } from "../lib/kernel/host.ts";
-import type { Native } from "../lib/native.ts";
-import { loadNative } from "../lib/native.ts";
-import { TcpSocket } from "../lib/socket.ts";
+import type { Native } from "../lib/socket/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { command, deadPeer, requires } from "./harness.ts";
 
 const raw = createRequire(import.meta.url)("../build/Release/selfconnect.node") as Native;

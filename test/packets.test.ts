@@ -1,9 +1,9 @@
 /** Packets without a network: the decoder, the states, the reasons, the file and the picture, and what no bytes may do. */
 import { describe, expect, it } from "vitest";
-import { hostBytes } from "../lib/address.ts";
 import type { Frame, LadderRow, TcpState } from "../lib/index.ts";
 import { decodeFrame, ladderLines, ladderOf, ladderSvg, pcapng } from "../lib/index.ts";
 import { agreesWith } from "../lib/packets/trace.ts";
+import { hostBytes } from "../lib/socket/address.ts";
 import { FAMILIES, LOOPBACK, random } from "./harness.ts";
 
 const FLAG_BITS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { ReconnectOptions, Strategy } from "../lib/index.ts";
 import { listenRefusal, portFacts, ReconnectLoop, SocketError, summarizeTrials } from "../lib/index.ts";
-import { loadNative } from "../lib/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
 import { deadPeer, FAMILIES, requires, withListener } from "./harness.ts";
 
 async function run(options: ReconnectOptions) {

@@ -1,9 +1,9 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { echo, listenRefusal, rowsOf, SocketError, TcpSocket } from "../lib/index.ts";
-import { loadNative } from "../lib/native.ts";
-import { deadPeer, FAMILIES, LOOPBACK, withListener } from "./harness.ts";
+import { listenRefusal, rowsOf, SocketError, TcpSocket } from "../lib/index.ts";
+import { loadNative } from "../lib/socket/native.ts";
+import { deadPeer, echo, FAMILIES, LOOPBACK, withListener } from "./harness.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (word: string) => new TextEncoder().encode(word);

@@ -12,7 +12,6 @@ import type {
   Trial,
 } from "../index.ts";
 import {
-  echo,
   environment,
   expectedAttempts,
   expectedRemaining,
@@ -47,6 +46,7 @@ const STRATEGIES: Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
 const LOOK_EVERY_MS = 100;
 const BAR_WIDTH = 8;
 const SECRET = "hello, myself";
+const ECHO_WAIT_MS = 1000;
 
 export function reconnectCommand(): Command {
   return new Command("reconnect")
@@ -249,6 +249,21 @@ async function tellHarm(socket: TcpSocket, local: Address, flags: Flags, signal:
   socket.reset();
   console.log("after reset()");
   console.log(`  a server's listen on ${name}: ${listenRefusal(local) ?? "starts at once"}`);
+}
+
+/** Sends bytes and gives back what the same socket then receives. */
+async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
+  socket.send(bytes);
+  const received = new Uint8Array(bytes.length);
+  const endsAt = performance.now() + ECHO_WAIT_MS;
+  let length = 0;
+  while (length < received.length && performance.now() < endsAt) {
+    const count = socket.recv(received.subarray(length));
+    if (count === 0) break;
+    if (count === null) await sleep(1);
+    else length += count;
+  }
+  return received.subarray(0, length);
 }
 
 /** Keeps the socket until Ctrl-C. What it says is for a person, and stdout may be an object: so it is on stderr. */

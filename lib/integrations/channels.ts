@@ -1,6 +1,6 @@
 /** Every attempt in the open: what dial(), connect() and the guarded streams tell on diagnostics_channel. */
 import { channel } from "node:diagnostics_channel";
-import type { Attempt } from "../errors.ts";
+import type { Attempt } from "../socket/errors.ts";
 
 const attempts = channel("selfconnect:attempt");
 const rejected = channel("selfconnect:rejected");

@@ -4,16 +4,17 @@
  */
 import { closeSync } from "node:fs";
 import os from "node:os";
-import type { Address } from "../address.ts";
-import { toAddress } from "../address.ts";
-import type { Attempt } from "../errors.ts";
-import { errnoName, SocketError } from "../errors.ts";
 import type { GuardOptions } from "../guard.ts";
-import { isSelfConnect, wouldSelfConnect } from "../guard.ts";
-import { nativeOrNull } from "../native.ts";
-import type { PortRange, SocketOptions } from "../options.ts";
 import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "../ports/prevention.ts";
-import { TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { toAddress } from "../socket/address.ts";
+import type { Attempt } from "../socket/errors.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { nativeOrNull } from "../socket/native.ts";
+import type { SocketOptions } from "../socket/options.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { isSelfConnect, wouldSelfConnect } from "../socket/self-connect.ts";
+import { TcpSocket } from "../socket/socket.ts";
 import { areAttemptsHeard } from "./channels.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */

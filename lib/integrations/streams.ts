@@ -1,15 +1,15 @@
 /** Node's own streams under guard: a net.Socket, before it connects, wherever it comes from. */
 import net from "node:net";
-import { formatAddress } from "../address.ts";
-import type { Attempt } from "../errors.ts";
-import { DialError } from "../errors.ts";
 import type { Guard, GuardOptions } from "../guard.ts";
 import { checkGuard } from "../guard.ts";
-import { invalidArgument } from "../misuse.ts";
-import type { Native } from "../native.ts";
-import { loadNative } from "../native.ts";
-import type { OptionName } from "../options.ts";
-import { encodeOption, optionIndex } from "../options.ts";
+import { formatAddress } from "../socket/address.ts";
+import type { Attempt } from "../socket/errors.ts";
+import { DialError } from "../socket/errors.ts";
+import { invalidArgument } from "../socket/misuse.ts";
+import type { Native } from "../socket/native.ts";
+import { loadNative } from "../socket/native.ts";
+import type { OptionName } from "../socket/options.ts";
+import { encodeOption, optionIndex } from "../socket/options.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";

@@ -1,17 +1,17 @@
 /** The audit: listeners of this host that may lose their port to a self-connect, and sockets joined to themselves. */
 import { readFileSync } from "node:fs";
 import os from "node:os";
-import type { Address } from "../address.ts";
-import { unmapped } from "../address.ts";
-import { holds } from "../guard.ts";
-import type { PortRange } from "../options.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
 import { unusablePorts, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
 import { whyNever } from "../ports/predict.ts";
+import type { Address } from "../socket/address.ts";
+import { unmapped } from "../socket/address.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { holds, parsePortList } from "../socket/port-range.ts";
 import type { PortFacts } from "./host.ts";
-import { isOwnAddress, parsePortList, portFacts, sandbox } from "./host.ts";
+import { isOwnAddress, portFacts, sandbox } from "./host.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
 import { ALL_PORTS, findSockets, socketOwners } from "./tables.ts";
 

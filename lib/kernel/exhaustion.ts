@@ -1,8 +1,8 @@
 /** EADDRNOTAVAIL from connect(2): the ephemeral range is exhausted towards a peer, or the answer was spurious. */
-import type { Address } from "../address.ts";
-import { isSameAddress, unmapped } from "../address.ts";
-import { holds, portCount } from "../guard.ts";
-import type { PortRange } from "../options.ts";
+import type { Address } from "../socket/address.ts";
+import { isSameAddress, unmapped } from "../socket/address.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { holds, portCount } from "../socket/port-range.ts";
 import { portFacts } from "./host.ts";
 import type { SocketRow } from "./tables.ts";
 import { socketTable } from "./tables.ts";

@@ -1,9 +1,11 @@
 /** What this host says about itself: its addresses, its ephemeral range, the kernel, the versions. Read-only. */
+
 import { readFileSync } from "node:fs";
 import os from "node:os";
-import type { Address } from "../address.ts";
-import { isSameHost, toAddress, unmapped } from "../address.ts";
-import type { PortRange } from "../options.ts";
+import type { Address } from "../socket/address.ts";
+import { isSameHost, toAddress, unmapped } from "../socket/address.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { parsePortList } from "../socket/port-range.ts";
 
 /** What the kernel's choice of a local port depends on. */
 export interface PortFacts {
@@ -89,17 +91,6 @@ export function isOwnAddress(address: Address): boolean {
   return interfaces.some((entry) =>
     isSameHost(toAddress(entry.address.split("%")[0]!, 0), { ...bare, port: 0 }),
   );
-}
-
-/** "8080,9148-9150" as ranges. */
-export function parsePortList(text: string): PortRange[] {
-  return text
-    .split(",")
-    .filter(Boolean)
-    .map((part) => {
-      const [low, high] = part.split("-").map(Number);
-      return { low: low!, high: high ?? low! };
-    });
 }
 
 function readText(path: string | URL): string | null {

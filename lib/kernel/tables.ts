@@ -2,13 +2,13 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { Address } from "../address.ts";
-import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../address.ts";
-import { errnoName, SocketError } from "../errors.ts";
-import { isSelfConnect } from "../guard.ts";
-import type { Native } from "../native.ts";
-import { loadNative } from "../native.ts";
-import type { PortRange } from "../options.ts";
+import type { Address } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../socket/address.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import type { Native } from "../socket/native.ts";
+import { loadNative } from "../socket/native.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { isSelfConnect } from "../socket/self-connect.ts";
 
 /** proc(5), one row of /proc/net/tcp or tcp6. */
 export interface SocketRow {

@@ -1,14 +1,15 @@
 /** What experiments stand on: TcpSocket, ReconnectLoop, and the sysctls of a kernel that is theirs alone. */
 import { writeFileSync } from "node:fs";
-import type { Address } from "../address.ts";
-import { toAddress } from "../address.ts";
-import { DialError, SocketError } from "../errors.ts";
-import { listenRefusal } from "../harm.ts";
 import { sysctl } from "../kernel/host.ts";
-import type { PortRange, SocketOptions } from "../options.ts";
 import type { ReconnectResult, Strategy } from "../reconnect.ts";
 import { ReconnectLoop } from "../reconnect.ts";
-import { TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { toAddress } from "../socket/address.ts";
+import { DialError, SocketError } from "../socket/errors.ts";
+import { listenRefusal } from "../socket/listen-refusal.ts";
+import type { SocketOptions } from "../socket/options.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { TcpSocket } from "../socket/socket.ts";
 import { NotHere } from "./experiment.ts";
 
 /** Small, so that an emulated kernel goes round it in seconds; the answers do not depend on its size. */

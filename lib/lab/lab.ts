@@ -1,7 +1,7 @@
 /** The lab: experiments times machines, cell by cell; the results so far are saved after every one. */
 import { randomBytes } from "node:crypto";
 import { environment } from "../kernel/host.ts";
-import { invalidArgument, nearest } from "../misuse.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
 import { LIMITS, runGuest } from "./machine.ts";

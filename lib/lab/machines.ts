@@ -1,5 +1,5 @@
 /** The machines of one lab, from their names and the names of kernels. */
-import { invalidArgument, nearest } from "../misuse.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { MachineName } from "./experiment.ts";
 import type { KernelShelf } from "./kernels.ts";
 import type { Machine } from "./machine.ts";

@@ -1,5 +1,5 @@
 /** A walk of local ports, read: the steps between them, and words for their pattern. */
-import type { PortRange } from "../options.ts";
+import type { PortRange } from "../socket/port-range.ts";
 
 /** Larger steps than this are jumps: the slot or the clock changed under the walk. */
 const LARGEST_STEP = 16;

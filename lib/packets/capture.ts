@@ -1,7 +1,7 @@
 /** Capture: the TCP packets between two ports of this host, as the kernel saw them pass on loopback. */
-import { errnoName, SocketError } from "../errors.ts";
-import type { Handle, Native } from "../native.ts";
-import { loadNative } from "../native.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import type { Handle, Native } from "../socket/native.ts";
+import { loadNative } from "../socket/native.ts";
 
 /** One packet of an interface that carries Ethernet frames. */
 export interface Frame {

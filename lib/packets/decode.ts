@@ -1,6 +1,6 @@
 /** From the bytes of an Ethernet frame to one TCP segment. Pure; any bytes at all give an answer. */
-import type { Address } from "../address.ts";
-import { hostText } from "../address.ts";
+import type { Address } from "../socket/address.ts";
+import { hostText } from "../socket/address.ts";
 
 /** The control bits of RFC 9293 section 3.1, in the order in which people say them. */
 export type Flag = "SYN" | "FIN" | "RST" | "PSH" | "ACK" | "URG" | "ECE" | "CWR";

@@ -1,6 +1,6 @@
 /** The ladder: captured packets put in order between two sides, with states and reasons. Plain data, fit for JSON. */
-import type { Address } from "../address.ts";
-import { bare, formatAddress, isSameAddress } from "../address.ts";
+import type { Address } from "../socket/address.ts";
+import { bare, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Frame } from "./capture.ts";
 import type { Flag, Segment, SegmentOptions } from "./decode.ts";
 import { decodeFrame } from "./decode.ts";

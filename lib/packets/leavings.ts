@@ -1,10 +1,10 @@
 /** What each way to end a self-connect leaves behind, and who can have the port meanwhile: found out by doing it. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Address } from "../address.ts";
-import { bare } from "../address.ts";
-import { listenRefusal } from "../harm.ts";
 import { rowsOf } from "../kernel/tables.ts";
-import { TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { bare } from "../socket/address.ts";
+import { listenRefusal } from "../socket/listen-refusal.ts";
+import { TcpSocket } from "../socket/socket.ts";
 import { rfcState } from "./watch.ts";
 
 /** shutdown(2) both ways and then close(2); close(2) alone; SO_LINGER {1, 0} and close(2). */

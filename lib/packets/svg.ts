@@ -1,5 +1,5 @@
 /** The ladder as a picture: an SVG that follows the reader's light or dark scheme. A pure function of the ladder. */
-import { formatAddress } from "../address.ts";
+import { formatAddress } from "../socket/address.ts";
 import type { Ladder, LadderRow } from "./ladder.ts";
 import { crossedText, dataText, flagsText, numbersText, optionsText, timeText, wrapped } from "./text.ts";
 

@@ -1,6 +1,6 @@
 /** The ladder and what belongs to it as text. Pure; colour is the caller's. */
-import { formatAddress } from "../address.ts";
-import type { TcpInformation } from "../options.ts";
+import { formatAddress } from "../socket/address.ts";
+import type { TcpInformation } from "../socket/options.ts";
 import type { Flag, SegmentOptions } from "./decode.ts";
 import type { Ladder, LadderRow } from "./ladder.ts";
 import type { Leaving } from "./leavings.ts";

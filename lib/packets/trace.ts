@@ -1,10 +1,11 @@
 /** One self-connect, or one pair, made to be looked at: its packets, its states, and what the kernel says of both. */
-import type { Address } from "../address.ts";
-import { checkAddress, formatAddress, unmapped } from "../address.ts";
-import { SocketError } from "../errors.ts";
-import type { TcpInformation } from "../options.ts";
+
 import { ReconnectLoop } from "../reconnect.ts";
-import { TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { checkAddress, formatAddress, unmapped } from "../socket/address.ts";
+import { SocketError } from "../socket/errors.ts";
+import type { TcpInformation } from "../socket/options.ts";
+import { TcpSocket } from "../socket/socket.ts";
 import type { CaptureCounts } from "./capture.ts";
 import { Capture, LOOPBACK_DEVICE } from "./capture.ts";
 import type { Ladder, OwnFrame } from "./ladder.ts";

@@ -1,9 +1,9 @@
 /** Looking at sockets and their packets while they happen: the kernel's own word on the states, beside the capture. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Address } from "../address.ts";
-import { bare } from "../address.ts";
 import { rowsOf } from "../kernel/tables.ts";
-import type { TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { bare } from "../socket/address.ts";
+import type { TcpSocket } from "../socket/socket.ts";
 import type { Capture, Frame } from "./capture.ts";
 
 /** A state that the kernel reported. */

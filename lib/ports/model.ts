@@ -1,6 +1,7 @@
 /** A model of the kernel's choice of a local port: a simulator of its walk, and the closed form of the wait. */
-import { holds } from "../guard.ts";
-import type { PortRange } from "../options.ts";
+
+import type { PortRange } from "../socket/port-range.ts";
+import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { meanIncrement } from "./algorithms.ts";
 

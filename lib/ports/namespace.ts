@@ -1,8 +1,8 @@
 /** network_namespaces(7): whether another namespace goes on with this one's walk to the same peer. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { Address } from "../address.ts";
 import { portFacts } from "../kernel/host.ts";
+import type { Address } from "../socket/address.ts";
 
 /** Picks for one peer, in order: one out here, many in a new namespace, one out here again. */
 export interface NamespaceSample {

@@ -1,12 +1,12 @@
 /** Whether, and after how many attempts, the kernel will give a connect the peer's own port. */
 import os from "node:os";
-import type { Address } from "../address.ts";
-import { formatAddress, unmapped } from "../address.ts";
-import { holds, portCount } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
-import type { PortRange } from "../options.ts";
 import type { Strategy } from "../reconnect.ts";
+import type { Address } from "../socket/address.ts";
+import { formatAddress, unmapped } from "../socket/address.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { holds, portCount } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";

@@ -1,13 +1,16 @@
 /** Prevention: what to set on a socket before connect(2), so that the kernel cannot pick the peer's port. */
-import type { Address } from "../address.ts";
-import { toAddress, unmapped } from "../address.ts";
+
 import type { Guard } from "../guard.ts";
-import { clipped, holds, rangesWithout } from "../guard.ts";
+import { rangesWithout } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
-import type { Native } from "../native.ts";
-import type { OptionName, PortRange } from "../options.ts";
-import { supported } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { toAddress, unmapped } from "../socket/address.ts";
+import type { Native } from "../socket/native.ts";
+import type { OptionName } from "../socket/options.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { clipped, holds } from "../socket/port-range.ts";
+import { supported } from "../socket/socket.ts";
 
 /** Facts about the host are asked for again after this long. What changes in between, detection catches. */
 const FACTS_LIVE_MS = 1000;

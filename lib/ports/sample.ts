@@ -1,12 +1,12 @@
 /** Observes which local ports the kernel picks, by asking for many. */
 import { setImmediate as turn } from "node:timers/promises";
-import type { Address } from "../address.ts";
-import { checkAddress, formatAddress, isSameAddress } from "../address.ts";
-import { listenRefusal } from "../harm.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
-import { invalidArgument } from "../misuse.ts";
-import type { PortRange } from "../options.ts";
-import { supported, TcpSocket } from "../socket.ts";
+import type { Address } from "../socket/address.ts";
+import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
+import { listenRefusal } from "../socket/listen-refusal.ts";
+import { invalidArgument } from "../socket/misuse.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { supported, TcpSocket } from "../socket/socket.ts";
 import type { NamespaceSample } from "./namespace.ts";
 import { sampleNamespaces } from "./namespace.ts";
 

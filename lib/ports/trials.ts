@@ -1,10 +1,10 @@
 /** Waits for real self-connects, one after another, each from anywhere on its walk: what predictions are held to. */
 import { setImmediate as turn } from "node:timers/promises";
-import type { Address } from "../address.ts";
-import { portCount } from "../guard.ts";
-import { listenRefusal } from "../harm.ts";
 import { portFacts } from "../kernel/host.ts";
-import type { PortRange } from "../options.ts";
+import type { Address } from "../socket/address.ts";
+import { listenRefusal } from "../socket/listen-refusal.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { portCount } from "../socket/port-range.ts";
 import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
 import { PICKS_PER_TURN, picker } from "./sample.ts";

@@ -1,8 +1,9 @@
 /** Observed local ports as one HTML page that asks nothing of any network, and reads the same without its script. */
-import { formatAddress } from "../address.ts";
+
 import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
 import type { Observation } from "../ports/sample.ts";
+import { formatAddress } from "../socket/address.ts";
 import { escapeHtml } from "./escape.ts";
 import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plots.ts";

@@ -1,5 +1,5 @@
 /** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
-import { formatAddress } from "../address.ts";
+
 import type { Environment } from "../kernel/host.ts";
 import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
@@ -15,6 +15,7 @@ import {
   timeText,
 } from "../packets/text.ts";
 import type { Trace } from "../packets/trace.ts";
+import { formatAddress } from "../socket/address.ts";
 import { escapeHtml } from "./escape.ts";
 import { pageHtml, tableHtml } from "./page.ts";
 

@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { trace } from "../../lib/index.ts";
-import { loadNative } from "../../lib/native.ts";
+import { loadNative } from "../../lib/socket/native.ts";
 import { deadPeer, deadPort, FAMILIES } from "../harness.ts";
 
 const WARM_UP = 100;

@@ -1,9 +1,9 @@
 /** What closing leaves behind, and who can bind the port then. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { SocketError } from "../../errors.ts";
-import { listenRefusal } from "../../harm.ts";
 import { rowsOf } from "../../kernel/tables.ts";
-import { TcpSocket } from "../../socket.ts";
+import { SocketError } from "../../socket/errors.ts";
+import { listenRefusal } from "../../socket/listen-refusal.ts";
+import { TcpSocket } from "../../socket/socket.ts";
 import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";

@@ -1,5 +1,5 @@
 /** Exhaustion: what connect() picks when one parity is spent, and when both are. */
-import { TcpSocket } from "../../socket.ts";
+import { TcpSocket } from "../../socket/socket.ts";
 import { loopback } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";

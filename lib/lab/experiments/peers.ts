@@ -1,5 +1,5 @@
 /** Which of this host's addresses a plain connect can be joined to itself at: IPv4, IPv6, and between them. */
-import { toAddress } from "../../address.ts";
+import { toAddress } from "../../socket/address.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 

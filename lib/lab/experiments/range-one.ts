@@ -1,5 +1,5 @@
 /** IP_LOCAL_PORT_RANGE = [P, P]: the kernel choosing the one port there is. */
-import { supported } from "../../socket.ts";
+import { supported } from "../../socket/socket.ts";
 import { loopback, RANGE, sureWords, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";

@@ -1,6 +1,6 @@
 /** A refused nonblocking connect: which errno, and when. */
-import type { Address } from "../../address.ts";
-import { TcpSocket } from "../../socket.ts";
+import type { Address } from "../../socket/address.ts";
+import { TcpSocket } from "../../socket/socket.ts";
 import { loopback, outcomeOf, RANGE, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";

@@ -1,5 +1,5 @@
 /** SO_REUSEADDR beside a listener: who may bind a port that another has. */
-import { TcpSocket } from "../../socket.ts";
+import { TcpSocket } from "../../socket/socket.ts";
 import { loopback, outcomeOf, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";

@@ -1,5 +1,5 @@
 /** The same socket again: what a second connect() on a refused socket gives. */
-import { TcpSocket } from "../../socket.ts";
+import { TcpSocket } from "../../socket/socket.ts";
 import { loopback, outcomeOf, RANGE, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";

@@ -1,13 +1,9 @@
 /** Socket options: one property for each row of the table in native/core/option.cc, and their values. */
+
 import { checkPort } from "./address.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
 import type { OptionRow } from "./native.ts";
-
-/** Two ports, both included; 0 means the namespace's own bound. */
-export interface PortRange {
-  readonly low: number;
-  readonly high: number;
-}
+import type { PortRange } from "./port-range.ts";
 
 /** TCP_INFO, decoded; a field that the kernel does not tell is absent. Times and sizes carry their unit. */
 export interface TcpInformation {

@@ -139,8 +139,8 @@ export function nativeOrNull(): Native | null {
 function requireAddon(): Native {
   const require = createRequire(import.meta.url);
   const places = [
-    "../build/Release/selfconnect.node",
-    `../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
+    "../../build/Release/selfconnect.node",
+    `../../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
   ];
   const reasons: string[] = [];
   for (const place of places) {

@@ -6,13 +6,13 @@ import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, checkAddress, decodeAddress, encodeAddress } from "./address.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError } from "./errors.ts";
-import { isSelfConnect } from "./guard.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
 import { decodeOption, encodeOption, optionIndex } from "./options.ts";
-import { writable } from "./writable.ts";
+import { writable } from "./reactor.ts";
+import { isSelfConnect } from "./self-connect.ts";
 
 /** Room for the longest text option and the largest tcp_info. */
 const TEXT_BYTES = 256;
