@@ -1,5 +1,7 @@
 /** The public door. */
 
+export type { Audit, AuditOptions, JoinedSocket, Knocking, Owner, PortRisk } from "./audit/audit.ts";
+export { audit } from "./audit/audit.ts";
 export type { Backoff } from "./backoff.ts";
 export type { ConnectOptions, Dialed, DialOptions } from "./dial.ts";
 export { connect, dial } from "./dial.ts";
@@ -12,8 +14,6 @@ export type { TlsConnectOptions } from "./integrations/tls.ts";
 export { connectTls } from "./integrations/tls.ts";
 export type { UndiciConnected, UndiciConnectOptions, UndiciRequest } from "./integrations/undici.ts";
 export { undiciConnect } from "./integrations/undici.ts";
-export type { Audit, AuditOptions, JoinedSocket, Knocking, Owner, PortRisk } from "./kernel/audit.ts";
-export { audit } from "./kernel/audit.ts";
 export type { Exhaustion } from "./kernel/exhaustion.ts";
 export { exhaustion } from "./kernel/exhaustion.ts";
 export type { Environment, PortFacts } from "./kernel/host.ts";

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
+import { parseCgroup } from "../lib/audit/audit.ts";
 import type { Address } from "../lib/index.ts";
 import {
   audit,
@@ -13,7 +14,6 @@ import {
   socketTable,
   TcpSocket,
 } from "../lib/index.ts";
-import { parseCgroup } from "../lib/kernel/audit.ts";
 import type { Native } from "../lib/socket/native.ts";
 import { loadNative } from "../lib/socket/native.ts";
 import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";

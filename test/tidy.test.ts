@@ -13,7 +13,7 @@ interface SourceFile {
 const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/^lib\/socket\//, "socket"],
   [/^lib\/(guard|backoff)\.ts$/, "words"],
-  [/^lib\/(dial|reconnect|register)\.ts$|^lib\/(integrations|kernel|ports|packets)\//, "policy"],
+  [/^lib\/(dial|reconnect|register)\.ts$|^lib\/(integrations|kernel|ports|packets|audit)\//, "policy"],
   [/^lib\/lab\//, "lab"],
   [/^lib\/report\//, "report"],
   [/^lib\/index\.ts$/, "public"],

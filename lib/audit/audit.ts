@@ -1,6 +1,10 @@
 /** The audit: listeners of this host that may lose their port to a self-connect, and sockets joined to themselves. */
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import type { PortFacts } from "../kernel/host.ts";
+import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
+import type { SocketRow, TableSource } from "../kernel/tables.ts";
+import { ALL_PORTS, findSockets, socketOwners } from "../kernel/tables.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
 import { unusablePorts, waitFor } from "../ports/model.ts";
@@ -10,10 +14,6 @@ import type { Address } from "../socket/address.ts";
 import { unmapped } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, parsePortList } from "../socket/port-range.ts";
-import type { PortFacts } from "./host.ts";
-import { isOwnAddress, portFacts, sandbox } from "./host.ts";
-import type { SocketRow, TableSource } from "./tables.ts";
-import { ALL_PORTS, findSockets, socketOwners } from "./tables.ts";
 
 /** The process that has a socket open, and where it runs. */
 export interface Owner {
