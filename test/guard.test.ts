@@ -1,7 +1,7 @@
 /** The guard's words: pure, so every port of every small range can be gone through. */
 import { describe, expect, it } from "vitest";
-import type { Guard } from "../lib/guard.ts";
-import { checkGuard, rangesWithout } from "../lib/guard.ts";
+import type { Guard } from "../lib/guard/guard.ts";
+import { checkGuard, rangesWithout } from "../lib/guard/guard.ts";
 import { parseAddress } from "../lib/index.ts";
 import { clipped, portCount } from "../lib/socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../lib/socket/self-connect.ts";

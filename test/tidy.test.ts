@@ -12,8 +12,9 @@ interface SourceFile {
 /** Layers of lib/, lowest first: a file imports from the layers below its own, and from its own where they are siblings. */
 const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/^lib\/socket\//, "socket"],
-  [/^lib\/(guard|backoff)\.ts$/, "words"],
-  [/^lib\/(dial|reconnect|register)\.ts$|^lib\/(integrations|kernel|ports|packets|audit)\//, "policy"],
+  [/^lib\/kernel\//, "facts"],
+  [/^lib\/(guard\/|register\.ts$)/, "guard"],
+  [/^lib\/reconnect\.ts$|^lib\/(ports|audit|packets)\//, "policy"],
   [/^lib\/lab\//, "lab"],
   [/^lib\/report\//, "report"],
   [/^lib\/index\.ts$/, "public"],
@@ -234,7 +235,7 @@ describe("tidy itself", () => {
     const mends = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
     expect(mends).toMatchInlineSnapshot(`
       [
-        "lib/kernel/host.ts is of layer policy, above socket: turn the import round",
+        "lib/kernel/host.ts is of layer facts, above socket: turn the import round",
         "line 1: say address: // the endpoint of a client",
         "601 lines: give the file one purpose, at most 500",
         "there is no such folder here: a thing with no room is a thing not yet understood",

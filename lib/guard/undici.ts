@@ -1,8 +1,8 @@
 /** undici, and through it fetch: a guarded connector for `new Agent({ connect: undiciConnect() })`. */
 import type net from "node:net";
 import type tls from "node:tls";
-import { connect } from "../dial.ts";
-import type { GuardOptions } from "../guard.ts";
+import type { GuardOptions } from "./guard.ts";
+import { connect } from "./net.ts";
 import { checkGuardOptions } from "./streams.ts";
 import { connectTls } from "./tls.ts";
 

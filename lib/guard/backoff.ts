@@ -1,5 +1,5 @@
 /** How long to wait between attempts. */
-import { invalidArgument } from "./socket/misuse.ts";
+import { invalidArgument } from "../socket/misuse.ts";
 
 /** Exponential doubles from `firstMs` up to `mostMs`, and waits a random part of it unless `jitter` says otherwise. */
 export type Backoff =

@@ -1,9 +1,9 @@
 /** The guard's words: what a self-connect is, and which local ports prevent one. */
 
-import { invalidArgument, nearest } from "./socket/misuse.ts";
-import type { SocketOptions } from "./socket/options.ts";
-import type { PortRange } from "./socket/port-range.ts";
-import { holds, portCount } from "./socket/port-range.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
+import type { SocketOptions } from "../socket/options.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { holds, portCount } from "../socket/port-range.ts";
 
 /** How far the guard goes. It prevents where the kernel lets it, and detects always, unless it is off. */
 export type Guard = "prevent" | "detect" | "off";

@@ -1,24 +1,22 @@
-/** dial() and connect(): policy over one socket. Neither ever hands out a socket that is joined to itself. */
-import { channel } from "node:diagnostics_channel";
+/** dial(): one guarded connection, with attempts, waits and a deadline. It never hands out a socket joined to itself. */
 import dns from "node:dns/promises";
-import type net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { exhaustion } from "../kernel/exhaustion.ts";
+import type { Address } from "../socket/address.ts";
+import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
+import type { Attempt } from "../socket/errors.ts";
+import { DialError, SocketError } from "../socket/errors.ts";
+import { invalidArgument } from "../socket/misuse.ts";
+import type { Native } from "../socket/native.ts";
+import { loadNative } from "../socket/native.ts";
+import { wouldSelfConnect } from "../socket/self-connect.ts";
+import { TcpSocket } from "../socket/socket.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkBackoff, delayMs } from "./backoff.ts";
+import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "./integrations/channels.ts";
-import { checkGuardOptions, GuardedSocket } from "./integrations/streams.ts";
-import { exhaustion } from "./kernel/exhaustion.ts";
-import { isAble, isKnownOwn, preventiveRanges } from "./ports/prevention.ts";
-import type { Address } from "./socket/address.ts";
-import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "./socket/address.ts";
-import type { Attempt } from "./socket/errors.ts";
-import { DialError, SocketError } from "./socket/errors.ts";
-import { invalidArgument } from "./socket/misuse.ts";
-import type { Native } from "./socket/native.ts";
-import { loadNative } from "./socket/native.ts";
-import { wouldSelfConnect } from "./socket/self-connect.ts";
-import { TcpSocket } from "./socket/socket.ts";
+import { isAble, isKnownOwn, preventiveRanges } from "./prevention.ts";
+import { checkGuardOptions } from "./streams.ts";
 
 export interface DialOptions extends GuardOptions {
   /** bind(2) to this address first; port 0 leaves the port to the kernel, at connect(2) where it can. */
@@ -66,34 +64,6 @@ export async function dial(
   native: Native = loadNative(),
 ): Promise<Dialed> {
   return new Dial(peer, options, native).run();
-}
-
-/** What net.connect takes, with the guard's options. */
-export type ConnectOptions = net.NetConnectOpts & GuardOptions;
-
-type GivenOptions = net.SocketConstructorOpts & { timeout?: number; path?: string } & GuardOptions;
-
-/** Where Node tells of every socket that net.connect makes. */
-const clientSockets = channel("net.client.socket");
-
-/**
- * net.connect, guarded: the same arguments, the same net.Socket at once, the same events. A connect that would end,
- * or ended, joined to itself is an 'error' with DialError ERR_SELF_CONNECT, and never a 'connect'.
- */
-export function connect(options: ConnectOptions, onConnect?: () => void): net.Socket;
-export function connect(port: number, host?: string, onConnect?: () => void): net.Socket;
-export function connect(port: number, onConnect?: () => void): net.Socket;
-export function connect(path: string, onConnect?: () => void): net.Socket;
-export function connect(first: ConnectOptions | number | string, ...rest: unknown[]): net.Socket {
-  const given = (typeof first === "object" ? first : {}) as GivenOptions;
-  const checked = checkGuardOptions(given);
-  if (given.options && given.path) {
-    throw invalidArgument("ERR_OPTION_UNSUPPORTED", "options are of TCP sockets, and a path is none");
-  }
-  const socket = new GuardedSocket(given, checked);
-  if (clientSockets.hasSubscribers) clientSockets.publish({ socket });
-  if (given.timeout) socket.setTimeout(given.timeout);
-  return (socket as { connect(...values: unknown[]): net.Socket }).connect(first, ...rest);
 }
 
 /** One dial under way. */

@@ -4,8 +4,6 @@
  */
 import { closeSync } from "node:fs";
 import os from "node:os";
-import type { GuardOptions } from "../guard.ts";
-import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "../ports/prevention.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
@@ -16,6 +14,8 @@ import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { areAttemptsHeard } from "./channels.ts";
+import type { GuardOptions } from "./guard.ts";
+import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "./prevention.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
 export interface TcpHandle {

@@ -1,6 +1,6 @@
 /** tls.connect, guarded. */
 import tls from "node:tls";
-import type { GuardOptions } from "../guard.ts";
+import type { GuardOptions } from "./guard.ts";
 import { checkGuardOptions, guardStream, unhurried } from "./streams.ts";
 
 /** What tls.connect takes, with the guard's options. */

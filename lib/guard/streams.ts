@@ -1,7 +1,5 @@
 /** Node's own streams under guard: a net.Socket, before it connects, wherever it comes from. */
 import net from "node:net";
-import type { Guard, GuardOptions } from "../guard.ts";
-import { checkGuard } from "../guard.ts";
 import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
@@ -11,6 +9,8 @@ import { loadNative } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import { encodeOption, optionIndex } from "../socket/options.ts";
 import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
+import type { Guard, GuardOptions } from "./guard.ts";
+import { checkGuard } from "./guard.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 

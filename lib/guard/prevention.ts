@@ -1,7 +1,5 @@
 /** Prevention: what to set on a socket before connect(2), so that the kernel cannot pick the peer's port. */
 
-import type { Guard } from "../guard.ts";
-import { rangesWithout } from "../guard.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -11,6 +9,8 @@ import type { OptionName } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { clipped, holds } from "../socket/port-range.ts";
 import { supported } from "../socket/socket.ts";
+import type { Guard } from "./guard.ts";
+import { rangesWithout } from "./guard.ts";
 
 /** Facts about the host are asked for again after this long. What changes in between, detection catches. */
 const FACTS_LIVE_MS = 1000;

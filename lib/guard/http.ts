@@ -2,7 +2,7 @@
 import type http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
-import type { GuardOptions } from "../guard.ts";
+import type { GuardOptions } from "./guard.ts";
 import { checkGuardOptions, guardStream, unhurried } from "./streams.ts";
 
 type CreateConnection = (options: object, created?: (error: Error | null, stream: Duplex) => void) => Duplex;
