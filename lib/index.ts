@@ -36,6 +36,17 @@ export type { Finding, LabKernel, LabOptions, LabResult } from "./lab/lab.ts";
 export { experimentsNamed, runLab } from "./lab/lab.ts";
 export type { Machine } from "./lab/machine.ts";
 export { makeMachines } from "./lab/machines.ts";
+export type {
+  ReconnectOptions,
+  ReconnectProgress,
+  ReconnectResult,
+  Trial,
+  Verdict,
+} from "./loop/reconnect.ts";
+export { ReconnectLoop, summarizeTrials } from "./loop/reconnect.ts";
+export type { Summary, TestResult } from "./loop/statistics.ts";
+export { kolmogorovSmirnov, seededRandom, summarize } from "./loop/statistics.ts";
+export type { Strategy } from "./loop/strategy.ts";
 export type { CaptureCounts, Frame } from "./packets/capture.ts";
 export { Capture } from "./packets/capture.ts";
 export type { Flag, Segment, SegmentOptions, Undecoded } from "./packets/decode.ts";
@@ -64,19 +75,8 @@ export type { Never, Prediction, PredictOptions } from "./ports/predict.ts";
 export { expectedAttempts, expectedRemaining, predict, whyNever } from "./ports/predict.ts";
 export type { Method, Observation, SampleOptions } from "./ports/sample.ts";
 export { METHODS, samplePorts } from "./ports/sample.ts";
-export type { Summary, TestResult } from "./ports/statistics.ts";
-export { kolmogorovSmirnov, seededRandom, summarize } from "./ports/statistics.ts";
 export type { WaitTrial, WaitTrialOptions } from "./ports/trials.ts";
 export { waitTrials } from "./ports/trials.ts";
-export type {
-  ReconnectOptions,
-  ReconnectProgress,
-  ReconnectResult,
-  Strategy,
-  Trial,
-  Verdict,
-} from "./reconnect.ts";
-export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
 export type {
   BenchCell,
   BenchReport,

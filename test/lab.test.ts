@@ -5,7 +5,7 @@ import type { TestContext } from "vitest";
 import { describe, expect, it } from "vitest";
 import type { LabResult, Machine } from "../lib/index.ts";
 import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/index.ts";
-import { Bench } from "../lib/lab/bench.ts";
+import { Instruments } from "../lib/lab/instruments.ts";
 import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
 import { inNamespace, needsNamespaces } from "./harness.ts";
@@ -149,7 +149,7 @@ describe("cells", () => {
   it("that would set the host's own sysctls are not asked", async () => {
     const range = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
     const use = () => Promise.reject(new Error("it was set"));
-    await expect(new Bench(1, false).withRange({ low: 40_000, high: 40_999 }, use)).rejects.toThrow(
+    await expect(new Instruments(1, false).withRange({ low: 40_000, high: 40_999 }, use)).rejects.toThrow(
       /host's own/,
     );
     expect(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")).toBe(range);
@@ -171,11 +171,11 @@ describe("experiments", () => {
     // What an experiment before it leaves behind, TIME-WAIT say: here a socket that keeps every second port to choose from.
     const program = `
       import { experimentsNamed, TcpSocket } from ${module("index.js")};
-      import { Bench } from ${module("lab/bench.js")};
+      import { Instruments } from ${module("lab/instruments.js")};
       const held = [];
       for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));
       const [experiment] = await experimentsNamed([${JSON.stringify(name)}]);
-      console.log((await experiment.run(new Bench(1, true))).answer);`;
+      console.log((await experiment.run(new Instruments(1, true))).answer);`;
     const { stdout, stderr } = await inNamespace("40000 40999", process.execPath, [
       "--input-type=module",
       "-e",

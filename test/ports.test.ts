@@ -19,7 +19,7 @@ import {
   samplePorts,
   supposedAlgorithm,
 } from "../lib/index.ts";
-import { seededRandom } from "../lib/ports/statistics.ts";
+import { seededRandom } from "../lib/loop/statistics.ts";
 import {
   cli,
   deadPeer,

@@ -14,7 +14,7 @@ import {
   summarize,
   waitFor,
 } from "../lib/index.ts";
-import { chiSquared } from "../lib/ports/statistics.ts";
+import { chiSquared } from "../lib/loop/statistics.ts";
 import { cli, command, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };

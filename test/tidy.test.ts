@@ -14,7 +14,7 @@ const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/^lib\/socket\//, "socket"],
   [/^lib\/kernel\//, "facts"],
   [/^lib\/(guard\/|register\.ts$)/, "guard"],
-  [/^lib\/reconnect\.ts$|^lib\/(ports|audit|packets)\//, "policy"],
+  [/^lib\/(loop|ports|audit|packets)\//, "policy"],
   [/^lib\/lab\//, "lab"],
   [/^lib\/report\//, "report"],
   [/^lib\/index\.ts$/, "public"],

@@ -1,4 +1,4 @@
-/** dial(): one guarded connection, with attempts, waits and a deadline. It never hands out a socket joined to itself. */
+/** dial(): one guarded connection, with attempts, waits and a deadline. Never hands out a socket joined to itself. */
 import dns from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { exhaustion } from "../kernel/exhaustion.ts";

@@ -1,5 +1,5 @@
 /** What an experiment is: one question, asked of one kernel, and what is expected of it. */
-import type { Bench } from "./bench.ts";
+import type { Instruments } from "./instruments.ts";
 
 export type MachineName = "host" | "qemu" | "uml" | "gvisor";
 
@@ -35,16 +35,11 @@ export interface Experiment {
   readonly question: string;
   /** The answer that this kernel should give, or null where it is not known. */
   expected(subject: Subject): string | null;
-  run(bench: Bench): Promise<Answer>;
+  run(instruments: Instruments): Promise<Answer>;
 }
 
 /** The answer of a kernel that lacks what the question is about. */
 export const ABSENT = "not on this kernel";
-
-/** Thrown by a run when the machine does not allow what the experiment needs; the finding then says so. */
-export class NotHere extends Error {
-  override readonly name = "NotHere";
-}
 
 /** Whether a version is `wanted` or later: "6.12.107" is at least "6.8". */
 export function isAtLeast(version: string, wanted: string): boolean {

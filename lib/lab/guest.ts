@@ -2,10 +2,9 @@
 import { writeSync } from "node:fs";
 import os from "node:os";
 import { environment } from "../kernel/host.ts";
-import { Bench } from "./bench.ts";
 import type { Experiment } from "./experiment.ts";
-import { NotHere } from "./experiment.ts";
 import { EXPERIMENTS } from "./experiments.ts";
+import { Instruments, NotHere } from "./instruments.ts";
 import type { Task } from "./task.ts";
 import { decodeTask } from "./task.ts";
 import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
@@ -15,24 +14,24 @@ await answer(decodeTask(process.argv[2] ?? ""));
 
 async function answer(task: Task): Promise<void> {
   say(task, { kind: "hello", environment: guestEnvironment() });
-  const bench = new Bench(task.trials, task.ownsKernel ?? true);
+  const instruments = new Instruments(task.trials, task.ownsKernel ?? true);
   for (const name of task.experiments) {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
     if (!experiment) continue; // The asker is newer than this guest: it will miss the answer and say so.
     say(task, { kind: "begin", experiment: name });
-    say(task, { kind: "finding", finding: await investigate(experiment, bench) });
+    say(task, { kind: "finding", finding: await investigate(experiment, instruments) });
   }
   say(task, { kind: "end" });
 }
 
-async function investigate(experiment: Experiment, bench: Bench): Promise<GuestFinding> {
+async function investigate(experiment: Experiment, instruments: Instruments): Promise<GuestFinding> {
   const startedAt = performance.now();
   const about = (): { experiment: string; elapsedMs: number } => ({
     experiment: experiment.name,
     elapsedMs: Math.round(performance.now() - startedAt),
   });
   try {
-    const found = await experiment.run(bench);
+    const found = await experiment.run(instruments);
     return { ...found, status: "answered", ...about() };
   } catch (error) {
     const status = error instanceof NotHere ? "not-here" : "failed";

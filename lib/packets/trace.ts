@@ -1,6 +1,6 @@
 /** One self-connect, or one pair, made to be looked at: its packets, its states, and what the kernel says of both. */
 
-import { ReconnectLoop } from "../reconnect.ts";
+import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmapped } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";

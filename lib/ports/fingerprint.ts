@@ -1,9 +1,10 @@
 /** Names the algorithm behind a sequence of local ports, from the observations alone. */
+
+import { chiSquared, entropyBits, quantile } from "../loop/statistics.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { PORT_ALGORITHMS } from "./algorithms.ts";
 import type { NamespaceSample } from "./namespace.ts";
 import type { Observation } from "./sample.ts";
-import { chiSquared, entropyBits, quantile } from "./statistics.ts";
 
 export interface Fingerprint {
   readonly attempts: number;

@@ -2,7 +2,7 @@
 import os from "node:os";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
-import type { Strategy } from "../reconnect.ts";
+import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, unmapped } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";

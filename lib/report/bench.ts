@@ -1,6 +1,6 @@
 /** The object of docs/schema/bench-1.json: what `selfconnect bench` measured. */
 import type { Environment } from "../kernel/host.ts";
-import type { Summary } from "../ports/statistics.ts";
+import type { Summary } from "../loop/statistics.ts";
 
 /** How the rounds of one cell compare with those of another, each round with its own pair. */
 export interface PairedRatio {

@@ -1,6 +1,6 @@
 /** Two results beside each other: what changed, and how sure that is. */
 import type { Finding, LabResult } from "../lab/lab.ts";
-import { kolmogorovTail } from "../ports/statistics.ts";
+import { kolmogorovTail } from "../loop/statistics.ts";
 
 export interface Change {
   readonly kernel: string;

@@ -1,6 +1,6 @@
 /** Samples as static SVG: readable without a script, in any colour scheme, and on paper. */
 import type { Samples } from "../lab/experiment.ts";
-import { quantile } from "../ports/statistics.ts";
+import { quantile } from "../loop/statistics.ts";
 import { escapeHtml } from "./escape.ts";
 
 const WIDTH = 360;

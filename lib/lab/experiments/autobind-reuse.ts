@@ -1,7 +1,8 @@
 /** SO_REUSEADDR and bind(address, 0): the kernel keeps the upper half of the range for those without. */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 const ATTEMPTS = 60;
 
@@ -9,12 +10,12 @@ export const autobindReuse: Experiment = {
   name: "autobind-reuse",
   question: "bind() to port 0 with SO_REUSEADDR: from which half of the range?",
   expected: (subject) => (walkOf(subject) ? "lower half" : null),
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const { low, high } = bench.range;
-      const peer = loopback(bench.outside());
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const { low, high } = instruments.range;
+      const peer = loopback(instruments.outside());
       const how = { options: { reuseAddress: true }, local: loopback(0) };
-      const ports = (await bench.many(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
+      const ports = (await instruments.many(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
       const lower = ports.filter((port) => port < (low + high) / 2).length;
       return {
         answer: lower === ports.length ? "lower half" : lower === 0 ? "upper half" : "both halves",

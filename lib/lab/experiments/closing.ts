@@ -4,9 +4,9 @@ import { rowsOf } from "../../kernel/tables.ts";
 import { SocketError } from "../../socket/errors.ts";
 import { listenRefusal } from "../../socket/listen-refusal.ts";
 import { TcpSocket } from "../../socket/socket.ts";
-import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 const WAYS = {
   open: () => {},
@@ -28,12 +28,12 @@ export const closing: Experiment = {
   name: "closing",
   question: "Who can listen on the port of a self-connect after it (plain / with SO_REUSEADDR)?",
   expected: (subject) => (walkOf(subject) ? LINUX : null),
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
       const words: string[] = [];
       const counts: Record<string, number> = {};
       for (const way of Object.keys(WAYS) as (keyof typeof WAYS)[]) {
-        const { state, plain, reuse } = await closeBy(way, bench.port());
+        const { state, plain, reuse } = await closeBy(way, instruments.port());
         words.push(`${way} ${plain === "starts" ? "+" : "-"}/${reuse === "starts" ? "+" : "-"}`);
         counts[`${way}: ${state}; ${plain} / ${reuse}`] = 1;
       }

@@ -1,8 +1,8 @@
 /** Exhaustion: what connect() picks when one parity is spent, and when both are. */
 import { TcpSocket } from "../../socket/socket.ts";
-import { loopback } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback } from "../instruments.ts";
 import { parityWords } from "../walk.ts";
 
 const PORTS = 20;
@@ -12,21 +12,21 @@ export const exhaustion: Experiment = {
   question:
     "All ports of the low end's parity bound: what does connect() pick, and what with all ports bound?",
   expected: (subject) => (walkOf(subject) ? "other parity, then EADDRNOTAVAIL" : null),
-  run: (bench) =>
-    bench.withRange(bench.free(PORTS), async () => {
-      const { low, high } = bench.range;
-      const peer = loopback(bench.outside());
+  run: (instruments) =>
+    instruments.withRange(instruments.free(PORTS), async () => {
+      const { low, high } = instruments.range;
+      const peer = loopback(instruments.outside());
       const bound: TcpSocket[] = [];
       const take = (first: number) => {
         for (let port = first; port <= high; port += 2) bound.push(TcpSocket.open(4).bind(loopback(port)));
       };
       try {
         take(low);
-        const ports = (await bench.many(peer, PORTS)).map(({ localPort }) => localPort);
+        const ports = (await instruments.many(peer, PORTS)).map(({ localPort }) => localPort);
         take(low + 1);
-        const spent = await bench.once(peer);
+        const spent = await instruments.once(peer);
         return {
-          answer: `${parityWords(ports, bench.range)}, then ${spent.outcome}`,
+          answer: `${parityWords(ports, instruments.range)}, then ${spent.outcome}`,
           counts: { ports: PORTS, attempts: ports.length, distinct: new Set(ports).size },
         };
       } finally {

@@ -1,7 +1,8 @@
 /** The walk itself, for the eye: local ports in the order in which they were given. */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 import { isJump, stepsOf } from "../walk.ts";
 
 const ATTEMPTS = 450;
@@ -10,10 +11,10 @@ export const laps: Experiment = {
   name: "laps",
   question: "In which order are the ports given?",
   expected: (subject) => (walkOf(subject) ? "upward, lap after lap" : null),
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const ports = await bench.walk(loopback(bench.outside()), ATTEMPTS);
-      const jumps = stepsOf(ports, bench.range).filter(isJump).length;
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+      const jumps = stepsOf(ports, instruments.range).filter(isJump).length;
       const downward = ports.slice(1).filter((port, i) => port < ports[i]!).length;
       const isUpward = jumps < ATTEMPTS / 10;
       return {

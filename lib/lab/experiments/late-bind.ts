@@ -1,8 +1,8 @@
 /** Late bind: IP_BIND_ADDRESS_NO_PORT leaves the port of bind(address, 0) to connect. */
 import { supported } from "../../socket/socket.ts";
-import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
 
 const ATTEMPTS = 200;
@@ -16,13 +16,13 @@ export const lateBind: Experiment = {
     const expected = walk && EXPECTED[walk];
     return expected && `${LOW_PARITY}, ${expected}`;
   },
-  run: async (bench) => {
+  run: async (instruments) => {
     if (!supported("bindAddressNoPort")) return { answer: ABSENT, counts: {} };
-    return bench.withRange(RANGE, async () => {
+    return instruments.withRange(RANGE, async () => {
       const how = { options: { bindAddressNoPort: true }, local: loopback(0) };
-      const attempts = await bench.many(loopback(bench.outside()), ATTEMPTS, how);
+      const attempts = await instruments.many(loopback(instruments.outside()), ATTEMPTS, how);
       const ports = attempts.map(({ localPort }) => localPort);
-      const words = `${parityWords(ports, bench.range)}, ${stepWords(stepsOf(ports, bench.range))}`;
+      const words = `${parityWords(ports, instruments.range)}, ${stepWords(stepsOf(ports, instruments.range))}`;
       return { answer: words, counts: { attempts: ports.length, distinct: new Set(ports).size } };
     });
   },

@@ -1,8 +1,8 @@
 /** attempts-by-parity: the main job, on every kernel. */
-import { summarize } from "../../ports/statistics.ts";
-import { loopback, RANGE } from "../bench.ts";
+import { summarize } from "../../loop/statistics.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 /** In units of the ports of one parity: the longest of a million trials is shorter on every walk known. */
 const ATTEMPTS_PER_PORT = 12;
@@ -13,27 +13,35 @@ export const parity: Experiment = {
   question: "Does a plain reconnect loop get joined to itself, by the parity of its destination?",
   expected: (subject) =>
     subject.machine === "gvisor" ? "never" : walkOf(subject) && "low end's parity always, other parity never",
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const ports = bench.portsOfParity;
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const ports = instruments.portsOfParity;
       const attempts: number[] = [];
-      for (let trial = 0; trial < bench.trials; trial++) {
+      for (let trial = 0; trial < instruments.trials; trial++) {
         // A new port each time: a cold start.
-        const result = await bench.loop(loopback(bench.port()), "fresh", ATTEMPTS_PER_PORT * ports);
+        const result = await instruments.loop(
+          loopback(instruments.port()),
+          "fresh",
+          ATTEMPTS_PER_PORT * ports,
+        );
         if (result.verdict === "self-connect") attempts.push(result.attempts);
         else if (trial === 2 && attempts.length === 0) break;
       }
-      const other = await bench.loop(loopback(bench.port("other")), "fresh", PATIENCE_PER_PORT * ports);
+      const other = await instruments.loop(
+        loopback(instruments.port("other")),
+        "fresh",
+        PATIENCE_PER_PORT * ports,
+      );
       const summary = summarize(attempts.map((count) => count / ports));
       const isOther = other.verdict === "self-connect";
       return {
-        answer: wordsOf(attempts.length === bench.trials, attempts.length > 0, isOther),
+        answer: wordsOf(attempts.length === instruments.trials, attempts.length > 0, isOther),
         ...(summary && {
           figure: `mean ${summary.mean.toFixed(2)}, median ${summary.median.toFixed(2)} × the ports of a parity`,
         }),
         counts: {
           ports,
-          trials: bench.trials,
+          trials: instruments.trials,
           selfConnects: attempts.length,
           otherAttempts: other.attempts,
           otherSelfConnects: isOther ? 1 : 0,

@@ -13,13 +13,13 @@ export const peers: Experiment = {
     // Debian builds User-mode Linux without IPv6.
     return subject.machine === "uml" ? "127.0.0.1, 0.0.0.0" : "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1";
   },
-  run: async (bench) => {
+  run: async (instruments) => {
     const counts: Record<string, number> = {};
     const joined: string[] = [];
     for (const host of HOSTS) {
-      const port = bench.port();
-      await bench.withRange({ low: port, high: port }, async () => {
-        const { outcome } = await bench.once(toAddress(host, port));
+      const port = instruments.port();
+      await instruments.withRange({ low: port, high: port }, async () => {
+        const { outcome } = await instruments.once(toAddress(host, port));
         counts[`${host} ${outcome}`] = 1;
         if (outcome === "self-connect") joined.push(host);
       });

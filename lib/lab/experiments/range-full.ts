@@ -1,8 +1,8 @@
 /** IP_LOCAL_PORT_RANGE as wide as the namespace's own: whether it changes the walk. */
 import { supported } from "../../socket/socket.ts";
-import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange, isAtLeast } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 import { BOTH_PARITIES, LOW_PARITY, parityWords, stepCounts, stepsOf, stepWords } from "../walk.ts";
 
 const ATTEMPTS = 300;
@@ -16,15 +16,15 @@ export const rangeFull: Experiment = {
       ? `${BOTH_PARITIES}, 1 to 8`
       : `${LOW_PARITY}, 2 to 16, multiples of 2`;
   },
-  run: async (bench) => {
+  run: async (instruments) => {
     if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
-    return bench.withRange(RANGE, async () => {
-      const options = { localPortRange: bench.range };
-      const attempts = await bench.many(loopback(bench.outside()), ATTEMPTS, { options });
+    return instruments.withRange(RANGE, async () => {
+      const options = { localPortRange: instruments.range };
+      const attempts = await instruments.many(loopback(instruments.outside()), ATTEMPTS, { options });
       const ports = attempts.map(({ localPort }) => localPort);
-      const taken = stepsOf(ports, bench.range);
+      const taken = stepsOf(ports, instruments.range);
       return {
-        answer: `${parityWords(ports, bench.range)}, ${stepWords(taken)}`,
+        answer: `${parityWords(ports, instruments.range)}, ${stepWords(taken)}`,
         counts: { attempts: ports.length, ...stepCounts(taken) },
         samples: { plot: "steps", unit: "ports", values: taken },
       };

@@ -1,8 +1,8 @@
 /** IP_LOCAL_PORT_RANGE that leaves the destination's port out: prevention. */
 import { supported } from "../../socket/socket.ts";
-import { loopback, RANGE, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";
+import { loopback, RANGE, tally } from "../instruments.ts";
 
 const PORTS = 16;
 const ATTEMPTS = 200;
@@ -11,15 +11,15 @@ export const rangeWithout: Experiment = {
   name: "range-without",
   question: "IP_LOCAL_PORT_RANGE that leaves the destination's port out: does it prevent the self-connect?",
   expected: (subject) => (hasPortRange(subject) ? "yes" : ABSENT),
-  run: async (bench) => {
+  run: async (instruments) => {
     if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
     // A range so small that without the option a self-connect comes within a few attempts: the control group.
-    return bench.withRange({ low: RANGE.low, high: RANGE.low + 2 * PORTS - 1 }, async () => {
-      const { low, high } = bench.range;
+    return instruments.withRange({ low: RANGE.low, high: RANGE.low + 2 * PORTS - 1 }, async () => {
+      const { low, high } = instruments.range;
       const peer = loopback(low);
-      const control = tally((await bench.many(peer, ATTEMPTS)).map(({ outcome }) => outcome));
+      const control = tally((await instruments.many(peer, ATTEMPTS)).map(({ outcome }) => outcome));
       const options = { localPortRange: { low: low + 2, high } };
-      const kept = tally((await bench.many(peer, ATTEMPTS, { options })).map(({ outcome }) => outcome));
+      const kept = tally((await instruments.many(peer, ATTEMPTS, { options })).map(({ outcome }) => outcome));
       const [without, withOption] = [control["self-connect"] ?? 0, kept["self-connect"] ?? 0];
       return {
         answer: withOption > 0 ? "no" : without > 0 ? "yes" : "nothing to prevent",

@@ -1,6 +1,7 @@
 /** Attempts per second, and the same against a loop of arithmetic: what an emulator costs cancels out, roughly. */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 const ATTEMPTS = 2000;
 const ROUNDS = 3;
@@ -10,13 +11,13 @@ export const rate: Experiment = {
   name: "rate",
   question: "How many attempts a second does one thread make (strategy reuse, three rounds, the best)?",
   expected: () => null,
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
       let [attempts, loops] = [0, 0];
       for (let round = 0; round < ROUNDS; round++) {
         // Beside each other, so that both meet the machine in the same state.
         loops = Math.max(loops, loopsPerSecond());
-        const result = await bench.loop(loopback(bench.outside()), "reuse", ATTEMPTS);
+        const result = await instruments.loop(loopback(instruments.outside()), "reuse", ATTEMPTS);
         attempts = Math.max(attempts, result.attemptsPerSecond);
       }
       const relative = (attempts / loops) * 1e6;

@@ -1,9 +1,9 @@
 /** A refused nonblocking connect: which errno, and when. */
 import type { Address } from "../../socket/address.ts";
 import { TcpSocket } from "../../socket/socket.ts";
-import { loopback, outcomeOf, RANGE, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, outcomeOf, RANGE, tally } from "../instruments.ts";
 
 /** Many: a stack that answers on threads of its own is at times as fast as one that answers at once. */
 const ATTEMPTS = 200;
@@ -13,9 +13,9 @@ export const refusal: Experiment = {
   name: "refusal",
   question: "What does a refused nonblocking connect() give, when, and does the port stay to be seen?",
   expected: (subject) => walkOf(subject) && "in-progress, ECONNREFUSED at once; port seen before and after",
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const peer = loopback(bench.outside());
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const peer = loopback(instruments.outside());
       const ways: string[] = [];
       const views: string[] = [];
       for (let i = 0; i < ATTEMPTS; i++) {

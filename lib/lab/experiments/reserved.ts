@@ -1,7 +1,8 @@
 /** net.ipv4.ip_local_reserved_ports: never picked, still there for bind(). */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 const PORTS = 32;
 const ATTEMPTS = 200;
@@ -10,13 +11,13 @@ export const reserved: Experiment = {
   name: "reserved",
   question: "Is a port of ip_local_reserved_ports ever picked, and can it still be bound by name?",
   expected: (subject) => (walkOf(subject) ? "never picked, can be bound" : null),
-  run: (bench) =>
-    bench.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
-      const port = bench.port();
-      const control = picked(await bench.walk(loopback(bench.outside()), ATTEMPTS), port);
-      return bench.withSysctl("net.ipv4.ip_local_reserved_ports", String(port), async () => {
-        const count = picked(await bench.walk(loopback(bench.outside()), ATTEMPTS), port);
-        const bound = await bench.once(loopback(port), { local: loopback(port) });
+  run: (instruments) =>
+    instruments.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
+      const port = instruments.port();
+      const control = picked(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+      return instruments.withSysctl("net.ipv4.ip_local_reserved_ports", String(port), async () => {
+        const count = picked(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+        const bound = await instruments.once(loopback(port), { local: loopback(port) });
         const words = bound.outcome === "self-connect" ? "can be bound" : "cannot be bound";
         return {
           answer: `${count === 0 ? "never picked" : "picked"}, ${words}`,

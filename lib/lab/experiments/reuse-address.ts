@@ -1,17 +1,17 @@
 /** SO_REUSEADDR beside a listener: who may bind a port that another has. */
 import { TcpSocket } from "../../socket/socket.ts";
-import { loopback, outcomeOf, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, outcomeOf, RANGE } from "../instruments.ts";
 
 export const reuseAddress: Experiment = {
   name: "reuse-address",
   question:
     "Both with SO_REUSEADDR: may a second socket bind the port of a bound one, and of a listening one?",
   expected: (subject) => (walkOf(subject) ? "bound: yes; listening: EADDRINUSE" : null),
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const peer = loopback(bench.port());
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const peer = loopback(instruments.port());
       using first = TcpSocket.open(4, { reuseAddress: true }).bind(peer);
       const bound = await secondBind(peer);
       first.listen();

@@ -1,8 +1,8 @@
 /** The same socket again: what a second connect() on a refused socket gives. */
 import { TcpSocket } from "../../socket/socket.ts";
-import { loopback, outcomeOf, RANGE, tally } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, outcomeOf, RANGE, tally } from "../instruments.ts";
 
 const AGAIN = 8;
 
@@ -13,9 +13,9 @@ export const sameSocket: Experiment = {
     if (subject.machine === "gvisor") return "no: ECONNABORTED";
     return walkOf(subject) && "yes, from a new port each time";
   },
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const peer = loopback(bench.outside());
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const peer = loopback(instruments.outside());
       using socket = TcpSocket.open(4);
       const outcomes: string[] = [];
       const ports: number[] = [];

@@ -1,7 +1,8 @@
 /** What else moves the sequence: connects to another destination. */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 
 const ROUNDS = 60;
 const OTHERS = 3;
@@ -14,14 +15,14 @@ export const sequence: Experiment = {
     if (walk === "one hint") return "yes: one walk for all";
     return walk === "large table" ? "no: each destination has its own" : null;
   },
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const port = bench.outside();
-      const alone = await meanStep(() => bench.once(loopback(port)), bench.range);
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const port = instruments.outside();
+      const alone = await meanStep(() => instruments.once(loopback(port)), instruments.range);
       const besides = await meanStep(async () => {
-        for (let i = 0; i < OTHERS; i++) await bench.once(loopback(port - 7));
-        return bench.once(loopback(port));
-      }, bench.range);
+        for (let i = 0; i < OTHERS; i++) await instruments.once(loopback(port - 7));
+        return instruments.once(loopback(port));
+      }, instruments.range);
       const factor = besides / alone;
       const words = factor > 2 ? "yes: one walk for all" : "no: each destination has its own";
       return {

@@ -1,8 +1,8 @@
 /** net.ipv4.ip_local_port_step_width: a random stride over unusable ports, 7.1 and later. */
 import { sysctl } from "../../kernel/host.ts";
-import { loopback, RANGE } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, isAtLeast } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
 
 const NAME = "net.ipv4.ip_local_port_step_width";
@@ -16,13 +16,13 @@ export const stepWidth: Experiment = {
     if (subject.machine === "gvisor" || !isAtLeast(subject.upstream, "7.1")) return ABSENT;
     return `${LOW_PARITY}, 2 to 16, multiples of 2`;
   },
-  run: async (bench) => {
+  run: async (instruments) => {
     if (sysctl(NAME) === null) return { answer: ABSENT, counts: {} };
     const initial = Number(sysctl(NAME));
-    return bench.withRange(RANGE, () =>
-      bench.withSysctl(NAME, String(WIDTH), async () => {
-        const ports = await bench.walk(loopback(bench.outside()), ATTEMPTS);
-        const words = `${parityWords(ports, bench.range)}, ${stepWords(stepsOf(ports, bench.range))}`;
+    return instruments.withRange(RANGE, () =>
+      instruments.withSysctl(NAME, String(WIDTH), async () => {
+        const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+        const words = `${parityWords(ports, instruments.range)}, ${stepWords(stepsOf(ports, instruments.range))}`;
         return { answer: words, counts: { attempts: ports.length, initialWidth: initial, width: WIDTH } };
       }),
     );

@@ -1,7 +1,8 @@
 /** Steps and laps: how far the next attempt's port is from the last one's. */
-import { loopback, RANGE } from "../bench.ts";
+
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback, RANGE } from "../instruments.ts";
 import { stepCounts, stepsOf, stepWords } from "../walk.ts";
 
 const ATTEMPTS = 600;
@@ -18,14 +19,15 @@ export const steps: Experiment = {
     const walk = walkOf(subject);
     return walk && EXPECTED[walk];
   },
-  run: (bench) =>
-    bench.withRange(RANGE, async () => {
-      const ports = await bench.walk(loopback(bench.outside()), ATTEMPTS);
-      const taken = stepsOf(ports, bench.range);
+  run: (instruments) =>
+    instruments.withRange(RANGE, async () => {
+      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+      const taken = stepsOf(ports, instruments.range);
       const mean = taken.reduce((sum, step) => sum + step, 0) / taken.length;
+      const lap = Math.round((2 * instruments.portsOfParity) / mean);
       return {
         answer: stepWords(taken),
-        figure: `mean step ${mean.toFixed(1)}; one lap in ${Math.round((2 * bench.portsOfParity) / mean)} attempts`,
+        figure: `mean step ${mean.toFixed(1)}; one lap in ${lap} attempts`,
         counts: { attempts: ports.length, ...stepCounts(taken) },
         samples: { plot: "steps", unit: "ports", values: taken },
       };

@@ -1,8 +1,8 @@
 /** Time: a keyed hash of jiffies / 10 s moves the start of the walk. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { loopback } from "../bench.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
+import { loopback } from "../instruments.ts";
 import { isJump, stepsOf } from "../walk.ts";
 
 const EVERY_MS = 500;
@@ -18,14 +18,14 @@ export const time: Experiment = {
     return walk === "one hint" && !subject.upstream.startsWith("5.10.") ? "no" : null;
   },
   // On the range as the kernel has it: a jump inside a small one could look like a step.
-  run: async (bench) => {
-    const peer = loopback(bench.outside());
+  run: async (instruments) => {
+    const peer = loopback(instruments.outside());
     const ports: number[] = [];
     for (let spentMs = 0; spentMs < LASTS_MS; spentMs += EVERY_MS) {
-      ports.push((await bench.once(peer)).localPort);
+      ports.push((await instruments.once(peer)).localPort);
       await sleep(EVERY_MS);
     }
-    const jumps = stepsOf(ports, bench.range).filter(isJump).length;
+    const jumps = stepsOf(ports, instruments.range).filter(isJump).length;
     const isRandom = jumps > ports.length / 2;
     return {
       answer: isRandom ? "every attempt does" : jumps > 0 ? "yes, within 10 s" : "no",

@@ -1,8 +1,9 @@
 /** What experiments stand on: TcpSocket, ReconnectLoop, and the sysctls of a kernel that is theirs alone. */
 import { writeFileSync } from "node:fs";
 import { sysctl } from "../kernel/host.ts";
-import type { ReconnectResult, Strategy } from "../reconnect.ts";
-import { ReconnectLoop } from "../reconnect.ts";
+import type { ReconnectResult } from "../loop/reconnect.ts";
+import { ReconnectLoop } from "../loop/reconnect.ts";
+import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
@@ -10,7 +11,6 @@ import { listenRefusal } from "../socket/listen-refusal.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
-import { NotHere } from "./experiment.ts";
 
 /** Small, so that an emulated kernel goes round it in seconds; the answers do not depend on its size. */
 export const RANGE: PortRange = { low: 40_000, high: 40_999 };
@@ -33,8 +33,13 @@ export interface OnceOptions {
   readonly local?: Address;
 }
 
-/** A bench is made for one kernel, and used by one experiment after another. */
-export class Bench {
+/** Thrown by a run when the machine does not allow what the experiment needs; the finding then says so. */
+export class NotHere extends Error {
+  override readonly name = "NotHere";
+}
+
+/** A instruments is made for one kernel, and used by one experiment after another. */
+export class Instruments {
   /** How many times a random thing is repeated. */
   readonly trials: number;
   readonly #ownsKernel: boolean;

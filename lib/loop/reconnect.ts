@@ -1,29 +1,18 @@
 /** ReconnectLoop: reconnect to a local port, at the kernel's limit, until joined to oneself. */
-import { setTimeout as sleep } from "node:timers/promises";
-import { isOwnAddress } from "./kernel/host.ts";
-import type { Summary } from "./ports/statistics.ts";
-import { summarize } from "./ports/statistics.ts";
-import { onAbort } from "./socket/abort.ts";
-import type { Address } from "./socket/address.ts";
-import { checkAddress, formatAddress } from "./socket/address.ts";
-import { errnoName, SocketError } from "./socket/errors.ts";
-import { invalidArgument, nearest } from "./socket/misuse.ts";
-import type { Native } from "./socket/native.ts";
-import { loadNative } from "./socket/native.ts";
-import { addressBytes, supported, TcpSocket } from "./socket/socket.ts";
 
-/** How an attempt gets its local port. */
-export type Strategy =
-  /** A new socket each time, autobind at connect: what `nc` in a loop does. */
-  | "fresh"
-  /** The same socket connects again after a refusal: the fastest blind loop. */
-  | "reuse"
-  /** bind(address, 0) first: on Linux the other parity. */
-  | "autobind"
-  /** bind(address, P) first: self-connects at once, on any kernel. */
-  | "bind"
-  /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, the kernel choosing. */
-  | "range";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isOwnAddress } from "../kernel/host.ts";
+import { onAbort } from "../socket/abort.ts";
+import type { Address } from "../socket/address.ts";
+import { checkAddress, formatAddress } from "../socket/address.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
+import type { Native } from "../socket/native.ts";
+import { loadNative } from "../socket/native.ts";
+import { addressBytes, supported, TcpSocket } from "../socket/socket.ts";
+import type { Summary } from "./statistics.ts";
+import { summarize } from "./statistics.ts";
+import type { Strategy } from "./strategy.ts";
 
 export type Verdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
 

@@ -1,0 +1,12 @@
+/** How an attempt gets its local port. */
+export type Strategy =
+  /** A new socket each time, autobind at connect: what `nc` in a loop does. */
+  | "fresh"
+  /** The same socket connects again after a refusal: the fastest blind loop. */
+  | "reuse"
+  /** bind(address, 0) first: on Linux the other parity. */
+  | "autobind"
+  /** bind(address, P) first: self-connects at once, on any kernel. */
+  | "bind"
+  /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, the kernel choosing. */
+  | "range";
