@@ -23,8 +23,6 @@ export { environment, isOwnAddress, portFacts } from "./kernel/host.ts";
 export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./kernel/tables.ts";
 export {
   findSockets,
-  NETSTAT_HEADER,
-  netstatText,
   rowsOf,
   socketOwner,
   socketOwners,
@@ -58,9 +56,6 @@ export { CLOSINGS, leavings } from "./packets/leavings.ts";
 export type { PcapngOptions } from "./packets/pcapng.ts";
 export { pcapng } from "./packets/pcapng.ts";
 export type { TcpState } from "./packets/states.ts";
-export { ladderSvg } from "./packets/svg.ts";
-export type { Paint } from "./packets/text.ts";
-export { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./packets/text.ts";
 export type { CaptureSummary, Trace, TraceOptions } from "./packets/trace.ts";
 export { trace } from "./packets/trace.ts";
 export type { Sample } from "./packets/watch.ts";
@@ -100,8 +95,15 @@ export type { Change, Comparison } from "./report/compare.ts";
 export { compareLabs, compareText } from "./report/compare.ts";
 export { labCsv } from "./report/csv.ts";
 export { labHtml } from "./report/html.ts";
+export { ladderSvg } from "./report/ladder-svg.ts";
+export type { Paint } from "./report/ladder-text.ts";
+export { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./report/ladder-text.ts";
 export { labMarkdown } from "./report/markdown.ts";
 export { mergeLabs } from "./report/merge.ts";
+export { NETSTAT_HEADER, netstatText } from "./report/netstat.ts";
+export { auditMetrics } from "./report/openmetrics.ts";
+export type { PlotLabels, Point } from "./report/plot-text.ts";
+export { barPlot, dotPlot } from "./report/plot-text.ts";
 export { portsHtml } from "./report/ports-html.ts";
 export { parseLabResult } from "./report/schema.ts";
 export { labText } from "./report/text.ts";

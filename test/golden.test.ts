@@ -12,7 +12,6 @@ import { report as auditObject, tell as printAudit, printChanges } from "../lib/
 import { tell as printBench } from "../lib/cli/bench.ts";
 import { report as dialObject, tell as printDial } from "../lib/cli/dial.ts";
 import { listKernels } from "../lib/cli/lab.ts";
-import { auditMetrics } from "../lib/cli/metrics.ts";
 import { facts as portsFacts, report as portsObject, tell as printPorts } from "../lib/cli/ports.ts";
 import { report as predictObject, tell as printPredict, held as runCheck } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
@@ -45,6 +44,7 @@ import {
 import { environment, portFacts } from "../lib/kernel/host.ts";
 import { rowsOf, socketOwner, socketTable } from "../lib/kernel/tables.ts";
 import { waitTrials } from "../lib/ports/trials.ts";
+import { auditMetrics } from "../lib/report/openmetrics.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { echo } from "./harness.ts";
 

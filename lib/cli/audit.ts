@@ -2,9 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../index.ts";
-import { audit, environment, formatAddress, portAlgorithm } from "../index.ts";
+import { audit, auditMetrics, environment, formatAddress, portAlgorithm } from "../index.ts";
 import { parseDurationMs, parsePort } from "./arguments.ts";
-import { auditMetrics } from "./metrics.ts";
 import { count, duration, INTERRUPTED, interruption, styled } from "./output.ts";
 
 interface Flags {

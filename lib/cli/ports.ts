@@ -3,6 +3,8 @@ import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import type { Address, Fingerprint, Method, Observation } from "../index.ts";
 import {
+  barPlot,
+  dotPlot,
   environment,
   fingerprint,
   formatAddress,
@@ -14,7 +16,6 @@ import {
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
-import { barPlot, dotPlot } from "./plot.ts";
 
 interface Flags {
   readonly peer: Address;

@@ -2,6 +2,7 @@
 import { Argument, Command, Option } from "commander";
 import type { Address, Method, Prediction, TestResult, Wait, WaitTrial } from "../index.ts";
 import {
+  dotPlot,
   environment,
   formatAddress,
   kolmogorovSmirnov,
@@ -15,7 +16,6 @@ import {
 } from "../index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
-import { dotPlot } from "./plot.ts";
 
 interface Flags {
   readonly method: Method;

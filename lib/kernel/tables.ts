@@ -186,29 +186,6 @@ function commandOf(pid: string): string {
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }
 
-/** The row as netstat(8) prints it, under netstat's own header. */
-export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
-  const protocol = row.local.family === 4 ? "tcp" : "tcp6";
-  const columns = [
-    protocol.padEnd(5),
-    String(row.receiveQueueBytes).padStart(6),
-    String(row.sendQueueBytes).padStart(6),
-    netstatAddress(row.local).padEnd(23),
-    netstatAddress(row.peer).padEnd(23),
-    row.state.padEnd(11),
-    owner ? `${owner.pid}/${owner.command}` : "-",
-  ];
-  return columns.join(" ");
-}
-
-export const NETSTAT_HEADER =
-  "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
-
-/** netstat writes IPv6 addresses without brackets, and port 0 as a star. */
-function netstatAddress(address: Address): string {
-  return `${address.host}:${address.port === 0 ? "*" : address.port}`;
-}
-
 /** The inodes of the sockets that a process has open. */
 function* socketsOf(pid: string): Generator<number> {
   for (const fd of readLinks(`/proc/${pid}/fd`)) {

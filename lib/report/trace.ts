@@ -3,7 +3,10 @@
 import type { Environment } from "../kernel/host.ts";
 import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
-import { ladderSvg } from "../packets/svg.ts";
+import type { Trace } from "../packets/trace.ts";
+import { formatAddress } from "../socket/address.ts";
+import { escapeHtml } from "./escape.ts";
+import { ladderSvg } from "./ladder-svg.ts";
 import {
   crossedText,
   dataText,
@@ -13,10 +16,7 @@ import {
   leavingTexts,
   optionsText,
   timeText,
-} from "../packets/text.ts";
-import type { Trace } from "../packets/trace.ts";
-import { formatAddress } from "../socket/address.ts";
-import { escapeHtml } from "./escape.ts";
+} from "./ladder-text.ts";
 import { pageHtml, tableHtml } from "./page.ts";
 
 /** What a page shows beside the trace itself. */

@@ -1,9 +1,10 @@
 /** The ladder and what belongs to it as text. Pure; colour is the caller's. */
+
+import type { Flag, SegmentOptions } from "../packets/decode.ts";
+import type { Ladder, LadderRow } from "../packets/ladder.ts";
+import type { Leaving } from "../packets/leavings.ts";
 import { formatAddress } from "../socket/address.ts";
 import type { TcpInformation } from "../socket/options.ts";
-import type { Flag, SegmentOptions } from "./decode.ts";
-import type { Ladder, LadderRow } from "./ladder.ts";
-import type { Leaving } from "./leavings.ts";
 
 /** What a piece of text is, for those who paint it. */
 export type Role = "time" | "state" | "flags" | "line" | "detail" | "reason";

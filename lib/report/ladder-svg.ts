@@ -1,7 +1,17 @@
 /** The ladder as a picture: an SVG that follows the reader's light or dark scheme. A pure function of the ladder. */
+
+import type { Ladder, LadderRow } from "../packets/ladder.ts";
 import { formatAddress } from "../socket/address.ts";
-import type { Ladder, LadderRow } from "./ladder.ts";
-import { crossedText, dataText, flagsText, numbersText, optionsText, timeText, wrapped } from "./text.ts";
+import { escapeXml } from "./escape.ts";
+import {
+  crossedText,
+  dataText,
+  flagsText,
+  numbersText,
+  optionsText,
+  timeText,
+  wrapped,
+} from "./ladder-text.ts";
 
 const WIDTH = 960;
 const MARGIN = 24;
@@ -77,8 +87,8 @@ export function ladderSvg(ladder: Ladder): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title description">`,
-    `<title id="title">${escaped(ladder.title)}</title>`,
-    `<desc id="description">${escaped(description(ladder))}</desc>`,
+    `<title id="title">${escapeXml(ladder.title)}</title>`,
+    `<desc id="description">${escapeXml(description(ladder))}</desc>`,
     `<style>${STYLE}\n</style>`,
     `<rect class="paper" width="${WIDTH}" height="${height}" rx="8"/>`,
     text(MARGIN, 36, ladder.title, "title"),
@@ -130,7 +140,7 @@ function drawRow(row: LadderRow, y: number, isPair: boolean): string {
     labels.push(text(LEFT_RAIL + 16, startY + FALL + LINE * (index + 1), line, "soft detail"));
   }
   return [
-    `<g><title>${escaped(`${row.number}. ${row.why}`)}</title>`,
+    `<g><title>${escapeXml(`${row.number}. ${row.why}`)}</title>`,
     text(MARGIN, startY + 4, timeText(row.timeNs), "soft"),
     arrow(start, startY, finish, startY + fall),
     stateText(isBack, row.sent, startY + 4),
@@ -173,14 +183,5 @@ function rowHeight(row: LadderRow): number {
 
 function text(x: number, y: number, content: string, kind: string, anchor = "start"): string {
   const at = anchor === "start" ? "" : ` text-anchor="${anchor}"`;
-  return `<text class="${kind}" x="${x}" y="${y}"${at}>${escaped(content)}</text>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-
-/** XML 1.0 has no place for control characters, not even as references. */
-function escaped(content: string): string {
-  return content
-    .replaceAll(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, "·")
-    .replaceAll(/[&<>"]/g, (character) => ENTITIES[character]!);
+  return `<text class="${kind}" x="${x}" y="${y}"${at}>${escapeXml(content)}</text>`;
 }

@@ -1,5 +1,5 @@
 /** An audit as metrics, in OpenMetrics text, which node_exporter's textfile collector reads too. */
-import type { Audit } from "../index.ts";
+import type { Audit } from "../audit/audit.ts";
 
 interface Metric {
   readonly name: string;
