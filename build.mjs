@@ -17,6 +17,16 @@ const OLDEST_NODE = [20, 12];
 const root = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 process.chdir(root);
 
+/** The doors of lib/ stay outside every bundle: one native loader and one SocketError, whoever imports them. */
+const doors = {
+  name: "doors",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /(^|\/)index\.ts$/ }, ({ path: door }) => ({
+      path: door.replace("lib/", "").replace(/\.ts$/, ".js"),
+      external: true,
+    })),
+};
+
 checkNode();
 await step("node_modules", ["package-lock.json"], "installing the development dependencies", install);
 await step("build", ["native", "binding.gyp", "package-lock.json"], "building the addon", buildAddon);
@@ -71,11 +81,6 @@ async function buildLibrary() {
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", "."]);
   const { build } = await import("esbuild");
   // The command line carries its own libraries with it; the library itself stays outside the bundle.
-  const library = {
-    name: "library",
-    setup: ({ onResolve }) =>
-      onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "../index.js", external: true })),
-  };
   const require =
     "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
   await build({
@@ -86,7 +91,7 @@ async function buildLibrary() {
     format: "esm",
     target: "node20",
     banner: { js: `#!/usr/bin/env node\n${require}` },
-    plugins: [library],
+    plugins: [doors],
     logLevel: "warning",
   });
   await buildBenchmarks(build);
@@ -96,14 +101,6 @@ async function buildLibrary() {
 async function buildBenchmarks(build) {
   const sources = readdirSync("benchmarks/drivers").map((name) => `benchmarks/drivers/${name}`);
   const isTypeScript = (source) => source.endsWith(".ts");
-  const library = {
-    name: "library",
-    setup: ({ onResolve }) =>
-      onResolve({ filter: /\/lib\/index\.ts$/ }, ({ importer }) => {
-        const isDriver = path.basename(path.dirname(importer)) === "drivers";
-        return { path: isDriver ? "../../index.js" : "../index.js", external: true };
-      }),
-  };
   await build({
     entryPoints: ["benchmarks/run.ts", ...sources.filter(isTypeScript)],
     outdir: "dist/benchmarks",
@@ -113,7 +110,7 @@ async function buildBenchmarks(build) {
     platform: "node",
     format: "esm",
     target: "node20",
-    plugins: [library],
+    plugins: [doors],
     logLevel: "warning",
   });
   for (const source of sources) if (!isTypeScript(source)) copyFileSync(source, path.join("dist", source));

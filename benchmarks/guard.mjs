@@ -4,7 +4,8 @@
 import { fork } from "node:child_process";
 import net from "node:net";
 import { performance } from "node:perf_hooks";
-import { connect, portFacts, rangesWithout } from "../dist/index.js";
+import { connect, rangesWithout } from "../dist/index.js";
+import { portFacts } from "../dist/kernel/index.js";
 import { loadNative } from "../dist/socket/native.js";
 
 /** Until V8 has compiled what it will: a guard of which half is interpreted yet costs half as much again. */

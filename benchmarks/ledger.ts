@@ -1,6 +1,7 @@
 /** Collects the measurements of all rounds by cell, and sums them up. */
-import type { BenchCell } from "../lib/index.ts";
+
 import { summarize } from "../lib/index.ts";
+import type { BenchCell } from "../lib/report/index.ts";
 import type { Cost, Measurement } from "./cell.ts";
 import { agrees, pairedRatio } from "./ratio.ts";
 import type { Results } from "./rows.ts";

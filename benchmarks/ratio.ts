@@ -1,6 +1,7 @@
 /** Ratios of paired rounds: what one run can say, and when it says nothing. */
-import type { PairedRatio } from "../lib/index.ts";
+
 import { summarize } from "../lib/index.ts";
+import type { PairedRatio } from "../lib/report/index.ts";
 
 const CONFIDENCE = 0.95;
 /** An interval that is wider than this (high over low) hides more than it tells. */

@@ -1,5 +1,5 @@
 /** The questions, each with the bound that this package wants to reach, and their answers from the cells of one run. */
-import type { BenchCell, BenchRow } from "../lib/index.ts";
+import type { BenchCell, BenchRow } from "../lib/report/index.ts";
 import { agrees, pairedRatio } from "./ratio.ts";
 
 /** Cells by name, as the rounds left them, and why some are missing. */

@@ -3,8 +3,9 @@
  * report, to its parent. Rendering is the parent's.
  */
 import { readFileSync } from "node:fs";
-import type { BenchReport, BenchTrial } from "../lib/index.ts";
-import { environment, listenRefusal, portFacts } from "../lib/index.ts";
+import { listenRefusal } from "../lib/index.ts";
+import { environment, portFacts } from "../lib/kernel/index.ts";
+import type { BenchReport, BenchTrial } from "../lib/report/index.ts";
 import type { Measurement } from "./cell.ts";
 import { runCell } from "./cell.ts";
 import { Workshop } from "./drivers.ts";

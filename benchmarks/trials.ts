@@ -1,5 +1,5 @@
 /** What is measured: trials, and in each the cells that stand beside one another. */
-import type { BenchTrial } from "../lib/index.ts";
+import type { BenchTrial } from "../lib/report/index.ts";
 
 /** Where a driver connects to. */
 export type PeerKind =

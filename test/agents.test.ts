@@ -9,8 +9,12 @@ import path from "node:path";
 import tls from "node:tls";
 import undici from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { GuardOptions } from "../lib/index.ts";
-import { connect, connectTls, guardAgent, listenRefusal, undiciConnect } from "../lib/index.ts";
+import type { GuardOptions } from "../lib/guard/guard.ts";
+import { guardAgent } from "../lib/guard/http.ts";
+import { connect } from "../lib/guard/net.ts";
+import { connectTls } from "../lib/guard/tls.ts";
+import { undiciConnect } from "../lib/guard/undici.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { deadPeer, requires } from "./harness.ts";
 
 let folder: string;

@@ -4,18 +4,13 @@ import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseCgroup } from "../lib/audit/audit.ts";
-import type { Address } from "../lib/index.ts";
-import {
-  audit,
-  findSockets,
-  formatAddress,
-  portFacts,
-  rowsOf,
-  socketTable,
-  TcpSocket,
-} from "../lib/index.ts";
+import { audit } from "../lib/audit/index.ts";
+import { findSockets, portFacts, rowsOf, socketTable } from "../lib/kernel/index.ts";
+import type { Address } from "../lib/socket/address.ts";
+import { formatAddress } from "../lib/socket/address.ts";
 import type { Native } from "../lib/socket/native.ts";
 import { loadNative } from "../lib/socket/native.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 /** A backlog for more connections than the first room for records has places. */

@@ -8,8 +8,8 @@ import { Ledger } from "../benchmarks/ledger.ts";
 import { agrees, pairedRatio } from "../benchmarks/ratio.ts";
 import { rowsOf } from "../benchmarks/rows.ts";
 import { mostSockets, ROUND } from "../benchmarks/trials.ts";
-import type { BenchReport } from "../lib/index.ts";
-import { benchFigure, benchHtml, benchMarkdown } from "../lib/index.ts";
+import type { BenchReport } from "../lib/report/index.ts";
+import { benchFigure, benchHtml, benchMarkdown } from "../lib/report/index.ts";
 import { cli, command, interruptAfter, MAIN, random } from "./harness.ts";
 
 const schema = JSON.parse(readFileSync(new URL("../docs/schema/bench-1.json", import.meta.url), "utf8"));

@@ -6,7 +6,8 @@ import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
-import { formatAddress, listenRefusal } from "../lib/index.ts";
+import { formatAddress } from "../lib/socket/address.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { cli, command, deadPeer, FAMILIES, interruptAfter, MAIN, withListener } from "./harness.ts";
 
 const schema = JSON.parse(readFileSync(new URL("../docs/schema/reconnect-1.json", import.meta.url), "utf8"));

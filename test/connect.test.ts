@@ -2,8 +2,13 @@
 import { once } from "node:events";
 import type net from "node:net";
 import { describe, expect, it } from "vitest";
-import type { Address, ConnectOptions } from "../lib/index.ts";
-import { connect, DialError, guardStream, listenRefusal, streamFactory, TcpSocket } from "../lib/index.ts";
+import type { ConnectOptions } from "../lib/guard/net.ts";
+import { connect } from "../lib/guard/net.ts";
+import { guardStream, streamFactory } from "../lib/guard/streams.ts";
+import type { Address } from "../lib/socket/address.ts";
+import { DialError } from "../lib/socket/errors.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, deadPort, FAMILIES, requires, withListener } from "./harness.ts";
 
 function forced({ port }: Address): NonNullable<ConnectOptions["options"]> {

@@ -1,7 +1,7 @@
 /** connected(): many sockets, every way to end, nothing left behind. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { TcpSocket } from "../lib/index.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, LOOPBACK, withListener } from "./harness.ts";
 
 const MANY = 10_000;

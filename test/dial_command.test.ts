@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
-import { formatAddress, TcpSocket } from "../lib/index.ts";
+import { formatAddress } from "../lib/socket/address.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import type { CommandResult } from "./harness.ts";
 import {
   cli,

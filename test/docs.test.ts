@@ -1,8 +1,8 @@
 /** Docs are part of the change: what they show was printed by the program, and what they tell to run runs. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { OptionRow } from "../lib/index.ts";
-import { optionTable } from "../lib/index.ts";
+import type { OptionRow } from "../lib/socket/native.ts";
+import { optionTable } from "../lib/socket/socket.ts";
 import { cli, command, inNamespace } from "./harness.ts";
 
 const readme = readFileSync("README.md", "utf8");

@@ -22,31 +22,27 @@ import {
   report as reconnectObject,
 } from "../lib/cli/reconnect.ts";
 import { pcapngOf, tell as printTrace, report as traceObject } from "../lib/cli/trace.ts";
-import {
-  benchHtml,
-  benchMarkdown,
-  compareLabs,
-  compareText,
-  fingerprint,
-  KernelShelf,
-  labCsv,
-  labHtml,
-  labMarkdown,
-  labText,
-  ladderSvg,
-  mergeLabs,
-  parseLabResult,
-  portAlgorithm,
-  portsHtml,
-  predict,
-  traceHtml,
-} from "../lib/index.ts";
 import { environment, portFacts } from "../lib/kernel/host.ts";
 import { rowsOf, socketOwner, socketTable } from "../lib/kernel/tables.ts";
+import { KernelShelf } from "../lib/lab/kernels.ts";
+import { portAlgorithm } from "../lib/ports/algorithms.ts";
+import { fingerprint } from "../lib/ports/fingerprint.ts";
+import { predict } from "../lib/ports/predict.ts";
 import { waitTrials } from "../lib/ports/trials.ts";
+import { benchHtml } from "../lib/report/bench-html.ts";
+import { benchMarkdown } from "../lib/report/bench-markdown.ts";
+import { compareLabs, compareText } from "../lib/report/compare.ts";
+import { labCsv } from "../lib/report/csv.ts";
+import { labHtml } from "../lib/report/html.ts";
+import { ladderSvg } from "../lib/report/ladder-svg.ts";
+import { labMarkdown } from "../lib/report/markdown.ts";
+import { mergeLabs } from "../lib/report/merge.ts";
 import { auditMetrics } from "../lib/report/openmetrics.ts";
+import { portsHtml } from "../lib/report/ports-html.ts";
+import { parseLabResult } from "../lib/report/schema.ts";
+import { labText } from "../lib/report/text.ts";
+import { traceHtml } from "../lib/report/trace.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
-import { echo } from "./harness.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.
 vi.hoisted(() => vi.resetModules());

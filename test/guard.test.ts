@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Guard } from "../lib/guard/guard.ts";
 import { checkGuard, rangesWithout } from "../lib/guard/guard.ts";
-import { parseAddress } from "../lib/index.ts";
+import { parseAddress } from "../lib/socket/address.ts";
 import { clipped, portCount } from "../lib/socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../lib/socket/self-connect.ts";
 

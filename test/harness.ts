@@ -6,8 +6,13 @@ import net from "node:net";
 import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "vitest";
-import type { Address, OptionName, TcpSocket } from "../lib/index.ts";
-import { listenRefusal, portFacts, seededRandom, supported } from "../lib/index.ts";
+import { portFacts } from "../lib/kernel/index.ts";
+import { seededRandom } from "../lib/loop/statistics.ts";
+import type { Address } from "../lib/socket/address.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import type { OptionName } from "../lib/socket/options.ts";
+import type { TcpSocket } from "../lib/socket/socket.ts";
+import { supported } from "../lib/socket/socket.ts";
 
 const ECHO_WAIT_MS = 1000;
 

@@ -3,19 +3,19 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { describe, expect, it } from "vitest";
+import { sysctl } from "../lib/kernel/host.ts";
 import {
   environment,
   isOwnAddress,
-  netstatText,
   portFacts,
   rowsOf,
   socketOwner,
   socketTable,
-  TcpSocket,
-} from "../lib/index.ts";
-import { sysctl } from "../lib/kernel/host.ts";
+} from "../lib/kernel/index.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
+import { netstatText } from "../lib/report/index.ts";
 import { parsePortList } from "../lib/socket/port-range.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "./harness.ts";
 
 describe("the host", () => {

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { TestContext } from "vitest";
 import { describe, expect, it } from "vitest";
-import type { LabResult, Machine } from "../lib/index.ts";
-import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/index.ts";
+import type { LabResult, Machine } from "../lib/lab/index.ts";
+import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/lab/index.ts";
 import { Instruments } from "../lib/lab/instruments.ts";
 import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
@@ -170,7 +170,8 @@ describe("experiments", () => {
     const module = (file: string) => JSON.stringify(path.resolve("dist", file));
     // What an experiment before it leaves behind, TIME-WAIT say: here a socket that keeps every second port to choose from.
     const program = `
-      import { experimentsNamed, TcpSocket } from ${module("index.js")};
+      import { TcpSocket } from ${module("index.js")};
+      import { experimentsNamed } from ${module("lab/index.js")};
       import { Instruments } from ${module("lab/instruments.js")};
       const held = [];
       for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));

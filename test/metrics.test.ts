@@ -9,7 +9,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "vitest";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TcpSocket } from "../lib/index.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { cli, deadPeer, deadPort, LOOPBACK } from "./harness.ts";
 
 const EXPORTER = "prometheus-node-exporter";

@@ -1,7 +1,8 @@
 /** "never, because …": what can be known before the first attempt, held against what then happens. */
 import { describe, expect, it } from "vitest";
-import type { PortFacts, Strategy } from "../lib/index.ts";
-import { expectedAttempts, expectedRemaining, whyNever } from "../lib/index.ts";
+import type { PortFacts } from "../lib/kernel/index.ts";
+import type { Strategy } from "../lib/loop/strategy.ts";
+import { expectedAttempts, expectedRemaining, whyNever } from "../lib/ports/index.ts";
 import { inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 const facts: PortFacts = {

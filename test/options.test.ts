@@ -1,7 +1,10 @@
 /** One generated test for each row of the option table: the default differs, set, get, equal; v4 and v6. */
 import { describe, expect, it } from "vitest";
-import type { OptionName, OptionRow } from "../lib/index.ts";
-import { optionTable, portFacts, type SocketError, supported, TcpSocket } from "../lib/index.ts";
+import { portFacts } from "../lib/kernel/index.ts";
+import type { SocketError } from "../lib/socket/errors.ts";
+import type { OptionRow } from "../lib/socket/native.ts";
+import type { OptionName } from "../lib/socket/options.ts";
+import { optionTable, supported, TcpSocket } from "../lib/socket/socket.ts";
 import { FAMILIES } from "./harness.ts";
 
 /** What the row's sample is in the words of lib/options.ts. */

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { formatAddress } from "../lib/index.ts";
+import { formatAddress } from "../lib/socket/address.ts";
 import { deadPeer } from "./harness.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-package-"));

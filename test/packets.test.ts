@@ -1,8 +1,9 @@
 /** Packets without a network: the decoder, the states, the reasons, the file and the picture, and what no bytes may do. */
 import { describe, expect, it } from "vitest";
-import type { Frame, LadderRow, TcpState } from "../lib/index.ts";
-import { decodeFrame, ladderLines, ladderOf, ladderSvg, pcapng } from "../lib/index.ts";
+import type { Frame, LadderRow, TcpState } from "../lib/packets/index.ts";
+import { decodeFrame, ladderOf, pcapng } from "../lib/packets/index.ts";
 import { agreesWith } from "../lib/packets/trace.ts";
+import { ladderLines, ladderSvg } from "../lib/report/index.ts";
 import { hostBytes } from "../lib/socket/address.ts";
 import { FAMILIES, LOOPBACK, random } from "./harness.ts";
 

@@ -4,22 +4,17 @@ import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { TestContext } from "vitest";
 import { describe, expect, test } from "vitest";
-import type { Address, Observation } from "../lib/index.ts";
-import {
-  Capture,
-  decodeFrame,
-  fingerprint,
-  formatAddress,
-  isSameAddress,
-  listenRefusal,
-  portFacts,
-  portsHtml,
-  ReconnectLoop,
-  SocketError,
-  samplePorts,
-  supposedAlgorithm,
-} from "../lib/index.ts";
+import { portFacts } from "../lib/kernel/index.ts";
+import { ReconnectLoop } from "../lib/loop/reconnect.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
+import { Capture, decodeFrame } from "../lib/packets/index.ts";
+import type { Observation } from "../lib/ports/index.ts";
+import { fingerprint, samplePorts, supposedAlgorithm } from "../lib/ports/index.ts";
+import { portsHtml } from "../lib/report/index.ts";
+import type { Address } from "../lib/socket/address.ts";
+import { formatAddress, isSameAddress } from "../lib/socket/address.ts";
+import { SocketError } from "../lib/socket/errors.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import {
   cli,
   deadPeer,

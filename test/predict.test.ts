@@ -3,18 +3,16 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
+import { kolmogorovSmirnov } from "../lib/index.ts";
+import { chiSquared, seededRandom, summarize } from "../lib/loop/statistics.ts";
 import {
-  kolmogorovSmirnov,
   PORT_ALGORITHMS,
   PortWalk,
   portAlgorithm,
   predict,
-  seededRandom,
   simulateWait,
-  summarize,
   waitFor,
-} from "../lib/index.ts";
-import { chiSquared } from "../lib/loop/statistics.ts";
+} from "../lib/ports/index.ts";
 import { cli, command, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
 
 const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };

@@ -1,8 +1,12 @@
 import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { ReconnectOptions, Strategy } from "../lib/index.ts";
-import { listenRefusal, portFacts, ReconnectLoop, SocketError, summarizeTrials } from "../lib/index.ts";
+import { portFacts } from "../lib/kernel/index.ts";
+import type { ReconnectOptions } from "../lib/loop/reconnect.ts";
+import { ReconnectLoop, summarizeTrials } from "../lib/loop/reconnect.ts";
+import type { Strategy } from "../lib/loop/strategy.ts";
+import { SocketError } from "../lib/socket/errors.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { loadNative } from "../lib/socket/native.ts";
 import { deadPeer, FAMILIES, requires, withListener } from "./harness.ts";
 

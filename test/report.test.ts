@@ -7,7 +7,8 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Browser, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Finding, LabKernel, LabResult } from "../lib/index.ts";
+import type { Finding, LabKernel, LabResult } from "../lib/lab/index.ts";
+import { kolmogorovSmirnov } from "../lib/report/compare.ts";
 import {
   compareLabs,
   compareText,
@@ -17,8 +18,7 @@ import {
   labText,
   mergeLabs,
   parseLabResult,
-} from "../lib/index.ts";
-import { kolmogorovSmirnov } from "../lib/report/compare.ts";
+} from "../lib/report/index.ts";
 import { cli, command, MAIN } from "./harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;

@@ -5,7 +5,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "vitest";
-import { dial } from "../lib/index.ts";
+import { dial } from "../lib/guard/dial.ts";
 import { deadPort, LOOPBACK } from "./harness.ts";
 
 const START_MS = 30_000;

@@ -1,8 +1,11 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { listenRefusal, rowsOf, SocketError, TcpSocket } from "../lib/index.ts";
+import { rowsOf } from "../lib/kernel/index.ts";
+import { SocketError } from "../lib/socket/errors.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { loadNative } from "../lib/socket/native.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, echo, FAMILIES, LOOPBACK, withListener } from "./harness.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

@@ -7,17 +7,13 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { chromium } from "playwright-core";
 import type { TestContext } from "vitest";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Leaving, TraceOptions } from "../lib/index.ts";
-import {
-  Capture,
-  environment,
-  formatAddress,
-  leavings,
-  listenRefusal,
-  SocketError,
-  trace,
-  traceHtml,
-} from "../lib/index.ts";
+import { environment } from "../lib/kernel/index.ts";
+import type { Leaving, TraceOptions } from "../lib/packets/index.ts";
+import { Capture, leavings, trace } from "../lib/packets/index.ts";
+import { traceHtml } from "../lib/report/index.ts";
+import { formatAddress } from "../lib/socket/address.ts";
+import { SocketError } from "../lib/socket/errors.ts";
+import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import {
   cli,
   command,

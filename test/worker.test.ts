@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
-import { TcpSocket } from "../lib/index.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
 import { command, deadPeer, LOOPBACK } from "./harness.ts";
 
 const LIBRARY = new URL("../dist/index.js", import.meta.url).href;

@@ -1,8 +1,12 @@
 /** selfconnect audit: this host's listeners at risk, and its sockets joined to themselves. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
-import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../index.ts";
-import { audit, auditMetrics, environment, formatAddress, portAlgorithm } from "../index.ts";
+import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../audit/index.ts";
+import { audit } from "../audit/index.ts";
+import { formatAddress } from "../index.ts";
+import { environment } from "../kernel/index.ts";
+import { portAlgorithm } from "../ports/index.ts";
+import { auditMetrics } from "../report/index.ts";
 import { parseDurationMs, parsePort } from "./arguments.ts";
 import { count, duration, INTERRUPTED, interruption, styled } from "./output.ts";
 

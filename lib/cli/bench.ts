@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import Table from "cli-table3";
 import { Command, Option } from "commander";
-import type { BenchReport, BenchRow } from "../index.ts";
+import type { BenchReport, BenchRow } from "../report/index.ts";
 import {
   BENCH_CELL_COLUMNS,
   BENCH_TRIALS,
@@ -14,7 +14,7 @@ import {
   benchHeading,
   benchHtml,
   benchMarkdown,
-} from "../index.ts";
+} from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 

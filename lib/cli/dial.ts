@@ -1,15 +1,8 @@
 /** selfconnect dial <peer>: one guarded connect, fit for a health check. */
 import { Argument, Command, Option } from "commander";
 import type { Address, Attempt, Dialed, Guard } from "../index.ts";
-import {
-  DialError,
-  dial,
-  environment,
-  formatAddress,
-  isOwnAddress,
-  listenRefusal,
-  SocketError,
-} from "../index.ts";
+import { DialError, dial, formatAddress, listenRefusal, SocketError } from "../index.ts";
+import { environment, isOwnAddress } from "../kernel/index.ts";
 import { parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { duration, interruption, styled } from "./output.ts";
 

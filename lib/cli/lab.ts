@@ -2,16 +2,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
-import type { LabResult } from "../index.ts";
-import {
-  defaultCacheFolder,
-  experimentsNamed,
-  KernelShelf,
-  labText,
-  makeMachines,
-  parseLabResult,
-  runLab,
-} from "../index.ts";
+import type { LabResult } from "../lab/index.ts";
+import { defaultCacheFolder, experimentsNamed, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
+import { labText, parseLabResult } from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
 import { INTERRUPTED, interruption, LiveLine } from "./output.ts";

@@ -1,6 +1,6 @@
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes 0, 1, 2, 3, 130. */
 import { Command, CommanderError } from "commander";
-import { environment } from "../index.ts";
+import { environment } from "../kernel/index.ts";
 import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
 import { dialCommand } from "./dial.ts";

@@ -1,18 +1,12 @@
 /** selfconnect ports: observe the kernel's choice of local ports, and name it. */
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
-import type { Address, Fingerprint, Method, Observation } from "../index.ts";
-import {
-  barPlot,
-  dotPlot,
-  environment,
-  fingerprint,
-  formatAddress,
-  METHODS,
-  portsHtml,
-  samplePorts,
-  TcpSocket,
-} from "../index.ts";
+import type { Address } from "../index.ts";
+import { formatAddress, TcpSocket } from "../index.ts";
+import { environment } from "../kernel/index.ts";
+import type { Fingerprint, Method, Observation } from "../ports/index.ts";
+import { fingerprint, METHODS, samplePorts } from "../ports/index.ts";
+import { barPlot, dotPlot, portsHtml } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";

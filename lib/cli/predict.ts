@@ -1,19 +1,11 @@
 /** selfconnect predict [peer]: how long until a client that connects again and again is joined to itself. */
 import { Argument, Command, Option } from "commander";
-import type { Address, Method, Prediction, TestResult, Wait, WaitTrial } from "../index.ts";
-import {
-  dotPlot,
-  environment,
-  formatAddress,
-  kolmogorovSmirnov,
-  METHODS,
-  PORT_ALGORITHMS,
-  portAlgorithm,
-  portFacts,
-  predict,
-  summarize,
-  waitTrials,
-} from "../index.ts";
+import type { Address, TestResult } from "../index.ts";
+import { formatAddress, kolmogorovSmirnov, summarize } from "../index.ts";
+import { environment, portFacts } from "../kernel/index.ts";
+import type { Method, Prediction, Wait, WaitTrial } from "../ports/index.ts";
+import { METHODS, PORT_ALGORITHMS, portAlgorithm, predict, waitTrials } from "../ports/index.ts";
+import { dotPlot } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 

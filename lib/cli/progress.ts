@@ -1,5 +1,5 @@
 /** How far a lab is: one line per kernel, for those who watch. Pure. */
-import type { LabResult } from "../index.ts";
+import type { LabResult } from "../lab/index.ts";
 
 /** What a kernel is asked just now. */
 export interface Asking {

@@ -2,31 +2,12 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
-import type {
-  Address,
-  Never,
-  ReconnectProgress,
-  ReconnectResult,
-  Strategy,
-  TcpSocket,
-  Trial,
-} from "../index.ts";
-import {
-  environment,
-  expectedAttempts,
-  expectedRemaining,
-  formatAddress,
-  listenRefusal,
-  NETSTAT_HEADER,
-  netstatText,
-  portFacts,
-  ReconnectLoop,
-  rowsOf,
-  socketOwner,
-  socketTable,
-  summarizeTrials,
-  whyNever,
-} from "../index.ts";
+import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket, Trial } from "../index.ts";
+import { formatAddress, listenRefusal, ReconnectLoop, summarizeTrials } from "../index.ts";
+import { environment, portFacts, rowsOf, socketOwner, socketTable } from "../kernel/index.ts";
+import type { Never } from "../ports/index.ts";
+import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
+import { NETSTAT_HEADER, netstatText } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
 

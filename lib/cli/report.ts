@@ -1,7 +1,7 @@
 /** selfconnect report: results to other formats, and two of them compared. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import type { LabResult } from "../index.ts";
+import type { LabResult } from "../lab/index.ts";
 import {
   compareLabs,
   compareText,
@@ -11,7 +11,7 @@ import {
   labText,
   mergeLabs,
   parseLabResult,
-} from "../index.ts";
+} from "../report/index.ts";
 import { writeWhole } from "./files.ts";
 
 interface ReportFlags {

@@ -1,25 +1,21 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { writeFileSync } from "node:fs";
 import { Argument, Command, Option } from "commander";
-import type { Address, CaptureSummary, Closing, Leaving, Paint, Trace } from "../index.ts";
+import type { Address } from "../index.ts";
+import { formatAddress, SocketError } from "../index.ts";
+import { environment, portFacts, socketTable } from "../kernel/index.ts";
+import type { CaptureSummary, Closing, Leaving, Trace } from "../packets/index.ts";
+import { CLOSINGS, leavings, pcapng, trace } from "../packets/index.ts";
+import { whyNever } from "../ports/index.ts";
+import type { Paint } from "../report/index.ts";
 import {
-  CLOSINGS,
-  environment,
-  formatAddress,
   informationText,
   LEAVING_COLUMNS,
   ladderLines,
   ladderSvg,
-  leavings,
   leavingTexts,
-  pcapng,
-  portFacts,
-  SocketError,
-  socketTable,
-  trace,
   traceHtml,
-  whyNever,
-} from "../index.ts";
+} from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";

@@ -12,7 +12,7 @@ export interface NamespaceSample {
 }
 
 const run = promisify(execFile);
-const LIBRARY = new URL("../../dist/index.js", import.meta.url).href;
+const LIBRARY = new URL("../../dist/ports/index.js", import.meta.url).href;
 /** A wrap or a new salt in one round is not in the next. */
 const ROUNDS = 3;
 const LONGEST_MS = 10_000;

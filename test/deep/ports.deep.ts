@@ -1,7 +1,7 @@
 /** The walk that is started anew every 10 s, observed as it happens: half a minute of attempts to one peer. */
 import os from "node:os";
 import { expect, test } from "vitest";
-import { fingerprint, samplePorts, supposedAlgorithm } from "../../lib/index.ts";
+import { fingerprint, samplePorts, supposedAlgorithm } from "../../lib/ports/index.ts";
 import { deadPeer } from "../harness.ts";
 
 const OBSERVED_MS = 35_000;

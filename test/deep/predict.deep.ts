@@ -1,6 +1,6 @@
 /** The prediction against 200 real self-connects by each method, in this host's whole ephemeral range: minutes. */
 import { expect, test } from "vitest";
-import { METHODS } from "../../lib/index.ts";
+import { METHODS } from "../../lib/ports/index.ts";
 import { cli } from "../harness.ts";
 
 test.for(METHODS)("200 by %s", { timeout: 900_000 }, async (method) => {

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { trace } from "../../lib/index.ts";
+import { trace } from "../../lib/packets/index.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { deadPeer, deadPort, FAMILIES } from "../harness.ts";
 

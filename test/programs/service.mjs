@@ -3,7 +3,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isSelfConnect, listenRefusal, socketTable, TcpSocket } from "../../dist/index.js";
+import { isSelfConnect, listenRefusal, TcpSocket } from "../../dist/index.js";
+import { socketTable } from "../../dist/kernel/index.js";
 
 const [portText, restartsText, ...clientArguments] = process.argv.slice(2);
 const host = process.env.HOST ?? "127.0.0.1";

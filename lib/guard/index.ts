@@ -1,0 +1,15 @@
+/** The guard: never hands out a socket joined to itself. */
+export type { Backoff } from "./backoff.ts";
+export type { AttemptMessage, RejectedMessage } from "./channels.ts";
+export type { Dialed, DialOptions } from "./dial.ts";
+export { dial } from "./dial.ts";
+export type { Guard, GuardOptions } from "./guard.ts";
+export { rangesWithout } from "./guard.ts";
+export { guardAgent } from "./http.ts";
+export type { ConnectOptions } from "./net.ts";
+export { connect } from "./net.ts";
+export { guardStream, streamFactory } from "./streams.ts";
+export type { TlsConnectOptions } from "./tls.ts";
+export { connectTls } from "./tls.ts";
+export type { UndiciConnected, UndiciConnectOptions, UndiciRequest } from "./undici.ts";
+export { undiciConnect } from "./undici.ts";

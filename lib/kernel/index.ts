@@ -1,0 +1,13 @@
+/** `selfconnect/kernel`: read-only facts about this host. */
+export type { Exhaustion } from "./exhaustion.ts";
+export { exhaustion } from "./exhaustion.ts";
+export type { Environment, PortFacts } from "./host.ts";
+export { environment, isOwnAddress, portFacts } from "./host.ts";
+export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./tables.ts";
+export {
+  findSockets,
+  rowsOf,
+  socketOwner,
+  socketOwners,
+  socketTable,
+} from "./tables.ts";

@@ -1,0 +1,12 @@
+/** ReconnectLoop: attempts at the kernel's limit, and the statistics of trials. */
+export type {
+  ReconnectOptions,
+  ReconnectProgress,
+  ReconnectResult,
+  Trial,
+  Verdict,
+} from "./reconnect.ts";
+export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
+export type { Summary, TestResult } from "./statistics.ts";
+export { kolmogorovSmirnov, seededRandom, summarize } from "./statistics.ts";
+export type { Strategy } from "./strategy.ts";

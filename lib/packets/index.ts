@@ -1,0 +1,15 @@
+/** `selfconnect/packets`: what happened on the wire. */
+export type { CaptureCounts, Frame } from "./capture.ts";
+export { Capture } from "./capture.ts";
+export type { Flag, Segment, SegmentOptions, Undecoded } from "./decode.ts";
+export { decodeFrame } from "./decode.ts";
+export type { Ladder, LadderEnd, LadderRow } from "./ladder.ts";
+export { ladderOf } from "./ladder.ts";
+export type { Closing, Leaving } from "./leavings.ts";
+export { CLOSINGS, leavings } from "./leavings.ts";
+export type { PcapngOptions } from "./pcapng.ts";
+export { pcapng } from "./pcapng.ts";
+export type { TcpState } from "./states.ts";
+export type { CaptureSummary, Trace, TraceOptions } from "./trace.ts";
+export { trace } from "./trace.ts";
+export type { Sample } from "./watch.ts";

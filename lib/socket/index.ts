@@ -1,0 +1,13 @@
+/** One kernel socket, and the words that every room uses. */
+export type { Address } from "./address.ts";
+export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
+export type { Attempt, DialErrorCode } from "./errors.ts";
+export { DialError, SocketError } from "./errors.ts";
+export { listenRefusal } from "./listen-refusal.ts";
+export { nearest } from "./misuse.ts";
+export type { OptionRow } from "./native.ts";
+export type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
+export type { PortRange } from "./port-range.ts";
+export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
+export type { ConnectedLimits } from "./socket.ts";
+export { optionTable, supported, TcpSocket } from "./socket.ts";
