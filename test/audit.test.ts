@@ -1,4 +1,5 @@
 /** The audit against what was planted, against ss and /proc, and in a namespace where there is nothing to find. */
+
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -8,10 +9,18 @@ import { audit } from "../lib/audit/index.ts";
 import { findSockets, portFacts, rowsOf, socketTable } from "../lib/kernel/index.ts";
 import type { Address } from "../lib/socket/address.ts";
 import { formatAddress } from "../lib/socket/address.ts";
-import type { Native } from "../lib/socket/native.ts";
-import { loadNative } from "../lib/socket/native.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
-import { cli, command, deadPeer, deadPort, FAMILIES, inNamespace, MAIN, needsNamespaces } from "./harness.ts";
+import {
+  cli,
+  command,
+  deadPeer,
+  deadPort,
+  FAMILIES,
+  inNamespace,
+  MAIN,
+  needsNamespaces,
+  withNative,
+} from "./harness.ts";
 
 /** A backlog for more connections than the first room for records has places. */
 const PLENTY = 2000;
@@ -170,12 +179,11 @@ test("more sockets than the first room for records are all told", () => {
   planted.shift()!.close();
 });
 
-test("a kernel without sock_diag is read through /proc, with the same answer", () => {
+test("a kernel without sock_diag is read through /proc, with the same answer", async () => {
   const local = plantJoined(4);
-  const native: Native = { ...loadNative(), diag: () => -os.constants.errno.ENOSYS };
-  const { rows, source } = findSockets(
-    { joinedOnly: true, localPorts: { low: local.port, high: local.port } },
-    native,
+  const filter = { joinedOnly: true, localPorts: { low: local.port, high: local.port } };
+  const { rows, source } = await withNative({ diag: () => -os.constants.errno.ENOSYS }, () =>
+    findSockets(filter),
   );
   expect(source).toBe("proc");
   expect(rows).toEqual(rowsOf(local, local));

@@ -1,7 +1,9 @@
 /** connect(): what net.connect does, it does; and a socket joined to itself never comes out. */
+
 import { once } from "node:events";
 import type net from "node:net";
 import { describe, expect, it } from "vitest";
+import type { Guard } from "../lib/guard/guard.ts";
 import type { ConnectOptions } from "../lib/guard/net.ts";
 import { connect } from "../lib/guard/net.ts";
 import { guardStream, streamFactory } from "../lib/guard/streams.ts";
@@ -9,7 +11,15 @@ import type { Address } from "../lib/socket/address.ts";
 import { DialError } from "../lib/socket/errors.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
-import { deadPeer, deadPort, FAMILIES, requires, withListener } from "./harness.ts";
+import {
+  deadPeer,
+  deadPort,
+  FAMILIES,
+  inNamespace,
+  needsNamespaces,
+  requires,
+  withListener,
+} from "./harness.ts";
 
 function forced({ port }: Address): NonNullable<ConnectOptions["options"]> {
   return { localPortRange: { low: port, high: port } };
@@ -82,6 +92,37 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
         expect(error?.code).toBe("ECONNREFUSED");
       }
     }
+  });
+});
+
+describe("a source address without a port, as proxies and agents give it", () => {
+  /** In a range of 16 ports: how many connects to a dead one of them were joined to themselves, and reset. */
+  const rejections = async (guard: Guard) => {
+    const library = JSON.stringify(new URL("../dist/index.js", import.meta.url).href);
+    const script = `
+      const { connect } = await import(${library});
+      let rejections = 0;
+      for (let i = 0; i < 200; i++) {
+        const socket = connect({ host: "127.0.0.1", port: 40003, localAddress: "127.0.0.1", guard: "${guard}" });
+        socket.on("error", (error) => { if (error.code === "ERR_SELF_CONNECT") rejections++; });
+        await new Promise((closed) => socket.once("close", closed));
+      }
+      console.log(rejections);`;
+    const args = ["--input-type=module", "-e", script];
+    const { stdout, stderr } = await inNamespace("40000 40015", process.execPath, args);
+    expect(stderr).toBe("");
+    return Number(stdout);
+  };
+
+  it("binds late, and the kernel cannot pick the peer's port", async (context) => {
+    needsNamespaces(context);
+    requires(context, "6.3", "localPortRange");
+    expect(await rejections("prevent")).toBe(0);
+  });
+
+  it("control: without prevention the port is picked, and the guard resets", async (context) => {
+    needsNamespaces(context);
+    expect(await rejections("detect")).toBeGreaterThan(0);
   });
 });
 

@@ -1,8 +1,8 @@
 /** connected(): many sockets, every way to end, nothing left behind. */
-import { readFileSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK, withListener } from "./harness.ts";
+import { deadPeer, LOOPBACK, withListener, withNative } from "./harness.ts";
 
 const MANY = 10_000;
 
@@ -130,7 +130,7 @@ describe("connected()", () => {
     });
   });
 
-  it("is a programmer error before connect(), twice at a time, or with a deadline that is no time", async () => {
+  it("is a programmer error before connect(), or with a deadline that is no time", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       await expect(socket.connected()).rejects.toMatchObject({ code: "ERR_NOT_CONNECTING" });
@@ -141,10 +141,110 @@ describe("connected()", () => {
       await expect(socket.connected({ deadlineMs: Number.NaN })).rejects.toMatchObject({
         code: "ERR_INVALID_DEADLINE",
       });
-      const first = outcome(socket.connected());
-      await expect(socket.connected()).rejects.toMatchObject({ code: "ERR_ALREADY_WAITING" });
+    });
+  });
+
+  it("rejects with the same refusal each time it is asked, and for all who wait at once", async () => {
+    using socket = TcpSocket.open(4);
+    socket.connect(deadPeer(4, "other"));
+    const waits = [socket.connected(), socket.connected(), socket.connected({ deadlineMs: 1000 })];
+    expect(await Promise.all(waits.map(outcome))).toEqual(["ECONNREFUSED", "ECONNREFUSED", "ECONNREFUSED"]);
+    expect(await outcome(socket.connected())).toBe("ECONNREFUSED");
+    expect(socket.state).toBe("failed");
+    expect(() => socket.getpeername()).toThrow("ENOTCONN");
+  });
+
+  it("rejects after a connect() that threw", async () => {
+    using socket = TcpSocket.open(4);
+    expect(() => socket.connect("255.255.255.255:9")).toThrow(
+      expect.objectContaining({ syscall: "connect" }),
+    );
+    expect(await outcome(socket.connected())).toMatch(/^E[A-Z]+$/);
+    expect(socket.state).toBe("failed");
+  });
+
+  it("resolves each time it is asked once connected, and for all who wait", async () => {
+    await withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        using socket = TcpSocket.open(4);
+        socket.connect(peer);
+        expect(await Promise.all([socket.connected(), socket.connected()].map(outcome))).toEqual([
+          "connected",
+          "connected",
+        ]);
+        expect(await outcome(socket.connected())).toBe("connected");
+        // Linux answers 0 once more: that is its word on the connect in progress, which nobody had asked for.
+        expect(socket.connect(peer)).toBe("connected");
+        expect(() => socket.connect(peer)).toThrow("EISCONN");
+        expect(await outcome(socket.connected()), "EISCONN leaves the connection as it was").toBe(
+          "connected",
+        );
+        socket.reset();
+      },
+    );
+  });
+
+  it.each([
+    ["takeError()", (socket: TcpSocket) => socket.takeError()],
+    ["recv()", (socket: TcpSocket) => socket.recv(new Uint8Array(1))],
+    ["send()", (socket: TcpSocket) => socket.send(new Uint8Array(1))],
+    ["shutdown()", (socket: TcpSocket) => socket.shutdown("both")],
+  ])("rejects at once after %s took the error before, and does not spin", async (_, take) => {
+    using socket = TcpSocket.open(4);
+    socket.connect(deadPeer(4, "other"));
+    try {
+      take(socket);
+    } catch {
+      // The refusal, or ENOTCONN: what the call says is not what this test asks.
+    }
+    const { user, system } = process.cpuUsage();
+    expect(await outcome(socket.connected({ deadlineMs: 5000 }))).toMatch(
+      /^E(CONNREFUSED|CONNABORTED|INVAL)$/,
+    );
+    expect(socket.state).toBe("failed");
+    const spent = process.cpuUsage();
+    expect(spent.user + spent.system - user - system).toBeLessThan(1_000_000);
+  });
+
+  it("gives up where somebody else took the error by the descriptor", async () => {
+    // The kernel's own SO_ERROR is 0 then, and the poller reports the hang-up again and again.
+    await withNative({ takeError: () => 0 }, async () => {
+      using socket = TcpSocket.open(4);
+      socket.connect(deadPeer(4, "other"));
+      expect(await outcome(socket.connected({ deadlineMs: 5000 }))).toBe("ECONNREFUSED");
+    });
+  });
+
+  it.each(["close", "reset", "release"] as const)("ends for all who wait with %s()", async (how) => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      socket.connect(full);
+      const waits = [socket.connected(), socket.connected()].map(outcome);
+      const fd = socket[how]();
+      if (fd !== undefined) closeSync(fd);
+      expect(await Promise.all(waits)).toEqual(["ERR_SOCKET_CLOSED", "ERR_SOCKET_CLOSED"]);
+      expect(socket.state).toBe("closed");
+    });
+  });
+
+  it("each waiter has a deadline and a signal of its own", async () => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      socket.connect(full);
+      const abort = new AbortController();
+      const [short, aborted, patient] = [
+        outcome(socket.connected({ deadlineMs: 5 })),
+        outcome(socket.connected({ signal: abort.signal })),
+        outcome(socket.connected()),
+      ];
+      expect(await short).toBe("ERR_DEADLINE");
+      abort.abort(Object.assign(new Error("enough"), { code: "ENOUGH" }));
+      expect(await aborted).toBe("ENOUGH");
+      expect(socket.state).toBe("connecting");
       socket.reset();
-      expect(await first).toBe("ERR_SOCKET_CLOSED");
+      expect(await patient).toBe("ERR_SOCKET_CLOSED");
     });
   });
 

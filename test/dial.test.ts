@@ -1,4 +1,5 @@
 /** dial(): against the kernel itself, with the self-connect forced by a range of one port. */
+
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import dns from "node:dns/promises";
 import os from "node:os";
@@ -17,7 +18,15 @@ import { DialError, SocketError } from "../lib/socket/errors.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import type { Native } from "../lib/socket/native.ts";
 import { loadNative } from "../lib/socket/native.ts";
-import { deadPeer, FAMILIES, inNamespace, needsNamespaces, requires, withListener } from "./harness.ts";
+import {
+  deadPeer,
+  FAMILIES,
+  inNamespace,
+  needsNamespaces,
+  requires,
+  withListener,
+  withNative,
+} from "./harness.ts";
 
 /** The kernel has no choice but the peer's own port. */
 function forced({ port }: Address): NonNullable<DialOptions["options"]> {
@@ -183,16 +192,13 @@ describe("what dial says", () => {
 describe("prevention", () => {
   it("is for addresses of this host and ports of the ephemeral range only", (context) => {
     requires(context, "6.3", "localPortRange");
-    const native = loadNative();
     const peer = deadPeer();
-    expect(preventiveRanges(peer, "prevent", native)).toHaveLength(2);
-    expect(
-      preventiveRanges({ ...peer, family: 6, host: "::ffff:127.0.0.1" }, "prevent", native),
-    ).toHaveLength(2);
-    expect(preventiveRanges(peer, "detect", native)).toEqual([]);
-    expect(preventiveRanges({ ...peer, port: 1 }, "prevent", native)).toEqual([]);
+    expect(preventiveRanges(peer, "prevent")).toHaveLength(2);
+    expect(preventiveRanges({ ...peer, family: 6, host: "::ffff:127.0.0.1" }, "prevent")).toHaveLength(2);
+    expect(preventiveRanges(peer, "detect")).toEqual([]);
+    expect(preventiveRanges({ ...peer, port: 1 }, "prevent")).toEqual([]);
     // 198.18.0.0/15 is for benchmarks of network devices (RFC 2544): nobody's own.
-    expect(preventiveRanges({ ...peer, host: "198.18.0.1" }, "prevent", native)).toEqual([]);
+    expect(preventiveRanges({ ...peer, host: "198.18.0.1" }, "prevent")).toEqual([]);
   });
 });
 
@@ -256,12 +262,12 @@ describe("an exhausted range", () => {
 
 describe("a spurious EADDRNOTAVAIL", () => {
   /** A kernel that gives up in a race for a port, `times` times, though nearly all ports are free. */
-  function racing(times: number): Native {
+  function withRaces<T>(times: number, use: () => Promise<T>): Promise<T> {
     const native = loadNative();
     let left = times;
     const connect: Native["connect"] = (socket, peer) =>
       left-- > 0 ? -os.constants.errno.EADDRNOTAVAIL : native.connect(socket, peer);
-    return { ...native, connect };
+    return withNative({ connect }, use);
   }
   const outcomes = (attempts: readonly Attempt[]) => attempts.map(({ outcome }) => outcome);
 
@@ -270,7 +276,7 @@ describe("a spurious EADDRNOTAVAIL", () => {
       4,
       (socket) => socket.end(),
       async (peer) => {
-        const { socket, attempts } = await dial(peer, { guard: "detect" }, racing(2));
+        const { socket, attempts } = await withRaces(2, () => dial(peer, { guard: "detect" }));
         expect(outcomes(attempts)).toEqual(["EADDRNOTAVAIL", "EADDRNOTAVAIL", "connected"]);
         socket.close();
       },
@@ -278,12 +284,12 @@ describe("a spurious EADDRNOTAVAIL", () => {
 
   it("is no attempt of its own where the other preventive range has a port", async (context) => {
     requires(context, "6.3", "localPortRange");
-    const error = await refusalOf(dial(deadPeer(), {}, racing(1)));
+    const error = await refusalOf(withRaces(1, () => dial(deadPeer())));
     expect(error.code).toBe("ECONNREFUSED");
   });
 
   it("spends no more attempts than there are, and says what the table of ports says", async () => {
-    const error = await refusalOf(dial(deadPeer(), { guard: "detect", attempts: 2 }, racing(9)));
+    const error = await refusalOf(withRaces(9, () => dial(deadPeer(), { guard: "detect", attempts: 2 })));
     expect(error.code).toBe("ERR_ATTEMPTS");
     expect(outcomes(error.attempts)).toEqual(["EADDRNOTAVAIL", "EADDRNOTAVAIL"]);
     expect(String((error.cause as Error).message)).toMatch(/of the \d+ ports of the ephemeral range/);

@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { DialError, SocketError } from "../lib/socket/errors.ts";
 import { nearest } from "../lib/socket/misuse.ts";
-import { supported, TcpSocket } from "../lib/socket/socket.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
+import { supported } from "../lib/socket/supported.ts";
 import { deadPeer, deadPort, LOOPBACK, withListener } from "./harness.ts";
 
 function caught(act: () => unknown): unknown {

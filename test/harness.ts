@@ -1,4 +1,5 @@
 /** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
+
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import type { AddressInfo } from "node:net";
@@ -10,9 +11,11 @@ import { portFacts } from "../lib/kernel/index.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
 import type { Address } from "../lib/socket/address.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import type { Native } from "../lib/socket/native.ts";
+import { loadNative, replaceNative } from "../lib/socket/native.ts";
 import type { OptionName } from "../lib/socket/options.ts";
 import type { TcpSocket } from "../lib/socket/socket.ts";
-import { supported } from "../lib/socket/socket.ts";
+import { supported } from "../lib/socket/supported.ts";
 
 const ECHO_WAIT_MS = 1000;
 
@@ -152,4 +155,14 @@ export async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8A
     else length += count;
   }
   return received.subarray(0, length);
+}
+
+/** A kernel that the test makes up: the addon with some of its calls replaced, for as long as `use` runs. */
+export async function withNative<T>(calls: Partial<Native>, use: () => Promise<T> | T): Promise<T> {
+  const restore = replaceNative({ ...loadNative(), ...calls });
+  try {
+    return await use();
+  } finally {
+    restore();
+  }
 }

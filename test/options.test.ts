@@ -4,7 +4,8 @@ import { portFacts } from "../lib/kernel/index.ts";
 import type { SocketError } from "../lib/socket/errors.ts";
 import type { OptionRow } from "../lib/socket/native.ts";
 import type { OptionName } from "../lib/socket/options.ts";
-import { optionTable, supported, TcpSocket } from "../lib/socket/socket.ts";
+import { TcpSocket } from "../lib/socket/socket.ts";
+import { optionTable, supported } from "../lib/socket/supported.ts";
 import { FAMILIES } from "./harness.ts";
 
 /** What the row's sample is in the words of lib/options.ts. */

@@ -1,14 +1,14 @@
 import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { portFacts } from "../lib/kernel/index.ts";
 import type { ReconnectOptions } from "../lib/loop/reconnect.ts";
 import { ReconnectLoop, summarizeTrials } from "../lib/loop/reconnect.ts";
 import type { Strategy } from "../lib/loop/strategy.ts";
 import { SocketError } from "../lib/socket/errors.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
-import { loadNative } from "../lib/socket/native.ts";
-import { deadPeer, FAMILIES, requires, withListener } from "./harness.ts";
+import type { Native } from "../lib/socket/native.ts";
+import { deadPeer, FAMILIES, requires, withListener, withNative } from "./harness.ts";
 
 async function run(options: ReconnectOptions) {
   await using loop = new ReconnectLoop(options);
@@ -167,6 +167,69 @@ describe("a loop", () => {
     expect(result.attempts).toBeLessThanOrEqual(Math.ceil(result.elapsedMs / 10) + 1);
   });
 
+  it("does not pay back at full speed what was due while the event loop stood still", async () => {
+    const loop = new ReconnectLoop({
+      peer: deadPeer(4, "other"),
+      durationMs: 10_000,
+      attemptsPerSecond: 100,
+    });
+    const abort = new AbortController();
+    const run = loop.run(abort.signal);
+    await sleep(50);
+    const before = loop.progress().attempts;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+    await sleep(100);
+    // 150 were due meanwhile; 5 are made up for, and 10 are due in the time since.
+    expect(loop.progress().attempts - before).toBeLessThan(50);
+    abort.abort();
+    await run;
+  });
+
+  it("takes a pace of one attempt in weeks", async () => {
+    const peer = deadPeer(4, "other");
+    const warned = new Promise((resolve) => process.once("warning", resolve));
+    const result = await run({ peer, durationMs: 100, attemptsPerSecond: 1e-7 });
+    expect(result).toMatchObject({ verdict: "deadline", attempts: 1 });
+    // Node warns of a timer that overflows, and takes 1 ms in its place.
+    expect(await Promise.race([warned, sleep(20, "no warning")])).toBe("no warning");
+  });
+
+  it("stops with the signal of its options, and with that of any call of run()", async () => {
+    const peer = deadPeer(4, "other");
+    const limits = { peer, durationMs: 60_000 };
+    const byOption = await new ReconnectLoop({ ...limits, signal: AbortSignal.timeout(20) }).run();
+    expect(byOption.verdict).toBe("interrupted");
+    const loop = new ReconnectLoop(limits);
+    const first = loop.run();
+    expect((await loop.run(AbortSignal.timeout(20))).verdict).toBe("interrupted");
+    expect((await first).verdict).toBe("interrupted");
+  });
+
+  it("stops when the reader leaves the iteration", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 60_000 });
+    for await (const progress of loop) if (progress.attempts > 0) break;
+    const { attempts } = loop.progress();
+    await sleep(50);
+    expect(loop.progress().attempts).toBe(attempts);
+    expect((await loop.run()).verdict).toBe("interrupted");
+  });
+
+  it("throws its failure to the reader, however busy that is, and to nobody else", async () => {
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    const failing = { peer: deadPeer(4, "other"), durationMs: 60_000 };
+    const onPorts = () => {
+      throw new Error("the disk is full");
+    };
+    const read = async () => {
+      for await (const _ of new ReconnectLoop({ ...failing, onPorts })) await sleep(100);
+    };
+    await expect(read()).rejects.toThrow("the disk is full");
+    await sleep(10);
+    process.off("unhandledRejection", unhandled);
+    expect(unhandled).not.toHaveBeenCalled();
+  });
+
   it("tells the local port of every attempt, in order, all of one parity", async () => {
     const { low, high } = portFacts().ephemeralRange!;
     const ports: number[] = [];
@@ -202,15 +265,14 @@ describe("a loop", () => {
   });
 
   it("rejects with EMFILE when no socket can be had, and leaves nothing behind", async () => {
-    const native = {
-      ...loadNative(),
-      burst: (...all: unknown[]) => {
-        (all.at(-1) as (result: number) => void)(-os.constants.errno.EMFILE);
-        return 0;
-      },
+    const burst: Native["burst"] = (...values) => {
+      (values.at(-1) as (result: number) => void)(-os.constants.errno.EMFILE);
+      return 0;
     };
-    const loop = new ReconnectLoop({ peer: deadPeer(), attempts: 10 }, native as never);
-    await expect(loop.run()).rejects.toThrow(SocketError);
+    await withNative({ burst }, async () => {
+      const loop = new ReconnectLoop({ peer: deadPeer(), attempts: 10 });
+      await expect(loop.run()).rejects.toThrow(SocketError);
+    });
   });
 });
 

@@ -1,5 +1,6 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { rowsOf } from "../lib/kernel/index.ts";
 import { SocketError } from "../lib/socket/errors.ts";
@@ -193,5 +194,35 @@ describe("after a refused connect on Linux", () => {
     }
     expect(ports.size).toBeGreaterThan(15);
     expect(ports.has(0)).toBe(false);
+  });
+});
+
+describe("a socket says what it is", () => {
+  it("in logs and in JSON: descriptor, state, and both names", () => {
+    const self = deadPeer();
+    const socket = TcpSocket.open(4).bind(self);
+    expect(JSON.parse(JSON.stringify(socket))).toEqual({ fd: socket.fd, state: "unconnected", local: self });
+    socket.connect(self);
+    expect(socket.toJSON()).toMatchObject({ state: "connecting", local: self, peer: self });
+    expect(inspect(socket)).toMatch(/^TcpSocket \{\s+fd: \d+,\s+state: 'connecting',\s+local:/);
+    socket.reset();
+    expect(inspect(socket)).toBe("TcpSocket { fd: -1, state: 'closed' }");
+  });
+
+  it.each([
+    ["unconnected", () => {}],
+    ["listening", (socket: TcpSocket) => void socket.bind("127.0.0.1:0").listen()],
+    ["closed", (socket: TcpSocket) => socket.close()],
+  ])("toStream() of one that is %s throws", (state, prepare) => {
+    using socket = TcpSocket.open(4);
+    prepare(socket);
+    expect(socket.state).toBe(state);
+    const code = state === "closed" ? "ERR_SOCKET_CLOSED" : "ERR_NOT_CONNECTED";
+    expect(() => socket.toStream()).toThrow(expect.objectContaining({ code }));
+  });
+
+  it("is not made by new", () => {
+    const Constructor = TcpSocket as unknown as new () => TcpSocket;
+    expect(() => new Constructor()).toThrow(expect.objectContaining({ code: "ERR_ILLEGAL_CONSTRUCTOR" }));
   });
 });

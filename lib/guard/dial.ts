@@ -7,8 +7,6 @@ import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "..
 import type { Attempt } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
-import type { Native } from "../socket/native.ts";
-import { loadNative } from "../socket/native.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Backoff } from "./backoff.ts";
@@ -55,15 +53,8 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
  * with SocketError for what the kernel said; DialError ERR_SELF_CONNECT when the guard kept a socket joined to
  * itself from the caller, ERR_ATTEMPTS when attempts were spent on `retryOn`, ERR_DEADLINE; or the signal's reason.
  */
-export function dial(peer: Address | string, options?: DialOptions): Promise<Dialed>;
-/** @internal With a kernel that a test makes up. */
-export function dial(peer: Address | string, options: DialOptions, native: Native): Promise<Dialed>;
-export async function dial(
-  peer: Address | string,
-  options: DialOptions = {},
-  native: Native = loadNative(),
-): Promise<Dialed> {
-  return new Dial(peer, options, native).run();
+export async function dial(peer: Address | string, options: DialOptions = {}): Promise<Dialed> {
+  return new Dial(peer, options).run();
 }
 
 /** One dial under way. */
@@ -73,13 +64,12 @@ class Dial {
   readonly #guard: Guard;
   readonly #local: Address | undefined;
   readonly #most: number;
-  readonly #native: Native;
   readonly #attempts: Attempt[] = [];
   readonly #startedAt = performance.now();
 
-  constructor(peer: Address | string, options: DialOptions, native: Native) {
+  constructor(peer: Address | string, options: DialOptions) {
     this.#peer = typeof peer === "string" ? hostAndPort(peer) : checkAddress(peer);
-    this.#guard = checkGuardOptions(options, native).guard!;
+    this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkAddress(options.local);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
@@ -93,7 +83,6 @@ class Dial {
     }
     checkBackoff(options.backoff);
     this.#options = options;
-    this.#native = native;
   }
 
   /** The addresses in turn. Of several errors the first tells most: it is of the address preferred. */
@@ -126,7 +115,7 @@ class Dial {
   /** One connect(2), and the guard's look at what came of it. */
   async #attempt(peer: Address): Promise<Dialed | { readonly error: unknown }> {
     const startedAt = performance.now();
-    const socket = TcpSocket.open(this.#local?.family ?? peer.family, this.#openOptions(), this.#native);
+    const socket = TcpSocket.open(this.#local?.family ?? peer.family, this.#openOptions());
     try {
       await this.#connected(socket, peer);
       const local = socket.getsockname();
@@ -152,7 +141,7 @@ class Dial {
   async #connected(socket: TcpSocket, peer: Address): Promise<void> {
     const isFixed = this.#local !== undefined && this.#local.port !== 0;
     const asked = this.#options.options?.localPortRange;
-    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, this.#native, asked);
+    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, asked);
     if (ranges.length > 0) socket.setsockopt("localPortRange", ranges[0]!);
     if (this.#local) socket.bind(this.#local);
     let answer = connectOrExhausted(socket, peer);
@@ -172,7 +161,7 @@ class Dial {
 
   /** Where the port is left to the kernel, it is left to connect(2), which knows the range and the four-tuple. */
   #openOptions(): NonNullable<GuardOptions["options"]> {
-    const isLate = this.#local?.port === 0 && isAble("bindAddressNoPort", this.#native);
+    const isLate = this.#local?.port === 0 && isAble("bindAddressNoPort");
     return { ...(isLate && { bindAddressNoPort: true }), ...this.#options.options };
   }
 

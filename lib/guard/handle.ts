@@ -2,27 +2,29 @@
  * One TCP handle of Node's (libuv's uv_tcp_t) under guard: its bind and connect pass through here. Node gives a
  * net.Socket a handle for each address that it tries, so this is where every connect of a program comes by.
  */
+
 import { closeSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
-import { nativeOrNull } from "../socket/native.ts";
+import { loadNative, nativeOrNull } from "../socket/native.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { areAttemptsHeard } from "./channels.ts";
 import type { GuardOptions } from "./guard.ts";
-import { isAble, isKnownOwn, knownRanges, preventiveRanges } from "./prevention.ts";
+import type { KnownPeer } from "./prevention.ts";
+import { isAble, isKnownOwn, knownPeer, preventiveRanges } from "./prevention.ts";
 
 /** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
 export interface TcpHandle {
   readonly fd: number;
   open(fd: number): number;
-  bind(host: string, port: number, ...rest: unknown[]): number;
-  bind6(host: string, port: number, ...rest: unknown[]): number;
+  bind(host: string, port: number | undefined, ...rest: unknown[]): number;
+  bind6(host: string, port: number | undefined, ...rest: unknown[]): number;
   connect(request: ConnectRequest, host: string, port: number): number;
   connect6(request: ConnectRequest, host: string, port: number): number;
   getsockname(into: Partial<NodeAddress>): number;
@@ -65,7 +67,7 @@ const REFUSED = -os.constants.errno.ECONNREFUSED;
 const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
 
 const OWNER = Symbol("selfconnect.owner");
-/** The descriptor is of our making, and libuv's to keep. */
+/** We created the descriptor; libuv owns it now. */
 const OURS = Symbol("selfconnect.ours");
 
 type GuardedTcp = TcpHandle & { [OWNER]: HandleOwner; [OURS]?: boolean };
@@ -80,7 +82,7 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
   const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
   if (typeof tcp.connect6 !== "function" || tcp[OWNER]) return;
-  // Functions of its own cost a handle a fifth of what another prototype would, and every connect makes a handle.
+  // Own properties are five times cheaper than a new prototype (measured), and each connect creates a handle.
   tcp[OWNER] = owner;
   tcp.bind = bind;
   tcp.bind6 = bind6;
@@ -104,12 +106,13 @@ function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: 
   return guardedConnect(this as GuardedTcp, "connect6", request, host, port);
 }
 
-/** bind(2). Late where it may be: the port is then picked by connect(2), from the range set for it. */
+/**
+ * bind(2). Late where the port is left to the kernel, which Node says by 0 or, with a localAddress alone, by nothing:
+ * connect(2) then picks it, from the range set for it.
+ */
 function guardedBind(tcp: GuardedTcp, name: Bind, values: BindValues): number {
   const { guard, options } = tcp[OWNER].options;
-  const native = nativeOrNull();
-  const isLate =
-    values[1] === 0 && guard === "prevent" && native !== null && isAble("bindAddressNoPort", native);
+  const isLate = !values[1] && guard === "prevent" && isAble("bindAddressNoPort");
   try {
     if (isLate || options)
       open(tcp, name === "bind" ? 4 : 6, { ...(isLate && { bindAddressNoPort: true }), ...options });
@@ -127,38 +130,27 @@ function guardedConnect(
   port: number,
 ): number {
   const { guard, options } = tcp[OWNER].options;
-  if (guard === "off" && !options) return nodesOwn(tcp)[name].call(tcp, request, host, port);
+  const connectPlainly = () => nodesOwn(tcp)[name].call(tcp, request, host, port);
+  if (guard === "off" && !options) return connectPlainly();
   const startedAt = performance.now();
   try {
-    const isOpen = tcp.fd >= 0;
-    const local = isOpen ? localOf(tcp) : null;
-    if (guard !== "off" && local?.port === port && isRefused(tcp, local, toAddress(host, port)))
-      return REFUSED;
-    const ranges = rangesFor(tcp, host, port, local, startedAt);
-    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, !isOpen, ranges[0]);
-    if (guard !== "off") watch(tcp, request, host, port, startedAt);
-    const answer = connectFrom(tcp, name, request, host, port, ranges[1]);
-    if (answer < 0) told(tcp, answer, host, port, startedAt);
+    const known = knownPeer(host, port, startedAt);
+    const peer = known.address;
+    const local = tcp.fd >= 0 ? localOf(tcp) : null;
+    if (guard !== "off" && local?.port === port && isRefused(tcp, local, peer)) return REFUSED;
+    const ranges = rangesFor(tcp, known, local);
+    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, ranges[0]);
+    if (guard !== "off") watch(tcp, request, peer, startedAt);
+    let answer = connectPlainly();
+    if (answer === EXHAUSTED && ranges[1]) {
+      setRange(tcp, ranges[1]);
+      answer = connectPlainly();
+    }
+    if (answer < 0) publishFailure(tcp, answer, peer, startedAt);
     return answer;
   } catch (error) {
     return failed(tcp, error);
   }
-}
-
-/** connect(2); again from the second range when the first one, which is set, is exhausted. */
-function connectFrom(
-  tcp: GuardedTcp,
-  name: Connect,
-  request: ConnectRequest,
-  host: string,
-  port: number,
-  second: PortRange | undefined,
-): number {
-  const node = nodesOwn(tcp);
-  const answer = node[name].call(tcp, request, host, port);
-  if (answer !== EXHAUSTED || !second) return answer;
-  setRange(tcp, second);
-  return node[name].call(tcp, request, host, port);
 }
 
 /** What Node gave the handle, below the functions of ours. */
@@ -175,21 +167,16 @@ function isRefused(tcp: GuardedTcp, local: Address, peer: Address): boolean {
 
 const NONE: readonly PortRange[] = [];
 
-/** The ranges that prevent; none where the port is fixed, or the descriptor is somebody else's. */
-function rangesFor(
-  tcp: GuardedTcp,
-  host: string,
-  port: number,
-  local: Address | null,
-  nowMs: number,
-): readonly PortRange[] {
+/**
+ * The ranges that prevent, in order: the second is for when the first is exhausted. None where the port is fixed, or
+ * the descriptor is somebody else's.
+ */
+function rangesFor(tcp: GuardedTcp, known: KnownPeer, local: Address | null): readonly PortRange[] {
   const { guard, options } = tcp[OWNER].options;
-  const native = nativeOrNull();
   const isOthers = local !== null && (!tcp[OURS] || local.port !== 0);
-  if (!native || guard !== "prevent" || isOthers) return NONE;
+  if (guard !== "prevent" || isOthers) return NONE;
   const asked = options?.localPortRange;
-  if (asked) return preventiveRanges(toAddress(host, port), "prevent", native, asked);
-  return knownRanges(host, port, native, nowMs);
+  return asked ? preventiveRanges(known.address, "prevent", asked) : known.ranges;
 }
 
 /** A descriptor with the options and the range set, unless there is one already: that one gets the range. */
@@ -204,10 +191,10 @@ function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRang
 
 /**
  * socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more.
- * Where no socket is to be had (EMFILE), libuv fails the same way next, and tells it as it always does.
+ * On failure (EMFILE) it does nothing: libuv's own socket(2) fails next and reports the error as usual.
  */
 function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange): void {
-  const fd = nativeOrNull()!.socketInRange(family, low, high);
+  const fd = loadNative().socketInRange(family, low, high);
   if (fd >= 0 && tcp.open(fd) !== 0) closeSync(fd);
 }
 
@@ -221,34 +208,28 @@ function open(tcp: GuardedTcp, family: 4 | 6, options: Partial<SocketOptions>): 
 }
 
 function setRange(tcp: GuardedTcp, { low, high }: PortRange): void {
-  const answer = nativeOrNull()!.setLocalPortRange(tcp.fd, low, high);
+  const answer = loadNative().setLocalPortRange(tcp.fd, low, high);
   if (answer < 0) throw new SocketError(answer, { syscall: "setsockopt" });
 }
 
-/** Hears of the end of the connect before Node does. */
-function watch(
-  tcp: GuardedTcp,
-  request: ConnectRequest,
-  host: string,
-  port: number,
-  startedAt: number,
-): void {
+/** Learns of the end of the connect before Node does. */
+function watch(tcp: GuardedTcp, request: ConnectRequest, peer: Address, startedAt: number): void {
   const { oncomplete } = request;
   request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
-    if (status !== 0) told(tcp, status, host, port, startedAt);
-    else if (isSelfConnected(tcp, port)) {
-      reject(tcp, toAddress(host, port), startedAt);
+    if (status !== 0) publishFailure(tcp, status, peer, startedAt);
+    else if (isSelfConnected(tcp, peer.port)) {
+      reject(tcp, peer, startedAt);
       oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
       return;
     } else {
       const isHeard = areAttemptsHeard();
-      tcp[OWNER].connected(isHeard ? connectedAttempt(toAddress(host, port), localOf(tcp), startedAt) : null);
+      tcp[OWNER].connected(isHeard ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
     }
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };
 }
 
-/** Resets, so that the port is free before anybody hears of it. */
+/** Resets, so that the port is free before anybody learns of it. */
 function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   const local = localOf(tcp) ?? peer;
   resetNow(tcp);
@@ -256,9 +237,9 @@ function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
 }
 
-function told(tcp: GuardedTcp, answer: number, host: string, port: number, startedAt: number): void {
+function publishFailure(tcp: GuardedTcp, answer: number, peer: Address, startedAt: number): void {
   const elapsedMs = performance.now() - startedAt;
-  tcp[OWNER].attempted({ outcome: errnoName(answer), peer: toAddress(host, port), elapsedMs });
+  tcp[OWNER].attempted({ outcome: errnoName(answer), peer, elapsedMs });
 }
 
 /** What is thrown on the way has no caller to go to but the stream's 'error'. */

@@ -5,10 +5,11 @@ import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress, unmapped } from "../socket/address.ts";
 import type { Native } from "../socket/native.ts";
+import { nativeOrNull } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { clipped, holds } from "../socket/port-range.ts";
-import { supported } from "../socket/socket.ts";
+import { supported } from "../socket/supported.ts";
 import type { Guard } from "./guard.ts";
 import { rangesWithout } from "./guard.ts";
 
@@ -21,42 +22,46 @@ interface Known<T> {
   readonly untilMs: number;
 }
 
-interface KnownRanges extends Known<readonly PortRange[]> {
+/** A peer as libuv names it, as an address, and the ranges that keep the kernel from picking its port. */
+export interface KnownPeer {
   readonly host: string;
+  readonly address: Address;
+  readonly ranges: readonly PortRange[];
+  readonly untilMs: number;
 }
 
 const ownHosts = new Map<string, Known<boolean>>();
 const abilities = new WeakMap<Native, Map<OptionName, boolean>>();
 /** By port: a number is found faster than any text, and there are only so many. */
-const ranges = new Map<number, KnownRanges>();
+const peers = new Map<number, KnownPeer>();
 let facts: Known<PortFacts> | undefined;
 
 /**
  * The values of IP_LOCAL_PORT_RANGE to connect with, in order: the next one is for EADDRNOTAVAIL with the one
  * before. Empty when nothing needs preventing, or this kernel cannot (before Linux 6.3): then connect plainly.
  */
-export function preventiveRanges(
-  peer: Address,
-  guard: Guard,
-  native: Native,
-  asked?: PortRange,
-): readonly PortRange[] {
+export function preventiveRanges(peer: Address, guard: Guard, asked?: PortRange): readonly PortRange[] {
   if (guard !== "prevent") return [];
   const { ephemeralRange, reservedPorts } = knownPortFacts();
   if (!ephemeralRange) return [];
   const range = asked ? clipped(asked, ephemeralRange) : ephemeralRange;
   const without = rangesWithout(peer.port, range, reservedPorts);
   // The cheap questions first: most connects leave this host, or go to a port that the kernel never picks.
-  return without.length > 0 && isKnownOwn(peer) && isAble("localPortRange", native) ? without : [];
+  return without.length > 0 && isKnownOwn(peer) && isAble("localPortRange") ? without : [];
 }
 
-/** preventiveRanges() of a numeric host, remembered for a second: programs connect to few peers, and often. */
-export function knownRanges(host: string, port: number, native: Native, nowMs: number): readonly PortRange[] {
-  const known = ranges.get(port);
-  if (known && known.host === host && nowMs < known.untilMs) return known.value;
-  const value = isPickable(port) ? preventiveRanges(toAddress(host, port), "prevent", native) : [];
-  ranges.set(port, { host, value, untilMs: nowMs + FACTS_LIVE_MS });
-  return value;
+/**
+ * The address of a numeric host and its preventiveRanges(), remembered for a second: programs connect to few peers,
+ * and often.
+ */
+export function knownPeer(host: string, port: number, nowMs: number): KnownPeer {
+  const known = peers.get(port);
+  if (known && known.host === host && nowMs < known.untilMs) return known;
+  const address = toAddress(host, port);
+  const ranges = isPickable(port) ? preventiveRanges(address, "prevent") : [];
+  const peer = { host, address, ranges, untilMs: nowMs + FACTS_LIVE_MS };
+  peers.set(port, peer);
+  return peer;
 }
 
 /** Whether the port is of the ephemeral range at all: the cheapest question, which spares most connects the others. */
@@ -74,11 +79,13 @@ export function isKnownOwn(address: Address): boolean {
   return remember(isOwnAddress(unmapped(address)), (entry) => ownHosts.set(key, entry));
 }
 
-/** supported(), asked once. */
-export function isAble(name: OptionName, native: Native): boolean {
+/** supported(), asked once; false where the addon does not load. */
+export function isAble(name: OptionName): boolean {
+  const native = nativeOrNull();
+  if (!native) return false;
   const answers = abilities.get(native) ?? new Map<OptionName, boolean>();
   abilities.set(native, answers);
-  const answer = answers.get(name) ?? supported(name, native);
+  const answer = answers.get(name) ?? supported(name);
   answers.set(name, answer);
   return answer;
 }

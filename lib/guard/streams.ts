@@ -4,7 +4,6 @@ import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
-import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import { encodeOption, optionIndex } from "../socket/options.ts";
@@ -104,10 +103,10 @@ const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
 };
 
 /** Throws ERR_UNKNOWN_GUARD, ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE …, ERR_ADDON_MISSING: at once, not as an 'error'. */
-export function checkGuardOptions(options: GuardOptions, native?: Native): GuardOptions {
+export function checkGuardOptions(options: GuardOptions): GuardOptions {
   const guard = checkGuard(options.guard);
   if (!options.options) return WITHOUT_OPTIONS[guard];
-  const { options: rows } = native ?? loadNative();
+  const { options: rows } = loadNative();
   for (const [name, value] of Object.entries(options.options)) {
     const row = rows[optionIndex(rows, name as OptionName)]!;
     encodeOption(row, value);

@@ -5,7 +5,6 @@ import path from "node:path";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
-import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
@@ -81,16 +80,14 @@ const UNTOLD = 2 ** 32 - 1;
  * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
  * Where it has no such table /proc/net/tcp is read and filtered here. Throws where there is neither.
  */
-export function findSockets(filter: SocketFilter): FoundSockets;
-/** @internal With a kernel that a test makes up. */
-export function findSockets(filter: SocketFilter, native: Native): FoundSockets;
-export function findSockets(filter: SocketFilter, native: Native = loadNative()): FoundSockets {
-  const [four, six] = [diagRows(4, filter, native), diagRows(6, filter, native)];
+export function findSockets(filter: SocketFilter): FoundSockets {
+  const [four, six] = [diagRows(4, filter), diagRows(6, filter)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => passes(row, filter)), source: "proc" };
 }
 
-function diagRows(family: 4 | 6, filter: SocketFilter, native: Native): SocketRow[] | null {
+function diagRows(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
+  const native = loadNative();
   const { states = STATES, localPorts = ALL_PORTS, joinedOnly, details } = filter;
   const mask = states.reduce((bits, state) => bits | (1 << STATES.indexOf(state)), 0);
   const { low, high } = localPorts;

@@ -4,12 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, formatAddress } from "../socket/address.ts";
+import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
-import { addressBytes, supported, TcpSocket } from "../socket/socket.ts";
+import { TcpSocket } from "../socket/socket.ts";
+import { supported } from "../socket/supported.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
 import type { Strategy } from "./strategy.ts";
@@ -34,6 +35,8 @@ export interface ReconnectOptions {
   readonly attemptsPerSecond?: number;
   /** Takes the local port of every attempt, in order, in batches that it may keep. One thread only. */
   readonly onPorts?: (ports: Uint16Array) => void;
+  /** Stops the loop: the verdict is then "interrupted". */
+  readonly signal?: AbortSignal;
 }
 
 /** A look at a loop while it runs, and the sum of it when it has ended. */
@@ -64,6 +67,9 @@ const SLICE_MS = 1000;
 const PROGRESS_MS = 50;
 /** A burst that is paced comes back this often to ask how many attempts are due. */
 const PACED_SLICE_MS = 10;
+/** What a paced loop makes up for at most: attempts that were due during a longer stall are not made at all. */
+const MOST_PACE_DEBT_MS = 50;
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The room for recorded ports: what is kept in memory between two calls of onPorts. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
@@ -72,7 +78,17 @@ const MOST_THREADS = 256;
 /** What native/core/burst.h calls BurstReport: attempts, the recent port, the resets, the counters by errno. */
 const REPORT_HEADER_WORDS = 3;
 
-/** One loop, run once. Iterating gives progress at the reader's pace; `await using` stops it and closes its socket. */
+/** How a loop has ended, and the socket that it ended with. */
+interface End {
+  readonly verdict: Verdict;
+  readonly socket: TcpSocket | null;
+  readonly local: Address | null;
+}
+
+/**
+ * One loop, run once. Iterating gives progress at the reader's pace, and leaving the iteration stops the loop;
+ * `await using` stops it and resets its socket.
+ */
 export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
   readonly peer: Address;
   readonly strategy: Strategy;
@@ -90,15 +106,14 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #selfConnects = 0;
   #startedAt = 0;
   #endedAt = 0;
-  #verdict: Verdict | undefined;
-  #socket: TcpSocket | null = null;
-  #local: Address | null = null;
+  /** Attempts that are due are counted from here; it moves on when a stall has made too many of them due. */
+  #paceFrom = 0;
+  /** Null while the loop goes on. */
+  #end: End | null = null;
   #run: Promise<ReconnectResult> | undefined;
 
-  constructor(options: ReconnectOptions);
-  /** @internal With a kernel that a test makes up. */
-  constructor(options: ReconnectOptions, native: Native);
-  constructor(options: ReconnectOptions, native: Native = loadNative()) {
+  constructor(options: ReconnectOptions) {
+    const native = loadNative();
     this.peer = checkAddress(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
@@ -109,9 +124,14 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#outcomes = new Float64Array(native.outcomes);
   }
 
-  /** Runs until connected, spent or aborted, and tells which; an abort is a verdict, not a rejection. */
+  /**
+   * Runs until connected, spent or aborted, and returns which; an abort is a verdict, not a rejection. Called again it
+   * returns the same run, and each caller's signal stops it.
+   */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
-    this.#run ??= this.#start(signal);
+    if (signal?.aborted) this.#stopNow();
+    this.#run ??= this.#start();
+    if (signal) this.#stopWith(signal, this.#run);
     return this.#run;
   }
 
@@ -136,37 +156,46 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     };
   }
 
-  /** Yields progress every 50 ms, at the reader's pace, and once more when the loop has ended. */
-  async *[Symbol.asyncIterator](): AsyncIterator<ReconnectProgress> {
+  /**
+   * Yields progress every 50 ms, at the reader's pace, and once more when the loop has ended; throws where the loop
+   * fails. Leaving the iteration early stops the loop and waits for its end.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ReconnectProgress, void, void> {
     const run = this.run();
+    // The loop may fail while the reader is busy: the failure waits here for the reader.
+    run.catch(() => undefined);
     const { signal } = this.#halt;
-    while (!signal.aborted) {
-      await sleep(PROGRESS_MS, undefined, { signal }).catch(() => undefined);
-      if (!signal.aborted) yield this.progress();
+    try {
+      while (!signal.aborted) {
+        await sleep(PROGRESS_MS, undefined, { signal }).catch(() => undefined);
+        if (!signal.aborted) yield this.progress();
+      }
+      await run;
+      yield this.progress();
+    } finally {
+      this.#stopNow();
+      await run.catch(() => undefined);
     }
-    await run;
-    yield this.progress();
   }
 
   /** Stops the loop, and closes the socket that connected unless somebody has done so. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#finish("interrupted");
+    this.#stopNow();
     await this.#run?.catch(() => undefined);
-    this.#socket?.reset();
+    this.#end?.socket?.reset();
   }
 
-  async #start(signal: AbortSignal | undefined): Promise<ReconnectResult> {
-    this.#startedAt = performance.now();
-    const abort = () => this.#finish("interrupted");
-    if (signal?.aborted) abort();
-    const forget = onAbort(signal, abort);
-    const { durationMs } = this.#options;
+  async #start(): Promise<ReconnectResult> {
+    this.#startedAt = this.#paceFrom = performance.now();
+    const { durationMs, signal } = this.#options;
+    if (signal?.aborted) this.#stopNow();
+    const forget = onAbort(signal, () => this.#stopNow());
     const timer =
       durationMs === undefined ? undefined : setTimeout(() => this.#finish("deadline"), durationMs);
     try {
-      const lanes = Array.from({ length: this.threads }, () => this.#lane());
+      const lanes = Array.from({ length: this.threads }, () => this.#runLane());
       const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === "rejected");
-      if (failed) this.#socket?.reset();
+      if (failed) this.#end?.socket?.reset();
       if (failed) throw failed.reason;
     } finally {
       clearTimeout(timer);
@@ -176,16 +205,26 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     return this.#result();
   }
 
+  /** A signal that came with a call of run(), until the run is over. */
+  #stopWith(signal: AbortSignal, run: Promise<ReconnectResult>): void {
+    const forget = onAbort(signal, () => this.#stopNow());
+    run.then(forget, forget);
+  }
+
+  #stopNow(): void {
+    this.#finish("interrupted");
+  }
+
   /** One thread's worth: burst after burst while the verdict is open. */
-  async #lane(): Promise<void> {
+  async #runLane(): Promise<void> {
     try {
-      while (this.#verdict === undefined) {
+      while (this.#end === null) {
         const attempts = this.#takeAllowance();
         if (attempts > 0) await this.#burst(attempts);
         else await this.#pause();
       }
     } catch (error) {
-      this.#finish("interrupted");
+      this.#stopNow();
       throw error;
     }
   }
@@ -198,21 +237,25 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const due = attemptsPerSecond === undefined ? Infinity : this.#due(attemptsPerSecond);
     const room = onPorts ? PORTS_PER_BURST : ATTEMPTS_PER_BURST;
     const share = Math.ceil(left / this.threads);
-    const allowance = this.#verdict === undefined ? Math.max(0, Math.min(share, due, room)) : 0;
+    const allowance = this.#end === null ? Math.max(0, Math.min(share, due, room)) : 0;
     this.#reserved += allowance;
     return allowance;
   }
 
   /** The attempts that are due by now at a given pace, and not made yet. The first is due at once. */
   #due(attemptsPerSecond: number): number {
-    const elapsedSeconds = (performance.now() - this.#startedAt) / 1000;
-    return Math.floor(elapsedSeconds * attemptsPerSecond) + 1 - this.#ended - this.#reserved;
+    const made = this.#ended + this.#reserved;
+    const most = Math.ceil((MOST_PACE_DEBT_MS * attemptsPerSecond) / 1000);
+    const due = Math.floor(((performance.now() - this.#paceFrom) / 1000) * attemptsPerSecond) + 1 - made;
+    if (due <= most) return due;
+    this.#paceFrom += ((due - most) / attemptsPerSecond) * 1000;
+    return most;
   }
 
   /** Until the next attempt is due, or another lane has given some back. */
   async #pause(): Promise<void> {
     const { attemptsPerSecond = Infinity } = this.#options;
-    const waitMs = Math.max(PACED_SLICE_MS, 500 / attemptsPerSecond);
+    const waitMs = Math.min(LONGEST_WAIT_MS, Math.max(PACED_SLICE_MS, 500 / attemptsPerSecond));
     // Halted while it waits: there is no more to wait for.
     await sleep(waitMs, undefined, { signal: this.#halt.signal }).catch(() => undefined);
   }
@@ -244,7 +287,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#reserved -= attempts;
     this.#account(report);
     if (result < 0) throw new SocketError(result, { syscall: "socket" });
-    if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected, this.#native));
+    if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, report[0]));
   }
 
@@ -267,19 +310,23 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     if (isSelf) this.#selfConnects++;
     const { selfConnects = 1 } = this.#options;
     const isMoreToCome = isSelf && this.#selfConnects < selfConnects;
-    if (this.#socket || this.#verdict === "interrupted" || isMoreToCome) {
+    const isLate = this.#end?.socket || this.#end?.verdict === "interrupted";
+    if (isLate || isMoreToCome) {
       socket.reset();
       return;
     }
-    this.#socket = socket;
-    this.#local = socket.getsockname();
-    this.#verdict = isSelf ? "self-connect" : "connected";
-    this.#finish(this.#verdict);
+    // A loop whose time or attempts were spent during this burst has connected all the same.
+    this.#end = { verdict: isSelf ? "self-connect" : "connected", socket, local: socket.getsockname() };
+    this.#haltBursts();
   }
 
-  /** The first verdict stands; every burst is told to stop. */
+  /** The first end stands; every burst is told to stop. */
   #finish(verdict: Verdict): void {
-    this.#verdict ??= verdict;
+    this.#end ??= { verdict, socket: null, local: null };
+    this.#haltBursts();
+  }
+
+  #haltBursts(): void {
     Atomics.store(this.#stop, 0, 1);
     this.#halt.abort();
   }
@@ -300,12 +347,12 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #result(): ReconnectResult {
     return {
       ...this.progress(),
-      verdict: this.#verdict ?? "attempts-spent",
+      verdict: this.#end?.verdict ?? "attempts-spent",
       peer: this.peer,
       strategy: this.strategy,
       threads: this.threads,
-      local: this.#local,
-      socket: this.#socket,
+      local: this.#end?.local ?? null,
+      socket: this.#end?.socket ?? null,
     };
   }
 }
@@ -335,7 +382,7 @@ function checkStrategy(strategy: Strategy, native: Native): Strategy {
     const mend = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
     throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${mend}`);
   }
-  if (strategy === "range" && !supported("localPortRange", native)) {
+  if (strategy === "range" && !supported("localPortRange")) {
     const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }

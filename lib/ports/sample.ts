@@ -6,7 +6,8 @@ import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { supported, TcpSocket } from "../socket/socket.ts";
+import { TcpSocket } from "../socket/socket.ts";
+import { supported } from "../socket/supported.ts";
 import type { NamespaceSample } from "./namespace.ts";
 import { sampleNamespaces } from "./namespace.ts";
 

@@ -1,5 +1,6 @@
 /** TCP addresses as text, as objects, and as the 24 bytes that cross the boundary to native code. */
 import { invalidArgument } from "./misuse.ts";
+import type { Native } from "./native.ts";
 
 /** A TCP address. `host` is numeric: names are resolved by whoever dials. */
 export interface Address {
@@ -15,6 +16,9 @@ export interface Address {
 
 /** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
 export const ADDRESS_BYTES = 24;
+
+/** Longer than any name of an interface. */
+const MOST_NAME_BYTES = 256;
 
 const ZERO = "0".charCodeAt(0);
 /** As far from ZERO as "." is. */
@@ -134,6 +138,15 @@ export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   return bytes;
 }
 
+/** @internal The address as native code takes it, its scope looked up. Throws ERR_UNKNOWN_SCOPE. */
+export function addressBytes(address: Address, native: Native): Uint8Array {
+  if (address.scope === undefined) return encodeAddress(address);
+  const isIndex = /^\d+$/.test(address.scope);
+  const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
+  if (index > 0) return encodeAddress(address, index);
+  throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
+}
+
 /** The address that native code wrote. `scopeName` names the interface of an index. */
 export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => string): Address {
   const view = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);
@@ -142,6 +155,13 @@ export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => s
   const scopeIndex = view.getUint32(4);
   const address: Address = { family, host, port: view.getUint16(2) };
   return scopeIndex === 0 ? address : { ...address, scope: scopeName(scopeIndex) };
+}
+
+/** if_indextoname(3): the name of an interface, or its index in digits where it has none any more. */
+export function interfaceName(index: number, native: Native): string {
+  const name = new Uint8Array(MOST_NAME_BYTES);
+  const length = native.ifIndexToName(index, name);
+  return length < 0 ? String(index) : new TextDecoder().decode(name.subarray(0, length));
 }
 
 /** The 4 or 16 bytes of a numeric host; null when it is none. */

@@ -10,4 +10,5 @@ export type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 export type { ConnectedLimits } from "./socket.ts";
-export { optionTable, supported, TcpSocket } from "./socket.ts";
+export { TcpSocket } from "./socket.ts";
+export { optionTable, supported } from "./supported.ts";

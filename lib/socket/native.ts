@@ -136,6 +136,18 @@ export function nativeOrNull(): Native | null {
   return tried;
 }
 
+/**
+ * For tests: what asks for the addon from now on gets this one, a kernel that the test makes up. Returns a function
+ * that takes it back.
+ */
+export function replaceNative(native: Native | null): () => void {
+  const before = [loaded, tried] as const;
+  [loaded, tried] = [native ?? undefined, native];
+  return () => {
+    [loaded, tried] = before;
+  };
+}
+
 function requireAddon(): Native {
   const require = createRequire(import.meta.url);
   const places = [

@@ -115,6 +115,10 @@ export interface SocketOptions {
   saveSyn: boolean;
 }
 
+/** Room for the longest text, and for the largest tcp_info. */
+const MOST_TEXT_BYTES = 256;
+const MOST_INTEGERS = 128;
+
 export type OptionName = keyof SocketOptions;
 export type OptionValue = SocketOptions[OptionName];
 
@@ -131,6 +135,11 @@ export function optionIndex(rows: readonly OptionRow[], name: string): number {
     );
   const mend = meant ? `; did you mean "${meant}"?` : "";
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${mend}`);
+}
+
+/** Memory for the value that native code writes: text, or integers. */
+export function optionRoom(row: OptionRow): BigInt64Array | Uint8Array {
+  return row.kind === "text" ? new Uint8Array(MOST_TEXT_BYTES) : new BigInt64Array(MOST_INTEGERS);
 }
 
 /** The value as native code takes it. Throws ERR_OPTION_VALUE when it is not of the option's kind. */
@@ -164,14 +173,15 @@ export function encodeOption(row: OptionRow, value: unknown): BigInt64Array | Ui
   }
 }
 
-/** The value that native code wrote: `count` integers of `values`. */
+/** The value that native code wrote: `count` bytes or integers of `room`. */
 export function decodeOption(
   row: OptionRow,
-  values: BigInt64Array,
+  room: BigInt64Array | Uint8Array,
   count: number,
   names: { readonly fields: readonly string[]; readonly states: readonly string[] },
 ): OptionValue {
-  const [first = 0n, second = 0n] = values;
+  if (room instanceof Uint8Array) return new TextDecoder().decode(room.subarray(0, count));
+  const [first = 0n, second = 0n] = room;
   switch (row.kind) {
     case "flag":
       return first !== 0n;
@@ -182,7 +192,7 @@ export function decodeOption(
     case "range":
       return { low: Number(first), high: Number(second) };
     case "structure": {
-      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(values[i])]);
+      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(room[i])]);
       return { ...Object.fromEntries(fields), state: names.states[Number(first)] ?? `state ${first}` };
     }
     default:

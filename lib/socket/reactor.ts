@@ -1,51 +1,59 @@
-/** Waiting for a connect to end: tokens from the native epoll thread, matched with who waits for them. */
+/** Waiting for a socket: tokens from the native epoll thread, and their callbacks; turns of the event loop. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Handle, Native } from "./native.ts";
 
 /** How many tokens one wake-up carries; more come in the next. */
 const TOKENS_PER_CALL = 1024;
+/** A caller that awaits answers that are there already gets a turn of the event loop at least this often. */
+const TURN_MS = 1;
 
-interface Waiting {
-  readonly waiters: Map<number, () => void>;
+interface Reactor {
+  readonly callbacks: Map<number, () => void>;
   nextToken: number;
 }
 
-const waitingByDoor = new WeakMap<Native, Waiting>();
+/** The one of this thread: the addon has one for each environment. */
+let started: Reactor | undefined;
 
-/** One wait, from now until cancel(), which must be called in the end. */
-export interface Watch {
-  /** 0 or -errno: whether the wait began. */
-  readonly answer: number;
-  /** Calls back once, when the connect has ended. */
-  ready(callback: () => void): void;
-  cancel(): void;
-}
-
-/** epoll_ctl(2) for EPOLLOUT, once. */
-export function writable(native: Native, handle: Handle): Watch {
-  const waiting = waitingFor(native);
-  if (typeof waiting === "number") return { answer: waiting, ready() {}, cancel() {} };
-  const token = waiting.nextToken++;
-  return {
-    answer: native.watch(handle, token),
-    ready: (callback) => waiting.waiters.set(token, callback),
-    cancel: () => {
-      waiting.waiters.delete(token);
-      native.unwatch(handle);
-    },
+/**
+ * epoll_ctl(2) for EPOLLOUT, once: calls `ready` when the connect on the socket has ended. Returns a function that
+ * ends the watch, which must be called in any case; or -errno where the thread or the watch could not be started.
+ */
+export function watchWritable(native: Native, handle: Handle, ready: () => void): (() => void) | number {
+  const reactor = startReactor(native);
+  if (typeof reactor === "number") return reactor;
+  const token = reactor.nextToken++;
+  const answer = native.watch(handle, token);
+  if (answer < 0) return answer;
+  reactor.callbacks.set(token, ready);
+  return () => {
+    reactor.callbacks.delete(token);
+    native.unwatch(handle);
   };
 }
 
-/** Starts the epoll thread at the first wait; -errno when it cannot be had. */
-function waitingFor(native: Native): Waiting | number {
-  const known = waitingByDoor.get(native);
-  if (known) return known;
-  const waiting: Waiting = { waiters: new Map(), nextToken: 1 };
+/** Starts the epoll thread at the first watch; -errno when there is no thread or descriptor for it. */
+function startReactor(native: Native): Reactor | number {
+  if (started) return started;
+  const reactor: Reactor = { callbacks: new Map(), nextToken: 1 };
   const tokens = new Float64Array(TOKENS_PER_CALL);
   const answer = native.reactorStart((count) => {
-    // A token without a waiter belongs to a wait that was cancelled while it was on its way.
-    for (let i = 0; i < count; i++) waiting.waiters.get(tokens[i]!)?.();
+    // A token without a callback belongs to a watch that was ended while the token was on its way.
+    for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.();
   }, tokens);
   if (answer < 0) return answer;
-  waitingByDoor.set(native, waiting);
-  return waiting;
+  started = reactor;
+  return reactor;
+}
+
+let turnedAt = 0;
+
+/**
+ * Gives timers and I/O their turn, at most once in a millisecond. Awaiting an answer that is there already does not
+ * give one, so a loop of such awaits would keep everybody else waiting.
+ */
+export async function giveTurn(): Promise<void> {
+  if (performance.now() - turnedAt <= TURN_MS) return;
+  await nextTurn();
+  turnedAt = performance.now();
 }

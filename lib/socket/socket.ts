@@ -1,28 +1,24 @@
 /** TcpSocket: one kernel socket. The system calls under their own names, and nothing between. */
+
 import net from "node:net";
-import { setImmediate as turn } from "node:timers/promises";
-import { onAbort } from "./abort.ts";
+import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, checkAddress, decodeAddress, encodeAddress } from "./address.ts";
+import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
-import { decodeOption, encodeOption, optionIndex } from "./options.ts";
-import { writable } from "./reactor.ts";
+import { decodeOption, encodeOption, optionIndex, optionRoom } from "./options.ts";
+import { giveTurn, watchWritable } from "./reactor.ts";
 import { isSelfConnect } from "./self-connect.ts";
+import { SharedWait } from "./shared-wait.ts";
 
-/** Room for the longest text option and the largest tcp_info. */
-const TEXT_BYTES = 256;
-const NUMBERS = 128;
 const DEFAULT_BACKLOG = 511;
-/** A caller that connects over and over must not keep timers and I/O from their turn for longer than this. */
-const TURN_MS = 1;
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
-
-let turnedAt = 0;
+/** Only this file has it: the constructor is not for users. */
+const OPENED_HERE = Symbol("TcpSocket.open");
 
 export interface ConnectedLimits {
   /** Milliseconds from now; afterwards ERR_DEADLINE. The socket stays open and goes on connecting. */
@@ -31,25 +27,37 @@ export interface ConnectedLimits {
   readonly signal?: AbortSignal;
 }
 
+/** What has become of a socket: one of these at a time. */
+type State =
+  | { readonly name: "unconnected" | "listening" | "closed" }
+  | {
+      readonly name: "connecting";
+      readonly peer: Address /** Null while nobody waits. */;
+      wait: SharedWait | null;
+    }
+  | { readonly name: "connected"; readonly peer: Address | null }
+  | { readonly name: "failed"; readonly peer: Address; readonly error: SocketError };
+
+type Connecting = Extract<State, { name: "connecting" }>;
+
+/**
+ * "failed": the last connect(2) did not connect. connected() rejects with its error, and connect() may be called again.
+ */
+export type SocketState = State["name"];
+
 /** One TCP socket: nonblocking, close-on-exec, and with one owner. */
 export class TcpSocket implements Disposable {
   readonly #native: Native;
   readonly #handle: Handle;
-  #peer: Address | undefined;
-  #connecting = false;
-  /** An earlier connect on this socket has failed, and SO_ERROR has told so. */
-  #refused = false;
-  #endWait: ((reason: Error) => void) | undefined;
+  #state: State;
 
   /** socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT … */
-  static open(family: 4 | 6, options?: Partial<SocketOptions>): TcpSocket;
-  /** @internal With a kernel that a test makes up. */
-  static open(family: 4 | 6, options: Partial<SocketOptions>, native: Native): TcpSocket;
-  static open(family: 4 | 6, options: Partial<SocketOptions> = {}, native: Native = loadNative()): TcpSocket {
+  static open(family: 4 | 6, options: Partial<SocketOptions> = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
-    const socket = new TcpSocket(native);
+    const native = loadNative();
+    const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
     socket.#must(native.socket(socket.#handle, family), { syscall: "socket" });
     try {
       for (const [name, value] of Object.entries(options)) {
@@ -62,9 +70,9 @@ export class TcpSocket implements Disposable {
     return socket;
   }
 
-  /** @internal Adopts the socket that a native call put into a handle. */
-  static adopt(handle: Handle, native: Native = loadNative()): TcpSocket {
-    return new TcpSocket(native, handle);
+  /** @internal Adopts the connected socket that a native call put into a handle. */
+  static adopt(handle: Handle): TcpSocket {
+    return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
   }
 
   /**
@@ -77,13 +85,21 @@ export class TcpSocket implements Disposable {
     const [ofOne, ofOther] = locals.map((local) => addressBytes(local, native)) as [Uint8Array, Uint8Array];
     const answers = new Int32Array(2);
     native.meet(one.#open, ofOther, other.#open, ofOne, answers);
-    one.#connectAnswered(answers[0]!, locals[1]);
-    other.#connectAnswered(answers[1]!, locals[0]);
+    one.#enterConnect(answers[0]!, locals[1]);
+    other.#enterConnect(answers[1]!, locals[0]);
   }
 
-  private constructor(native: Native, handle: Handle = native.handle()) {
+  /** @internal Use TcpSocket.open(). */
+  constructor(opener: typeof OPENED_HERE, native: Native, handle: Handle, state: State) {
+    if (opener !== OPENED_HERE) {
+      throw invalidArgument(
+        "ERR_ILLEGAL_CONSTRUCTOR",
+        "use TcpSocket.open(family, options), not new TcpSocket()",
+      );
+    }
     this.#native = native;
     this.#handle = handle;
+    this.#state = state;
   }
 
   /** The file descriptor; -1 once the socket is closed or released. */
@@ -91,9 +107,14 @@ export class TcpSocket implements Disposable {
     return this.#native.fd(this.#handle);
   }
 
+  /** What has become of the socket, as far as this object was asked: a connect ends in connected(), not by itself. */
+  get state(): SocketState {
+    return this.#state.name;
+  }
+
   /** Whether the socket was closed, reset or released. */
   get closed(): boolean {
-    return this.fd < 0;
+    return this.#state.name === "closed";
   }
 
   /** bind(2). Port 0 lets the kernel pick: autobind. Throws SocketError EADDRINUSE, EADDRNOTAVAIL, EACCES … */
@@ -107,7 +128,8 @@ export class TcpSocket implements Disposable {
   /**
    * connect(2), which never blocks here. "in-progress" (EINPROGRESS) is followed by connected(). Throws
    * SocketError for what the kernel refuses at once: EADDRNOTAVAIL when the ephemeral range is exhausted,
-   * ENETUNREACH, EADDRINUSE …
+   * ENETUNREACH, EADDRINUSE … The socket has then failed, as after a refusal, and may connect again. EALREADY and
+   * EISCONN are about the connect before, which goes on or stands.
    */
   connect(peer: Address | string): "connected" | "in-progress" {
     const address = checkAddress(peer);
@@ -115,42 +137,29 @@ export class TcpSocket implements Disposable {
     let answer = this.#native.connect(this.#open, bytes);
     // On Linux the first connect(2) after an error that SO_ERROR told answers ECONNABORTED: that is the end of the
     // old connect (inet_stream_connect in net/ipv4/af_inet.c), and only the next one is a new connect.
-    if (this.#refused && answer < 0 && errnoName(answer) === "ECONNABORTED") {
+    if (this.#state.name === "failed" && answer < 0 && errnoName(answer) === "ECONNABORTED") {
       answer = this.#native.connect(this.#open, bytes);
     }
-    this.#refused = false;
-    return this.#connectAnswered(answer, address);
+    return this.#enterConnect(answer, address);
   }
 
   /**
-   * Waits until the connect in progress has ended: epoll(7), then SO_ERROR, then getpeername(2). Rejects with
-   * the SocketError that connect(2) would have given, DialError ERR_DEADLINE, or the signal's reason.
+   * Waits until the connect in progress has ended: epoll(7), then SO_ERROR, then getpeername(2). Resolves at once
+   * when it is connected already. Rejects with the SocketError that connect(2) would have given, each time it is
+   * asked until the next connect(); with DialError ERR_DEADLINE, or the signal's reason: the socket then goes on
+   * connecting, and may be waited for again. Any number of callers may wait.
    */
   async connected(limits: ConnectedLimits = {}): Promise<this> {
     const { deadlineMs, signal } = limits;
-    if (deadlineMs !== undefined && !(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
-      const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-      throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
-    }
+    checkDeadline(deadlineMs);
     this.#assertOpen();
-    if (this.#endWait) {
-      throw invalidArgument("ERR_ALREADY_WAITING", "connected() waits already on this socket");
-    }
-    if (!this.#peer) throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
     signal?.throwIfAborted();
-    const startedAt = performance.now();
     // On loopback the answer is mostly there already, and asking for it costs less than waiting for it.
-    let error = this.#connecting ? this.#settle() : null;
-    if (!this.#connecting && startedAt - turnedAt > TURN_MS) {
-      await turn();
-      turnedAt = performance.now();
-    }
-    while (this.#connecting) {
-      const spentMs = performance.now() - startedAt;
-      await this.#ended(signal, deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - spentMs));
-      error = this.#settle();
-    }
-    if (error) throw error;
+    const settled = this.#state.name === "connecting" ? this.#settle(this.#state, false) : this.#state;
+    if (settled.name === "connecting") await this.#wait(settled, limits);
+    else if (settled.name === "failed" || settled.name === "connected") await giveTurn();
+    else throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
+    if (settled.name === "failed") throw settled.error;
     this.#assertOpen();
     return this;
   }
@@ -161,16 +170,17 @@ export class TcpSocket implements Disposable {
       throw invalidArgument("ERR_INVALID_BACKLOG", `backlog ${backlog} is not a count`, RangeError);
     }
     this.#must(this.#native.listen(this.#open, backlog), { syscall: "listen" });
+    this.#enter({ name: "listening" });
     return this;
   }
 
   /** accept4(2): the next connection, or null when none waits (EAGAIN). */
   accept(): TcpSocket | null {
-    const accepted = new TcpSocket(this.#native);
-    const answer = this.#native.accept(this.#open, accepted.#handle);
+    const handle = this.#native.handle();
+    const answer = this.#native.accept(this.#open, handle);
     if (answer < 0 && errnoName(answer) === "EAGAIN") return null;
     this.#must(answer, { syscall: "accept" });
-    return accepted;
+    return TcpSocket.adopt(handle);
   }
 
   /**
@@ -194,15 +204,10 @@ export class TcpSocket implements Disposable {
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
     const index = optionIndex(this.#native.options, name);
     const row = this.#native.options[index]!;
-    if (row.kind === "text") {
-      const text = new Uint8Array(TEXT_BYTES);
-      const length = this.#optionAnswer(row, this.#native.getsockopt(this.#open, index, text), "getsockopt");
-      return new TextDecoder().decode(text.subarray(0, length)) as SocketOptions[N];
-    }
-    const values = new BigInt64Array(NUMBERS);
-    const count = this.#optionAnswer(row, this.#native.getsockopt(this.#open, index, values), "getsockopt");
+    const room = optionRoom(row);
+    const count = this.#optionAnswer(row, this.#native.getsockopt(this.#open, index, room), "getsockopt");
     const { informationFields: fields, tcpStates: states } = this.#native;
-    return decodeOption(row, values, count, { fields, states }) as SocketOptions[N];
+    return decodeOption(row, room, count, { fields, states }) as SocketOptions[N];
   }
 
   /**
@@ -217,11 +222,15 @@ export class TcpSocket implements Disposable {
     return this;
   }
 
-  /** getsockopt(2), SO_ERROR: takes the pending error; the next call says null. */
+  /**
+   * getsockopt(2), SO_ERROR: takes the pending error; the next call returns null. Of a connect in progress it is
+   * the end: the socket has failed, and connected() rejects with the same error.
+   */
   takeError(): SocketError | null {
     const errno = this.#must(this.#native.takeError(this.#open), { syscall: "getsockopt" });
-    this.#refused = errno !== 0;
-    return errno === 0 ? null : new SocketError(-errno, { syscall: "connect", ...this.#names() });
+    if (errno === 0) return null;
+    if (this.#state.name === "connecting") return this.#fail(-errno, this.#state).error;
+    return new SocketError(-errno, { syscall: "getsockopt", ...this.#names() });
   }
 
   /** getsockname(2) equals getpeername(2); false while there is no peer. */
@@ -232,16 +241,12 @@ export class TcpSocket implements Disposable {
 
   /** send(2) without SIGPIPE: the bytes that the kernel took; 0 when its buffer is full (EAGAIN). */
   send(bytes: Uint8Array): number {
-    const answer = this.#native.send(this.#open, bytes);
-    if (answer < 0 && errnoName(answer) === "EAGAIN") return 0;
-    return this.#must(answer, { syscall: "send", ...this.#names() });
+    return this.#transferred(this.#native.send(this.#open, bytes), "send") ?? 0;
   }
 
   /** recv(2): the bytes read, 0 at the end of the stream, null when none are there yet (EAGAIN). */
   recv(into: Uint8Array): number | null {
-    const answer = this.#native.recv(this.#open, into);
-    if (answer < 0 && errnoName(answer) === "EAGAIN") return null;
-    return this.#must(answer, { syscall: "recv", ...this.#names() });
+    return this.#transferred(this.#native.recv(this.#open, into), "recv");
   }
 
   /** shutdown(2). */
@@ -270,13 +275,39 @@ export class TcpSocket implements Disposable {
   /** Gives the file descriptor away, once: whoever takes it closes it. */
   release(): number {
     this.#assertOpen();
-    this.#cancelWait("release()");
-    return this.#native.release(this.#handle);
+    const fd = this.#native.release(this.#handle);
+    this.#enter({ name: "closed" }, "release()");
+    return fd;
   }
 
-  /** Hands the connection over to Node: a net.Socket on the same file descriptor. */
+  /** Hands the connection over to Node: a net.Socket on the same file descriptor. Throws ERR_NOT_CONNECTED. */
   toStream(): net.Socket {
+    this.#assertOpen();
+    if (this.#state.name !== "connected") {
+      const mend =
+        this.#state.name === "listening"
+          ? "use server.listen({ fd: socket.release() })"
+          : "await connected() first";
+      throw invalidArgument(
+        "ERR_NOT_CONNECTED",
+        `toStream() takes a connected socket, and this one is ${this.#state.name}: ${mend}`,
+      );
+    }
     return new net.Socket({ fd: this.release(), readable: true, writable: true });
+  }
+
+  /** For logs: the descriptor, the state, and both names as the kernel has them. */
+  toJSON(): {
+    readonly fd: number;
+    readonly state: SocketState;
+    readonly local?: Address;
+    readonly peer?: Address;
+  } {
+    return { fd: this.fd, state: this.state, ...(!this.closed && this.#kernelNames()) };
+  }
+
+  [inspect.custom](_depth: number, options: object): string {
+    return `TcpSocket ${inspect(this.toJSON(), options)}`;
   }
 
   /** The handle of an open socket; throws ERR_SOCKET_CLOSED. */
@@ -289,11 +320,36 @@ export class TcpSocket implements Disposable {
     if (this.closed) throw invalidArgument("ERR_SOCKET_CLOSED", "the socket was closed, reset or released");
   }
 
-  #connectAnswered(answer: number, peer: Address): "connected" | "in-progress" {
-    this.#peer = peer;
-    this.#must(answer, { syscall: "connect", peer });
-    this.#connecting = answer > 0;
-    return this.#connecting ? "in-progress" : "connected";
+  /** The state that an answer of connect(2) leads to. */
+  #enterConnect(answer: number, peer: Address): "connected" | "in-progress" {
+    // While a connect is in progress, the answer is about that one.
+    const asked = this.#state.name === "connecting" ? this.#state.peer : peer;
+    if (answer < 0) {
+      const error = new SocketError(answer, { syscall: "connect", peer: asked });
+      if (error.code !== "EALREADY" && error.code !== "EISCONN")
+        this.#enter({ name: "failed", peer: asked, error });
+      throw error;
+    }
+    if (answer > 0) this.#enter({ name: "connecting", peer: asked, wait: null });
+    else this.#enter({ name: "connected", peer: asked });
+    return answer > 0 ? "in-progress" : "connected";
+  }
+
+  /** The only place where the state changes. Whoever waits for the connect before learns how that one ended. */
+  #enter(next: State, by = "connect()"): void {
+    const last = this.#state;
+    this.#state = next;
+    if (last.name !== "connecting") return;
+    if (next.name === "connected") last.wait?.end();
+    else if (next.name === "failed") last.wait?.end(next.error);
+    else last.wait?.end(invalidArgument("ERR_SOCKET_CLOSED", `${by} was called while connected() waited`));
+  }
+
+  #fail(answer: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
+    const error = new SocketError(answer, { syscall: "connect", ...this.#names() });
+    const failed = { name: "failed", peer, error } as const;
+    this.#enter(failed);
+    return failed;
   }
 
   #must(answer: number, context: SocketErrorContext): number {
@@ -314,11 +370,7 @@ export class TcpSocket implements Disposable {
   }
 
   #decoded(bytes: Uint8Array): Address {
-    return decodeAddress(bytes, (index) => {
-      const name = new Uint8Array(TEXT_BYTES);
-      const length = this.#native.ifIndexToName(index, name);
-      return length < 0 ? String(index) : new TextDecoder().decode(name.subarray(0, length));
-    });
+    return decodeAddress(bytes, (index) => interfaceName(index, this.#native));
   }
 
   /** Both names as the kernel has them now; absent where it has none. */
@@ -331,95 +383,74 @@ export class TcpSocket implements Disposable {
 
   /** For errors: the peer that was asked for, and the local address once it has a port. */
   #names(): { local?: Address; peer?: Address } {
-    const { local } = this.#kernelNames();
-    return { ...(local?.port && { local }), ...(this.#peer && { peer: this.#peer }) };
+    const { local, peer } = this.#kernelNames();
+    const asked = "peer" in this.#state ? this.#state.peer : null;
+    return { ...(local?.port && { local }), ...((asked ?? peer) && { peer: (asked ?? peer)! }) };
   }
 
-  /** Asks whether the connect has ended: its error, or null when it is connected or goes on. */
-  #settle(): SocketError | null {
-    const error = this.takeError();
-    const answer = error ? 0 : this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
-    if (answer >= 0) this.#connecting = false;
-    else if (errnoName(answer) !== "ENOTCONN") this.#must(answer, { syscall: "getpeername" });
-    return error;
+  /** The count of send(2) or recv(2); null for EAGAIN. Either may be told the error of a connect in progress. */
+  #transferred(answer: number, syscall: "send" | "recv"): number | null {
+    if (answer >= 0) return answer;
+    const code = errnoName(answer);
+    if (code === "EAGAIN") return null;
+    const error = new SocketError(answer, { syscall, ...this.#names() });
+    if (this.#state.name === "connecting" && code !== "ENOTCONN") this.#fail(answer, this.#state);
+    throw error;
   }
 
-  /** Resolves when the connect has ended; rejects on deadline, abort and close. */
-  async #ended(signal: AbortSignal | undefined, waitMs: number | undefined): Promise<void> {
-    const startedAt = performance.now();
-    let timer: NodeJS.Timeout | undefined;
-    let forget = () => {};
-    const watch = writable(this.#native, this.#handle);
-    this.#must(watch.answer, { syscall: "epoll_ctl" });
-    try {
-      await new Promise<void>((resolve, reject) => {
-        watch.ready(resolve);
-        this.#endWait = reject;
-        if (waitMs !== undefined) {
-          timer = setTimeout(() => reject(this.#deadlineError(performance.now() - startedAt)), waitMs);
-        }
-        forget = onAbort(signal, () => reject(signal?.reason));
-      });
-    } finally {
-      clearTimeout(timer);
-      forget();
-      this.#endWait = undefined;
-      watch.cancel();
-    }
+  /** Asks the kernel how the connect stands, and enters the state that it is in. */
+  #settle(connecting: Connecting, isReady: boolean): State {
+    const errno = this.#must(this.#native.takeError(this.#open), { syscall: "getsockopt" });
+    if (errno !== 0) return this.#fail(-errno, connecting);
+    const answer = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
+    if (answer >= 0) return this.#endConnect(0, connecting);
+    // The poller says that it has ended, yet there is neither error nor peer: somebody else has taken the error, by
+    // the descriptor. A second connect(2) of a connect that has ended starts nothing, and has the last word.
+    if (!isReady) return connecting;
+    return this.#endConnect(
+      this.#native.connect(this.#open, addressBytes(connecting.peer, this.#native)),
+      connecting,
+    );
   }
 
-  #deadlineError(elapsedMs: number): DialError {
-    const peer = this.#peer!;
+  #endConnect(answer: number, connecting: Connecting): State {
+    if (answer === 0 || errnoName(answer) === "EISCONN")
+      this.#enter({ name: "connected", peer: connecting.peer });
+    else if (answer < 0 && errnoName(answer) !== "EALREADY") this.#fail(answer, connecting);
+    return this.#state;
+  }
+
+  #newWait(): SharedWait {
+    const start = (ready: () => void) => watchWritable(this.#native, this.#handle, ready);
+    const isOver = () =>
+      this.#state.name !== "connecting" || this.#settle(this.#state, true).name !== "connecting";
+    return new SharedWait(start, isOver);
+  }
+
+  async #wait(connecting: Connecting, limits: ConnectedLimits): Promise<void> {
+    const { peer } = connecting;
+    connecting.wait ??= this.#newWait();
+    await connecting.wait.wait({
+      ...limits,
+      deadlineError: (elapsedMs) => this.#deadlineError(peer, elapsedMs),
+    });
+  }
+
+  #deadlineError(peer: Address, elapsedMs: number): DialError {
     const attempt = { outcome: "deadline", elapsedMs, ...this.#names(), peer };
     const message = `no answer to connect after ${Math.round(elapsedMs)} ms`;
     return new DialError("ERR_DEADLINE", message, [attempt]);
   }
 
-  #cancelWait(by: string): void {
-    this.#endWait?.(invalidArgument("ERR_SOCKET_CLOSED", `${by} was called while connected() waited`));
-  }
-
   #end(how: "close" | "reset", by: string): void {
     if (this.closed) return;
-    this.#cancelWait(by);
+    this.#enter({ name: "closed" }, by);
     this.#native[how](this.#handle);
   }
 }
 
-/**
- * Whether this build and this kernel have the option, found out by asking the kernel: getsockopt(2) on a new
- * socket. IPV6_… options are asked of an IPv6 socket. Throws SocketError when no socket can be had (EMFILE).
- */
-export function supported(name: OptionName): boolean;
-/** @internal With a kernel that a test makes up. */
-export function supported(name: OptionName, native: Native): boolean;
-export function supported(name: OptionName, native: Native = loadNative()): boolean {
-  const index = optionIndex(native.options, name);
-  const row = native.options[index]!;
-  if (!row.inBuild) return false;
-  const handle = native.handle();
-  const opened = native.socket(handle, row.ipv6Only ? 6 : 4);
-  if (opened < 0 && errnoName(opened) === "EAFNOSUPPORT") return false;
-  if (opened < 0) throw new SocketError(opened, { syscall: "socket" });
-  try {
-    const room = row.kind === "text" ? new Uint8Array(TEXT_BYTES) : new BigInt64Array(NUMBERS);
-    const answer = native.getsockopt(handle, index, room);
-    return answer >= 0 || !["ENOPROTOOPT", "ENOTSUP"].includes(errnoName(answer));
-  } finally {
-    native.close(handle);
-  }
-}
-
-/** The option table, row by row: what docs/options.md and the generated test are made from. */
-export function optionTable(): readonly OptionRow[] {
-  return loadNative().options;
-}
-
-/** @internal The address as native code takes it, its scope looked up. Throws ERR_UNKNOWN_SCOPE. */
-export function addressBytes(address: Address, native: Native): Uint8Array {
-  if (address.scope === undefined) return encodeAddress(address);
-  const isIndex = /^\d+$/.test(address.scope);
-  const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
-  if (index > 0) return encodeAddress(address, index);
-  throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
+function checkDeadline(deadlineMs: number | undefined): void {
+  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
+  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }

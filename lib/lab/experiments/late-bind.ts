@@ -1,5 +1,5 @@
 /** Late bind: IP_BIND_ADDRESS_NO_PORT leaves the port of bind(address, 0) to connect. */
-import { supported } from "../../socket/socket.ts";
+import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, walkOf } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";

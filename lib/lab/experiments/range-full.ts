@@ -1,5 +1,5 @@
 /** IP_LOCAL_PORT_RANGE as wide as the namespace's own: whether it changes the walk. */
-import { supported } from "../../socket/socket.ts";
+import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange, isAtLeast } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";

@@ -1,5 +1,5 @@
 /** IP_LOCAL_PORT_RANGE = [P, P]: the kernel choosing the one port there is. */
-import { supported } from "../../socket/socket.ts";
+import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";
 import { loopback, RANGE, sureWords, tally } from "../instruments.ts";

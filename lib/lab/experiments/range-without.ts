@@ -1,5 +1,5 @@
 /** IP_LOCAL_PORT_RANGE that leaves the destination's port out: prevention. */
-import { supported } from "../../socket/socket.ts";
+import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";
 import { loopback, RANGE, tally } from "../instruments.ts";
