@@ -10,7 +10,7 @@ import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
 import { inNamespace, needsNamespaces } from "./harness.ts";
 
-const LIMITS = { silenceMs: 800, totalMs: 20_000, outputBytes: 100_000 };
+const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 const REAL = { silenceMs: 30_000, totalMs: 50_000, outputBytes: 1_000_000 };
 const QUICK = ["steps", "bind-first", "closing"];
 const DEADLINE_MS = 55_000;
@@ -21,9 +21,9 @@ function pretender(script: string, more: Partial<Machine> = {}): Machine {
   return {
     name: "host",
     title: "pretender",
-    isEmulated: false,
-    missing: () => null,
-    launch: (task: Task) => {
+    isEmulated: async () => false,
+    missing: async () => null,
+    launch: async (task: Task) => {
       const program = `import { writeMessage } from ${JSON.stringify(transcript)};
         const task = ${JSON.stringify(task)};
         const say = (message) => process.stdout.write(writeMessage(message, task.nonce) + "\\n");
@@ -39,8 +39,12 @@ function pretender(script: string, more: Partial<Machine> = {}): Machine {
   };
 }
 
-async function notesOf(machine: Machine, experiments = ["steps", "laps"]): Promise<Record<string, string>> {
-  const result = await runLab({ machines: [machine], experiments, limits: LIMITS });
+async function notesOf(
+  machine: Machine,
+  experiments: readonly string[],
+  limits = LIMITS,
+): Promise<Record<string, string>> {
+  const result = await runLab({ machines: [machine], experiments, limits });
   return Object.fromEntries(
     result.findings.map((finding) => [finding.experiment, finding.note ?? finding.answer ?? ""]),
   );
@@ -48,7 +52,8 @@ async function notesOf(machine: Machine, experiments = ["steps", "laps"]): Promi
 
 describe("a guest is not trusted", () => {
   it("is killed when it hangs, and its cell says so", async () => {
-    const notes = await notesOf(pretender("hello(); setInterval(() => {}, 1000);"), ["steps"]);
+    const hang = pretender("hello(); setInterval(() => {}, 1000);");
+    const notes = await notesOf(hang, ["steps"], { ...LIMITS, silenceMs: 800 });
     expect(notes.steps).toMatch(/said nothing/);
   });
 
@@ -126,7 +131,7 @@ describe("cells", () => {
   });
 
   it("of a machine that is not here are not asked, and the others go on", async () => {
-    const absent = pretender("", { title: "absent", missing: () => "needs a tool" });
+    const absent = pretender("", { title: "absent", missing: async () => "needs a tool" });
     const present = pretender("hello(); find('steps'); say({ kind: 'end' });");
     const result = await runLab({ machines: [absent, present], experiments: ["steps"], limits: LIMITS });
     expect(result.kernels.map(({ missing }) => missing)).toEqual(["needs a tool", null]);
@@ -205,9 +210,10 @@ describe("real machines", () => {
 });
 
 async function answersAsExpected(machine: Machine, context: TestContext): Promise<void> {
-  const missing = machine.missing();
+  const { signal } = context;
+  const missing = await machine.missing(signal);
   if (missing) context.skip(missing);
-  const result = await runLab({ machines: [machine], experiments: QUICK, trials: 2, limits: REAL });
+  const result = await runLab({ machines: [machine], experiments: QUICK, trials: 2, limits: REAL, signal });
   expect(result.findings.map(({ experiment, status }) => `${experiment} ${status}`)).toEqual(
     QUICK.map((name) => `${name} answered`),
   );

@@ -62,7 +62,8 @@ export interface LabOptions {
 }
 
 const TRIALS = 12;
-const LIVES = 2;
+/** A question at which so many guests died is closed. */
+const MOST_DEATHS = 2;
 
 /** Throws ERR_UNKNOWN_EXPERIMENT and names the near miss. */
 export async function experimentsNamed(names?: readonly string[]): Promise<readonly Experiment[]> {
@@ -82,11 +83,22 @@ export async function experimentsNamed(names?: readonly string[]): Promise<reado
 /** Asks every machine, one after another. An abort ends it with what there is. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
   const lab = new Lab(options, await experimentsNamed(options.experiments));
-  for (const machine of options.machines) {
-    if (options.signal?.aborted) return lab.result(false);
-    await lab.ask(machine);
+  try {
+    for (const machine of options.machines) await lab.ask(machine);
+  } catch (error) {
+    if (!options.signal?.aborted) throw error;
   }
   return lab.result(!options.signal?.aborted);
+}
+
+/** The question that was next when a guest ended, and how many guests in a row ended at it. */
+interface Suspect {
+  readonly experiment: string;
+  readonly deaths: number;
+}
+
+function nextSuspect(suspect: Suspect | null, experiment: string): Suspect {
+  return { experiment, deaths: suspect?.experiment === experiment ? suspect.deaths + 1 : 1 };
 }
 
 class Lab {
@@ -108,31 +120,36 @@ class Lab {
     for (const finding of resume?.findings ?? []) this.#keep(finding);
   }
 
-  /** All experiments that this machine has not answered yet, in as few boots as its health allows. */
+  /** Asks what this machine has not answered yet, in as few boots as its health allows. Rejects when aborted. */
   async ask(machine: Machine): Promise<void> {
     const id = machine.title;
-    const missing = machine.missing();
-    const before = this.#kernels.get(id);
-    const isEmulated = missing === null && machine.isEmulated;
-    const environment = before?.environment ?? null;
+    const { signal } = this.#options;
+    signal?.throwIfAborted();
+    const missing = await machine.missing(signal);
+    const isEmulated = missing === null && (await machine.isEmulated(signal));
+    const environment = this.#kernels.get(id)?.environment ?? null;
     this.#kernels.set(id, { id, machine: machine.name, isEmulated, missing, environment });
     this.#options.save?.(this.result(false));
-    if (missing !== null) return;
-    for (let lives = LIVES; lives > 0; ) {
-      const left = this.#open(id);
-      if (left.length === 0 || this.#options.signal?.aborted) return;
-      const ending = await this.#boot(machine, left);
-      const [next] = this.#open(id);
-      if (!next || this.#options.signal?.aborted) continue;
-      // A machine that answered something lives on; the question that killed it twice is closed.
-      const isStuck = next === left[0];
-      lives = isStuck ? lives - 1 : LIVES - 1;
-      if (lives > 0) continue;
-      this.#close(id, next, ending ?? "it ended without an answer");
+    if (missing === null) await this.#askAll(machine);
+  }
+
+  async #askAll(machine: Machine): Promise<void> {
+    const id = machine.title;
+    let suspect: Suspect | null = null;
+    while (this.#hasNext(id)) {
+      const ending = await this.#boot(machine, this.#open(id));
+      if (!this.#hasNext(id)) return;
+      suspect = nextSuspect(suspect, this.#open(id)[0]!);
+      if (suspect.deaths < MOST_DEATHS) continue;
+      this.#close(id, suspect.experiment, ending);
+      // A machine that never got to its first message would die at all the others too.
       if (!this.#kernels.get(id)!.environment)
         for (const name of this.#open(id)) this.#close(id, name, ending);
-      lives = LIVES;
     }
+  }
+
+  #hasNext(id: string): boolean {
+    return this.#open(id).length > 0 && !this.#options.signal?.aborted;
   }
 
   result(isComplete: boolean): LabResult {

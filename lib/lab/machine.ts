@@ -1,6 +1,8 @@
 /** A machine runs a guest: the interface, and the bounded process that every machine comes down to. */
+import type { ChildProcessByStdio } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import path from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { MachineName } from "./experiment.ts";
 import type { Task } from "./task.ts";
@@ -18,13 +20,17 @@ export interface Machine {
   readonly name: MachineName;
   /** Names one column: "qemu 6.1.0-50-cloud-amd64". */
   readonly title: string;
-  /** What uname(2) must say there; absent where any release will do. */
+  /** What uname(2) must report there; absent where any release will do. */
   readonly release?: string;
-  /** Whether instructions are translated: its rates are not a kernel's. */
-  readonly isEmulated: boolean;
-  /** Why this machine cannot run here, and what to install; null when it can. */
-  missing(): string | null;
-  launch(task: Task): Launch;
+  /**
+   * Returns why this machine cannot run here, and what to install; null when it can. May boot a guest to find out.
+   * Rejects with the signal's reason.
+   */
+  missing(signal?: AbortSignal): Promise<string | null>;
+  /** Whether instructions are translated: its rates are not a kernel's. Rejects like `missing`. */
+  isEmulated(signal?: AbortSignal): Promise<boolean>;
+  /** Rejects like `missing`. */
+  launch(task: Task, signal?: AbortSignal): Promise<Launch>;
 }
 
 export interface Limits {
@@ -43,63 +49,123 @@ export type Ending = string | null;
 export const PACKAGE_ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 export const GUEST = path.join(PACKAGE_ROOT, "dist/lab/guest.js");
 
-/** Runs a guest to its end, or kills it, telling each message as it comes. */
-export function runGuest(
-  machine: Machine,
-  task: Task,
-  tell: (message: Message) => void,
-  { limits = LIMITS, signal }: { limits?: Limits; signal?: AbortSignal } = {},
-): Promise<Ending> {
-  signal?.throwIfAborted();
-  const launch = machine.launch(task);
-  return new Promise<Ending>((resolve, reject) => {
-    const guest = new Guest(launch, task.nonce, tell, limits, resolve);
-    const abort = () => {
-      guest.kill("interrupted");
-      reject(signal?.reason);
-    };
-    signal?.addEventListener("abort", abort, { once: true });
-    guest.ended.then(() => signal?.removeEventListener("abort", abort));
-  }).finally(() => launch.dispose?.());
+/** What a line of a guest's output is: not for us, one of our messages, or the last of them. */
+type Line = "noise" | "message" | "last";
+
+/** Throws what the guest must not print: it is then killed. */
+type ReadLine = (line: string) => Line;
+
+interface RunOptions {
+  readonly limits?: Limits;
+  readonly signal?: AbortSignal;
 }
 
+/** Runs a guest to its end, or kills it; calls `onMessage` with each message. Rejects with the signal's reason. */
+export async function runGuest(
+  machine: Machine,
+  task: Task,
+  onMessage: (message: Message) => void,
+  { limits = LIMITS, signal }: RunOptions = {},
+): Promise<Ending> {
+  const readLine = (line: string): Line => {
+    const message = readMessage(line, task.nonce);
+    if (message?.kind === "end") return "last";
+    if (message) onMessage(message);
+    return message ? "message" : "noise";
+  };
+  return run(await machine.launch(task, signal), readLine, limits, signal);
+}
+
+/** How long a guest that is probed has for its words, and what each probe of this process ended with. */
+export const probes = { limitMs: 20_000, endings: new Map<string, Ending>() };
+
+/**
+ * Runs a guest that only has to print `words`: an exit status proves nothing, qemu's is 0 when it is killed by
+ * SIGTERM. Returns null when it printed them, otherwise why it did not, and keeps that under `name` for this process.
+ * Rejects with the signal's reason, and keeps nothing then.
+ */
+export async function probe(
+  name: string,
+  words: string,
+  makeLaunch: () => Launch,
+  signal?: AbortSignal,
+): Promise<Ending> {
+  const known = probes.endings.get(name);
+  if (known !== undefined) return known;
+  const { limitMs } = probes;
+  const limits = { silenceMs: limitMs, totalMs: 2 * limitMs, outputBytes: PROBE_OUTPUT_BYTES };
+  const readLine = (line: string): Line => (line.includes(words) ? "last" : "noise");
+  const ending = await run(makeLaunch(), readLine, limits, signal);
+  probes.endings.set(name, ending);
+  return ending;
+}
+
+const PROBE_OUTPUT_BYTES = 200_000;
+
+/** Enough for a panic and the stack trace below it. */
+const MOST_TAIL = 8000;
+
+/** Returns when the guest has ended, whatever ended it. */
+async function run(
+  launch: Launch,
+  readLine: ReadLine,
+  limits: Limits,
+  signal?: AbortSignal,
+): Promise<Ending> {
+  try {
+    signal?.throwIfAborted();
+    const guest = new Guest(launch, readLine, limits);
+    const abort = () => guest.kill("interrupted");
+    signal?.addEventListener("abort", abort, { once: true });
+    const ending = await guest.ended;
+    signal?.removeEventListener("abort", abort);
+    signal?.throwIfAborted();
+    return ending;
+  } finally {
+    launch.dispose?.();
+  }
+}
+
+/**
+ * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
+ * of stdin. A process in the guest's group reads from it: at end of file it kills the group. That process is nobody's
+ * child, so that the guest has only children that it started itself.
+ *
+ * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
+ * kernel to kill it with its parent (PR_SET_PDEATHSIG).
+ */
+const LEASH = `exec 3<&0 </dev/null
+({ read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
+exec "$@" 3<&-`;
+
 class Guest {
-  readonly ended: Promise<void>;
-  readonly #child;
+  readonly ended: Promise<Ending>;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #limits: Limits;
-  readonly #nonce: string;
-  readonly #tell: (message: Message) => void;
+  readonly #readLine: ReadLine;
   #silence: NodeJS.Timeout | undefined;
   #verdict: Ending | undefined;
   #bytes = 0;
   #rest = "";
   #tail = "";
 
-  constructor(
-    launch: Launch,
-    nonce: string,
-    tell: (message: Message) => void,
-    limits: Limits,
-    resolve: (ending: Ending) => void,
-  ) {
+  constructor(launch: Launch, readLine: ReadLine, limits: Limits) {
     this.#limits = limits;
-    this.#nonce = nonce;
-    this.#tell = tell;
-    // A process group of its own, so that all of it can be killed.
-    this.#child = spawn(launch.file, launch.args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
+    this.#readLine = readLine;
+    this.#child = spawn("sh", ["-c", LEASH, "sh", launch.file, ...launch.args], {
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: true, // A process group of its own.
+    });
     const total = setTimeout(() => this.kill("it took too long as a whole"), limits.totalMs);
-    const leave = () => this.kill("interrupted");
-    process.once("exit", leave);
     this.#listen();
-    this.ended = new Promise<void>((settle) => {
+    this.ended = new Promise<Ending>((resolve) => {
       const end = (why: string) => {
         clearTimeout(total);
-        process.off("exit", leave);
         clearTimeout(this.#silence);
         resolve(this.#verdict === undefined ? this.#died(why) : this.#verdict);
-        settle();
       };
       this.#child.on("error", (error) => end(error.message));
+      this.#child.on("exit", () => this.#killGroup()); // Whatever it forked ends with it.
       this.#child.on("close", (code, by) => end(by ? `killed by ${by}` : `exit code ${code}`));
     });
   }
@@ -107,24 +173,25 @@ class Guest {
   /** The first verdict stands. */
   kill(verdict: Ending): void {
     if (this.#verdict === undefined) this.#verdict = verdict;
-    const { pid } = this.#child;
-    if (pid === undefined || this.#child.exitCode !== null) return;
-    try {
-      process.kill(-pid, "SIGKILL");
-    } catch {
-      this.#child.kill("SIGKILL"); // Its group is gone already.
-    }
+    this.#killGroup();
+    // What has left the group may hold these open for as long as it likes.
+    this.#child.stdout.destroy();
+    this.#child.stderr.destroy();
+  }
+
+  #killGroup(): void {
+    this.#child.stdin.destroy(); // See LEASH.
   }
 
   #listen(): void {
-    this.#expectMore();
+    this.#restartSilence();
     this.#child.stdout.setEncoding("utf8").on("data", (text: string) => this.#read(text));
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => this.#count(text));
   }
 
   #count(text: string): void {
     this.#bytes += text.length;
-    this.#tail = (this.#tail + text).slice(-2000);
+    this.#tail = (this.#tail + text).slice(-MOST_TAIL);
     if (this.#bytes > this.#limits.outputBytes) this.kill("it said too much");
   }
 
@@ -133,23 +200,21 @@ class Guest {
     if (this.#verdict !== undefined) return;
     const lines = (this.#rest + text).split("\n");
     this.#rest = lines.pop() ?? "";
-    for (const line of lines) this.#hear(line);
+    for (const line of lines) this.#take(line);
   }
 
-  #hear(line: string): void {
+  #take(line: string): void {
     if (this.#verdict !== undefined) return;
     try {
-      const message = readMessage(line, this.#nonce);
-      if (!message) return;
-      this.#expectMore();
-      if (message.kind === "end") this.kill(null);
-      else this.#tell(message);
+      const kind = this.#readLine(line);
+      if (kind !== "noise") this.#restartSilence();
+      if (kind === "last") this.kill(null);
     } catch (error) {
       this.kill((error as Error).message);
     }
   }
 
-  #expectMore(): void {
+  #restartSilence(): void {
     clearTimeout(this.#silence);
     const seconds = Math.round(this.#limits.silenceMs / 1000);
     this.#silence = setTimeout(() => this.kill(`it said nothing for ${seconds} s`), this.#limits.silenceMs);
@@ -162,6 +227,12 @@ class Guest {
     const words = (panic ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();
     return `it died (${why})${words ? `: ${words.slice(0, 160)}` : ""}`;
   }
+}
+
+/** Why a machine whose programs are all there cannot run here, by what its probe ended with; null when it can. */
+export function cannotRun(machine: string, ending: Ending, hint = ""): string | null {
+  if (ending === null) return null;
+  return `${machine} cannot run here: ${ending}${hint ? ` (${hint})` : ""}`;
 }
 
 /** Null when all programs are there; otherwise what is missing, and the Debian packages that bring it. */

@@ -41,10 +41,10 @@ async function booted(word: string, shelf: KernelShelf): Promise<Machine> {
 }
 
 function missingMachine(title: string, why: string): Machine {
-  const launch = () => {
-    throw new Error(why);
-  };
-  return { name: "qemu", title, isEmulated: true, missing: () => why, launch };
+  const missing = () => Promise.resolve(why);
+  const isEmulated = () => Promise.resolve(true);
+  const launch = () => Promise.reject(new Error(why));
+  return { name: "qemu", title, missing, isEmulated, launch };
 }
 
 function checkName(name: string): void {

@@ -10,9 +10,9 @@ export function hostMachine(): Machine {
   return {
     name: "host",
     title: "host",
-    isEmulated: false,
-    missing: () => null,
-    launch(task) {
+    missing: () => Promise.resolve(null),
+    isEmulated: () => Promise.resolve(false),
+    async launch(task) {
       const ownsKernel = canUnshare();
       const guest = [GUEST, encodeTask({ ...task, ownsKernel })];
       if (!ownsKernel) return { file: process.execPath, args: guest };

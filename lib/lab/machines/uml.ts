@@ -1,36 +1,51 @@
 /** User-mode Linux: a kernel that is a program, on the host's own files, which it may only read. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { Machine } from "../machine.ts";
-import { GUEST, missingPrograms } from "../machine.ts";
+import type { Launch, Machine } from "../machine.ts";
+import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 
 const MEMORY = "mem=512M";
+const WORDS = "User-mode Linux runs a program";
 
 export function umlMachine(): Machine {
   return {
     name: "uml",
     title: "uml",
-    isEmulated: false,
-    missing: () => missingPrograms({ "linux.uml": "user-mode-linux", ip: "iproute2" }),
-    launch(task) {
-      const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-uml-"));
-      const init = path.join(folder, "init");
-      writeFileSync(init, INIT, { mode: 0o755 });
-      const root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"];
-      const console = ["con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1"];
-      const words = [
-        `uml_dir=${folder}`,
+    isEmulated: () => Promise.resolve(false),
+    async missing(signal) {
+      const missing = missingPrograms({ "linux.uml": "user-mode-linux", ip: "iproute2" });
+      if (missing) return missing;
+      const ending = await probe("uml", WORDS, () => boot(PROBE_INIT), signal);
+      return cannotRun("User-mode Linux", ending, hintOf(readFileSync("/proc/cpuinfo", "utf8")));
+    },
+    async launch(task) {
+      return boot(INIT, [
         `SELFCONNECT_TASK=${encodeTask(task)}`,
         `SELFCONNECT_GUEST=${GUEST}`,
-      ];
-      return {
-        file: "linux.uml",
-        args: [MEMORY, ...root, ...console, `init=${init}`, ...words, `SELFCONNECT_NODE=${process.execPath}`],
-        dispose: () => rmSync(folder, { recursive: true, force: true }),
-      };
+        `SELFCONNECT_NODE=${process.execPath}`,
+      ]);
     },
+  };
+}
+
+/** Why it may not run on the CPU of this /proc/cpuinfo, which has more registers than it restores; "" if not known. */
+export function hintOf(cpuinfo: string): string {
+  const hasAmx = /^flags\s*:.*\bamx_tile\b/m.test(cpuinfo);
+  return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers" : "";
+}
+
+function boot(initScript: string, environment: readonly string[] = []): Launch {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-uml-"));
+  const init = path.join(folder, "init");
+  writeFileSync(init, initScript, { mode: 0o755 });
+  const root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"];
+  const console = ["con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1"];
+  return {
+    file: "linux.uml",
+    args: [MEMORY, ...root, ...console, `init=${init}`, `uml_dir=${folder}`, ...environment],
+    dispose: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
@@ -42,4 +57,9 @@ mount -t sysfs sysfs /sys
 ip link set lo up
 "$SELFCONNECT_NODE" "$SELFCONNECT_GUEST" "$SELFCONNECT_TASK"
 exec "$SELFCONNECT_NODE" -e 'require("fs").writeFileSync("/proc/sysrq-trigger", "o")'
+`;
+
+/** Nothing of this package: what fails here is not its fault. The kernel ends with its init. */
+const PROBE_INIT = `#!/bin/sh
+echo "${WORDS}"
 `;
