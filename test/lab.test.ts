@@ -13,7 +13,8 @@ import { inNamespace, needsNamespaces } from "./harness.ts";
 const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 const REAL = { silenceMs: 30_000, totalMs: 50_000, outputBytes: 1_000_000 };
 const QUICK = ["steps", "bind-first", "closing"];
-const DEADLINE_MS = 55_000;
+/** Enough for a probe that hangs, and a guest after it. */
+const DEADLINE_MS = 120_000;
 
 /** A machine whose guest is a line of JavaScript: `say` is there, with the task. */
 function pretender(script: string, more: Partial<Machine> = {}): Machine {

@@ -233,19 +233,15 @@ describe("guests end with their lab", () => {
     await expectGone(pids());
   });
 
-  it.for(["uml", "gvisor"])(
-    "that is killed while %s runs",
-    { timeout: 2 * READY_WITHIN_MS },
-    async (name, context) => {
-      await needsMachine(name, context);
-      let guests: number[] = [];
-      await endLab(labOf(name), "SIGKILL", (lab) => {
-        guests = descendantsOf(lab.pid!);
-        return guests.length >= 3; // runsc has a gofer and a sandbox, linux.uml has helpers and a process for each.
-      });
-      await expectGone(guests);
-    },
-  );
+  it.for(["uml", "gvisor"])("that is killed while %s runs", { timeout: 120_000 }, async (name, context) => {
+    await needsMachine(name, context);
+    let guests: number[] = [];
+    await endLab(labOf(name), "SIGKILL", (lab) => {
+      guests = descendantsOf(lab.pid!);
+      return guests.length >= 3; // runsc has a gofer and a sandbox, linux.uml has helpers and a process for each.
+    });
+    await expectGone(guests);
+  });
 });
 
 async function needsMachine(name: string, context: TestContext): Promise<void> {

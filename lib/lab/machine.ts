@@ -77,7 +77,7 @@ export async function runGuest(
 }
 
 /** How long a guest that is probed has for its words, and what each probe of this process ended with. */
-export const probes = { limitMs: 20_000, endings: new Map<string, Ending>() };
+export const probes = { limitMs: 30_000, endings: new Map<string, Ending>() };
 
 /**
  * Runs a guest that only has to print `words`: an exit status proves nothing, qemu's is 0 when it is killed by
@@ -129,7 +129,8 @@ async function run(
 /**
  * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
  * of stdin. A process in the guest's group reads from it: at end of file it kills the group. That process is nobody's
- * child, so that the guest has only children that it started itself.
+ * child, so that the guest has only children that it started itself. Node closes stdin when a guest exits: what it
+ * forked ends then too.
  *
  * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
  * kernel to kill it with its parent (PR_SET_PDEATHSIG).
@@ -165,7 +166,6 @@ class Guest {
         resolve(this.#verdict === undefined ? this.#died(why) : this.#verdict);
       };
       this.#child.on("error", (error) => end(error.message));
-      this.#child.on("exit", () => this.#killGroup()); // Whatever it forked ends with it.
       this.#child.on("close", (code, by) => end(by ? `killed by ${by}` : `exit code ${code}`));
     });
   }
@@ -173,14 +173,10 @@ class Guest {
   /** The first verdict stands. */
   kill(verdict: Ending): void {
     if (this.#verdict === undefined) this.#verdict = verdict;
-    this.#killGroup();
+    this.#child.stdin.destroy(); // See LEASH.
     // What has left the group may hold these open for as long as it likes.
     this.#child.stdout.destroy();
     this.#child.stderr.destroy();
-  }
-
-  #killGroup(): void {
-    this.#child.stdin.destroy(); // See LEASH.
   }
 
   #listen(): void {
