@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "selfconnect",
-      "sources": ["<!@(cat native/sources.txt)"],
+      "sources": ["<!@(node native/sources.mjs <(OS))"],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],

@@ -197,9 +197,17 @@ describe("the house is tidy", () => {
   });
 
   it("builds every native source from one list", () => {
-    const listed = readFileSync("native/sources.txt", "utf8").trim().split("\n");
+    const sourcesFor = (platform: string) =>
+      execFileSync(process.execPath, ["native/sources.mjs", platform], { encoding: "utf8" })
+        .trim()
+        .split("\n");
+    const [linux, others] = [sourcesFor("linux"), sourcesFor("darwin")];
     const there = files.map((file) => file.path).filter((name) => /^native\/.*\.cc$/.test(name));
-    expect([...listed].sort()).toEqual(there.sort());
+    expect([...new Set([...linux, ...others])].sort()).toEqual(there.sort());
+    // Each platform has one poller, and either the files of Linux or what stands for them.
+    const apart = (one: string[], other: string[]) => one.filter((name) => !other.includes(name));
+    expect(apart(linux, others).filter((name) => !/_(linux|epoll)\.cc$/.test(name))).toEqual([]);
+    expect(apart(others, linux).filter((name) => !/(_kqueue|stubs)\.cc$/.test(name))).toEqual([]);
   });
 
   it("has a lockfile that names no registry", () => {

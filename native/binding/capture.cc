@@ -4,7 +4,7 @@
 
 #include "binding/value.h"
 #include "core/meet.h"
-#include "core/syscall.h"
+#include "core/packet.h"
 
 namespace binding {
 

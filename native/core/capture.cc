@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "core/syscall.h"
+
 namespace core {
 
 namespace {

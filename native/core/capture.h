@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/packet.h"
 #include "core/result.h"
-#include "core/syscall.h"
 
 namespace core {
 

@@ -32,11 +32,14 @@ struct DiagFilter {
   uint16_t low;     ///< The local port lies between low and high.
   uint16_t high;
   bool joined_only;  ///< Only sockets whose local address is their peer address.
-  bool details;      ///< TCP_INFO too: dear where there are many sockets.
+  bool details;      ///< TCP_INFO too: expensive where there are many sockets.
 };
 
 /// Writes the sockets that pass the filter, up to `capacity`, and returns how many there are. -ENOSYS where
-/// the kernel has no such table.
+/// the kernel has no such table, -EINTR when it changed under every one of several dumps.
 Result diag(const DiagFilter& filter, DiagRecord* records, size_t capacity);
+
+/// The same over a netlink socket of the caller's. Linux only.
+Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t capacity);
 
 }  // namespace core

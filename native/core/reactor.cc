@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/poller.h"
 #include "core/syscall.h"
 
 namespace core {

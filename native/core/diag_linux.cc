@@ -1,0 +1,189 @@
+// An inet_diag client: sock_diag(7), include/uapi/linux/inet_diag.h.
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "core/diag.h"
+#include "core/syscall.h"
+
+namespace core {
+
+namespace {
+
+/// More than the kernel puts into one datagram of a dump (32 KiB, netlink_recvmsg in
+/// net/netlink/af_netlink.c).
+constexpr size_t kDatagramBytes = size_t{64} * 1024;
+/// A table that changes under each of so many dumps is given up.
+constexpr int kMostDumps = 8;
+
+/// Two conditional jumps, each over a comparison and the port in its operand: low <= local port <= high.
+struct PortFilter {
+  inet_diag_bc_op at_least, least, at_most, most;
+};
+
+PortFilter port_filter(uint16_t low, uint16_t high) {
+  constexpr unsigned char kYes = 2 * sizeof(inet_diag_bc_op);
+  // A jump past the end, by four bytes, is the kernel's way to say no.
+  constexpr auto kNo = static_cast<unsigned short>(sizeof(PortFilter) + sizeof(inet_diag_bc_op));
+  return {{INET_DIAG_BC_S_GE, kYes, kNo},
+          {0, 0, low},
+          {INET_DIAG_BC_S_LE, kYes, static_cast<unsigned short>(kNo - kYes)},
+          {0, 0, high}};
+}
+
+Address diag_address(int family, const __be32* host, __be16 port, uint32_t interface) {
+  Address address{};
+  address.family = family == AF_INET ? 4 : 6;
+  address.port = port;
+  std::memcpy(address.host, host, family == AF_INET ? 4 : 16);
+  const bool is_link_local =
+      family == AF_INET6 && address.host[0] == 0xfe && (address.host[1] & 0xc0) == 0x80;
+  address.scope = is_link_local ? htonl(interface) : 0;
+  return address;
+}
+
+/// The later of the last data sent and received, out of the TCP_INFO attribute.
+uint32_t quiet_ms(const inet_diag_msg* message, size_t length) {
+  const auto* bytes = reinterpret_cast<const char*>(message);
+  for (size_t at = NLMSG_ALIGN(sizeof *message); at + sizeof(nlattr) <= length;) {
+    nlattr attribute;
+    std::memcpy(&attribute, bytes + at, sizeof attribute);
+    if (attribute.nla_len < sizeof attribute || at + attribute.nla_len > length) break;
+    if (attribute.nla_type == INET_DIAG_INFO) {
+      tcp_info info{};
+      const size_t size = attribute.nla_len - sizeof attribute;
+      std::memcpy(&info, bytes + at + sizeof attribute, size < sizeof info ? size : sizeof info);
+      const uint32_t sent = info.tcpi_last_data_sent;
+      const uint32_t received = info.tcpi_last_data_recv;
+      return sent < received ? sent : received;
+    }
+    at += NLMSG_ALIGN(attribute.nla_len);
+  }
+  return kUntold;
+}
+
+DiagRecord diag_record(const inet_diag_msg* message, size_t length) {
+  const inet_diag_sockid& id = message->id;
+  DiagRecord record{};
+  record.local = diag_address(message->idiag_family, id.idiag_src, id.idiag_sport, id.idiag_if);
+  record.peer = diag_address(message->idiag_family, id.idiag_dst, id.idiag_dport, id.idiag_if);
+  record.state = message->idiag_state;
+  record.uid = message->idiag_uid;
+  record.inode = message->idiag_inode;
+  record.receive_queue_bytes = message->idiag_rqueue;
+  record.send_queue_bytes = message->idiag_wqueue;
+  record.retransmits = message->idiag_retrans;
+  record.expires_ms = message->idiag_expires;
+  record.quiet_ms = quiet_ms(message, length);
+  return record;
+}
+
+bool is_joined(const DiagRecord& record) {
+  return std::memcmp(&record.local, &record.peer, sizeof record.local) == 0;
+}
+
+/// send(2): asks for the TCP sockets that pass the filter.
+Result send_request(int fd, const DiagFilter& filter) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+    nlattr attribute;
+    PortFilter ports;
+  } message{};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  message.request.sdiag_family = filter.family == 4 ? AF_INET : AF_INET6;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  message.request.idiag_states = filter.states;
+  if (filter.details) message.request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
+  message.attribute.nla_type = INET_DIAG_REQ_BYTECODE;
+  message.attribute.nla_len = sizeof message.attribute + sizeof message.ports;
+  message.ports = port_filter(filter.low, filter.high);
+  return send(fd, &message, sizeof message);
+}
+
+/// The int that NLMSG_DONE and NLMSG_ERROR begin with: 0, or the -errno of a dump that failed. Linux reports
+/// a failed dump in NLMSG_DONE (netlink_dump_done): -ENOENT where tcp_diag cannot be loaded.
+Result read_errno(const nlmsghdr* header) {
+  int error = 0;
+  if (header->nlmsg_len < NLMSG_LENGTH(sizeof error)) return 0;
+  std::memcpy(&error, NLMSG_DATA(header), sizeof error);
+  return error < 0 ? error : 0;
+}
+
+/// One dump: the answers to one request, and what was found in them.
+class Dump {
+ public:
+  Dump(const DiagFilter& filter, DiagRecord* records, size_t capacity)
+      : filter_(filter), records_(records), capacity_(capacity) {}
+
+  /// How many sockets there are; -EINTR when the table changed meanwhile, so that some may be missing.
+  Result run(int fd) {
+    Result more = send_request(fd, filter_);
+    if (more < 0) return more;
+    do more = receive(fd);
+    while (more > 0);
+    if (more < 0) return more;
+    return changed_ ? -EINTR : static_cast<Result>(count_);
+  }
+
+ private:
+  /// recv(2) of one datagram: 1 while there are more to come, 0 at the end.
+  Result receive(int fd) {
+    alignas(nlmsghdr) char bytes[kDatagramBytes];
+    const ssize_t size = ::recv(fd, bytes, sizeof bytes, MSG_TRUNC);
+    if (size < 0) return errno == EINTR ? 1 : -errno;
+    if (size == 0) return -EPROTO;
+    if (static_cast<size_t>(size) > sizeof bytes) return -EMSGSIZE;
+    auto left = static_cast<unsigned>(size);
+    for (const auto* header = reinterpret_cast<nlmsghdr*>(bytes); NLMSG_OK(header, left);
+         header = NLMSG_NEXT(header, left)) {
+      if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) changed_ = true;
+      if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR) return read_errno(header);
+      if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
+      if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return -EPROTO;
+      const auto* message = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
+      keep(diag_record(message, header->nlmsg_len - NLMSG_HDRLEN));
+    }
+    return 1;
+  }
+
+  void keep(const DiagRecord& record) {
+    // The kernel's filter compares ports with constants only, not with one another.
+    if (filter_.joined_only && !is_joined(record)) return;
+    if (count_ < capacity_) records_[count_] = record;
+    count_++;
+  }
+
+  const DiagFilter& filter_;
+  DiagRecord* const records_;
+  const size_t capacity_;
+  size_t count_ = 0;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t capacity) {
+  Result result = -EINTR;
+  for (int dumps = 0; dumps < kMostDumps && result == -EINTR; dumps++) {
+    result = Dump(filter, records, capacity).run(fd);
+  }
+  return result;
+}
+
+Result diag(const DiagFilter& filter, DiagRecord* records, size_t capacity) {
+  const Result fd = or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (fd < 0) return fd;
+  const Result result = diag_over(fd, filter, records, capacity);
+  close(fd);
+  return result;
+}
+
+}  // namespace core
