@@ -179,10 +179,14 @@ test("more sockets than the first room for records are all told", () => {
   planted.shift()!.close();
 });
 
-test("a kernel without sock_diag is read through /proc, with the same answer", async () => {
+test.each([
+  "ENOSYS",
+  "ENOENT",
+  "EINTR",
+] as const)("where sock_diag fails (%s) /proc has the same rows", async (code) => {
   const local = plantJoined(4);
   const filter = { joinedOnly: true, localPorts: { low: local.port, high: local.port } };
-  const { rows, source } = await withNative({ diag: () => -os.constants.errno.ENOSYS }, () =>
+  const { rows, source } = await withNative({ diag: () => -os.constants.errno[code] }, () =>
     findSockets(filter),
   );
   expect(source).toBe("proc");

@@ -1,8 +1,14 @@
 // The core's own tests: one function per behaviour, run under the sanitizers. No Node in it.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +17,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,8 +30,10 @@
 #include "core/diag.h"
 #include "core/meet.h"
 #include "core/option.h"
+#include "core/packet.h"
 #include "core/reactor.h"
 #include "core/syscall.h"
+#include "core/thread.h"
 
 namespace {
 
@@ -178,8 +188,9 @@ void tcp_info_tells_the_state() {
 class Watched {
  public:
   Watched()
-      : reactor([this](const std::vector<uint64_t>& tokens) {
+      : reactor([this](core::Result result, const std::vector<uint64_t>& tokens) {
           const std::lock_guard lock(mutex_);
+          if (result < 0) failure_ = result;
           tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
           changed_.notify_all();
         }) {
@@ -192,11 +203,18 @@ class Watched {
     return tokens_;
   }
 
+  core::Result wait_for_failure() {
+    std::unique_lock lock(mutex_);
+    CHECK(changed_.wait_for(lock, std::chrono::seconds(30), [&] { return failure_ < 0; }));
+    return failure_;
+  }
+
   core::Reactor reactor;
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  core::Result failure_ = 0;
   std::vector<uint64_t> tokens_;
 };
 
@@ -231,10 +249,63 @@ void a_reactor_stops_while_it_watches() {
   CHECK(core::close(listener) == 0);
 }
 
+/// Runs `work` on a thread for which the kernel refuses some system calls with `error`, and on the threads
+/// that it starts (seccomp(2)). False where there is no seccomp.
+bool run_refused(const std::vector<long>& calls, int error, const std::function<void()>& work) {
+  std::vector<sock_filter> steps = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const long call : calls) {
+    steps.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
+    steps.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)));
+  }
+  steps.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  bool refused = false;
+  std::thread thread([&] {
+    const sock_fprog filter = {static_cast<unsigned short>(steps.size()), steps.data()};
+    refused = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+              prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+    if (refused) work();
+  });
+  thread.join();
+  if (!refused) std::printf("skipped: seccomp(2) is not allowed here\n");
+  return refused;
+}
+
+void no_thread_to_give_is_EAGAIN() {
+  run_refused({SYS_clone, SYS_clone3}, EAGAIN, [] {
+    core::Thread thread;
+    CHECK(thread.start([] {}) == -EAGAIN);
+    core::Reactor reactor([](core::Result, const std::vector<uint64_t>&) {});
+    CHECK(reactor.start() == -EAGAIN);
+    core::Side sides[2];
+    for (core::Side& side : sides) {
+      side = {core::socket(4, core::Blocking::no), dead_peer(4), 0};
+      CHECK(core::bind(side.fd, loopback(4, 0)) == 0);
+    }
+    CHECK(core::meet(&sides[0], &sides[1]) == -EAGAIN);
+    core::Address none;
+    for (const core::Side& side : sides) {
+      CHECK(core::getpeername(side.fd, &none) == -ENOTCONN);
+      CHECK(core::close(side.fd) == 0);
+    }
+  });
+}
+
+void a_reactor_that_cannot_wait_reports_why_and_takes_no_more() {
+  run_refused({SYS_epoll_wait, SYS_epoll_pwait}, EINVAL, [] {
+    Watched watched;
+    CHECK(watched.wait_for_failure() == -EINVAL);
+    const int fd = core::socket(4, core::Blocking::no);
+    CHECK(watched.reactor.watch(fd, 1) == -EINVAL);
+    CHECK(core::close(fd) == 0);
+  });
+}
+
 /// A plan with its memory.
 struct Plan {
   explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
       : ports(attempts), plan{strategy, peer, attempts, 60'000, &stop, &closing, ports.data(), &report} {}
+  uint32_t attempts() const { return std::accumulate(report.outcomes, std::end(report.outcomes), 0U); }
+
   std::vector<uint16_t> ports;
   core::BurstReport report{};
   int32_t stop = 0;
@@ -248,7 +319,7 @@ void bind_and_range_self_connect_at_the_first_attempt() {
       Plan one(strategy, dead_peer(family), 1);
       const core::Result result = core::burst(one.plan);
       if (strategy == core::Strategy::range && result == -ENOPROTOOPT) continue;  // Before Linux 6.3.
-      CHECK(result > 0 && one.report.attempts == 1 && one.report.outcomes[0] == 1);
+      CHECK(result > 0 && one.attempts() == 1 && one.report.outcomes[0] == 1);
       CHECK(one.ports[0] == core::port_of(one.plan.peer));
       CHECK(core::reset(result - 1) == 0);
     }
@@ -260,7 +331,7 @@ void self_connects_are_reset_but_the_last() {
     Plan plan(core::Strategy::bind, dead_peer(family), 10);
     plan.plan.self_connects = 3;
     const core::Result result = core::burst(plan.plan);
-    CHECK(result > 0 && plan.report.attempts == 3);
+    CHECK(result > 0 && plan.attempts() == 3);
     CHECK(plan.report.resets == 2 && plan.report.outcomes[0] == 3);
     CHECK(core::reset(result - 1) == 0);
   }
@@ -274,7 +345,7 @@ void a_connection_to_a_listener_is_never_reset_but_handed_over() {
   Plan plan(core::Strategy::fresh, peer, 10);
   plan.plan.self_connects = 3;
   const core::Result result = core::burst(plan.plan);
-  CHECK(result > 0 && plan.report.attempts == 1 && plan.report.resets == 0);
+  CHECK(result > 0 && plan.attempts() == 1 && plan.report.resets == 0);
   CHECK(core::close(result - 1) == 0 && core::close(listener) == 0);
 }
 
@@ -283,7 +354,7 @@ void every_attempt_is_counted_and_its_port_recorded() {
        {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
     Plan plan(strategy, refusing_peer(4), 500);
     const core::Result result = core::burst(plan.plan);
-    CHECK(result == 0 && plan.report.attempts == 500);
+    CHECK(result == 0 && plan.attempts() == 500);
     CHECK(plan.report.outcomes[ECONNREFUSED] == 500);
     CHECK(std::none_of(plan.ports.begin(), plan.ports.end(), [](uint16_t port) { return port == 0; }));
   }
@@ -298,7 +369,7 @@ void a_burst_stops_when_told_from_another_thread() {
   });
   const core::Result result = core::burst(plan.plan);
   stopper.join();
-  CHECK(result == 0 && plan.report.attempts < plan.plan.attempts);
+  CHECK(result == 0 && plan.attempts() < plan.plan.attempts);
 }
 
 void a_burst_that_gets_no_socket_says_so() {
@@ -313,9 +384,41 @@ void a_burst_that_gets_no_socket_says_so() {
     all.push_back(fd);
   }
   Plan plan(core::Strategy::fresh, loopback(4, 1), 1);
-  CHECK(core::burst(plan.plan) == -EMFILE && plan.report.attempts == 0);
+  CHECK(core::burst(plan.plan) == -EMFILE && plan.attempts() == 0);
   for (const int fd : all) CHECK(core::close(fd) == 0);
   setrlimit(RLIMIT_NOFILE, &before);
+}
+
+void a_burst_whose_connects_never_wait_ends_in_the_errno() {
+  for (const int error : {EALREADY, EINTR}) {
+    run_refused({SYS_connect}, error, [&] {
+      Plan plan(core::Strategy::fresh, refusing_peer(4), 3);
+      CHECK(core::burst(plan.plan) == -error && plan.attempts() == 0);
+    });
+  }
+}
+
+void an_attempt_without_an_answer_is_counted_when_it_is_stopped() {
+  // A listener whose backlog is full drops the SYN.
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 0) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  std::vector<int> fill;
+  for (int i = 0; i < 4; i++) {
+    fill.push_back(core::socket(4, core::Blocking::no));
+    core::begin_connect(fill.back(), peer);
+  }
+  Plan plan(core::Strategy::fresh, peer, 5);
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
+  });
+  CHECK(core::burst(plan.plan) == 0);
+  stopper.join();
+  CHECK(plan.attempts() == 1 && plan.report.outcomes[core::kUnanswered] == 1);
+  for (const int fd : fill) CHECK(core::close(fd) == 0);
+  CHECK(core::close(listener) == 0);
 }
 
 void two_sockets_that_connect_at_one_moment_open_simultaneously() {
@@ -327,7 +430,7 @@ void two_sockets_that_connect_at_one_moment_open_simultaneously() {
       sides[i] = {core::socket(4, core::Blocking::no), addresses[1 - i], 0};
       CHECK(core::bind(sides[i].fd, addresses[i]) == 0);
     }
-    core::meet(&sides[0], &sides[1]);
+    CHECK(core::meet(&sides[0], &sides[1]) == 0);
     // Each has the other for its peer, or one SYN came too early and both were refused.
     int connected = 0;
     for (int i = 0; i < 2; i++) {
@@ -413,6 +516,48 @@ void the_socket_table_tells_a_socket_joined_to_itself() {
   }
 }
 
+/// One message of a dump, made up here: its header, and an int behind it.
+struct Message {
+  nlmsghdr header;
+  int payload;
+};
+
+Message message_of(uint16_t type, uint16_t flags, int payload) {
+  return {{sizeof(Message), type, flags, 0, 0}, payload};
+}
+
+/// What diag makes of such answers of a kernel, one datagram each.
+core::Result diag_answered(const std::vector<Message>& answers) {
+  int ends[2];
+  CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+  for (const Message& answer : answers) {
+    CHECK(core::send(ends[1], &answer, sizeof answer) == sizeof answer);
+  }
+  CHECK(::shutdown(ends[1], SHUT_WR) == 0);
+  core::DiagFilter filter{};
+  filter.family = 4;
+  core::DiagRecord record;
+  const core::Result result = core::diag_over(ends[0], filter, &record, 1);
+  for (const int end : ends) CHECK(core::close(end) == 0);
+  return result;
+}
+
+void a_failed_dump_is_its_errno_and_not_an_empty_table() {
+  CHECK(diag_answered({message_of(NLMSG_DONE, NLM_F_MULTI, 0)}) == 0);
+  CHECK(diag_answered({message_of(NLMSG_DONE, NLM_F_MULTI, -ENOENT)}) == -ENOENT);
+  CHECK(diag_answered({message_of(NLMSG_ERROR, 0, -EINVAL)}) == -EINVAL);
+  // A record that is shorter than a record, and answers that end without an end.
+  CHECK(diag_answered({message_of(SOCK_DIAG_BY_FAMILY, NLM_F_MULTI, 0)}) == -EPROTO);
+  CHECK(diag_answered({message_of(NLMSG_NOOP, NLM_F_MULTI, 0)}) == -EPROTO);
+}
+
+void a_dump_under_which_the_table_changed_is_repeated_a_few_times() {
+  const Message changed = message_of(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 0);
+  const Message done = message_of(NLMSG_DONE, NLM_F_MULTI, 0);
+  CHECK(diag_answered({changed, changed, done}) == 0);
+  CHECK(diag_answered(std::vector(100, changed)) == -EINTR);
+}
+
 struct Test {
   const char* name;
   void (*run)();
@@ -435,17 +580,23 @@ constexpr Test kTests[] = {
     TEST(tcp_info_tells_the_state),
     TEST(the_reactor_tells_of_each_ended_connect_once),
     TEST(a_reactor_stops_while_it_watches),
+    TEST(no_thread_to_give_is_EAGAIN),
+    TEST(a_reactor_that_cannot_wait_reports_why_and_takes_no_more),
     TEST(bind_and_range_self_connect_at_the_first_attempt),
     TEST(self_connects_are_reset_but_the_last),
     TEST(a_connection_to_a_listener_is_never_reset_but_handed_over),
     TEST(every_attempt_is_counted_and_its_port_recorded),
     TEST(a_burst_stops_when_told_from_another_thread),
     TEST(a_burst_that_gets_no_socket_says_so),
+    TEST(a_burst_whose_connects_never_wait_ends_in_the_errno),
+    TEST(an_attempt_without_an_answer_is_counted_when_it_is_stopped),
     TEST(two_sockets_that_connect_at_one_moment_open_simultaneously),
     TEST(a_capture_of_ipv4),
     TEST(a_capture_of_ipv6),
     TEST(a_capture_of_no_interface_says_so),
     TEST(the_socket_table_tells_a_socket_joined_to_itself),
+    TEST(a_failed_dump_is_its_errno_and_not_an_empty_table),
+    TEST(a_dump_under_which_the_table_changed_is_repeated_a_few_times),
 };
 
 }  // namespace

@@ -2,7 +2,7 @@ import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { portFacts } from "../lib/kernel/index.ts";
-import type { ReconnectOptions } from "../lib/loop/reconnect.ts";
+import type { ReconnectOptions, ReconnectProgress } from "../lib/loop/reconnect.ts";
 import { ReconnectLoop, summarizeTrials } from "../lib/loop/reconnect.ts";
 import type { Strategy } from "../lib/loop/strategy.ts";
 import { SocketError } from "../lib/socket/errors.ts";
@@ -239,6 +239,21 @@ describe("a loop", () => {
     // The walk of this kernel steps upwards but where it goes round or jumps.
     const upward = ports.filter((port, i) => i > 0 && port > ports[i - 1]!).length;
     expect(upward / ports.length).toBeGreaterThan(0.9);
+  });
+
+  it("every look at it is consistent: the outcomes add up to the attempts", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 1000, threads: 2 });
+    const ended = loop.run();
+    const looks: ReconnectProgress[] = [];
+    const timer = setInterval(() => {
+      for (let i = 0; i < 100; i++) looks.push(loop.progress());
+    }, 1);
+    await ended;
+    clearInterval(timer);
+    const sumOf = ({ outcomes }: ReconnectProgress) =>
+      Object.values(outcomes).reduce((sum, one) => sum + one, 0);
+    expect(looks.length).toBeGreaterThan(1000);
+    expect(looks.filter((look) => sumOf(look) !== look.attempts)).toEqual([]);
   });
 
   it("yields progress at the reader's pace, and ends", async () => {

@@ -75,6 +75,8 @@ const FIRST_ROOM = 1024;
 /** An entry of the integers behind the two addresses of a record (native/core/diag.h). */
 const FIELDS_AT = 2 * ADDRESS_BYTES;
 const UNTOLD = 2 ** 32 - 1;
+/** Where sock_diag cannot answer: there is none, tcp_diag cannot be loaded, or the table changed during each dump. */
+const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
 
 /**
  * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
@@ -95,8 +97,7 @@ function diagRows(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   for (let room = FIRST_ROOM; ; room *= 2) {
     const records = new Uint8Array(room * bytes);
     const count = native.diag(family, mask, low, high, joinedOnly ? 1 : 0, details ? 1 : 0, records);
-    if (count < 0 && ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT"].includes(errnoName(count)))
-      return null;
+    if (count < 0 && NO_TABLE.includes(errnoName(count))) return null;
     if (count < 0) throw new SocketError(count, { syscall: "sock_diag" });
     if (count > room) continue; // More sockets than room, or than a moment ago.
     return Array.from({ length: count }, (_, index) => decodeRecord(records, index * bytes));

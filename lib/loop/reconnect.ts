@@ -5,7 +5,7 @@ import { isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
-import { errnoName, SocketError } from "../socket/errors.ts";
+import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
@@ -75,8 +75,8 @@ const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
 const MOST_THREADS = 256;
 
-/** What native/core/burst.h calls BurstReport: attempts, the recent port, the resets, the counters by errno. */
-const REPORT_HEADER_WORDS = 3;
+/** What native/core/burst.h calls BurstReport: the recent port, the resets, the counters by errno. */
+const REPORT_HEADER_WORDS = 2;
 
 /** How a loop has ended, and the socket that it ended with. */
 interface End {
@@ -137,13 +137,12 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
   /** A look at the counters now; it costs no crossing. */
   progress(): ReconnectProgress {
-    let attempts = this.#ended;
     const counts = Float64Array.from(this.#outcomes);
+    let attempts = this.#ended;
     let selfConnects = this.#selfConnects;
     for (const report of this.#running) {
-      attempts += report[0]!;
-      selfConnects += report[2]!;
-      addOutcomes(counts, report);
+      selfConnects += report[1]!;
+      attempts += addOutcomes(counts, report);
     }
     const elapsedMs = this.#startedAt === 0 ? 0 : (this.#endedAt || performance.now()) - this.#startedAt;
     const liveReport = this.#running.values().next().value;
@@ -151,7 +150,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       attempts,
       elapsedMs,
       attemptsPerSecond: elapsedMs > 0 ? (attempts * 1000) / elapsedMs : 0,
-      localPort: liveReport?.[1] || this.#localPort || null,
+      localPort: liveReport?.[0] || this.#localPort || null,
       outcomes: this.#named(counts, selfConnects),
     };
   }
@@ -268,9 +267,10 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const sliceMs = Math.max(1, Math.min(attemptsPerSecond ? PACED_SLICE_MS : SLICE_MS, Math.ceil(leftMs)));
     const connected = this.#native.handle();
     this.#running.add(report);
+    let refused = 0;
     const result = await new Promise<number>((resolve) => {
       const peer = addressBytes(this.peer, this.#native);
-      this.#native.burst(
+      refused = this.#native.burst(
         connected,
         this.strategy,
         peer,
@@ -282,13 +282,15 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
         report,
         resolve,
       );
+      if (refused < 0) resolve(0);
     });
     this.#running.delete(report);
     this.#reserved -= attempts;
-    this.#account(report);
+    const ended = this.#account(report);
+    if (refused < 0) throw threadError(refused, "clone");
     if (result < 0) throw new SocketError(result, { syscall: "socket" });
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
-    if (ports) onPorts?.(ports.subarray(0, report[0]));
+    if (ports) onPorts?.(ports.subarray(0, ended));
   }
 
   /** One burst's share of the self-connects that are still to come. */
@@ -297,11 +299,13 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     return Math.max(1, Math.ceil((selfConnects - this.#selfConnects) / this.threads));
   }
 
-  #account(report: Uint32Array): void {
-    this.#ended += report[0]!;
-    this.#selfConnects += report[2]!;
-    this.#localPort = report[1] || this.#localPort;
-    addOutcomes(this.#outcomes, report);
+  /** Adds the report of an ended burst; returns how many attempts it made. */
+  #account(report: Uint32Array): number {
+    const ended = addOutcomes(this.#outcomes, report);
+    this.#ended += ended;
+    this.#selfConnects += report[1]!;
+    this.#localPort = report[0] || this.#localPort;
+    return ended;
   }
 
   /** The check: is the socket that connected joined to itself? The first one decides; another is reset. */
@@ -338,9 +342,10 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       if (count === 0 || errno === 0) return;
       outcomes[errno === this.#native.unanswered ? "deadline" : errnoName(-errno)] = count;
     });
-    const connected = counts[0]! - selfConnects;
-    if (connected > 0) outcomes.connected = connected;
-    if (selfConnects > 0) outcomes["self-connect"] = selfConnects;
+    // Native code may count a self-connect between our look at the resets and that at the outcomes, or after both.
+    const joined = Math.min(selfConnects, counts[0]!);
+    if (counts[0]! > joined) outcomes.connected = counts[0]! - joined;
+    if (joined > 0) outcomes["self-connect"] = joined;
     return outcomes;
   }
 
@@ -423,6 +428,16 @@ function checkCount(name: string, value: number, most: number): number {
   throw invalidArgument("ERR_OUT_OF_RANGE", `${name} ${value} is not a count: use 1 to ${most}`, RangeError);
 }
 
-function addOutcomes(counts: Float64Array, report: Uint32Array): void {
-  for (let errno = 0; errno < counts.length; errno++) counts[errno]! += report[REPORT_HEADER_WORDS + errno]!;
+/**
+ * Adds a report's counters and returns their sum, the attempts: native code goes on counting, so each counter is read
+ * once.
+ */
+function addOutcomes(counts: Float64Array, report: Uint32Array): number {
+  let attempts = 0;
+  for (let errno = 0; errno < counts.length; errno++) {
+    const count = report[REPORT_HEADER_WORDS + errno]!;
+    counts[errno]! += count;
+    attempts += count;
+  }
+  return attempts;
 }

@@ -66,6 +66,13 @@ const MENDS: Readonly<Record<string, string>> = {
   EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
 };
 
+/** The error of a native call that starts a thread: EAGAIN is clone(2)'s, any other errno that of `syscall`. */
+export function threadError(errno: number, syscall: string): SocketError {
+  if (errnoName(errno) !== "EAGAIN") return new SocketError(errno, { syscall });
+  const mend = "there is no thread to give; see ulimit -u, ulimit -v and the container's pids limit";
+  return new SocketError(errno, { syscall: "clone", mend });
+}
+
 /** How one connect(2) inside a dial or a loop ended. */
 export interface Attempt {
   /** `connected`, `self-connect`, `deadline` or an errno name. */

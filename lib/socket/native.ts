@@ -24,8 +24,9 @@ export interface OptionRow {
 }
 
 /**
- * What the addon exports. Every call returns an integer: 0 or more is success, negative is -errno; larger
- * results go into memory that the caller passes. Addresses are the 24 bytes of lib/address.ts.
+ * What the addon exports. Every call but handle() returns an integer, by its type in C++: 0 or more is success,
+ * negative is -errno; larger results go into memory that the caller passes. Addresses are the 24 bytes of
+ * lib/address.ts. A wrong argument throws a TypeError that names it.
  */
 export interface Native {
   handle(): Handle;
@@ -57,11 +58,17 @@ export interface Native {
   ifIndexToName(index: number, name: Uint8Array): number;
   /** How many sockets garbage collection had to close. */
   leaks(): number;
-  /** Starts the epoll thread; `ready(count)` tells how many tokens were written into `tokens`. */
+  /**
+   * Starts the epoll thread; `ready(count)` reports how many tokens were written into `tokens`, `ready(-errno)` that
+   * waiting has failed and every later watch will. -EAGAIN when there is no thread to give.
+   */
   reactorStart(ready: (count: number) => void, tokens: Float64Array): number;
   watch(socket: Handle, token: number): number;
   unwatch(socket: Handle): number;
-  /** Makes attempts on a thread of its own; see native/core/burst.h. */
+  /**
+   * Makes attempts on a thread of its own; see native/core/burst.h. When it returns -errno (-EAGAIN: no thread to give)
+   * nothing was started and `done` is not called.
+   */
   burst(
     connected: Handle,
     strategy: string,
@@ -86,7 +93,7 @@ export interface Native {
   captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
   /** Passed the filter, and of these dropped, since the last call. */
   captureStatistics(capture: Handle, counters: Uint32Array): number;
-  /** connect(2) of two sockets at the same moment; what each said. */
+  /** connect(2) of two sockets at the same moment; what each said. -EAGAIN when there is no thread to give. */
   meet(
     one: Handle,
     peerOfOne: Uint8Array,
@@ -118,7 +125,7 @@ let loaded: Native | undefined;
 
 /** The addon: built beside the sources, or prebuilt inside the published package. Throws ERR_ADDON_MISSING. */
 export function loadNative(): Native {
-  loaded ??= checked(requireAddon());
+  loaded ??= Object.freeze(requireAddon());
   return loaded;
 }
 
@@ -164,21 +171,4 @@ function requireAddon(): Native {
   }
   const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons.join("; ")})`;
   throw Object.assign(new Error(message), { code: "ERR_ADDON_MISSING" });
-}
-
-/** The boundary's promise, kept by machine: every call answers an integer. */
-function checked(addon: Native): Native {
-  const door: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(addon)) {
-    door[name] = typeof value === "function" && name !== "handle" ? integerAnswer(name, value) : value;
-  }
-  return Object.freeze(door) as unknown as Native;
-}
-
-function integerAnswer(name: string, call: (...values: unknown[]) => unknown) {
-  return (...values: unknown[]): number => {
-    const answer = call(...values);
-    if (typeof answer === "number" && Number.isInteger(answer)) return answer;
-    throw new TypeError(`native: ${name} answered ${String(answer)}, not an integer`);
-  };
 }

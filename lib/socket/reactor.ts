@@ -38,6 +38,8 @@ function startReactor(native: Native): Reactor | number {
   const reactor: Reactor = { callbacks: new Map(), nextToken: 1 };
   const tokens = new Float64Array(TOKENS_PER_CALL);
   const answer = native.reactorStart((count) => {
+    // Waiting has failed for good: whoever waits looks for itself, and the next watch returns the errno.
+    if (count < 0) for (const ready of [...reactor.callbacks.values()]) ready();
     // A token without a callback belongs to a watch that was ended while the token was on its way.
     for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.();
   }, tokens);

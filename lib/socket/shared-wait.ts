@@ -1,6 +1,6 @@
 /** Callers that wait for the same end, each with a deadline and a signal of its own, on one watch of the reactor. */
 import { onAbort } from "./abort.ts";
-import { SocketError } from "./errors.ts";
+import { threadError } from "./errors.ts";
 
 interface Waiter {
   resolve(): void;
@@ -63,7 +63,7 @@ export class SharedWait {
   #watch(): void {
     if (this.#endWatch) return;
     const watch = this.#startWatch(() => this.#look());
-    if (typeof watch === "number") throw new SocketError(watch, { syscall: "epoll_ctl" });
+    if (typeof watch === "number") throw threadError(watch, "epoll_ctl");
     this.#endWatch = watch;
   }
 

@@ -5,7 +5,7 @@ import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
 import type { SocketErrorContext } from "./errors.ts";
-import { DialError, errnoName, SocketError } from "./errors.ts";
+import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
@@ -84,7 +84,8 @@ export class TcpSocket implements Disposable {
     const locals = [one.getsockname(), other.getsockname()] as const;
     const [ofOne, ofOther] = locals.map((local) => addressBytes(local, native)) as [Uint8Array, Uint8Array];
     const answers = new Int32Array(2);
-    native.meet(one.#open, ofOther, other.#open, ofOne, answers);
+    const met = native.meet(one.#open, ofOther, other.#open, ofOne, answers);
+    if (met < 0) throw threadError(met, "connect");
     one.#enterConnect(answers[0]!, locals[1]);
     other.#enterConnect(answers[1]!, locals[0]);
   }

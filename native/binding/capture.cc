@@ -11,63 +11,58 @@ namespace binding {
 namespace {
 
 /// captureOpen(handle, interface, onePort, otherPort, bufferBytes)
-Napi::Value capture_open(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  Socket* capture = arguments.socket(0);
-  const std::string interface = arguments.text(1);
-  const auto one = static_cast<uint16_t>(arguments.number(2));
-  const auto other = static_cast<uint16_t>(arguments.number(3));
-  const auto buffer_bytes = static_cast<int>(arguments.number(4));
-  if (arguments.wrong()) return arguments.nothing();
-  const core::Result fd = core::capture_open(interface.c_str(), one, other, buffer_bytes);
-  if (fd < 0) return arguments.answer(fd);
-  capture->fd = fd;
-  return arguments.answer(0);
+core::Result capture_open(Arguments& arguments) {
+  Socket* capture = arguments.read_socket(0);
+  const std::string interface = arguments.read_text(1, "the name of an interface");
+  const uint16_t one = arguments.read_port(2);
+  const uint16_t other = arguments.read_port(3);
+  const int buffer_bytes = arguments.read_int(4);
+  if (arguments.is_refused()) return 0;
+  if (!capture->is_empty()) return -EALREADY;
+  return capture->fill(core::capture_open(interface.c_str(), one, other, buffer_bytes));
 }
 
 /// captureRead(handle, bytes, facts): three words of facts for each packet.
-Napi::Value capture_read(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const auto bytes = arguments.array<uint8_t>(1, napi_uint8_array, "room for packets");
-  const auto words = arguments.array<uint64_t>(2, napi_biguint64_array, "room for facts");
-  if (arguments.wrong()) return arguments.nothing();
+core::Result capture_read(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for packets");
+  const auto words = arguments.read_array<uint64_t>(2, napi_biguint64_array, "room for facts");
+  if (arguments.is_refused()) return 0;
   auto* facts = reinterpret_cast<core::PacketFacts*>(words.data());
   const size_t most = words.size_bytes() / sizeof *facts;
-  return arguments.answer(core::capture_read(fd, bytes.data(), bytes.size(), facts, most));
+  return core::capture_read(fd, bytes.data(), bytes.size(), facts, most);
 }
 
 /// captureStatistics(handle, counters): passed and dropped since the last call.
-Napi::Value capture_statistics(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const auto counters = arguments.array<uint32_t>(1, napi_uint32_array, "room for two counters");
-  if (counters.size() != 2) arguments.missing<int>(1, "room for two counters");
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::packet_statistics(fd, &counters[0], &counters[1]));
+core::Result capture_statistics(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const auto counters = arguments.read_array<uint32_t>(1, napi_uint32_array, "room for two counters");
+  if (counters.size() != 2) arguments.refuse(1, "room for two counters");
+  if (arguments.is_refused()) return 0;
+  return core::packet_statistics(fd, &counters[0], &counters[1]);
 }
 
 /// meet(one, peerOfOne, other, peerOfOther, answers)
-Napi::Value meet(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  core::Side one = {arguments.fd(0), arguments.address(1), 0};
-  core::Side other = {arguments.fd(2), arguments.address(3), 0};
-  const auto answers = arguments.array<int32_t>(4, napi_int32_array, "room for two answers");
-  if (answers.size() != 2) arguments.missing<int>(4, "room for two answers");
-  if (arguments.wrong()) return arguments.nothing();
-  core::meet(&one, &other);
+core::Result meet(Arguments& arguments) {
+  core::Side one = {arguments.read_fd(0), arguments.read_address(1), 0};
+  core::Side other = {arguments.read_fd(2), arguments.read_address(3), 0};
+  const auto answers = arguments.read_array<int32_t>(4, napi_int32_array, "room for two answers");
+  if (answers.size() != 2) arguments.refuse(4, "room for two answers");
+  if (arguments.is_refused()) return 0;
+  const core::Result met = core::meet(&one, &other);
+  if (met < 0) return met;
   answers[0] = one.answer;
   answers[1] = other.answer;
-  return arguments.answer(0);
+  return 0;
 }
 
 }  // namespace
 
-void export_capture(Napi::Env env, Napi::Object exports) {
-  exports.Set("captureOpen", Napi::Function::New(env, capture_open, "captureOpen"));
-  exports.Set("captureRead", Napi::Function::New(env, capture_read, "captureRead"));
-  exports.Set("captureStatistics", Napi::Function::New(env, capture_statistics, "captureStatistics"));
-  exports.Set("meet", Napi::Function::New(env, meet, "meet"));
+void export_capture(Napi::Object exports) {
+  export_call<capture_open>(exports, "captureOpen");
+  export_call<capture_read>(exports, "captureRead");
+  export_call<capture_statistics>(exports, "captureStatistics");
+  export_call<meet>(exports, "meet");
 }
 
 }  // namespace binding

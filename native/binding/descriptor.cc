@@ -8,45 +8,41 @@ namespace binding {
 
 namespace {
 
-/// What a guarded connect of Node's costs is counted in microseconds: plain descriptors here, no handles.
-/// Their owner is libuv, which takes a new one over at once.
-Napi::Value socket_in_range(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const auto family = static_cast<int>(arguments.number(0));
-  const auto low = static_cast<uint16_t>(arguments.number(1));
-  const auto high = static_cast<uint16_t>(arguments.number(2));
-  if (arguments.wrong()) return arguments.nothing();
+/// These calls take raw fds, not handles, because guarded net.connect is sensitive to microseconds. libuv
+/// owns the fd.
+core::Result socket_in_range(Arguments& arguments) {
+  const int family = arguments.read_family(0);
+  const uint16_t low = arguments.read_port(1);
+  const uint16_t high = arguments.read_port(2);
+  if (arguments.is_refused()) return 0;
   const core::Result fd = core::socket(family, core::Blocking::no);
-  if (fd < 0) return arguments.answer(fd);
+  if (fd < 0) return fd;
   const core::Result set = core::set_local_port_range(fd, low, high);
   if (set < 0) core::close(fd);
-  return arguments.answer(set < 0 ? set : fd);
+  return set < 0 ? set : fd;
 }
 
-Napi::Value set_local_port_range(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const auto fd = static_cast<int>(arguments.number(0));
-  const auto low = static_cast<uint16_t>(arguments.number(1));
-  const auto high = static_cast<uint16_t>(arguments.number(2));
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::set_local_port_range(fd, low, high));
+core::Result set_local_port_range(Arguments& arguments) {
+  const int fd = arguments.read_int(0);
+  const uint16_t low = arguments.read_port(1);
+  const uint16_t high = arguments.read_port(2);
+  return arguments.is_refused() ? 0 : core::set_local_port_range(fd, low, high);
 }
 
-Napi::Value local_port(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const auto fd = static_cast<int>(arguments.number(0));
-  if (arguments.wrong()) return arguments.nothing();
+core::Result local_port(Arguments& arguments) {
+  const int fd = arguments.read_int(0);
+  if (arguments.is_refused()) return 0;
   core::Address local{};
   const core::Result result = core::getsockname(fd, &local);
-  return arguments.answer(result < 0 ? result : core::port_of(local));
+  return result < 0 ? result : core::port_of(local);
 }
 
 }  // namespace
 
-void export_descriptor(Napi::Env env, Napi::Object exports) {
-  exports.Set("socketInRange", Napi::Function::New<socket_in_range>(env, "socketInRange"));
-  exports.Set("setLocalPortRange", Napi::Function::New<set_local_port_range>(env, "setLocalPortRange"));
-  exports.Set("localPort", Napi::Function::New<local_port>(env, "localPort"));
+void export_descriptor(Napi::Object exports) {
+  export_call<socket_in_range>(exports, "socketInRange");
+  export_call<set_local_port_range>(exports, "setLocalPortRange");
+  export_call<local_port>(exports, "localPort");
 }
 
 }  // namespace binding

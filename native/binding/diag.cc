@@ -9,26 +9,27 @@ namespace binding {
 namespace {
 
 /// diag(family, states, low, high, joinedOnly, details, records).
-Napi::Value diag(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
+core::Result diag(Arguments& arguments) {
   core::DiagFilter filter{};
-  filter.family = static_cast<int>(arguments.number(0));
-  filter.states = static_cast<uint32_t>(arguments.number(1));
-  filter.low = static_cast<uint16_t>(arguments.number(2));
-  filter.high = static_cast<uint16_t>(arguments.number(3));
-  filter.joined_only = arguments.number(4) != 0;
-  filter.details = arguments.number(5) != 0;
-  const auto bytes = arguments.array<uint8_t>(6, napi_uint8_array, "room for records");
-  if (arguments.wrong()) return arguments.nothing();
+  filter.family = arguments.read_family(0);
+  filter.states = arguments.read_count(1);
+  filter.low = arguments.read_port(2);
+  filter.high = arguments.read_port(3);
+  filter.joined_only = arguments.read_flag(4);
+  filter.details = arguments.read_flag(5);
+  const auto bytes = arguments.read_array<uint8_t>(6, napi_uint8_array, "room for records");
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  if (address % alignof(core::DiagRecord) != 0) arguments.refuse(6, "room that is aligned for records");
+  if (arguments.is_refused()) return 0;
   auto* records = reinterpret_cast<core::DiagRecord*>(bytes.data());
-  return arguments.answer(core::diag(filter, records, bytes.size() / sizeof(core::DiagRecord)));
+  return core::diag(filter, records, bytes.size() / sizeof(core::DiagRecord));
 }
 
 }  // namespace
 
 void export_diag(Napi::Env env, Napi::Object exports) {
   exports.Set("diagRecordBytes", Napi::Number::New(env, sizeof(core::DiagRecord)));
-  exports.Set("diag", Napi::Function::New(env, diag, "diag"));
+  export_call<diag>(exports, "diag");
 }
 
 }  // namespace binding

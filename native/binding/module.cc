@@ -9,12 +9,13 @@ namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
+  if (env.IsExceptionPending()) return exports;
   export_socket(env, exports);
-  export_descriptor(env, exports);
+  export_descriptor(exports);
   export_option(env, exports);
-  export_reactor(env, exports);
+  export_reactor(exports);
   export_burst(env, exports);
-  export_capture(env, exports);
+  export_capture(exports);
   export_diag(env, exports);
   return exports;
 }

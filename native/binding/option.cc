@@ -8,43 +8,36 @@ namespace binding {
 
 namespace {
 
-const core::Option* row(Arguments* arguments, size_t index) {
-  const int64_t number = arguments->number(index);
+const core::Option* read_option(Arguments& arguments, size_t index) {
   const auto rows = core::options();
-  if (number >= 0 && static_cast<size_t>(number) < rows.size()) return &rows[number];
-  return arguments->missing<const core::Option*>(index, "a row of the option table");
+  const auto last = static_cast<uint32_t>(rows.size() - 1);
+  return &rows[arguments.read_integer<uint32_t>(index, "a row of the option table", 0, last)];
 }
 
-Napi::Value getsockopt(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const core::Option* option = row(&arguments, 1);
-  if (arguments.wrong()) return arguments.nothing();
+core::Result getsockopt(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const core::Option* option = read_option(arguments, 1);
+  if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
-    const auto text = arguments.array<uint8_t>(2, napi_uint8_array, "room for text");
-    if (arguments.wrong()) return arguments.nothing();
-    auto* out = reinterpret_cast<char*>(text.data());
-    return arguments.answer(core::get_text(fd, *option, out, text.size()));
+    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "room for text");
+    if (arguments.is_refused()) return 0;
+    return core::get_text(fd, *option, reinterpret_cast<char*>(text.data()), text.size());
   }
-  const auto numbers = arguments.array<int64_t>(2, napi_bigint64_array, "room for numbers");
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::get_numbers(fd, *option, numbers.data(), numbers.size()));
+  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "room for numbers");
+  return arguments.is_refused() ? 0 : core::get_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
-Napi::Value setsockopt(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const core::Option* option = row(&arguments, 1);
-  if (arguments.wrong()) return arguments.nothing();
+core::Result setsockopt(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const core::Option* option = read_option(arguments, 1);
+  if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
-    const auto text = arguments.array<uint8_t>(2, napi_uint8_array, "text");
-    if (arguments.wrong()) return arguments.nothing();
-    const auto* bytes = reinterpret_cast<const char*>(text.data());
-    return arguments.answer(core::set_text(fd, *option, bytes, text.size()));
+    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "text");
+    if (arguments.is_refused()) return 0;
+    return core::set_text(fd, *option, reinterpret_cast<const char*>(text.data()), text.size());
   }
-  const auto numbers = arguments.array<int64_t>(2, napi_bigint64_array, "numbers");
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::set_numbers(fd, *option, numbers.data(), numbers.size()));
+  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "numbers");
+  return arguments.is_refused() ? 0 : core::set_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
 Napi::Object describe(Napi::Env env, const core::Option& option) {
@@ -82,8 +75,8 @@ void export_option(Napi::Env env, Napi::Object exports) {
   exports.Set("options", table);
   exports.Set("informationFields", names(env, core::information_fields()));
   exports.Set("tcpStates", names(env, core::tcp_states()));
-  exports.Set("getsockopt", Napi::Function::New(env, getsockopt, "getsockopt"));
-  exports.Set("setsockopt", Napi::Function::New(env, setsockopt, "setsockopt"));
+  export_call<getsockopt>(exports, "getsockopt");
+  export_call<setsockopt>(exports, "setsockopt");
 }
 
 }  // namespace binding

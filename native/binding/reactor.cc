@@ -19,61 +19,66 @@ struct Listener {
   Napi::Reference<Napi::Float64Array> tokens;
 };
 
+/// Calls JavaScript with one integer; false when that failed. While a worker is terminated every call fails:
+/// that is its end, and nobody is left to report it to.
+bool call_ready(Napi::Env env, Listener* listener, double answer) {
+  const napi_value argument = Napi::Number::New(env, answer);
+  return napi_call_function(env, env.Global(), listener->ready.Value(), 1, &argument, nullptr) == napi_ok;
+}
+
 void deliver(Napi::Env env, Listener* listener, const std::vector<uint64_t>& tokens) {
   Napi::Float64Array room = listener->tokens.Value();
   for (size_t done = 0; done < tokens.size();) {
     const size_t count = std::min(tokens.size() - done, room.ElementLength());
     std::copy_n(tokens.begin() + static_cast<ptrdiff_t>(done), count, room.Data());
-    const napi_value argument = Napi::Number::New(env, static_cast<double>(count));
-    // The status is not trusted: while a worker is terminated every call fails, and that is its end.
-    napi_call_function(env, env.Global(), listener->ready.Value(), 1, &argument, nullptr);
+    if (!call_ready(env, listener, static_cast<double>(count))) return;
     done += count;
   }
 }
 
-Napi::Value reactor_start(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
+/// reactorStart(ready, tokens): ready(count) for each batch of tokens, ready(-errno) when waiting has failed
+/// for good.
+core::Result reactor_start(Arguments& arguments) {
   Environment& environment = arguments.environment();
-  const Napi::Function ready = arguments.function(0);
-  arguments.array<double>(1, napi_float64_array, "room for tokens");
-  if (arguments.wrong()) return arguments.nothing();
-  if (environment.reactor != nullptr) return arguments.answer(0);
+  const Napi::Function ready = arguments.read_function(0);
+  const auto room = arguments.read_array<double>(1, napi_float64_array, "room for tokens");
+  if (room.empty()) arguments.refuse(1, "room for tokens");
+  if (arguments.is_refused() || environment.reactor != nullptr) return 0;
+  if (environment.readiness() < 0) return environment.readiness();
   auto listener = std::make_shared<Listener>();
   listener->ready = Napi::Persistent(ready);
   listener->tokens = Napi::Persistent(arguments.value(1).As<Napi::Float64Array>());
-  auto reactor =
-      std::make_unique<core::Reactor>([&environment, listener](const std::vector<uint64_t>& tokens) {
-        environment.post([listener, tokens](Napi::Env env) { deliver(env, listener.get(), tokens); });
+  if (listener->ready.IsEmpty() || listener->tokens.IsEmpty()) return -ENOMEM;
+  auto reactor = std::make_unique<core::Reactor>(
+      [&environment, listener](core::Result result, const std::vector<uint64_t>& tokens) {
+        environment.post([listener, result, tokens](Napi::Env env) {
+          if (result < 0) call_ready(env, listener.get(), result);
+          deliver(env, listener.get(), tokens);
+        });
       });
   const core::Result result = reactor->start();
   if (result >= 0) environment.reactor = std::move(reactor);
-  return arguments.answer(result);
+  return result;
 }
 
-Napi::Value watch(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  Socket* socket = arguments.socket(0);
-  const auto token = static_cast<uint64_t>(arguments.number(1));
-  if (arguments.wrong()) return arguments.nothing();
-  Environment& environment = arguments.environment();
-  const core::Result result = environment.reactor->watch(socket->fd, token);
-  if (result >= 0 && !std::exchange(socket->watched, true)) environment.hold();
-  return arguments.answer(result);
+core::Result watch(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  constexpr uint64_t kLastToken = (uint64_t{1} << 53) - 1;
+  const auto token = arguments.read_integer<uint64_t>(1, "a token from 0 to 2^53 - 1", 0, kLastToken);
+  return arguments.is_refused() ? 0 : arguments.environment().watch(socket, token);
 }
 
-Napi::Value unwatch(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  Socket* socket = arguments.socket(0);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(arguments.environment().unwatch(socket));
+core::Result unwatch(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  return arguments.is_refused() ? 0 : arguments.environment().unwatch(socket);
 }
 
 }  // namespace
 
-void export_reactor(Napi::Env env, Napi::Object exports) {
-  exports.Set("reactorStart", Napi::Function::New(env, reactor_start, "reactorStart"));
-  exports.Set("watch", Napi::Function::New(env, watch, "watch"));
-  exports.Set("unwatch", Napi::Function::New(env, unwatch, "unwatch"));
+void export_reactor(Napi::Object exports) {
+  export_call<reactor_start>(exports, "reactorStart");
+  export_call<watch>(exports, "watch");
+  export_call<unwatch>(exports, "unwatch");
 }
 
 }  // namespace binding

@@ -1,7 +1,5 @@
 #include <napi.h>
 
-#include <utility>
-
 #include "binding/value.h"
 #include "core/syscall.h"
 
@@ -9,6 +7,7 @@ namespace binding {
 
 namespace {
 
+/// The one call that returns no integer: an empty handle.
 Napi::Value handle(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   const auto finalize = [](Napi::Env, Socket* socket) { Environment::forget(socket); };
@@ -23,154 +22,120 @@ Napi::Value handle(const Napi::CallbackInfo& info) {
   return external;
 }
 
-/// Puts a new fd into an empty handle.
-core::Result keep(Socket* socket, core::Result fd) {
-  if (fd < 0) return fd;
-  socket->fd = fd;
-  return 0;
+core::Result socket(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  const int family = arguments.read_family(1);
+  if (arguments.is_refused()) return 0;
+  if (!socket->is_empty()) return -EALREADY;
+  return socket->fill(core::socket(family, core::Blocking::no));
 }
 
-Napi::Value socket(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  Socket* socket = arguments.socket(0);
-  const auto family = static_cast<int>(arguments.number(1));
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(keep(socket, core::socket(family, core::Blocking::no)));
+core::Result accept(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  Socket* accepted = arguments.read_socket(1);
+  if (arguments.is_refused()) return 0;
+  if (!accepted->is_empty()) return -EALREADY;
+  return accepted->fill(core::accept(fd));
 }
 
-Napi::Value accept(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  Socket* accepted = arguments.socket(1);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(keep(accepted, core::accept(fd)));
-}
+core::Result return_fd(int fd) { return fd; }
 
-Napi::Value fd(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(fd);
+template <core::Result (*Call)(int)>
+core::Result with_fd(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  return arguments.is_refused() ? 0 : Call(fd);
 }
 
 template <core::Result (*Call)(int, const core::Address&)>
-Napi::Value with_address(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const core::Address address = arguments.address(1);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(Call(fd, address));
+core::Result with_address(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const core::Address address = arguments.read_address(1);
+  return arguments.is_refused() ? 0 : Call(fd, address);
 }
 
 template <core::Result (*Call)(int, core::Address*)>
-Napi::Value into_address(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  core::Address* address = arguments.address_out(1);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(Call(fd, address));
+core::Result into_address(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const auto room = arguments.read_room_for<core::Address>(1, "room for an address of 24 bytes");
+  if (arguments.is_refused()) return 0;
+  core::Address address{};
+  const core::Result result = Call(fd, &address);
+  if (result >= 0) std::memcpy(room.data(), &address, sizeof address);
+  return result;
 }
 
-Napi::Value listen(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const auto backlog = static_cast<int>(arguments.number(1));
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::listen(fd, backlog));
+core::Result listen(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const int backlog = arguments.read_int(1);
+  return arguments.is_refused() ? 0 : core::listen(fd, backlog);
 }
 
-Napi::Value take_error(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::take_error(fd));
+core::Result shutdown(Arguments& arguments) {
+  static constexpr const char* kWords[] = {"read", "write", "both"};
+  static constexpr core::How kHow[] = {core::How::read, core::How::write, core::How::both};
+  const int fd = arguments.read_fd(0);
+  const size_t how = arguments.read_choice(1, kWords, "\"read\", \"write\" or \"both\"");
+  return arguments.is_refused() ? 0 : core::shutdown(fd, kHow[how]);
 }
 
-Napi::Value shutdown(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const std::string how = arguments.text(1);
-  if (arguments.wrong()) return arguments.nothing();
-  const core::How direction = how == "read"    ? core::How::read
-                              : how == "write" ? core::How::write
-                                               : core::How::both;
-  return arguments.answer(core::shutdown(fd, direction));
+core::Result send(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "bytes");
+  return arguments.is_refused() ? 0 : core::send(fd, bytes.data(), bytes.size());
 }
 
-Napi::Value send(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const auto bytes = arguments.array<uint8_t>(1, napi_uint8_array, "bytes");
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::send(fd, bytes.data(), bytes.size()));
-}
-
-Napi::Value recv(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const int fd = arguments.fd(0);
-  const auto bytes = arguments.array<uint8_t>(1, napi_uint8_array, "room for bytes");
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::recv(fd, bytes.data(), bytes.size()));
+core::Result recv(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for bytes");
+  return arguments.is_refused() ? 0 : core::recv(fd, bytes.data(), bytes.size());
 }
 
 /// Empties the handle and does with its fd what `End` says; an empty handle is left as it is.
 template <core::Result (*End)(int)>
-Napi::Value end(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  Socket* socket = arguments.socket(0);
-  if (arguments.wrong()) return arguments.nothing();
-  if (socket->fd < 0) return arguments.answer(0);
-  arguments.environment().unwatch(socket);
-  return arguments.answer(End(std::exchange(socket->fd, -1)));
+core::Result end(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  if (arguments.is_refused() || socket->is_empty()) return 0;
+  // Its result would hide that of the end: a watch that cannot be taken back ends with the fd, at the latest.
+  static_cast<void>(arguments.environment().unwatch(socket));
+  return End(socket->take());
 }
 
-core::Result give_away(int fd) { return fd; }
-
-Napi::Value if_nametoindex(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const std::string name = arguments.text(0);
-  if (arguments.wrong()) return arguments.nothing();
-  return arguments.answer(core::if_nametoindex(name.c_str()));
+core::Result if_nametoindex(Arguments& arguments) {
+  const std::string name = arguments.read_text(0, "the name of an interface");
+  return arguments.is_refused() ? 0 : core::if_nametoindex(name.c_str());
 }
 
-Napi::Value if_indextoname(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const auto index = static_cast<uint32_t>(arguments.number(0));
-  const auto name = arguments.array<uint8_t>(1, napi_uint8_array, "room for a name");
-  if (arguments.wrong()) return arguments.nothing();
-  auto* out = reinterpret_cast<char*>(name.data());
-  return arguments.answer(core::if_indextoname(index, out, name.size()));
+core::Result if_indextoname(Arguments& arguments) {
+  const uint32_t index = arguments.read_count(0);
+  const auto name = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for a name");
+  if (arguments.is_refused()) return 0;
+  return core::if_indextoname(index, reinterpret_cast<char*>(name.data()), name.size());
 }
 
-Napi::Value leaks(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), Environment::of(info.Env()).leaks);
-}
+core::Result leaks(Arguments& arguments) { return arguments.environment().leaks; }
 
 }  // namespace
 
 void export_socket(Napi::Env env, Napi::Object exports) {
-  const auto function = [&](const char* name, Napi::Value (*call)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, call, name));
-  };
-  function("handle", handle);
-  function("fd", fd);
-  function("socket", socket);
-  function("bind", with_address<core::bind>);
-  function("connect", with_address<core::begin_connect>);
-  function("listen", listen);
-  function("accept", accept);
-  function("getsockname", into_address<core::getsockname>);
-  function("getpeername", into_address<core::getpeername>);
-  function("takeError", take_error);
-  function("shutdown", shutdown);
-  function("send", send);
-  function("recv", recv);
-  function("close", end<core::close>);
-  function("reset", end<core::reset>);
-  function("release", end<give_away>);
-  function("ifNameToIndex", if_nametoindex);
-  function("ifIndexToName", if_indextoname);
-  function("leaks", leaks);
+  exports.Set("handle", Napi::Function::New<handle>(env, "handle"));
+  export_call<with_fd<return_fd>>(exports, "fd");
+  export_call<socket>(exports, "socket");
+  export_call<with_address<core::bind>>(exports, "bind");
+  export_call<with_address<core::begin_connect>>(exports, "connect");
+  export_call<listen>(exports, "listen");
+  export_call<accept>(exports, "accept");
+  export_call<into_address<core::getsockname>>(exports, "getsockname");
+  export_call<into_address<core::getpeername>>(exports, "getpeername");
+  export_call<with_fd<core::take_error>>(exports, "takeError");
+  export_call<shutdown>(exports, "shutdown");
+  export_call<send>(exports, "send");
+  export_call<recv>(exports, "recv");
+  export_call<end<core::close>>(exports, "close");
+  export_call<end<core::reset>>(exports, "reset");
+  export_call<end<return_fd>>(exports, "release");
+  export_call<if_nametoindex>(exports, "ifNameToIndex");
+  export_call<if_indextoname>(exports, "ifIndexToName");
+  export_call<leaks>(exports, "leaks");
 }
 
 }  // namespace binding

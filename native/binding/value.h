@@ -2,7 +2,10 @@
 
 #include <napi.h>
 
+#include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -14,106 +17,157 @@ namespace binding {
 
 inline constexpr napi_type_tag kSocketTag = {0x5e1fc011ec700001, 0x736f636b65740001};
 
-/// Reads the arguments of one call. lib/native.ts has checked them for the user; here a wrong one is a bug
-/// of ours, named and thrown, never a wild pointer.
+/// Reads the arguments of one call, and checks each where it crosses: a wrong one throws a TypeError that
+/// names the call and the argument, and is never cut to fit. What a read returns after that is not used: see
+/// `is_refused`.
 class Arguments {
  public:
   explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
 
+  Napi::Env env() const { return info_.Env(); }
   Environment& environment() const { return Environment::of(info_.Env()); }
+  Napi::Value value(size_t index) const { return info_[index]; }
+  bool is_null(size_t index) const { return info_[index].IsNull(); }
 
-  Socket* socket(size_t index) {
+  /// True when an argument was wrong: a TypeError is thrown, and the call must return without acting.
+  bool is_refused() const { return refused_; }
+
+  /// Throws the TypeError for an argument that is not what was expected. Only the first one is thrown.
+  void refuse(size_t index, const char* expected) {
+    if (refused_) return;
+    refused_ = true;
+    const auto* call = static_cast<const char*>(info_.Data());
+    const std::string message =
+        std::string("native.") + call + ": argument " + std::to_string(index) + " must be " + expected;
+    Napi::TypeError::New(info_.Env(), message).ThrowAsJavaScriptException();
+  }
+
+  Socket* read_socket(size_t index) {
     const Napi::Value value = info_[index];
-    if (!value.IsExternal()) return missing<Socket*>(index, "a socket handle");
-    const auto external = value.As<Napi::External<Socket>>();
-    if (!external.CheckTypeTag(&kSocketTag)) return missing<Socket*>(index, "a socket handle");
-    return external.Data();
-  }
-
-  /// The fd of a handle; -1 when it is closed, to which the kernel answers EBADF.
-  int fd(size_t index) {
-    const Socket* handle = socket(index);
-    return handle == nullptr ? -1 : handle->fd;
-  }
-
-  core::Address address(size_t index) {
-    const auto bytes = array<uint8_t>(index, napi_uint8_array, "an address");
-    core::Address address{};
-    if (bytes.size() == sizeof address) {
-      std::memcpy(&address, bytes.data(), sizeof address);
-    } else {
-      missing<int>(index, "an address of 24 bytes");
+    if (value.IsExternal()) {
+      const auto external = value.As<Napi::External<Socket>>();
+      if (external.CheckTypeTag(&kSocketTag)) return external.Data();
     }
+    refuse(index, "a socket handle");
+    return nullptr;
+  }
+
+  /// The fd of a handle; -1 when it is empty, to which the kernel answers EBADF.
+  int read_fd(size_t index) {
+    const Socket* socket = read_socket(index);
+    return socket == nullptr ? -1 : socket->fd();
+  }
+
+  /// A whole number between `low` and `high`, which lie among those that a double holds.
+  template <class T>
+  T read_integer(size_t index, const char* expected, T low = std::numeric_limits<T>::min(),
+                 T high = std::numeric_limits<T>::max()) {
+    double number = std::numeric_limits<double>::quiet_NaN();
+    const napi_status status = napi_get_value_double(info_.Env(), info_[index], &number);
+    const bool is_within = number >= static_cast<double>(low) && number <= static_cast<double>(high);
+    if (status == napi_ok && is_within && number == std::trunc(number)) {
+      return static_cast<T>(number);
+    }
+    refuse(index, expected);
+    return T{};
+  }
+
+  int read_family(size_t index) {
+    const auto family = read_integer<int>(index, "the family 4 or 6", 4, 6);
+    if (family == 5) refuse(index, "the family 4 or 6");
+    return family;
+  }
+
+  uint16_t read_port(size_t index) { return read_integer<uint16_t>(index, "a port from 0 to 65535"); }
+
+  uint32_t read_count(size_t index) {
+    return read_integer<uint32_t>(index, "a whole number from 0 to 4294967295");
+  }
+
+  int read_int(size_t index) { return read_integer<int>(index, "a whole number of 32 bits"); }
+
+  bool read_flag(size_t index) { return read_integer<int>(index, "0 or 1", 0, 1) != 0; }
+
+  core::Address read_address(size_t index) {
+    const char* expected = "an address of 24 bytes, of family 4 or 6";
+    const auto bytes = read_array<uint8_t>(index, napi_uint8_array, expected);
+    core::Address address{};
+    if (is_refused()) return address;
+    if (bytes.size() == sizeof address) std::memcpy(&address, bytes.data(), sizeof address);
+    if (address.family != 4 && address.family != 6) refuse(index, expected);
     return address;
   }
 
-  /// Where a call writes an address.
-  core::Address* address_out(size_t index) {
-    const auto bytes = array<uint8_t>(index, napi_uint8_array, "room for an address");
-    if (bytes.size() == sizeof(core::Address)) {
-      return reinterpret_cast<core::Address*>(bytes.data());
-    }
-    return missing<core::Address*>(index, "room for an address of 24 bytes");
+  /// Where a call writes one value of T, byte by byte: JavaScript's bytes need not be aligned for a T.
+  template <class T>
+  std::span<uint8_t> read_room_for(size_t index, const char* expected) {
+    const auto bytes = read_array<uint8_t>(index, napi_uint8_array, expected);
+    if (!is_refused() && bytes.size() != sizeof(T)) refuse(index, expected);
+    return bytes;
   }
 
   template <class T>
-  std::span<T> array(size_t index, napi_typedarray_type type, const char* what) {
+  std::span<T> read_array(size_t index, napi_typedarray_type type, const char* expected) {
     const Napi::Value value = info_[index];
     if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type) {
       auto typed = value.As<Napi::TypedArrayOf<T>>();
       return {typed.Data(), typed.ElementLength()};
     }
-    missing<int>(index, what);
+    refuse(index, expected);
     return {};
   }
 
-  bool is_null(size_t index) const { return info_[index].IsNull(); }
-
-  int64_t number(size_t index) {
-    int64_t number = 0;
-    if (napi_get_value_int64(info_.Env(), info_[index], &number) == napi_ok) return number;
-    return missing<int64_t>(index, "a number");
-  }
-
-  std::string text(size_t index) {
+  std::string read_text(size_t index, const char* expected) {
     const Napi::Value value = info_[index];
-    return value.IsString() ? value.As<Napi::String>().Utf8Value() : missing<std::string>(index, "a string");
+    if (value.IsString()) return value.As<Napi::String>().Utf8Value();
+    refuse(index, expected);
+    return {};
   }
 
-  Napi::Function function(size_t index) {
-    const Napi::Value value = info_[index];
-    return value.IsFunction() ? value.As<Napi::Function>() : missing<Napi::Function>(index, "a function");
-  }
-
-  Napi::Value value(size_t index) const { return info_[index]; }
-
-  /// True when an argument was wrong; the call must then return without acting.
-  bool wrong() const { return wrong_; }
-
-  template <class T>
-  T missing(size_t index, const char* what) {
-    if (!wrong_) {
-      const std::string message = "native: argument " + std::to_string(index) + " must be " + what;
-      Napi::TypeError::New(info_.Env(), message).ThrowAsJavaScriptException();
+  /// The place of a text in a list of all that it may be.
+  size_t read_choice(size_t index, std::span<const char* const> choices, const char* expected) {
+    const std::string text = read_text(index, expected);
+    for (size_t i = 0; i < choices.size(); i++) {
+      if (text == choices[i]) return i;
     }
-    wrong_ = true;
-    return T{};
+    refuse(index, expected);
+    return 0;
   }
 
-  Napi::Value answer(core::Result result) const { return Napi::Number::New(info_.Env(), result); }
-  Napi::Value nothing() const { return info_.Env().Undefined(); }
+  Napi::Function read_function(size_t index) {
+    const Napi::Value value = info_[index];
+    if (value.IsFunction()) return value.As<Napi::Function>();
+    refuse(index, "a function");
+    return {};
+  }
 
  private:
   const Napi::CallbackInfo& info_;
-  bool wrong_ = false;
+  bool refused_ = false;
 };
 
+/// A native call as JavaScript sees it. That every call returns an integer is the type of `Call`: no other
+/// compiles.
+template <core::Result (*Call)(Arguments&)>
+Napi::Value answer_call(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const core::Result result = Call(arguments);
+  return arguments.is_refused() ? info.Env().Undefined() : Napi::Number::New(info.Env(), result);
+}
+
+/// Exports `Call` under the name by which its errors name it, too.
+template <core::Result (*Call)(Arguments&)>
+void export_call(Napi::Object exports, const char* name) {
+  void* data = const_cast<char*>(name);
+  exports.Set(name, Napi::Function::New<answer_call<Call>>(exports.Env(), name, data));
+}
+
 void export_socket(Napi::Env env, Napi::Object exports);
-void export_descriptor(Napi::Env env, Napi::Object exports);
+void export_descriptor(Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
-void export_reactor(Napi::Env env, Napi::Object exports);
+void export_reactor(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
-void export_capture(Napi::Env env, Napi::Object exports);
+void export_capture(Napi::Object exports);
 void export_diag(Napi::Env env, Napi::Object exports);
 
 }  // namespace binding

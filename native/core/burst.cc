@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/counter.h"
 #include "core/option.h"
 #include "core/syscall.h"
 
@@ -15,6 +16,9 @@ namespace {
 constexpr int kConnectWaitMs = 20;
 /// The local port is shown to people who watch; asking at every attempt would cost the rate 2 %.
 constexpr uint32_t kSamplePortEvery = 256;
+/// An attempt is asked so often at most: for 90 minutes where each connect waits, and for a moment where none
+/// does (EALREADY or EINTR at once, again and again).
+constexpr int kMostConnects = 1 << 18;
 
 class Burst {
  public:
@@ -25,15 +29,14 @@ class Burst {
   Burst& operator=(const Burst&) = delete;
 
   Result run() {
-    BurstReport& report = *plan_.report;
-    while (report.attempts < plan_.attempts && !stopped() && !spent()) {
+    while (attempts_ < plan_.attempts && !is_stopped() && !is_spent()) {
       Result result = ready_socket();
       if (result < 0) return result;
       result = attempt();
-      const size_t outcome = is_in_progress(result) ? kUnanswered : static_cast<size_t>(-result);
-      report.outcomes[outcome < kOutcomes ? outcome : kUnanswered]++;
-      note_port(report.attempts);
-      report.attempts++;
+      if (is_in_progress(result) && !is_stopped()) return result;
+      count_outcome(result);
+      note_port(attempts_);
+      attempts_++;
       if (result == 0 && !is_to_be_reset()) return hand_over();
       // After a refusal Linux lets the same socket connect again; after anything else it starts anew.
       if (result == 0) {
@@ -46,13 +49,17 @@ class Burst {
   }
 
  private:
-  bool stopped() const {
-    return __atomic_load_n(plan_.stop, __ATOMIC_RELAXED) != 0 ||
-           plan_.closing->load(std::memory_order_relaxed);
+  bool is_stopped() const {
+    return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed);
   }
 
   /// A slice makes at least one attempt, however short it is.
-  bool spent() const { return plan_.report->attempts > 0 && monotonic_ns() >= ends_ns_; }
+  bool is_spent() const { return attempts_ > 0 && monotonic_ns() >= ends_ns_; }
+
+  void count_outcome(Result result) {
+    const size_t outcome = is_in_progress(result) ? kUnanswered : static_cast<size_t>(-result);
+    count_word(&plan_.report->outcomes[outcome < kOutcomes ? outcome : kUnanswered]);
+  }
 
   Result ready_socket() {
     if (fd_ >= 0) return 0;
@@ -72,7 +79,9 @@ class Burst {
     if (plan_.strategy == Strategy::bind) result = bind(fd_, plan_.peer);
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
-    while (is_in_progress(result) && !stopped()) result = connect(fd_, plan_.peer);
+    for (int connects = 1; is_in_progress(result) && connects < kMostConnects && !is_stopped(); connects++) {
+      result = connect(fd_, plan_.peer);
+    }
     // A second connect(2) on a socket that got connected while it waited says so in its own way.
     return result == -EISCONN ? 0 : result;
   }
@@ -82,12 +91,12 @@ class Burst {
     Address local;
     const uint16_t port = getsockname(fd_, &local) < 0 ? 0 : port_of(local);
     if (plan_.ports != nullptr) plan_.ports[index] = port;
-    plan_.report->local_port = port;
+    store_word(&plan_.report->local_port, port);
   }
 
   /// Joined to itself, and not the last that is asked for.
   bool is_to_be_reset() const {
-    if (plan_.report->resets + 1 >= plan_.self_connects) return false;
+    if (load_word(&plan_.report->resets) + 1 >= plan_.self_connects) return false;
     Address local;
     Address peer;
     return getsockname(fd_, &local) == 0 && getpeername(fd_, &peer) == 0 &&
@@ -96,7 +105,7 @@ class Burst {
 
   void reset_here() {
     reset(std::exchange(fd_, -1));
-    plan_.report->resets++;
+    count_word(&plan_.report->resets);
   }
 
   Result hand_over() {
@@ -112,6 +121,7 @@ class Burst {
 
   const BurstPlan& plan_;
   const int64_t ends_ns_;
+  uint32_t attempts_ = 0;
   int fd_ = -1;
 };
 

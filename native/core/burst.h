@@ -17,9 +17,10 @@ inline constexpr const char* kStrategyNames[] = {"fresh", "reuse", "autobind", "
 inline constexpr size_t kOutcomes = 256;
 inline constexpr size_t kUnanswered = kOutcomes - 1;
 
-/// What a burst writes into the caller's memory while it runs. JavaScript reads it as a Uint32Array.
+/// What a burst writes into the caller's memory while it runs, word by word (core/counter.h). JavaScript
+/// reads it as a Uint32Array. The sum of the outcomes is how many attempts have ended: no second counter
+/// could differ from it.
 struct BurstReport {
-  uint32_t attempts;             ///< Attempts that have ended.
   uint32_t local_port;           ///< The local port of a recent attempt; 0 before the first.
   uint32_t resets;               ///< Self-connects that were reset here, and not handed over.
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.
@@ -38,8 +39,9 @@ struct BurstPlan {
 };
 
 /// Makes attempts until one connects (and is not to be reset), the plan is spent, or it is told to stop.
-/// Returns 0 when no attempt connected, the connected fd (nonblocking) plus one, or -errno when a socket
-/// could not be had or prepared: that is no outcome of an attempt.
+/// Returns 0 when no attempt connected, the connected fd (nonblocking) plus one, or -errno when no socket
+/// could be created or prepared, or connect(2) stays in progress without ever waiting: that is no outcome of
+/// an attempt.
 Result burst(const BurstPlan& plan);
 
 }  // namespace core

@@ -1,6 +1,6 @@
 #include "core/capture.h"
 
-#include <iterator>
+#include <array>
 
 #include "core/syscall.h"
 
@@ -21,7 +21,46 @@ constexpr uint32_t kIpv6NextHeader = kEthernetBytes + 6;
 constexpr uint32_t kIpv6Bytes = 40;
 constexpr uint32_t kTcp = 6;
 
-Result attach_filter(int fd, uint16_t one, uint16_t other) {
+/// A place in the filter that a comparison jumps to.
+enum class Label : uint8_t { next, ipv6, drop, keep };
+
+/// One step as it is written here: where it goes on from a comparison, and the label that others reach it by.
+struct Step {
+  uint16_t code;
+  uint32_t operand;
+  Label if_true = Label::next;
+  Label if_false = Label::next;
+  Label here = Label::next;
+};
+
+/// A filter in which a label leads to no later step does not compile: a call of this is no constant
+/// expression.
+void report_lost_label() {}
+
+template <size_t N>
+constexpr uint8_t distance(const std::array<Step, N>& steps, size_t from, Label label) {
+  if (label == Label::next) return 0;
+  for (size_t to = from + 1; to < N; to++) {
+    if (steps[to].here == label) return static_cast<uint8_t>(to - from - 1);
+  }
+  report_lost_label();
+  return 0;
+}
+
+template <size_t N>
+constexpr std::array<FilterStep, N> assemble(const std::array<Step, N>& steps) {
+  static_assert(N <= UINT8_MAX, "a jump is at most 255 steps long");
+  std::array<FilterStep, N> assembled{};
+  for (size_t i = 0; i < N; i++) {
+    const Step& step = steps[i];
+    assembled[i] = {step.code, distance(steps, i, step.if_true), distance(steps, i, step.if_false),
+                    step.operand};
+  }
+  return assembled;
+}
+
+/// Keeps outgoing TCP packets whose ports are `one` and `other`, either way round.
+constexpr auto filter_between(uint16_t one, uint16_t other) {
   using namespace filter;
   // Both ports are the first four bytes of the TCP header. A port of 0 is masked out: any port is right.
   const auto both = [](uint32_t from, uint32_t to) { return from << 16 | to; };
@@ -30,39 +69,41 @@ Result attach_filter(int fd, uint16_t one, uint16_t other) {
   const uint32_t back = both(other, one);
   const uint32_t there_mask = both(mask(one), mask(other));
   const uint32_t back_mask = both(mask(other), mask(one));
-  constexpr uint8_t kLast = 25;
-  const auto reject = [](int step) { return static_cast<uint8_t>(kLast - 1 - (step + 1)); };
-  const auto accept = [](int step) { return static_cast<uint8_t>(kLast - (step + 1)); };
-  const FilterStep steps[] = {
-      /*  0 */ {kLoadWord, 0, 0, kDirection},
-      /*  1 */ {kEquals, 0, reject(1), kOutgoing},
-      /*  2 */ {kLoadHalf, 0, 0, kEtherType},
-      /*  3 */ {kEquals, 0, 11, kIpv4},
-      /*  4 */ {kLoadByte, 0, 0, kIpv4Protocol},
-      /*  5 */ {kEquals, 0, reject(5), kTcp},
-      /*  6 */ {kLoadHalf, 0, 0, kIpv4Fragment},
-      /*  7 */ {kAnyBit, reject(7), 0, 0x1fff},  // Not the first fragment: no ports in it.
-      /*  8 */ {kLoadHeaderLength, 0, 0, kEthernetBytes},
-      /*  9 */ {kLoadWordPast, 0, 0, kEthernetBytes},
-      /* 10 */ {kAnd, 0, 0, there_mask},
-      /* 11 */ {kEquals, accept(11), 0, there},
-      /* 12 */ {kLoadWordPast, 0, 0, kEthernetBytes},
-      /* 13 */ {kAnd, 0, 0, back_mask},
-      /* 14 */ {kEquals, accept(14), reject(14), back},
-      /* 15 */ {kEquals, 0, reject(15), kIpv6},
-      /* 16 */ {kLoadByte, 0, 0, kIpv6NextHeader},
-      /* 17 */ {kEquals, 0, reject(17), kTcp},
-      /* 18 */ {kLoadWord, 0, 0, kEthernetBytes + kIpv6Bytes},
-      /* 19 */ {kAnd, 0, 0, there_mask},
-      /* 20 */ {kEquals, accept(20), 0, there},
-      /* 21 */ {kLoadWord, 0, 0, kEthernetBytes + kIpv6Bytes},
-      /* 22 */ {kAnd, 0, 0, back_mask},
-      /* 23 */ {kEquals, accept(23), reject(23), back},
-      /* 24 */ {kReturn, 0, 0, 0},
-      /* 25 */ {kReturn, 0, 0, kLongestPacket},
-  };
-  static_assert(std::size(steps) == kLast + 1);
-  return packet_filter(fd, steps, std::size(steps));
+  constexpr uint32_t kIpv6Ports = kEthernetBytes + kIpv6Bytes;
+  return assemble(std::to_array<Step>({
+      {kLoadWord, kDirection},
+      {kEquals, kOutgoing, Label::next, Label::drop},
+      {kLoadHalf, kEtherType},
+      {kEquals, kIpv4, Label::next, Label::ipv6},
+      {kLoadByte, kIpv4Protocol},
+      {kEquals, kTcp, Label::next, Label::drop},
+      {kLoadHalf, kIpv4Fragment},
+      {kAnyBit, 0x1fff, Label::drop, Label::next},  // Not the first fragment: no ports in it.
+      {kLoadHeaderLength, kEthernetBytes},
+      {kLoadWordPast, kEthernetBytes},
+      {kAnd, there_mask},
+      {kEquals, there, Label::keep, Label::next},
+      {kLoadWordPast, kEthernetBytes},
+      {kAnd, back_mask},
+      {kEquals, back, Label::keep, Label::drop},
+      {kEquals, kIpv6, Label::next, Label::drop, Label::ipv6},
+      {kLoadByte, kIpv6NextHeader},
+      {kEquals, kTcp, Label::next, Label::drop},
+      {kLoadWord, kIpv6Ports},
+      {kAnd, there_mask},
+      {kEquals, there, Label::keep, Label::next},
+      {kLoadWord, kIpv6Ports},
+      {kAnd, back_mask},
+      {kEquals, back, Label::keep, Label::drop},
+      {kReturn, 0, Label::next, Label::next, Label::drop},
+      {kReturn, kLongestPacket, Label::next, Label::next, Label::keep},
+  }));
+}
+static_assert(filter_between(1, 2)[1].if_false > 0, "every label is found at compile time");
+
+Result attach_filter(int fd, uint16_t one, uint16_t other) {
+  const auto steps = filter_between(one, other);
+  return packet_filter(fd, steps.data(), steps.size());
 }
 
 }  // namespace

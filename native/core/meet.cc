@@ -1,13 +1,13 @@
 #include "core/meet.h"
 
 #include <atomic>
-#include <thread>
 
 #include "core/syscall.h"
+#include "core/thread.h"
 
 namespace core {
 
-void meet(Side* one, Side* other) {
+Result meet(Side* one, Side* other) {
   std::atomic<int> ready = 0;
   const auto go = [&ready](Side* side) {
     ready++;
@@ -16,9 +16,12 @@ void meet(Side* one, Side* other) {
     }
     side->answer = begin_connect(side->fd, side->peer);
   };
-  std::thread thread(go, other);
+  Thread thread;
+  const Result started = thread.start([&] { go(other); });
+  if (started < 0) return started;
   go(one);
   thread.join();
+  return 0;
 }
 
 }  // namespace core

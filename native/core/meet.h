@@ -13,7 +13,8 @@ struct Side {
 };
 
 /// connect(2) of two sockets at the same moment, on two threads: only so can two SYN cross each other on
-/// loopback, where a packet arrives before the call that sent it returns.
-void meet(Side* one, Side* other);
+/// loopback, where a packet arrives before the call that sent it returns. -EAGAIN, and no connect, when there
+/// is no thread to give.
+Result meet(Side* one, Side* other);
 
 }  // namespace core

@@ -1,7 +1,6 @@
 #include "core/reactor.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <utility>
 
@@ -27,25 +26,25 @@ Result Reactor::start() {
   Result result = poller_ = poller_create();
   if (result >= 0) result = pipe(wake_);
   if (result >= 0) result = poller_watch_readable(poller_, wake_[0], kStopToken);
-  if (result < 0) {
-    stop();
-    return result;
-  }
-  thread_ = std::thread([this] { run(); });
-  return 0;
+  if (result >= 0) result = thread_.start([this] { run(); });
+  if (result < 0) stop();
+  return result;
 }
 
 void Reactor::stop() {
-  if (thread_.joinable()) {
-    wake(wake_[1]);
-    thread_.join();
-  }
+  if (wake_[1] >= 0) wake(wake_[1]);
+  thread_.join();
   close_if_open(&poller_);
   close_if_open(&wake_[0]);
   close_if_open(&wake_[1]);
 }
 
-Result Reactor::watch(int fd, uint64_t token) { return poller_watch(poller_, fd, token); }
+Result Reactor::watch(int fd, uint64_t token) {
+  const Result watched = poller_watch(poller_, fd, token);
+  // Asked last: whoever watches before the failure is stored is woken by its report.
+  const Result failure = failure_;
+  return failure < 0 ? failure : watched;
+}
 
 Result Reactor::unwatch(int fd) { return poller_unwatch(poller_, fd); }
 
@@ -55,11 +54,14 @@ void Reactor::run() {
     tokens.clear();
     const Result count = poller_wait(poller_, &tokens);
     if (count == -EINTR) continue;
-    // The poller is ours alone and lives as long as this thread: any other error is a bug here.
-    if (count < 0) std::abort();
+    if (count < 0) {
+      failure_ = count;
+      ready_(count, {});
+      return;
+    }
     const auto stop = std::find(tokens.begin(), tokens.end(), kStopToken);
     if (stop != tokens.end()) return;
-    ready_(tokens);
+    ready_(count, tokens);
   }
 }
 

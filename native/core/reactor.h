@@ -1,33 +1,35 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
-#include <thread>
 #include <vector>
 
 #include "core/result.h"
+#include "core/thread.h"
 
 namespace core {
 
-/// One thread in epoll_wait(2) that tells whose connect has ended. It reports tokens, never file
+/// One thread in epoll_wait(2) that reports whose connect has ended. It reports tokens, never file
 /// descriptors: a number that was closed and given out again can then not be taken for its successor.
 class Reactor {
  public:
-  /// Called on the reactor's own thread with the tokens of one epoll_wait(2).
-  using Ready = std::function<void(const std::vector<uint64_t>& tokens)>;
+  /// Called on the reactor's own thread with the tokens of one epoll_wait(2); once with -errno and no token
+  /// when waiting failed. Then the thread has ended, and every later watch returns that errno.
+  using Ready = std::function<void(Result result, const std::vector<uint64_t>& tokens)>;
 
   explicit Reactor(Ready ready);
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  /// Makes the poller and starts the thread.
+  /// Creates the poller and starts the thread: -EAGAIN when there is none to give.
   Result start();
   /// Stops and joins the thread; afterwards nothing is reported any more.
   void stop();
 
   /// Reports `token` once, when the connect on the fd has ended, well or badly.
   Result watch(int fd, uint64_t token);
-  /// Takes back a watch; a token that is already on its way may still be reported.
+  /// Ends a watch; a token that is already on its way may still be reported.
   Result unwatch(int fd);
 
  private:
@@ -36,7 +38,8 @@ class Reactor {
   Ready ready_;
   int poller_ = -1;
   int wake_[2] = {-1, -1};
-  std::thread thread_;
+  std::atomic<Result> failure_ = 0;
+  Thread thread_;
 };
 
 }  // namespace core
