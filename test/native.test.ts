@@ -222,4 +222,24 @@ describe("the door", () => {
     });
     TcpSocket.open(4).close();
   });
+
+  it("a wait ends with the errno when the reactor cannot wait any more", async () => {
+    let report: (count: number) => void = () => {};
+    let answer = 0;
+    const reactorStart: Native["reactorStart"] = (ready) => {
+      report = ready;
+      return 0;
+    };
+    await withNative({ reactorStart, watch: () => answer, unwatch: () => 0 }, async () => {
+      // A listener whose backlog is full leaves the last client without an answer.
+      const listener = TcpSocket.open(4).bind("127.0.0.1:0").listen(0);
+      const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
+      for (const client of clients) client.connect(listener.getsockname());
+      const wait = clients[3]!.connected();
+      answer = EINVAL;
+      setImmediate(() => report(EINVAL));
+      await expect(wait).rejects.toMatchObject({ name: "SocketError", code: "EINVAL", syscall: "epoll_ctl" });
+      for (const socket of [listener, ...clients]) socket.close();
+    });
+  });
 });

@@ -12,8 +12,8 @@ interface Reactor {
   nextToken: number;
 }
 
-/** The one of this thread: the addon has one for each environment. */
-let started: Reactor | undefined;
+/** By the call that starts it: the addon has one for each environment, and a test's made-up kernel its own. */
+const reactors = new WeakMap<Native["reactorStart"], Reactor>();
 
 /**
  * epoll_ctl(2) for EPOLLOUT, once: calls `ready` when the connect on the socket has ended. Returns a function that
@@ -34,7 +34,8 @@ export function watchWritable(native: Native, handle: Handle, ready: () => void)
 
 /** Starts the epoll thread at the first watch; -errno when there is no thread or descriptor for it. */
 function startReactor(native: Native): Reactor | number {
-  if (started) return started;
+  const known = reactors.get(native.reactorStart);
+  if (known) return known;
   const reactor: Reactor = { callbacks: new Map(), nextToken: 1 };
   const tokens = new Float64Array(TOKENS_PER_CALL);
   const answer = native.reactorStart((count) => {
@@ -44,7 +45,7 @@ function startReactor(native: Native): Reactor | number {
     for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.();
   }, tokens);
   if (answer < 0) return answer;
-  started = reactor;
+  reactors.set(native.reactorStart, reactor);
   return reactor;
 }
 

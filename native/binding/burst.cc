@@ -71,7 +71,7 @@ core::Result burst(Arguments& arguments) {
 
   const auto work = [job] {
     const core::Result result = core::burst(job->plan);
-    // At once, and not when JavaScript is told: an environment that goes down meanwhile must find it.
+    // At once, not on the JavaScript thread later: an environment that goes down meanwhile must close it.
     return result > 0 ? job->connected->fill(result - 1) : result;
   };
   return environment.run(work, [job](Napi::Env env, core::Result result) {

@@ -7,7 +7,7 @@
 namespace core {
 
 /// A TCP address as it crosses the boundary: 24 bytes, integers in network order, no kernel constant
-/// in it. JavaScript reads and writes the same layout (lib/address.ts).
+/// in it. JavaScript reads and writes the same layout (lib/socket/address.ts).
 struct Address {
   uint8_t family;    ///< 4 or 6: the version of IP, not AF_INET or AF_INET6.
   uint8_t reserved;  ///< Always 0.

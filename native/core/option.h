@@ -21,10 +21,10 @@ enum class Kind {
 inline constexpr const char* kKindNames[] = {"flag",  "integer", "unsigned64", "seconds",
                                              "range", "text",    "structure"};
 
-/// One row of THE option table. One row here and one property of SocketOptions in lib/options.ts add an
+/// One row of THE option table. One row here and one property of SocketOptions in lib/socket/options.ts add an
 /// option; its test and its line in docs/options.md are made from them.
 struct Option {
-  const char* name;      ///< The property in lib/options.ts.
+  const char* name;      ///< The property in lib/socket/options.ts.
   const char* constant;  ///< The constant, verbatim.
   int level;
   int number;  ///< kAbsent when this build does not know the constant.

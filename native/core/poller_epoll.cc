@@ -36,7 +36,11 @@ Result poller_unwatch(int poller, int fd) {
 Result poller_wait(int poller, std::vector<uint64_t>* tokens) {
   epoll_event events[kEventsPerWait];
   const Result count = or_errno(::epoll_wait(poller, events, kEventsPerWait, -1));
-  for (int i = 0; i < count; i++) tokens->push_back(events[i].data.u64);
+  for (int i = 0; i < count; i++) {
+    // A copy: epoll_event is packed on x86-64, and a reference into it is misaligned.
+    const uint64_t token = events[i].data.u64;
+    tokens->push_back(token);
+  }
   return count;
 }
 
