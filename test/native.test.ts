@@ -236,8 +236,8 @@ describe("the door", () => {
       const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
       for (const client of clients) client.connect(listener.getsockname());
       const wait = clients[3]!.connected();
-      answer = EINVAL;
-      setImmediate(() => report(EINVAL));
+      answer = -EINVAL;
+      setImmediate(() => report(-EINVAL));
       await expect(wait).rejects.toMatchObject({ name: "SocketError", code: "EINVAL", syscall: "epoll_ctl" });
       for (const socket of [listener, ...clients]) socket.close();
     });

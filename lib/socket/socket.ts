@@ -414,10 +414,11 @@ export class TcpSocket implements Disposable {
     );
   }
 
+  /** The state that an answer about the connect in progress leads to: 1 and EALREADY say that it goes on. */
   #endConnect(answer: number, connecting: Connecting): State {
-    if (answer === 0 || errnoName(answer) === "EISCONN")
-      this.#enter({ name: "connected", peer: connecting.peer });
-    else if (answer < 0 && errnoName(answer) !== "EALREADY") this.#fail(answer, connecting);
+    const code = answer < 0 ? errnoName(answer) : null;
+    if (answer === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
+    else if (code !== null && code !== "EALREADY") this.#fail(answer, connecting);
     return this.#state;
   }
 
