@@ -217,6 +217,18 @@ describe("connected()", () => {
     });
   });
 
+  it("goes on for all who wait when connect() is called again meanwhile", async () => {
+    await withFullListener(async (full) => {
+      using socket = TcpSocket.open(4);
+      socket.connect(full);
+      const wait = outcome(socket.connected({ deadlineMs: 50 }));
+      expect(socket.connect(deadPeer(4, "other")), "the answer is about the first connect").toBe("in-progress");
+      expect(socket.toJSON()).toMatchObject({ state: "connecting" });
+      expect(await wait).toBe("ERR_DEADLINE");
+      socket.reset();
+    });
+  });
+
   it.each(["close", "reset", "release"] as const)("ends for all who wait with %s()", async (how) => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);

@@ -331,9 +331,9 @@ export class TcpSocket implements Disposable {
         this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
-    if (answer > 0) this.#enter({ name: "connecting", peer: asked, wait: null });
-    else this.#enter({ name: "connected", peer: asked });
-    return answer > 0 ? "in-progress" : "connected";
+    if (answer === 0) this.#enter({ name: "connected", peer: asked });
+    else if (this.#state.name !== "connecting") this.#enter({ name: "connecting", peer: asked, wait: null });
+    return answer === 0 ? "connected" : "in-progress";
   }
 
   /** The only place where the state changes. Whoever waits for the connect before learns how that one ended. */
