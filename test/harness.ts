@@ -8,6 +8,7 @@ import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "vitest";
 import { portFacts } from "../lib/kernel/index.ts";
+import { isAtLeast } from "../lib/kernel/release.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
 import type { Address } from "../lib/socket/address.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
@@ -122,16 +123,10 @@ export function needsNamespaces(context: TestContext): void {
 /** Skips on kernels before `version`, and fails on later ones that do not have the option though they should. */
 export function requires(context: TestContext, version: string, name: OptionName): void {
   const isThere = supported(name);
-  const isDue = atLeast(os.release(), version);
+  const isDue = isAtLeast(os.release(), version);
   if (!isThere && isDue)
     throw new Error(`Linux ${os.release()} should have ${name}, which came with ${version}`);
   if (!isThere) context.skip(`${name} came with Linux ${version}; this is ${os.release()}`);
-}
-
-function atLeast(release: string, version: string): boolean {
-  const [major = 0, minor = 0] = release.split(".").map(Number.parseFloat);
-  const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
-  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
 /** A seeded generator, so that a failure can be replayed: SEED=… npm test. */

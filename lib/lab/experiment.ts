@@ -1,4 +1,6 @@
 /** What an experiment is: one question, asked of one kernel, and what is expected of it. */
+import type { LinuxWalk } from "../kernel/release.ts";
+import { hasChange, linuxWalk } from "../kernel/release.ts";
 import type { Instruments } from "./instruments.ts";
 
 export type MachineName = "host" | "qemu" | "uml" | "gvisor";
@@ -41,27 +43,12 @@ export interface Experiment {
 /** The answer of a kernel that lacks what the question is about. */
 export const ABSENT = "not on this kernel";
 
-/** Whether a version is `wanted` or later: "6.12.107" is at least "6.8". */
-export function isAtLeast(version: string, wanted: string): boolean {
-  const parts = version.split(/[.-]/).map(Number);
-  for (const [index, part] of wanted.split(".").map(Number).entries()) {
-    const own = parts[index] || 0;
-    if (own !== part) return own > part;
-  }
-  return true;
-}
-
 /** Whether IP_LOCAL_PORT_RANGE should be there: 6.3, and 6.1.32 of the stable tree. */
 export function hasPortRange({ upstream }: Subject): boolean {
-  return isAtLeast(upstream, "6.3") || (upstream.startsWith("6.1.") && isAtLeast(upstream, "6.1.32"));
+  return hasChange(upstream, "6.3", ["6.1.32"]);
 }
 
-/** The three ways in which Linux has walked its ports since 4.6; see docs/kernels.md. */
-export function walkOf({ machine, upstream }: Subject): "one hint" | "small table" | "large table" | null {
-  if (machine === "gvisor" || !isAtLeast(upstream, "4.6")) return null;
-  const within = (series: string, patch: number) =>
-    upstream.startsWith(`${series}.`) && isAtLeast(upstream, `${series}.${patch}`);
-  if (isAtLeast(upstream, "5.18") || within("5.17", 9) || within("5.10", 125)) return "large table";
-  if (isAtLeast(upstream, "5.12") || within("5.10", 119)) return "small table";
-  return "one hint";
+/** How this kernel walks its ports; null for what is not Linux, or older than 4.6. */
+export function walkOf({ machine, upstream }: Subject): LinuxWalk | null {
+  return machine === "gvisor" ? null : linuxWalk(upstream);
 }

@@ -1,4 +1,6 @@
 /** The ways in which kernels pick a local port, in the terms of RFC 6056: one table for naming and for predicting. */
+import type { LinuxWalk } from "../kernel/release.ts";
+import { isAtLeast, linuxWalk } from "../kernel/release.ts";
 import type { Method } from "./sample.ts";
 
 /** How attempts to different peers depend on one another. */
@@ -104,17 +106,20 @@ export function portAlgorithm(name: string): PortAlgorithm {
   return found;
 }
 
+const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
+  "one hint": "linux-4.6",
+  "small table": "linux-5.12",
+  "large table": "linux-5.18",
+};
+
 /**
  * What a kernel of this release is supposed to do where it cannot be observed. Stable kernels carry later changes,
  * so that the release alone does not name the algorithm for sure.
  */
 export function supposedAlgorithm(method: Method, release: string): PortAlgorithm {
-  const [major = 0, minor = 0] = release.split(".").map(Number.parseFloat);
-  const isFrom = (since: number) => major * 1000 + minor >= since;
   if (method === "bind") return portAlgorithm("linux-bind");
-  if (method === "range" && isFrom(6008)) return portAlgorithm("linux-6.8-range");
-  if (isFrom(5018)) return portAlgorithm("linux-5.18");
-  return portAlgorithm(isFrom(5012) ? "linux-5.12" : "linux-4.6");
+  if (method === "range" && isAtLeast(release, "6.8")) return portAlgorithm("linux-6.8-range");
+  return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);
 }
 
 /** Strides to the next port, on average. */

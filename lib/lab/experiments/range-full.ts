@@ -1,7 +1,9 @@
 /** IP_LOCAL_PORT_RANGE as wide as the namespace's own: whether it changes the walk. */
+
+import { isAtLeast } from "../../kernel/release.ts";
 import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
-import { ABSENT, hasPortRange, isAtLeast } from "../experiment.ts";
+import { ABSENT, hasPortRange } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
 import { BOTH_PARITIES, LOW_PARITY, parityWords, stepCounts, stepsOf, stepWords } from "../walk.ts";
 

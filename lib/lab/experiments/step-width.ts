@@ -1,7 +1,9 @@
 /** net.ipv4.ip_local_port_step_width: a random stride over unusable ports, 7.1 and later. */
+
 import { sysctl } from "../../kernel/host.ts";
+import { isAtLeast } from "../../kernel/release.ts";
 import type { Experiment } from "../experiment.ts";
-import { ABSENT, isAtLeast } from "../experiment.ts";
+import { ABSENT } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
 import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
 
