@@ -3,7 +3,7 @@
  * report, to its parent. Rendering is the parent's.
  */
 import { readFileSync } from "node:fs";
-import { listenRefusal } from "../lib/index.ts";
+import { findFreePort } from "../lib/index.ts";
 import { environment, portFacts } from "../lib/kernel/index.ts";
 import type { BenchReport, BenchTrial } from "../lib/report/index.ts";
 import type { Measurement } from "./cell.ts";
@@ -202,13 +202,8 @@ class Bench {
 /** A port where nothing listens: in the ephemeral range, of the parity that connect(2) picks, or outside of it. */
 function deadPort(where: "ephemeral" | "outside"): number {
   const { low, high } = portFacts().ephemeralRange ?? { low: 32_768, high: 60_999 };
-  for (;;) {
-    const inside = low + 2 * Math.floor((Math.random() * (high - low)) / 2);
-    const below = 1024 + Math.floor(Math.random() * (low - 1024));
-    const above = high + 1 + Math.floor(Math.random() * (65_535 - high));
-    const port = where === "ephemeral" ? inside : low > 1100 ? below : above;
-    if (listenRefusal({ family: 4, host: "127.0.0.1", port }) === null) return port;
-  }
+  if (where === "ephemeral") return findFreePort({ low, high }, { parity: "low" });
+  return findFreePort(low > 1100 ? { low: 1024, high: low - 1 } : { low: high + 1, high: 65_535 });
 }
 
 /** proc(5), limits: the hard limit, to which Node raises the soft one. */

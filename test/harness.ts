@@ -11,7 +11,7 @@ import { portFacts } from "../lib/kernel/index.ts";
 import { isAtLeast } from "../lib/kernel/release.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
 import type { Address } from "../lib/socket/address.ts";
-import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import { findFreePort } from "../lib/socket/free-port.ts";
 import type { Native } from "../lib/socket/native.ts";
 import { loadNative, replaceNative } from "../lib/socket/native.ts";
 import type { OptionName } from "../lib/socket/options.ts";
@@ -27,13 +27,11 @@ export const MAIN = new URL("../dist/cli/main.js", import.meta.url).pathname;
 
 /** A port of the ephemeral range where nothing listens: of the low end's parity, which connect(2) picks, or the other. */
 export function deadPort(parity: "connect" | "other" = "connect"): number {
-  const { low, high } = portFacts().ephemeralRange!;
-  for (;;) {
-    const step = 2 * Math.floor(Math.random() * ((high - low) / 2));
-    const port = low + step + (parity === "connect" ? 0 : 1);
-    if (FAMILIES.every((family) => listenRefusal({ family, host: LOOPBACK[family], port }) === null))
-      return port;
-  }
+  const addresses = FAMILIES.map((family) => ({ family, host: LOOPBACK[family], port: 0 }));
+  return findFreePort(portFacts().ephemeralRange!, {
+    addresses,
+    parity: parity === "connect" ? "low" : "other",
+  });
 }
 
 /** A dead address on loopback. */

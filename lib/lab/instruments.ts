@@ -7,7 +7,8 @@ import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
-import { listenRefusal } from "../socket/listen-refusal.ts";
+import type { FreePortOptions } from "../socket/free-port.ts";
+import { findFreePort } from "../socket/free-port.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -83,33 +84,21 @@ export class Instruments {
 
   /** A port inside the range, of the low end's parity or the other, and not the one given before. */
   port(parity: "low" | "other" = "low"): number {
-    const { low } = this.range;
-    for (;;) {
-      const step = 2 * Math.floor(Math.random() * (this.portsOfParity - 1));
-      const port = low + step + (parity === "low" ? 0 : 1);
-      if (port !== this.#lastPort && listenRefusal(loopback(port)) === null) {
-        this.#lastPort = port;
-        return port;
-      }
-    }
+    const isWanted = (port: number) => port !== this.#lastPort;
+    this.#lastPort = findPortHere(this.range, { parity, isWanted });
+    return this.#lastPort;
   }
 
-  /** So many ports side by side, all of them free; the first has the parity of the low end when the count is even. */
+  /** So many ports side by side, all of them free; the first has the parity of the low end. */
   free(count: number): PortRange {
-    const { low, high } = this.range;
-    for (let first = low; first + count - 1 <= high; first += count) {
-      const ports = Array.from({ length: count }, (_, i) => first + i);
-      if (ports.every((port) => listenRefusal(loopback(port)) === null))
-        return { low: first, high: first + count - 1 };
-    }
-    throw new NotHere(`no ${count} free ports side by side`);
+    const low = findPortHere(this.range, { count, parity: "low", from: this.range.low });
+    return { low, high: low + count - 1 };
   }
 
-  /** A dead port below the range: a destination that can never be joined to itself. */
+  /** A dead port below the range, the same each time: a destination that can never be joined to itself. */
   outside(): number {
-    for (let port = this.range.low - 1; port > 1024; port--)
-      if (listenRefusal(loopback(port)) === null) return port;
-    throw new NotHere("no dead port below the ephemeral range");
+    const high = this.range.low - 1;
+    return findPortHere({ low: 1025, high }, { from: high });
   }
 
   /** A reconnect loop. What connected is reset. */
@@ -148,6 +137,16 @@ export class Instruments {
     const results: Once[] = [];
     for (let i = 0; i < attempts; i++) results.push(await this.once(peer, options));
     return results;
+  }
+}
+
+/** A namespace without such a port does not allow what the experiment needs. */
+function findPortHere(range: PortRange, options: FreePortOptions): number {
+  try {
+    return findFreePort(range, options);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw code === "ERR_NO_FREE_PORT" ? new NotHere(message) : error;
   }
 }
 

@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
-import { listenRefusal } from "../socket/listen-refusal.ts";
+import { findFreePort } from "../socket/free-port.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -21,6 +21,9 @@ export type Method =
   | "late-bind"
   /** IP_LOCAL_PORT_RANGE over the whole ephemeral range, then connect(2). */
   | "range";
+
+/** A peer need not be in the ephemeral range to be connected to. */
+const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
 export const METHODS: readonly Method[] = ["connect", "bind", "late-bind", "range"];
 
@@ -134,19 +137,15 @@ function pickByConnect(socket: TcpSocket, peer: Address): Pick {
 
 /** The same host with another dead port, and another host of loopback with the same port. */
 function otherPeers(peer: Address): Address[] {
-  const others: Address[] = [{ ...peer, port: deadNeighbour(peer) }];
+  const dead = findFreePort(UNPRIVILEGED, {
+    addresses: [peer],
+    from: peer.port + 1,
+    isWanted: (port) => port !== peer.port,
+  });
+  const others: Address[] = [{ ...peer, port: dead }];
   const isLoopback = peer.family === 4 && peer.host.startsWith("127.");
   if (isLoopback) others.push({ ...peer, host: peer.host === "127.0.0.2" ? "127.0.0.3" : "127.0.0.2" });
   return others.filter((other) => !isSameAddress(other, peer));
-}
-
-/** Where one could listen nobody does. It need not be in the ephemeral range to be connected to. */
-function deadNeighbour(peer: Address): number {
-  for (let distance = 1; distance < 1000; distance++) {
-    const port = 1024 + ((peer.port + distance) % 64_512);
-    if (listenRefusal({ ...peer, port }) === null) return port;
-  }
-  return peer.port;
 }
 
 function weavePorts(peers: readonly Address[], pick: (peer: Address) => Pick): Uint16Array[] {

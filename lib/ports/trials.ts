@@ -2,7 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
-import { listenRefusal } from "../socket/listen-refusal.ts";
+import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { portCount } from "../socket/port-range.ts";
 import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
@@ -28,7 +28,6 @@ export interface WaitTrial {
 
 /** No wait of a right model is this many times the ports of the range. */
 const MOST_LAPS = 40;
-const MOST_DRAWS = 100_000;
 
 /**
  * Each trial has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
@@ -78,18 +77,19 @@ async function waitOnce(
 
 /** A port that the method can be given, that is free, and that no trial has had. */
 function freshPort(
-  peer: Address,
+  address: Address,
   method: Method,
   range: PortRange,
   used: Set<number>,
   random: () => number,
 ): number {
   const facts = portFacts();
-  for (let draw = 0; draw < MOST_DRAWS; draw++) {
-    const port = range.low + Math.floor(random() * portCount(range));
-    if (used.has(port) || whyNever({ ...peer, port }, STRATEGY_OF[method], facts)) continue;
-    used.add(port);
-    if (listenRefusal({ ...peer, port }) === null) return port;
-  }
-  throw new Error("the ephemeral range has no port left for another trial: ask for fewer");
+  const port = findFreePort(range, {
+    addresses: [address],
+    from: range.low + Math.floor(random() * portCount(range)),
+    isWanted: (one) =>
+      !used.has(one) && whyNever({ ...address, port: one }, STRATEGY_OF[method], facts) === null,
+  });
+  used.add(port);
+  return port;
 }

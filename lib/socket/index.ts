@@ -3,6 +3,8 @@ export type { Address } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
 export type { Attempt, DialErrorCode } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
+export type { FreePortOptions } from "./free-port.ts";
+export { findFreePort } from "./free-port.ts";
 export { listenRefusal } from "./listen-refusal.ts";
 export { nearest } from "./misuse.ts";
 export type { OptionRow } from "./native.ts";
