@@ -8,14 +8,37 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 
 const OLDEST_NODE = [20, 12];
-const root = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
-process.chdir(root);
+const root = import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url));
+
+/** What is made, in this order, and from what. How it is made stands in this file, so that this file is an input too. */
+const STEPS = [
+  {
+    folder: "node_modules",
+    inputs: ["package-lock.json"],
+    doing: "installing the development dependencies",
+    make: install,
+  },
+  {
+    folder: "build",
+    inputs: ["native", "binding.gyp", "package-lock.json", "build.mjs"],
+    doing: "building the addon",
+    make: buildAddon,
+  },
+  {
+    folder: "dist",
+    inputs: ["lib", "benchmarks", "tsconfig.json", "package.json", "package-lock.json", "build.mjs"],
+    doing: "building the library",
+    make: buildLibrary,
+  },
+];
 
 /** The doors of lib/ stay outside every bundle: one native loader and one SocketError, whoever imports them. */
 const doors = {
@@ -27,27 +50,38 @@ const doors = {
     })),
 };
 
-checkNode();
-await step("node_modules", ["package-lock.json"], "installing the development dependencies", install);
-await step("build", ["native", "binding.gyp", "package-lock.json"], "building the addon", buildAddon);
-await step(
-  "dist",
-  ["lib", "benchmarks", "tsconfig.json", "package.json", "package-lock.json"],
-  "building the library",
-  buildLibrary,
-);
-writeFileSync("dist/commit", commit());
-if (process.argv.includes("--prebuild")) prebuild();
+const isProgram =
+  process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (isProgram) await main();
 
-/** Runs `make` unless `folder` was made from these very inputs, by this Node's architecture. */
-async function step(folder, inputs, doing, make) {
-  const stamp = path.join(folder, ".made-from");
-  const key = hashOf(inputs);
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return;
-  console.error(`selfconnect: ${doing} …`);
-  await make();
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(stamp, key);
+async function main() {
+  process.chdir(root);
+  checkNode();
+  for (const step of STEPS) {
+    if (!isStale(step)) continue;
+    console.error(`selfconnect: ${step.doing} …`);
+    await step.make();
+    mkdirSync(step.folder, { recursive: true });
+    writeFileSync(stampOf(step), hashOf(step.inputs));
+  }
+  writeFileSync("dist/commit", commit());
+  if (process.argv.includes("--prebuild")) prebuild();
+}
+
+/** The first folder that was not made from its inputs as they are now, in a line that says what to do; else null. */
+export function staleness() {
+  const stale = STEPS.find(isStale);
+  return stale ? `${stale.folder} is older than ${stale.inputs[0]}: run node build.mjs` : null;
+}
+
+/** Whether a folder was not made from these very inputs, by this Node's architecture. */
+function isStale({ folder, inputs }) {
+  const stamp = stampOf({ folder });
+  return !existsSync(stamp) || readFileSync(stamp, "utf8") !== hashOf(inputs);
+}
+
+function stampOf({ folder }) {
+  return path.join(root, folder, ".made-from");
 }
 
 function checkNode() {
@@ -144,16 +178,17 @@ function run([command, ...first], rest) {
 
 function hashOf(inputs) {
   const hash = createHash("sha256").update(`${process.platform}-${process.arch}`);
-  for (const input of inputs.flatMap(filesOf)) hash.update(input).update(readFileSync(input));
+  for (const input of inputs.flatMap(filesOf))
+    hash.update(input).update(readFileSync(path.join(root, input)));
   return hash.digest("hex");
 }
 
 function filesOf(input) {
   const isFile = /\.\w+$/.test(input);
   if (isFile) return [input];
-  return readdirSync(input, { recursive: true, withFileTypes: true })
+  return readdirSync(path.join(root, input), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+    .map((entry) => path.relative(root, path.join(entry.parentPath ?? entry.path, entry.name)))
     .sort();
 }
 

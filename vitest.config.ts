@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     // Deep checks take minutes: npm run check:deep.
     include: ["test/*.test.ts", ...(process.env.DEEP ? ["test/deep/*.deep.ts"] : [])],
+    // Many tests run dist: a stale one ends the run before it begins.
+    globalSetup: ["test/fresh.mjs"],
     setupFiles: ["test/census.ts"],
     // One process for each file: the census counts the descriptors of a whole process.
     pool: "forks",

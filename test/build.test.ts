@@ -1,8 +1,8 @@
 /** build.mjs: what a bare clone meets first. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { command } from "./harness.ts";
 
 const INPUTS = [
@@ -10,6 +10,7 @@ const INPUTS = [
   "binding.gyp",
   "native",
   "lib",
+  "benchmarks",
   "package.json",
   "package-lock.json",
   "tsconfig.json",
@@ -49,5 +50,64 @@ describe("node build.mjs", () => {
   it("does nothing where everything is built", async () => {
     const { status, stderr, stdout } = await command(process.execPath, ["build.mjs"]);
     expect({ status, stderr, stdout }).toEqual({ status: 0, stderr: "", stdout: "" });
+  });
+});
+
+/** A built copy: what one changes in it makes its build stale, and nothing else. */
+describe("a stale build", () => {
+  let copy: string;
+
+  beforeEach(() => {
+    copy = mkdtempSync(path.join(os.tmpdir(), "selfconnect-stale-"));
+    for (const input of [...INPUTS, "vitest.config.ts"])
+      cpSync(input, path.join(copy, input), { recursive: true });
+    symlinkSync(path.resolve("node_modules"), path.join(copy, "node_modules"));
+    for (const built of ["build", "dist"]) {
+      mkdirSync(path.join(copy, built));
+      cpSync(path.join(built, ".made-from"), path.join(copy, built, ".made-from"));
+    }
+    mkdirSync(path.join(copy, "test"));
+    cpSync("test/fresh.mjs", path.join(copy, "test/fresh.mjs"));
+    writeFileSync(path.join(copy, "test/census.ts"), "");
+    writeFileSync(path.join(copy, "test/x.test.ts"), "import { it } from 'vitest'; it('runs', () => {});");
+  });
+
+  afterEach(() => rmSync(copy, { recursive: true }));
+
+  function vitest() {
+    return command("/bin/sh", ["-c", "cd $1 && exec node_modules/.bin/vitest run", "sh", copy]);
+  }
+
+  it("ends vitest at once, with one line", async () => {
+    expect(await vitest()).toMatchObject({ status: 0, stderr: "" });
+    appendFileSync(path.join(copy, "lib/index.ts"), "\n");
+    const { status, stdout, stderr } = await vitest();
+    expect({ status, stderr }).toEqual({ status: 1, stderr: "dist is older than lib: run node build.mjs\n" });
+    expect(stdout).not.toContain("passed");
+  });
+
+  it.each([
+    ["benchmarks/run.ts", "dist is older than lib: run node build.mjs"],
+    ["native/core/result.h", "build is older than native: run node build.mjs"],
+    // How things are built is an input of theirs.
+    ["build.mjs", "build is older than native: run node build.mjs"],
+  ])("comes of a change to %s", async (input, line) => {
+    const build = JSON.stringify(path.join(copy, "build.mjs"));
+    const script = `import { staleness } from ${build}; console.log(staleness())`;
+    const ask = () => command(process.execPath, ["--input-type=module", "-e", script]);
+    expect((await ask()).stdout).toBe("null\n");
+    appendFileSync(path.join(copy, input), "\n");
+    expect((await ask()).stdout).toBe(`${line}\n`);
+  });
+
+  it("is built anew after a change to build.mjs itself", async () => {
+    appendFileSync(path.join(copy, "build.mjs"), "\n");
+    const { status, stderr } = await command("env", [
+      "PATH=",
+      process.execPath,
+      path.join(copy, "build.mjs"),
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toContain("building the addon needs python3, make, c++");
   });
 });
