@@ -8,6 +8,7 @@ export interface Measurement {
   readonly elapsedNs: number;
   readonly eventLoopDelayMs?: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly growthBytes?: number;
+  readonly counts?: Readonly<Record<string, number>>;
   /** Null where there is no C compiler for cost.c. */
   readonly cost: Cost | null;
 }
@@ -24,12 +25,12 @@ const GRACE_MS = 20_000;
  * Runs a command, under cost.c where there is one, and reads its answer. Rejects with the last line of its stderr. An
  * abort kills it.
  */
-export async function runCell(
+export async function runCell<T = Measurement>(
   command: readonly string[],
   costCommand: readonly string[],
   limitMs: number,
   signal: AbortSignal,
-): Promise<Measurement> {
+): Promise<T> {
   const [file, ...args] = [...costCommand, ...command];
   const late = AbortSignal.timeout(limitMs + GRACE_MS);
   const child = spawn(file!, args, {

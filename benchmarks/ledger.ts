@@ -60,6 +60,7 @@ export class Ledger {
       cpuUsPerAttempt: this.#cpuUsPerAttempt(plan, all),
       peakMemoryBytes: peaks.length > 0 ? Math.max(...peaks) : null,
       eventLoopDelayMs: eventLoopDelay(all),
+      ...countsOf(all),
     };
   }
 
@@ -76,6 +77,12 @@ export class Ledger {
     const perAttempt = all.flatMap(({ count, cost }) => (cost ? (cost.cpuUs - start.cpuUs) / count : []));
     return summarize(perAttempt)?.median ?? null;
   }
+}
+
+/** What the last run of a driver counted besides. */
+function countsOf(all: readonly Measurement[]): Pick<BenchCell, "counts"> {
+  const counts = all.at(-1)?.counts;
+  return counts ? { counts } : {};
 }
 
 function eventLoopDelay(all: readonly Measurement[]): BenchCell["eventLoopDelayMs"] {

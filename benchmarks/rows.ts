@@ -12,7 +12,7 @@ const BEST = "C, one socket again";
 const OURS = ["selfconnect fresh", "selfconnect reuse", "selfconnect autobind"];
 
 /** The rate of one cell to that of another. Of several first cells the one with the highest median. */
-interface RatioPlan {
+export interface RatioPlan {
   readonly what: string;
   readonly of: readonly string[];
   readonly to: string;
@@ -73,7 +73,7 @@ const MOST_GROWTH_BYTES = 2 * 2 ** 20;
 const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
 
-/** Every row of the table; `growthBytes` and `sockets` are what the trials after the rounds brought. */
+/** The rows of the rates; `growthBytes` and `sockets` are what the trials after the rounds brought. */
 export function rowsOf(
   results: Results,
   growth: { readonly bytes: number | null; readonly text: string },
@@ -87,7 +87,7 @@ export function rowsOf(
   ];
 }
 
-function ratioRow(plan: RatioPlan, results: Results): BenchRow {
+export function ratioRow(plan: RatioPlan, results: Results): BenchRow {
   const { what, to, atLeast } = plan;
   const bound = atLeast === undefined ? null : ({ kind: "at least", value: atLeast } as const);
   const blank = { what, unit: "ratio", bound, value: null, low: null, high: null } as const;
@@ -161,7 +161,7 @@ function socketsRow(
   return { ...row, bound, verdict, because: sockets.because };
 }
 
-function whyMissing(names: readonly string[], results: Results): string {
+export function whyMissing(names: readonly string[], results: Results): string {
   const reasons = names.flatMap((name) => {
     const because = results.missing.get(name);
     return because ? [`${name}: ${because}`] : [];

@@ -8,7 +8,10 @@ import { environment, portFacts } from "../lib/kernel/index.ts";
 import type { BenchReport, BenchTrial } from "../lib/report/index.ts";
 import type { Measurement } from "./cell.ts";
 import { runCell } from "./cell.ts";
+import { DIALERS, dialerRows } from "./dialers.ts";
 import { Workshop } from "./drivers.ts";
+import type { Door, GuardAnswer, GuardPlace } from "./guard.ts";
+import { DOORS, GUARD_PLACES, GUARD_PROCESSES, guardCell, guardRows, MOMENTS } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
 import { rowsOf } from "./rows.ts";
@@ -16,6 +19,7 @@ import type { CellPlan } from "./trials.ts";
 import {
   attemptsWatched,
   FEW_SOCKETS,
+  inNamespace,
   inProgress,
   MANY_SOCKETS,
   memoryWatched,
@@ -67,6 +71,8 @@ class Bench {
     }
     await this.#watchMemory();
     await this.#waitForMany();
+    await this.#compareGuards();
+    await this.#compareDialers();
     return this.#report();
   }
 
@@ -115,12 +121,9 @@ class Bench {
     if (this.#signal.aborted || this.#ledger.isMissing(plan)) return null;
     send({ progress: `${where} · ${plan.name}` });
     try {
-      const command = [
-        ...this.#workshop.command(plan.driver),
-        String(this.#port(plan)),
-        String(milliseconds),
-        ...plan.settings,
-      ];
+      const driver = this.#workshop.command(plan.driver);
+      const own = [...driver, String(this.#port(plan)), String(milliseconds), ...plan.settings];
+      const command = plan.namespace ? inNamespace(plan.namespace, own) : own;
       const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
       return await runCell(command, this.#costCommand.length > 0 ? cost : [], milliseconds, this.#signal);
     } catch (error) {
@@ -132,6 +135,7 @@ class Bench {
   }
 
   #port(plan: CellPlan): number {
+    if (plan.namespace) return plan.namespace.low;
     if (plan.peer === "live") return this.#livePort;
     return deadPort(plan.peer === "dead" ? "outside" : "ephemeral");
   }
@@ -161,6 +165,53 @@ class Bench {
     }
   }
 
+  /** Each process makes its part of the rounds, all doors in turn; places alternate. */
+  async #compareGuards(): Promise<void> {
+    if (!this.#isAskedFor(guardCell(GUARD_PLACES[0]!, "node:net", "connect"))) return;
+    for (let part = 0; part < GUARD_PROCESSES; part++) {
+      const rounds = Math.floor((this.#options.rounds + part) / GUARD_PROCESSES);
+      if (rounds > 0) for (const place of GUARD_PLACES) await this.#compareGuard(place, rounds);
+    }
+  }
+
+  async #compareGuard(place: GuardPlace, rounds: number): Promise<void> {
+    if (this.#signal.aborted || this.#ledger.isMissing(guardCell(place, "node:net", "connect"))) return;
+    send({ progress: `after the rounds · guard, ${place.where}` });
+    try {
+      const port = deadPort(place.isInside ? "ephemeral" : "outside");
+      using _listener = await Listener.start(this.#workshop.command("listener.c"), port);
+      const { cellMs } = this.#options;
+      const settings = [port, cellMs, rounds, place.guard].map(String);
+      const command = [...this.#workshop.command("guard.ts"), ...settings];
+      this.#addGuard(place, await runCell<GuardAnswer>(command, [], rounds * cellMs, this.#signal));
+    } catch (error) {
+      if (this.#signal.aborted) return;
+      for (const door of DOORS) this.#missGuard(place, door, (error as Error).message);
+    }
+  }
+
+  #addGuard(place: GuardPlace, { rounds, missing }: GuardAnswer): void {
+    for (const door of DOORS) {
+      if (missing[door]) this.#missGuard(place, door, missing[door]);
+      for (const { connectNs, closeNs } of rounds[door] ?? []) {
+        const round = (elapsedNs: number) => ({ count: 1, elapsedNs, cost: null });
+        this.#ledger.add(guardCell(place, door, "connect"), round(connectNs));
+        this.#ledger.add(guardCell(place, door, "close"), round(closeNs));
+      }
+    }
+  }
+
+  #missGuard(place: GuardPlace, door: Door, because: string): void {
+    for (const moment of MOMENTS) this.#ledger.miss(guardCell(place, door, moment), because);
+  }
+
+  async #compareDialers(): Promise<void> {
+    for (const plan of DIALERS.filter((one) => this.#isAskedFor(one))) {
+      const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
+      if (measurement) this.#ledger.add(plan, measurement);
+    }
+  }
+
   /** As many as are asked for, where the limit of open files allows or can be raised; else as many as it allows. */
   async #mostSockets(): Promise<number> {
     const { files = 0 } = inProgress(MANY_SOCKETS);
@@ -187,11 +238,15 @@ class Bench {
       rounds,
       cellMs,
       isInterrupted: this.#signal.aborted,
-      rows: rowsOf(
-        results,
-        { bytes: this.#growthBytes, text: attemptsWatched(isLong) },
-        { few, many, because },
-      ),
+      rows: [
+        ...rowsOf(
+          results,
+          { bytes: this.#growthBytes, text: attemptsWatched(isLong) },
+          { few, many, because },
+        ),
+        ...guardRows(results),
+        ...dialerRows(results),
+      ],
       cells: [...results.cells.values()],
       skipped: this.#ledger.skipped(),
       environment: environment(),

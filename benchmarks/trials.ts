@@ -20,6 +20,26 @@ export interface CellPlan {
   readonly settings: readonly string[];
   /** The limit of open files that it needs. */
   readonly files?: number;
+  /** Where it runs, if not on the host; its peer is the low end of that range. */
+  readonly namespace?: Namespace;
+}
+
+/** A network namespace of a cell's own. */
+export interface Namespace {
+  readonly low: number;
+  readonly high: number;
+  /** net.ipv4.tcp_max_tw_buckets; null for the kernel's own. */
+  readonly timeWaitBuckets: number | null;
+}
+
+const SET_UP = `ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_port_range || exit 1
+[ "$2" = keep ] || echo "$2" > /proc/sys/net/ipv4/tcp_max_tw_buckets || exit 1
+shift 2; exec "$@"`;
+
+/** The command line that runs `command` in such a namespace. */
+export function inNamespace({ low, high, timeWaitBuckets }: Namespace, command: readonly string[]): string[] {
+  const settings = [`${low} ${high}`, String(timeWaitBuckets ?? "keep")];
+  return ["unshare", "-rn", "sh", "-c", SET_UP, "sh", ...settings, ...command];
 }
 
 function cell(

@@ -4,13 +4,16 @@ import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DIALERS, dialerRows } from "../benchmarks/dialers.ts";
+import type { Door, GuardPlace } from "../benchmarks/guard.ts";
+import { DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../benchmarks/guard.ts";
 import { Ledger } from "../benchmarks/ledger.ts";
 import { agrees, pairedRatio } from "../benchmarks/ratio.ts";
 import { rowsOf } from "../benchmarks/rows.ts";
 import { mostSockets, ROUND } from "../benchmarks/trials.ts";
 import type { BenchReport } from "../lib/report/index.ts";
 import { benchFigure, benchHtml, benchMarkdown } from "../lib/report/index.ts";
-import { cli, command, interruptAfter, MAIN, random } from "./harness.ts";
+import { cli, command, interruptAfter, MAIN, needsNamespaces, random } from "./harness.ts";
 
 const schema = JSON.parse(readFileSync(new URL("../docs/schema/bench-1.json", import.meta.url), "utf8"));
 const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
@@ -110,6 +113,83 @@ describe("a row", () => {
   });
 });
 
+describe("the guard's rows", () => {
+  const [outside, , inside] = GUARD_PLACES;
+
+  /** Medians in microseconds until 'connect' and until 'close', the same in every round. */
+  function guardLedger(place: GuardPlace, microseconds: Readonly<Record<string, number>>): Ledger {
+    const ledger = new Ledger();
+    for (const [door, us] of Object.entries(microseconds)) {
+      for (const moment of MOMENTS) {
+        const elapsedNs = us * 1000 * (moment === "close" ? 2 : 1);
+        for (let round = 0; round < 6; round++)
+          ledger.add(guardCell(place, door as Door, moment), { count: 1, elapsedNs, cost: null });
+      }
+    }
+    return ledger;
+  }
+
+  it("are ratios of times, held to a bound", () => {
+    const ledger = guardLedger(outside!, {
+      "node:net": 20,
+      "least guard": 20.5,
+      "selfconnect connect()": 20.8,
+    });
+    const rows = guardRows(ledger.results());
+    expect(rows.map(({ value }) => value!.toFixed(3))).toEqual(["1.040", "1.025", "1.040"]);
+    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "told", "told"]);
+    expect(rows[0]!.bound).toEqual({ kind: "at most", value: 1.05 });
+  });
+
+  it("name the least guard of the run where the bound is missed", () => {
+    const ledger = guardLedger(inside!, {
+      "node:net": 20,
+      "least guard": 21.2,
+      "selfconnect connect()": 21.4,
+    });
+    expect(guardRows(ledger.results())[0]).toMatchObject({
+      verdict: "missed",
+      because: "the least guard in this run: 1.060",
+    });
+  });
+
+  it("are skipped, with the reason, without the least guard, and absent where nobody asked for them", () => {
+    const ledger = guardLedger(inside!, { "node:net": 20, "selfconnect connect()": 22 });
+    ledger.miss(guardCell(inside!, "least guard", "connect"), "no koffi");
+    const [guarded, least] = guardRows(ledger.results());
+    expect(guarded).toMatchObject({ verdict: "missed", because: null });
+    expect(least).toMatchObject({ verdict: "skipped", because: expect.stringContaining("no koffi") });
+    expect(guardRows(new Ledger().results())).toEqual([]);
+  });
+});
+
+describe("the dialers' rows", () => {
+  const [go, ours] = DIALERS;
+  const counted = (counts: Record<string, number>) => ({ count: 1000, elapsedNs: 1e9, cost: null, counts });
+
+  it.each([
+    [0, 0, ["reached", "reached"]],
+    [1, 0, ["missed", "reached"]],
+    [0, 7, ["reached", "missed"]],
+  ])("of dial() with %i handed out and %i ports not free", (handedOut, portNotFree, verdicts) => {
+    const ledger = new Ledger();
+    ledger.add(ours!, counted({ handedOut, portNotFree, rejected: 3 }));
+    const rows = dialerRows(ledger.results());
+    expect(rows.map(({ verdict }) => verdict)).toEqual(verdicts);
+    expect(rows.map(benchFigure)).toEqual([String(handedOut), String(portNotFree)]);
+    expect(rows[0]!.because).toBe("3 attempts rejected");
+  });
+
+  it("judge nobody else", () => {
+    const ledger = new Ledger();
+    ledger.add(go!, counted({ handedOut: 1000, portNotFree: 0 }));
+    const [row] = dialerRows(ledger.results());
+    expect(row).toMatchObject({ value: 1000, verdict: "told", bound: null });
+    expect(benchFigure(row!)).toBe("1,000");
+    expect(dialerRows(new Ledger().results())).toEqual([]);
+  });
+});
+
 it("asks for no more sockets than the limit of open files allows", () => {
   expect(mostSockets(20_000)).toBe(19_000);
   expect(mostSockets(1024)).toBe(1000);
@@ -157,6 +237,20 @@ describe("selfconnect bench", () => {
     expect(page).toContain("<svg");
     expect(page).not.toMatch(/\b(https?|wss?|ftp):|url\(|@import|(src|href)="(?!data:,")/);
   });
+
+  it("measures the guard, and asks the dialers in namespaces of their own", async (context) => {
+    needsNamespaces(context);
+    const { stdout } = await cli(["bench", ...briefly, "--only", "guard", "dials", "--json"]);
+    const { cells, rows, skipped } = validated(stdout);
+    expect(skipped.filter(({ name }) => !name.startsWith("Go"))).toEqual([]);
+    for (const place of GUARD_PLACES)
+      for (const door of DOORS)
+        expect(cells.map(({ name }) => name)).toContain(guardCell(place, door, "close").name);
+    const dials = rows.filter(({ what }) => what.startsWith("dial()"));
+    expect(dials.map(({ verdict }) => verdict)).toEqual(new Array(8).fill("reached"));
+    // The control: in these ranges there is something to hand out.
+    expect(cells.find(({ name }) => name === "dial(), one port")!.counts!.rejected).toBe(3000);
+  }, 180_000);
 
   it("names a driver whose tool is missing", async () => {
     // A PATH with nothing on it: no compiler, no interpreter but Node itself.

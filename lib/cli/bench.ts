@@ -40,7 +40,8 @@ export function benchCommand(): Command {
     .description(
       "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener: this " +
         "package beside every peer that is installed, one process per cell, in interleaved rounds. Ratios are of " +
-        "paired rounds, with a 95 % interval; where rounds disagree too much no ratio is printed.",
+        "paired rounds, with a 95 % interval; where rounds disagree too much no ratio is printed. Measures " +
+        "too what the guard costs, and asks dial() and Go's dialer the same questions in network namespaces.",
     )
     .option("--rounds <count>", "how many rounds; fewer than 6 give less than 95 %", parseCount, 20)
     .addOption(

@@ -11,7 +11,7 @@ interface WalkRow {
   readonly stable: readonly string[];
 }
 
-/** Stable series that took "increase source port perturb table to 2^16" over (their changelogs of May and June 2022). */
+/** Stable series that took over "increase source port perturb table to 2^16": their changelogs of May and June 2022. */
 const LARGE_TABLE = ["5.17.9", "5.15.41", "5.10.125", "5.4.201", "4.19.249", "4.14.285", "4.9.320"];
 
 /** Newest first: the first row that a release has reached is its own. */

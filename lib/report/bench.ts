@@ -13,7 +13,15 @@ export interface PairedRatio {
   readonly rounds: number;
 }
 
-export type BenchTrial = "attempts" | "self-connects" | "connects" | "time" | "memory" | "in-progress";
+export type BenchTrial =
+  | "attempts"
+  | "self-connects"
+  | "connects"
+  | "time"
+  | "memory"
+  | "in-progress"
+  | "guard"
+  | "dials";
 
 /** One driver in one trial: a process of its own in every round. */
 export interface BenchCell {
@@ -29,6 +37,8 @@ export interface BenchCell {
   readonly peakMemoryBytes: number | null;
   /** How late the main thread's event loop was: the medians of the rounds' p50 and p99, and the worst of all. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
+  /** Of the trial "dials": how often a self-connect was handed out, the port was not free, an attempt was rejected. */
+  readonly counts?: Readonly<Record<string, number>>;
 }
 
 export type BenchVerdict =
@@ -45,7 +55,7 @@ export type BenchVerdict =
 /** One question of the benchmark, with its answer. */
 export interface BenchRow {
   readonly what: string;
-  readonly unit: "ratio" | "bytes" | "milliseconds";
+  readonly unit: "ratio" | "bytes" | "milliseconds" | "dials";
   readonly bound: { readonly kind: "at least" | "at most"; readonly value: number } | null;
   readonly value: number | null;
   /** The interval of a ratio. */
@@ -75,6 +85,7 @@ export function benchFigure(row: BenchRow): string {
   if (row.value === null) return row.because ?? "";
   if (row.unit === "bytes") return mebibytes(row.value);
   if (row.unit === "milliseconds") return `${row.value.toFixed(1)} ms`;
+  if (row.unit === "dials") return row.value.toLocaleString("en-US");
   const interval = row.low === null ? "" : ` (${ratio(row.low)}–${ratio(row.high!)})`;
   return `${ratio(row.value)}${interval}`;
 }
@@ -122,6 +133,8 @@ export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
   time: "time to self-connect, from a port chosen anew",
   memory: "attempts per second while peak memory is watched",
   "in-progress": "sockets per second of CPU time, all in connected() at once, all refused",
+  guard: "connects per second to a live listener, one at a time, at the median of a round",
+  dials: "dials per second to a dead port of a small ephemeral range",
 };
 
 /** The trials of a report, in the order of BENCH_TRIALS, each with its cells. */

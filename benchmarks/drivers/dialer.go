@@ -1,5 +1,5 @@
-// Go's dialer at the guard's questions: go run benchmarks/go/dialer.go PORT DIALS. In a namespace whose ephemeral range
-// is small it dials a dead port, counts what it is handed joined to itself, and asks whether the port is free then.
+// Go's dialer at the questions of dial.ts: it dials a dead port of a small ephemeral range, counts what it is handed
+// joined to itself, and asks whether the port is free then. Arguments: port, milliseconds (not used), dials.
 package main
 
 import (
@@ -8,12 +8,14 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 func main() {
 	port, _ := strconv.Atoi(os.Args[1])
-	dials, _ := strconv.Atoi(os.Args[2])
+	dials, _ := strconv.Atoi(os.Args[3])
 	handedOut, refusals := 0, 0
+	startedAt := time.Now()
 	for i := 0; i < dials; i++ {
 		connection, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
@@ -27,7 +29,9 @@ func main() {
 			refusals++
 		}
 	}
-	fmt.Printf("{\"dials\":%d,\"handedOut\":%d,\"portNotFree\":%d}\n", dials, handedOut, refusals)
+	elapsed := time.Since(startedAt).Nanoseconds()
+	fmt.Printf("{\"count\":%d,\"elapsedNs\":%d,", dials, elapsed)
+	fmt.Printf("\"counts\":{\"handedOut\":%d,\"portNotFree\":%d}}\n", handedOut, refusals)
 }
 
 // bindable binds plainly, without SO_REUSEADDR.
