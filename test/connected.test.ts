@@ -222,7 +222,9 @@ describe("connected()", () => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
       const wait = outcome(socket.connected({ deadlineMs: 50 }));
-      expect(socket.connect(deadPeer(4, "other")), "the answer is about the first connect").toBe("in-progress");
+      expect(socket.connect(deadPeer(4, "other")), "the answer is about the first connect").toBe(
+        "in-progress",
+      );
       expect(socket.toJSON()).toMatchObject({ state: "connecting" });
       expect(await wait).toBe("ERR_DEADLINE");
       socket.reset();
