@@ -10,6 +10,7 @@ import { findSockets, portFacts, rowsOf, socketTable } from "../lib/kernel/index
 import type { Address } from "../lib/socket/address.ts";
 import { formatAddress } from "../lib/socket/address.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
+import type { TcpState } from "../lib/socket/tcp-state.ts";
 import {
   cli,
   command,
@@ -69,7 +70,7 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     const found = audit();
     expect(found.joined.filter((one) => one.local.port === local.port)).toEqual([]);
     const leftover = found.leftovers.find((one) => one.local.port === local.port);
-    expect(leftover).toMatchObject({ local, state: "TIME_WAIT", owner: null });
+    expect(leftover).toMatchObject({ local, state: "TIME-WAIT", owner: null });
     expect(leftover!.ageMs).toBeLessThan(60_000);
   });
 
@@ -167,6 +168,33 @@ test("the kernel's filter lets pass what it should: state, port, joined", () => 
   }
 });
 
+test.each([
+  ["listen", 'did you mean "LISTEN"?'],
+  ["TIME_WAIT", 'did you mean "TIME-WAIT"?'],
+  ["ESTABLISHD", 'did you mean "ESTABLISHED"?'],
+  ["", "use LISTEN, SYN-SENT"],
+])("a state that TCP does not have is refused: %j", (state, mend) => {
+  const find = () => findSockets({ states: ["LISTEN", state as TcpState] });
+  expect(find).toThrow(expect.objectContaining({ name: "TypeError", code: "ERR_UNKNOWN_STATE" }));
+  expect(find).toThrow(mend);
+});
+
+test("TIME-WAIT finds what a self-connect left behind, and CLOSED what is bound only, where the kernel shows it", () => {
+  const left = deadPeer(4);
+  const socket = TcpSocket.open(4).bind(left);
+  socket.connect(left);
+  socket.close();
+  const bound = deadPeer(4);
+  plant(4).bind(bound);
+  const at = ({ port }: Address) => ({ low: port, high: port });
+  expect(findSockets({ states: ["TIME-WAIT"], localPorts: at(left) }).rows).toMatchObject([
+    { local: left, peer: left, state: "TIME-WAIT" },
+  ]);
+  expect(findSockets({ localPorts: at(bound) }).rows).toEqual([]);
+  for (const row of findSockets({ states: ["CLOSED"], localPorts: at(bound) }).rows)
+    expect(row).toMatchObject({ local: bound, state: "CLOSED" });
+});
+
 test("more sockets than the first room for records are all told", () => {
   const address = deadPeer(4);
   plant(4).bind(address).listen(PLENTY);
@@ -197,17 +225,13 @@ test("ss tells the same sockets", async (context) => {
   const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
   const ss = await command("ss", ["-Htan"]).catch(() => null);
   if (ss?.status !== 0) context.skip("no ss here (Debian: iproute2)");
-  const names = { LISTEN: "LISTEN", ESTAB: "ESTABLISHED", "TIME-WAIT": "TIME_WAIT" } as Record<
-    string,
-    string
-  >;
   const ports = mine.map(({ port }) => `:${port}`);
   const isMine = (line: string) => ports.some((port) => line.includes(port));
   const told = ss!.stdout
     .split("\n")
     .filter(isMine)
     .map((line) => line.trim().split(/\s+/))
-    .map(([state, , , local, peer]) => `${names[state!]} ${local} ${peer}`);
+    .map(([state, , , local, peer]) => `${state === "ESTAB" ? "ESTABLISHED" : state} ${local} ${peer}`);
   const star = (address: Address) => formatAddress(address).replace(/:0$/, ":*");
   const found = findSockets({})
     .rows.map(({ state, local, peer }) => `${state} ${star(local)} ${star(peer)}`)

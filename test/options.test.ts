@@ -1,8 +1,11 @@
 /** One generated test for each row of the option table: the default differs, set, get, equal; v4 and v6. */
+import { readFileSync } from "node:fs";
+import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { portFacts } from "../lib/kernel/index.ts";
 import type { SocketError } from "../lib/socket/errors.ts";
 import type { OptionRow } from "../lib/socket/native.ts";
+import { loadNative } from "../lib/socket/native.ts";
 import type { OptionName } from "../lib/socket/options.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
 import { optionTable, supported } from "../lib/socket/supported.ts";
@@ -46,6 +49,18 @@ describe.each(optionTable().filter((row) => !row.readOnly))("$name ($constant)",
       expect(socket.getsockopt(name)).toEqual(readsBack);
     });
   }
+});
+
+it("types every field of TCP_INFO that the compiler knows, and no other", () => {
+  const source = ts.createSourceFile(
+    "",
+    readFileSync("lib/socket/options.ts", "utf8"),
+    ts.ScriptTarget.Latest,
+  );
+  const declared = source.statements.filter(ts.isInterfaceDeclaration);
+  const members = declared.find(({ name }) => name.text === "TcpInformation")!.members;
+  const typed = members.map((member) => (member.name as ts.Identifier).text);
+  expect(typed).toEqual(loadNative().informationFields);
 });
 
 function expectUnsupportedOnIpv4(name: OptionName): void {

@@ -1,10 +1,11 @@
 /** Packets without a network: the decoder, the states, the reasons, the file and the picture, and what no bytes may do. */
 import { describe, expect, it } from "vitest";
-import type { Frame, LadderRow, TcpState } from "../lib/packets/index.ts";
+import type { Frame, LadderRow } from "../lib/packets/index.ts";
 import { decodeFrame, ladderOf, pcapng } from "../lib/packets/index.ts";
 import { agreesWith } from "../lib/packets/trace.ts";
 import { ladderLines, ladderSvg } from "../lib/report/index.ts";
 import { hostBytes } from "../lib/socket/address.ts";
+import type { TcpState } from "../lib/socket/tcp-state.ts";
 import { FAMILIES, LOOPBACK, random } from "./harness.ts";
 
 const FLAG_BITS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };
@@ -263,7 +264,7 @@ describe("the states that packets imply", () => {
 
   it("are held against the kernel's: a state beside the path, out of order, or another last one is no agreement", () => {
     const ladder = self(SELF);
-    const reported = (...list: string[]) =>
+    const reported = (...list: TcpState[]) =>
       list.map((state) => ({ end: 0, state, source: "TCP_INFO" as const, afterPackets: 0 }));
     expect(agreesWith(ladder, reported("ESTABLISHED", "TIME-WAIT"))).toBe(true);
     expect(agreesWith(ladder, reported("ESTABLISHED", "FIN-WAIT-2", "TIME-WAIT"))).toBe(false);

@@ -70,13 +70,13 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(rowsOf(self, self)).toEqual([]);
   });
 
-  it("leaves TIME_WAIT and EADDRINUSE behind after close(): why a guard must reset", () => {
+  it("leaves TIME-WAIT and EADDRINUSE behind after close(): why a guard must reset", () => {
     const self = deadPeer(family);
     const socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
     expect(socket.isSelfConnected()).toBe(true);
     socket.close();
-    expect(rowsOf(self, self).map((row) => row.state)).toEqual(["TIME_WAIT"]);
+    expect(rowsOf(self, self).map((row) => row.state)).toEqual(["TIME-WAIT"]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
   });
 

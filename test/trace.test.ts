@@ -382,7 +382,7 @@ describe("selfconnect trace", () => {
     await cli(["trace", peer, "--close", "close"]);
     const { status, stderr } = await cli(["trace", peer]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/bind EADDRINUSE.*TIME_WAIT for another \d.*--close reset/);
+    expect(stderr).toMatch(/bind EADDRINUSE.*TIME-WAIT for another \d.*--close reset/);
   });
 
   it("is interrupted by Ctrl-C, and takes no nonsense", async () => {

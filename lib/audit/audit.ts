@@ -14,6 +14,7 @@ import type { Address } from "../socket/address.ts";
 import { unmapped } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, parsePortList } from "../socket/port-range.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 
 /** The process that has a socket open, and where it runs. */
 export interface Owner {
@@ -38,7 +39,7 @@ export interface PortRisk {
 /** A socket joined to itself, now or until a moment ago. */
 export interface JoinedSocket {
   readonly local: Address;
-  readonly state: string;
+  readonly state: TcpState;
   readonly owner: Owner | null;
   /** At least this old; null where the kernel does not tell. */
   readonly ageMs: number | null;
@@ -60,7 +61,7 @@ export interface Audit extends PortFacts {
   readonly source: TableSource;
   readonly listeners: readonly PortRisk[];
   readonly joined: readonly JoinedSocket[];
-  /** TIME_WAIT of self-connects: each keeps its port from a listener. */
+  /** TIME-WAIT of self-connects: each keeps its port from a listener. */
   readonly leftovers: readonly JoinedSocket[];
   readonly knocking: readonly Knocking[];
   /** The command that keeps the ports at risk from being given out, and those that are reserved already. */
@@ -93,7 +94,7 @@ export function audit(options: AuditOptions = {}): Audit {
     options.port === undefined
       ? listening.rows.map((row) => risk(row.local, owner(row))).sort(byPort)
       : [risk({ family: 4, host: "0.0.0.0", port: options.port }, null)];
-  const joined = self.filter((row) => row.state !== "TIME_WAIT").map((row) => joinedSocket(row, owner(row)));
+  const joined = self.filter((row) => row.state !== "TIME-WAIT").map((row) => joinedSocket(row, owner(row)));
   const knocks = knocking.map((row) => knock(row, owner(row), facts));
   const atRisk = [...listeners, ...knocks].some((one) => one.isAtRisk);
   return {
@@ -102,7 +103,7 @@ export function audit(options: AuditOptions = {}): Audit {
     source: listening.source,
     listeners,
     joined,
-    leftovers: self.filter((row) => row.state === "TIME_WAIT").map((row) => joinedSocket(row, null)),
+    leftovers: self.filter((row) => row.state === "TIME-WAIT").map((row) => joinedSocket(row, null)),
     knocking: knocks,
     reserve: reserveCommand(listeners, facts),
     isClean: !atRisk && joined.length === 0,
@@ -119,14 +120,14 @@ function joinedSockets(): SocketRow[] {
   const { rows } = findSockets({ joinedOnly: true });
   return rows.flatMap((row) => {
     const { port } = row.local;
-    if (row.state === "TIME_WAIT" || row.state === "LISTEN") return row.state === "LISTEN" ? [] : [row];
+    if (row.state === "TIME-WAIT" || row.state === "LISTEN") return row.state === "LISTEN" ? [] : [row];
     const again = findSockets({ joinedOnly: true, details: true, localPorts: { low: port, high: port } });
     return [again.rows.find((one) => one.inode === row.inode) ?? row];
   });
 }
 
 function knockingSockets(range: PortRange): SocketRow[] {
-  return findSockets({ states: ["SYN_SENT"] }).rows.filter(
+  return findSockets({ states: ["SYN-SENT"] }).rows.filter(
     ({ peer }) => holds(range, peer.port) && isOwnAddress(peer),
   );
 }
@@ -174,7 +175,7 @@ function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortR
 }
 
 function joinedSocket(row: SocketRow, owner: Owner | null): JoinedSocket {
-  const left = row.state === "TIME_WAIT" ? row.timerMs : null;
+  const left = row.state === "TIME-WAIT" ? row.timerMs : null;
   const ageMs = left === null ? row.quietMs : Math.max(0, TIME_WAIT_MS - left);
   return { local: row.local, state: row.state, owner, ageMs };
 }

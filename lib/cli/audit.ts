@@ -124,7 +124,7 @@ export function tell(found: Audit, flags: Flags): void {
   const title = flags.port === undefined ? "listeners inside the range" : `port ${flags.port}`;
   tellList(title, found.listeners.map(listenerText));
   tellList("joined to themselves now", found.joined.map(joinedText));
-  tellList("left behind by self-connects (TIME_WAIT)", found.leftovers.map(joinedText));
+  tellList("left behind by self-connects (TIME-WAIT)", found.leftovers.map(joinedText));
   tellList("clients that knock at this host's own ports", found.knocking.map(knockingText));
   const atRisk = found.listeners.filter((one) => one.isAtRisk).length;
   if (atRisk > 0) tellCure(found);
@@ -159,7 +159,7 @@ function listenerText(risk: PortRisk): string {
 }
 
 function joinedText({ local, state, owner, ageMs }: JoinedSocket): string {
-  const age = ageMs === null ? "" : `, ${state === "TIME_WAIT" ? "for" : "quiet for"} ${duration(ageMs)}`;
+  const age = ageMs === null ? "" : `, ${state === "TIME-WAIT" ? "for" : "quiet for"} ${duration(ageMs)}`;
   return `${formatAddress(local)} ${ownerText(owner)} ${state}${age}`;
 }
 

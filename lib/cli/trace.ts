@@ -114,7 +114,7 @@ function withOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
   const row = socketTable().find(({ local }) => local.port === peer.port);
   if (!row) return error;
-  const left = row.state === "TIME_WAIT" ? ` for another ${duration(row.timerMs)}` : "";
+  const left = row.state === "TIME-WAIT" ? ` for another ${duration(row.timerMs)}` : "";
   const mend = "give another port, or end with --close reset, which leaves nothing behind";
   return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${mend}`);
 }

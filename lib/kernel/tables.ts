@@ -5,16 +5,19 @@ import path from "node:path";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
+import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
 
 /** proc(5), one row of /proc/net/tcp or tcp6. */
 export interface SocketRow {
   readonly local: Address;
   readonly peer: Address;
-  /** As netstat(8) writes it: ESTABLISHED, SYN_SENT, TIME_WAIT, LISTEN … */
-  readonly state: string;
+  /** In the words of RFC 9293. */
+  readonly state: TcpState;
   readonly receiveQueueBytes: number;
   readonly sendQueueBytes: number;
   /** When the kernel acts on the socket next: sends again, or lets TIME-WAIT end. 0 when nothing is pending. */
@@ -30,7 +33,11 @@ export interface SocketRow {
 
 /** Which sockets are asked for; what is absent does not matter. */
 export interface SocketFilter {
-  readonly states?: readonly string[];
+  /**
+   * Without it: every state that /proc/net/tcp shows. CLOSED are sockets that are bound and neither listen nor
+   * connect: Linux shows them to sock_diag(7) since 6.8, and only when asked for CLOSED; /proc/net/tcp never does.
+   */
+  readonly states?: readonly TcpState[];
   readonly localPorts?: PortRange;
   /** Only sockets that are joined to themselves. */
   readonly joinedOnly?: boolean;
@@ -51,22 +58,25 @@ export interface SocketOwner {
   readonly command: string;
 }
 
-/** The states of /proc/net/tcp, by their number there (include/net/tcp_states.h), in netstat's words. */
-const STATES = [
-  "UNKNOWN",
+/** The states of sock_diag(7) and /proc/net/tcp, by their number there (include/net/tcp_states.h). */
+const STATES: readonly (TcpState | "")[] = [
+  "",
   "ESTABLISHED",
-  "SYN_SENT",
-  "SYN_RECV",
-  "FIN_WAIT1",
-  "FIN_WAIT2",
-  "TIME_WAIT",
-  "CLOSE",
-  "CLOSE_WAIT",
-  "LAST_ACK",
+  "SYN-SENT",
+  "SYN-RECEIVED",
+  "FIN-WAIT-1",
+  "FIN-WAIT-2",
+  "TIME-WAIT",
+  "CLOSED",
+  "CLOSE-WAIT",
+  "LAST-ACK",
   "LISTEN",
   "CLOSING",
-  "NEW_SYN_RECV",
+  "SYN-RECEIVED", // NEW_SYN_RECV: the listener has not made a socket of it yet.
+  "CLOSED", // BOUND_INACTIVE: a bit to ask with; the sockets are then reported as CLOSE.
 ];
+/** A bit for each number but BOUND_INACTIVE, which makes the kernel walk one table more. */
+const SHOWN_STATES = 0x1fff;
 
 /** The kernel shows times to user space in hundredths of a second, whatever its own tick is (USER_HZ). */
 const TICK_MS = 10;
@@ -80,9 +90,11 @@ const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"
 
 /**
  * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
- * Where it has no such table /proc/net/tcp is read and filtered here. Throws where there is neither.
+ * Where it has no such table /proc/net/tcp is read and filtered here. Throws ERR_UNKNOWN_STATE for a misspelt state,
+ * and where there is neither table.
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
+  if (filter.states) checkStates(filter.states);
   const [four, six] = [diagRows(4, filter), diagRows(6, filter)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => passes(row, filter)), source: "proc" };
@@ -90,8 +102,8 @@ export function findSockets(filter: SocketFilter): FoundSockets {
 
 function diagRows(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   const native = loadNative();
-  const { states = STATES, localPorts = ALL_PORTS, joinedOnly, details } = filter;
-  const mask = states.reduce((bits, state) => bits | (1 << STATES.indexOf(state)), 0);
+  const { states, localPorts = ALL_PORTS, joinedOnly, details } = filter;
+  const mask = states ? stateMask(states) : SHOWN_STATES;
   const { low, high } = localPorts;
   const bytes = native.diagRecordBytes;
   for (let room = FIRST_ROOM; ; room *= 2) {
@@ -104,6 +116,23 @@ function diagRows(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   }
 }
 
+function stateMask(states: readonly TcpState[]): number {
+  return STATES.reduce(
+    (bits, state, number) => (state && states.includes(state) ? bits | (1 << number) : bits),
+    0,
+  );
+}
+
+/** Throws ERR_UNKNOWN_STATE, which names the near miss. */
+function checkStates(states: readonly string[]): void {
+  for (const state of states) {
+    if ((TCP_STATES as readonly string[]).includes(state)) continue;
+    const meant = nearest(state, TCP_STATES);
+    const mend = meant ? `did you mean "${meant}"?` : `use ${TCP_STATES.join(", ")}`;
+    throw invalidArgument("ERR_UNKNOWN_STATE", `"${state}" is not a TCP state: ${mend}`);
+  }
+}
+
 /** What native/core/diag.h calls DiagRecord. */
 function decodeRecord(records: Uint8Array, at: number): SocketRow {
   const address = (offset: number) =>
@@ -112,7 +141,7 @@ function decodeRecord(records: Uint8Array, at: number): SocketRow {
   const isLittle = os.endianness() === "LE";
   const field = (index: number) => view.getUint32(4 * index, isLittle);
   const quietMs = field(7);
-  const state = STATES[field(0)] ?? `STATE_${field(0)}`;
+  const state = stateNumbered(STATES, field(0));
   return {
     local: address(0),
     peer: address(ADDRESS_BYTES),
@@ -214,7 +243,7 @@ function parseRow(line: string): SocketRow {
   return {
     local: parseHexAddress(local!),
     peer: parseHexAddress(peer!),
-    state: STATES[Number.parseInt(state!, 16)] ?? `STATE_${state}`,
+    state: stateNumbered(STATES, Number.parseInt(state!, 16)),
     sendQueueBytes: Number.parseInt(send!, 16),
     receiveQueueBytes: Number.parseInt(receive!, 16),
     timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,

@@ -9,7 +9,6 @@ export type { Closing, Leaving } from "./leavings.ts";
 export { CLOSINGS, leavings } from "./leavings.ts";
 export type { PcapngOptions } from "./pcapng.ts";
 export { pcapng } from "./pcapng.ts";
-export type { TcpState } from "./states.ts";
 export type { CaptureSummary, Trace, TraceOptions } from "./trace.ts";
 export { trace } from "./trace.ts";
 export type { Sample } from "./watch.ts";

@@ -1,11 +1,12 @@
 /** The ladder: captured packets put in order between two sides, with states and reasons. Plain data, fit for JSON. */
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress, isSameAddress } from "../socket/address.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 import type { Frame } from "./capture.ts";
 import type { Flag, Segment, SegmentOptions } from "./decode.ts";
 import { decodeFrame } from "./decode.ts";
 import { reasonFor } from "./reasons.ts";
-import type { Course, Step, TcpState } from "./states.ts";
+import type { Course, Step } from "./states.ts";
 import { follow } from "./states.ts";
 
 /** A 32-bit number as it is on the wire, and counted from the initial one of its direction. */

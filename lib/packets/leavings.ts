@@ -5,7 +5,7 @@ import type { Address } from "../socket/address.ts";
 import { bare } from "../socket/address.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { TcpSocket } from "../socket/socket.ts";
-import { rfcState } from "./watch.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 
 /** shutdown(2) both ways and then close(2); close(2) alone; SO_LINGER {1, 0} and close(2). */
 export type Closing = "shutdown" | "close" | "reset";
@@ -17,7 +17,7 @@ export interface Leaving {
   /** Whether the socket itself had SO_REUSEADDR since before its bind(2). */
   readonly hadReuseAddress: boolean;
   /** The state of what is left, CLOSED when nothing is. */
-  readonly left: string;
+  readonly left: TcpState;
   /** How long the kernel keeps it; 0 when nothing is left or it stays until closed. */
   readonly remainingMs: number;
   /** The errno name that a server's listen on the port gets, null when it starts. */
@@ -27,7 +27,7 @@ export interface Leaving {
 }
 
 const SETTLE_MS = 1000;
-const SETTLED = ["ESTABLISHED", "TIME_WAIT"];
+const SETTLED: readonly TcpState[] = ["ESTABLISHED", "TIME-WAIT"];
 
 const CASES: readonly (readonly [Closing | null, boolean])[] = [
   [null, false],
@@ -76,7 +76,7 @@ async function leftAt(
     row = look();
   }
   return {
-    left: row ? rfcState(row.state) : "CLOSED",
+    left: row?.state ?? "CLOSED",
     remainingMs: row?.timerMs ?? 0,
     listen: listenRefusal(local),
     listenWithReuseAddress: listenRefusal(local, { reuseAddress: true }),

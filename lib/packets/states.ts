@@ -2,19 +2,8 @@
  * The TCP states that packets imply: RFC 9293, figure 5, as far as an active OPEN can come, with the simultaneous
  * open of section 3.5 (figure 7) and the simultaneous close of section 3.6 (figure 13). Pure.
  */
+import type { TcpState } from "../socket/tcp-state.ts";
 import type { Segment } from "./decode.ts";
-
-export type TcpState =
-  | "CLOSED"
-  | "SYN-SENT"
-  | "SYN-RECEIVED"
-  | "ESTABLISHED"
-  | "FIN-WAIT-1"
-  | "FIN-WAIT-2"
-  | "CLOSE-WAIT"
-  | "CLOSING"
-  | "LAST-ACK"
-  | "TIME-WAIT";
 
 /** What the machine reads of a segment. */
 export type Signal = Pick<Segment, "flags" | "sequence" | "acknowledgement" | "dataBytes">;

@@ -6,6 +6,7 @@ import { checkAddress, formatAddress, unmapped } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import type { TcpInformation } from "../socket/options.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 import type { CaptureCounts } from "./capture.ts";
 import { Capture, LOOPBACK_DEVICE } from "./capture.ts";
 import type { Ladder, OwnFrame } from "./ladder.ts";
@@ -67,7 +68,7 @@ export interface Trace {
 
 const STEP_MS = 5000;
 const MEETINGS = 1000;
-const RESTING = ["CLOSED", "TIME-WAIT"];
+const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
 
 /** Throws SocketError EADDRINUSE while the port stands in TIME-WAIT of an earlier one. */
 export async function trace(options: TraceOptions): Promise<Trace> {
@@ -223,7 +224,7 @@ class Recorder {
   }
 
   #isOver(addresses: readonly Address[]): boolean {
-    const isResting = (state: string | undefined) => RESTING.includes(state ?? "");
+    const isResting = (state: TcpState | undefined) => state !== undefined && RESTING.includes(state);
     const kernel = addresses.every((_, index) => isResting(this.watch.lastState(index)));
     if (!kernel || !this.#seesAll()) return kernel;
     return this.#ladder(addresses).ends.every(({ path }) => isResting(path.at(-1)));
@@ -263,7 +264,7 @@ export function agreesWith(ladder: Ladder, samples: readonly Sample[]): boolean 
     const reported = samples.filter((sample) => sample.end === end).map(({ state }) => state);
     let at = 0;
     const onPath = reported.every((state) => {
-      const found = (path as readonly string[]).indexOf(state, at);
+      const found = path.indexOf(state, at);
       if (found >= 0) at = found;
       return found >= 0;
     });

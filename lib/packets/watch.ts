@@ -4,14 +4,14 @@ import { rowsOf } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { bare } from "../socket/address.ts";
 import type { TcpSocket } from "../socket/socket.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 import type { Capture, Frame } from "./capture.ts";
 
 /** A state that the kernel reported. */
 export interface Sample {
   /** Which end: 0, or 1 for the other of a pair. */
   readonly end: number;
-  /** In the words of RFC 9293. */
-  readonly state: string;
+  readonly state: TcpState;
   readonly source: "TCP_INFO" | "/proc/net/tcp";
   /** How many packets had been captured by then. */
   readonly afterPackets: number;
@@ -25,20 +25,6 @@ export interface WatchedEnd {
 }
 
 const LOOK_EVERY_MS = 1;
-
-/** What /proc/net/tcp calls otherwise than RFC 9293 does. */
-const RFC_NAMES: Readonly<Record<string, string>> = {
-  SYN_RECV: "SYN-RECEIVED",
-  NEW_SYN_RECV: "SYN-RECEIVED",
-  FIN_WAIT1: "FIN-WAIT-1",
-  FIN_WAIT2: "FIN-WAIT-2",
-  CLOSE: "CLOSED",
-};
-
-/** A state of /proc/net/tcp in the words of RFC 9293. */
-export function rfcState(state: string): string {
-  return RFC_NAMES[state] ?? state.replaceAll("_", "-");
-}
 
 /** Collects frames and samples. */
 export class Watch {
@@ -81,7 +67,7 @@ export class Watch {
   }
 
   /** The state of an end as the kernel reported it last. */
-  lastState(end: number): string | undefined {
+  lastState(end: number): TcpState | undefined {
     return this.samples.findLast((sample) => sample.end === end)?.state;
   }
 
@@ -104,5 +90,5 @@ function stateOf({ socket, local, peer }: WatchedEnd): Pick<Sample, "state" | "s
     if (state !== "CLOSED") return { state, source: "TCP_INFO" };
   }
   const row = rowsOf(bare(local), bare(peer))[0];
-  return { state: row ? rfcState(row.state) : "CLOSED", source: "/proc/net/tcp" };
+  return { state: row?.state ?? "CLOSED", source: "/proc/net/tcp" };
 }

@@ -122,7 +122,7 @@ function pickByLateBind(peer: Address): Pick {
   return pickByConnect(socket.bind({ ...peer, port: 0 }), peer);
 }
 
-/** Connects, reads the name, and resets: a connection would leave TIME_WAIT behind, and its port would be skipped. */
+/** Connects, reads the name, and resets: a connection would leave TIME-WAIT behind, and its port would be skipped. */
 function pickByConnect(socket: TcpSocket, peer: Address): Pick {
   try {
     socket.connect(peer);

@@ -1,6 +1,7 @@
 /** Rows of socket tables as netstat(8) prints them. */
 import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
 
 /** The row as netstat(8) prints it, under netstat's own header. */
 export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
@@ -11,7 +12,7 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
     String(row.sendQueueBytes).padStart(6),
     netstatAddress(row.local).padEnd(23),
     netstatAddress(row.peer).padEnd(23),
-    row.state.padEnd(11),
+    (NETSTAT_STATES[row.state] ?? row.state).padEnd(11),
     owner ? `${owner.pid}/${owner.command}` : "-",
   ];
   return columns.join(" ");
@@ -19,6 +20,18 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
 
 export const NETSTAT_HEADER =
   "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
+
+/** What netstat writes otherwise than RFC 9293 does. */
+const NETSTAT_STATES: Partial<Readonly<Record<TcpState, string>>> = {
+  "SYN-SENT": "SYN_SENT",
+  "SYN-RECEIVED": "SYN_RECV",
+  "FIN-WAIT-1": "FIN_WAIT1",
+  "FIN-WAIT-2": "FIN_WAIT2",
+  "TIME-WAIT": "TIME_WAIT",
+  "CLOSE-WAIT": "CLOSE_WAIT",
+  "LAST-ACK": "LAST_ACK",
+  CLOSED: "CLOSE",
+};
 
 /** netstat writes IPv6 addresses without brackets, and port 0 as a star. */
 function netstatAddress(address: Address): string {

@@ -33,7 +33,7 @@ function metricsOf(found: Audit): Metric[] {
     },
     {
       name: "selfconnect_leftover_sockets",
-      help: "TIME_WAIT sockets that self-connects left behind.",
+      help: "TIME-WAIT sockets that self-connects left behind.",
       samples: single(found.leftovers.length),
     },
     {

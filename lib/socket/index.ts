@@ -14,3 +14,4 @@ export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 export type { ConnectedLimits } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
 export { optionTable, supported } from "./supported.ts";
+export type { TcpState } from "./tcp-state.ts";

@@ -1,5 +1,6 @@
 /** The native door: the only file that loads the addon, and the addon's interface in words. */
 import { createRequire } from "node:module";
+import type { TcpState } from "./tcp-state.ts";
 
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
 export type Handle = object & { readonly handle: unique symbol };
@@ -114,7 +115,8 @@ export interface Native {
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
   readonly informationFields: readonly string[];
-  readonly tcpStates: readonly string[];
+  /** By the number in tcpi_state; "" where there is none. */
+  readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];
   /** How many outcome counters a burst's report has, and which of them counts attempts without an answer. */
   readonly outcomes: number;

@@ -4,12 +4,115 @@ import { checkPort } from "./address.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
 import type { OptionRow } from "./native.ts";
 import type { PortRange } from "./port-range.ts";
+import type { TcpState } from "./tcp-state.ts";
+import { stateNumbered } from "./tcp-state.ts";
 
-/** TCP_INFO, decoded; a field that the kernel does not tell is absent. Times and sizes carry their unit. */
+/**
+ * TCP_INFO: the members of struct tcp_info (linux/tcp.h) without its bit-fields. A field that the kernel does not
+ * report is absent: older Linux kernels know fewer, and FreeBSD tells the state only. Counters of 64 bits are rounded
+ * above 2^53.
+ */
 export interface TcpInformation {
-  /** The state in the words of RFC 9293. */
-  readonly state: string;
-  readonly [field: string]: number | string;
+  /** The state of the connection. */
+  readonly state: TcpState;
+  /** The kernel's number of the congestion control's state (0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss). */
+  readonly congestionState?: number;
+  /** Retransmission time-outs in a row that wait for an answer now. */
+  readonly retransmits?: number;
+  /** Zero-window or keep-alive probes that were not answered. */
+  readonly probes?: number;
+  /** How many times the retransmission time-out was doubled. */
+  readonly backoff?: number;
+  /** Bits: 1 timestamps, 2 SACK, 4 window scale, 8 ECN, 16 ECN seen, 32 SYN data. */
+  readonly options?: number;
+  /** Microseconds until a segment is sent again. */
+  readonly retransmitTimeoutUs?: number;
+  /** Microseconds that an acknowledgement may be delayed. */
+  readonly ackTimeoutUs?: number;
+  /** The largest segment that is sent. */
+  readonly sendSegmentBytes?: number;
+  /** The largest segment that was received, as the kernel estimates it. */
+  readonly receiveSegmentBytes?: number;
+  /** Sent and not acknowledged; of a listener, how many connections wait for accept(2). */
+  readonly unacknowledgedPackets?: number;
+  /** Acknowledged selectively; of a listener, its backlog. */
+  readonly sackedPackets?: number;
+  /** Thought to be lost. */
+  readonly lostPackets?: number;
+  /** Sent again and not acknowledged yet. */
+  readonly retransmittedPackets?: number;
+  /** Milliseconds since data was sent. */
+  readonly lastDataSentMs?: number;
+  /** Milliseconds since data was received. */
+  readonly lastDataReceivedMs?: number;
+  /** Milliseconds since an acknowledgement was received. */
+  readonly lastAckReceivedMs?: number;
+  /** The path MTU. */
+  readonly pathMtuBytes?: number;
+  /** Up to this the receive window may grow at once. */
+  readonly receiveSlowStartThresholdBytes?: number;
+  /** The smoothed round-trip time, in microseconds. */
+  readonly roundTripTimeUs?: number;
+  /** Its mean deviation, in microseconds. */
+  readonly roundTripVariationUs?: number;
+  /** Where slow start ends; 2147483647 while there was no loss. */
+  readonly sendSlowStartThresholdPackets?: number;
+  /** The congestion window. */
+  readonly congestionWindowPackets?: number;
+  /** The largest segment that we said we take. */
+  readonly advertisedSegmentBytes?: number;
+  /** How many packets late one may come without being thought lost. */
+  readonly reordering?: number;
+  /** The round-trip time as the receiver estimates it, in microseconds; 0 before there was data. */
+  readonly receiveRoundTripTimeUs?: number;
+  /** What the receiver copied to the application in the last round trip. */
+  readonly receiveSpaceBytes?: number;
+  /** Segments sent again since the connection began. */
+  readonly totalRetransmits?: number;
+  /** What pacing allows now; all ones is unlimited. */
+  readonly pacingBytesPerSecond?: number;
+  /** What SO_MAX_PACING_RATE allows; all ones is unlimited. */
+  readonly maxPacingBytesPerSecond?: number;
+  /** Since the connection began; the SYN counts as one. */
+  readonly bytesAcknowledged?: number;
+  /** In order, since the connection began. */
+  readonly bytesReceived?: number;
+  /** Segments sent, pure acknowledgements too. */
+  readonly segmentsOut?: number;
+  /** Segments received. */
+  readonly segmentsIn?: number;
+  /** Written and not sent yet. */
+  readonly notSentBytes?: number;
+  /** The least round-trip time lately, in microseconds; 4294967295 before there was one. */
+  readonly minRoundTripTimeUs?: number;
+  /** Segments with data received. */
+  readonly dataSegmentsIn?: number;
+  /** Segments with data sent. */
+  readonly dataSegmentsOut?: number;
+  /** The rate of delivery measured last. */
+  readonly deliveryBytesPerSecond?: number;
+  /** Microseconds in which there was something to send. */
+  readonly busyUs?: number;
+  /** Of these, those in which the peer's window was full. */
+  readonly receiveWindowLimitedUs?: number;
+  /** Of these, those in which the send buffer was too small. */
+  readonly sendBufferLimitedUs?: number;
+  /** Packets delivered, those sent again too. */
+  readonly deliveredPackets?: number;
+  /** Of these, those that were acknowledged with ECN's congestion mark. */
+  readonly deliveredCongestionMarkedPackets?: number;
+  /** Data sent, that sent again too. */
+  readonly bytesSent?: number;
+  /** Data sent again. */
+  readonly bytesRetransmitted?: number;
+  /** DSACK blocks received: what was sent again without need. */
+  readonly duplicateSacks?: number;
+  /** How often packets were seen out of order. */
+  readonly reorderSeen?: number;
+  /** Packets received out of order. */
+  readonly receivedOutOfOrderPackets?: number;
+  /** The window that the peer gives, scaled. */
+  readonly sendWindowBytes?: number;
 }
 
 /**
@@ -178,7 +281,7 @@ export function decodeOption(
   row: OptionRow,
   room: BigInt64Array | Uint8Array,
   count: number,
-  names: { readonly fields: readonly string[]; readonly states: readonly string[] },
+  names: { readonly fields: readonly string[]; readonly states: readonly (TcpState | "")[] },
 ): OptionValue {
   if (room instanceof Uint8Array) return new TextDecoder().decode(room.subarray(0, count));
   const [first = 0n, second = 0n] = room;
@@ -193,7 +296,7 @@ export function decodeOption(
       return { low: Number(first), high: Number(second) };
     case "structure": {
       const fields = names.fields.slice(0, count).map((name, i) => [name, Number(room[i])]);
-      return { ...Object.fromEntries(fields), state: names.states[Number(first)] ?? `state ${first}` };
+      return { ...Object.fromEntries(fields), state: stateNumbered(names.states, Number(first)) };
     }
     default:
       return Number(first);
