@@ -74,7 +74,7 @@ const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
 
 /** The rows of the rates; `growthBytes` and `sockets` are what the trials after the rounds brought. */
-export function rowsOf(
+export function benchRowsOf(
   results: Results,
   growth: { readonly bytes: number | null; readonly text: string },
   sockets: { readonly few: string; readonly many: string; readonly because: string | null },

@@ -13,8 +13,8 @@ import { Workshop } from "./drivers.ts";
 import type { Door, GuardAnswer, GuardPlace } from "./guard.ts";
 import { DOORS, GUARD_PLACES, GUARD_PROCESSES, guardCell, guardRows, MOMENTS } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
-import { Listener } from "./listener.ts";
-import { rowsOf } from "./rows.ts";
+import { ListenerProcess } from "./listener.ts";
+import { benchRowsOf } from "./rows.ts";
 import type { CellPlan } from "./trials.ts";
 import {
   attemptsWatched,
@@ -90,11 +90,11 @@ class Bench {
     }
   }
 
-  async #listen(): Promise<Listener | null> {
+  async #listen(): Promise<ListenerProcess | null> {
     try {
       const command = this.#workshop.command("listener.c");
       this.#livePort = deadPort("outside");
-      return await Listener.start(command, this.#livePort);
+      return await ListenerProcess.start(command, this.#livePort);
     } catch {
       return null; // The trial's own drivers then say why they cannot run.
     }
@@ -179,7 +179,7 @@ class Bench {
     send({ progress: `after the rounds · guard, ${place.where}` });
     try {
       const port = deadPort(place.isInside ? "ephemeral" : "outside");
-      using _listener = await Listener.start(this.#workshop.command("listener.c"), port);
+      using _listener = await ListenerProcess.start(this.#workshop.command("listener.c"), port);
       const { cellMs } = this.#options;
       const settings = [port, cellMs, rounds, place.guard].map(String);
       const command = [...this.#workshop.command("guard.ts"), ...settings];
@@ -239,7 +239,7 @@ class Bench {
       cellMs,
       isInterrupted: this.#signal.aborted,
       rows: [
-        ...rowsOf(
+        ...benchRowsOf(
           results,
           { bytes: this.#growthBytes, text: attemptsWatched(isLong) },
           { few, many, because },

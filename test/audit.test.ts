@@ -6,7 +6,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseCgroup } from "../lib/audit/audit.ts";
 import { audit } from "../lib/audit/index.ts";
-import { findSockets, portFacts, rowsOf, socketTable } from "../lib/kernel/index.ts";
+import { findFourTuple, findSockets, portFacts, socketTable } from "../lib/kernel/index.ts";
 import type { Address } from "../lib/socket/address.ts";
 import { formatAddress } from "../lib/socket/address.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
@@ -218,7 +218,7 @@ test.each([
     findSockets(filter),
   );
   expect(source).toBe("proc");
-  expect(rows).toEqual(rowsOf(local, local));
+  expect(rows).toEqual(findFourTuple(local, local));
 });
 
 test("ss tells the same sockets", async (context) => {

@@ -9,7 +9,7 @@ import type { Door, GuardPlace } from "../benchmarks/guard.ts";
 import { DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../benchmarks/guard.ts";
 import { Ledger } from "../benchmarks/ledger.ts";
 import { agrees, pairedRatio } from "../benchmarks/ratio.ts";
-import { rowsOf } from "../benchmarks/rows.ts";
+import { benchRowsOf } from "../benchmarks/rows.ts";
 import { mostSockets, ROUND } from "../benchmarks/trials.ts";
 import type { BenchReport } from "../lib/report/index.ts";
 import { benchFigure, benchHtml, benchMarkdown } from "../lib/report/index.ts";
@@ -84,7 +84,7 @@ describe("a row", () => {
     for (const rate of ours) ledger.add(plan("selfconnect reuse"), measured(rate));
     for (const rate of limit) ledger.add(plan("C, one socket again"), measured(rate));
     const sockets = { few: "few", many: "many", because: null };
-    return rowsOf(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
+    return benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
   }
 
   it.each([
@@ -105,7 +105,7 @@ describe("a row", () => {
     ledger.add(plan("selfconnect reuse"), measured(100));
     ledger.miss(plan("Go net.Dial"), "go is not installed (Debian: golang)");
     const sockets = { few: "few", many: "many", because: null };
-    const rows = rowsOf(ledger.results(), { bytes: null, text: "" }, sockets);
+    const rows = benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets);
     expect(rows.find((row) => row.what.includes("Go"))).toMatchObject({
       verdict: "skipped",
       because: "Go net.Dial: go is not installed (Debian: golang)",

@@ -23,12 +23,12 @@ import {
 } from "../lib/cli/reconnect.ts";
 import { pcapngOf, tell as printTrace, report as traceObject } from "../lib/cli/trace.ts";
 import { environment, portFacts } from "../lib/kernel/host.ts";
-import { rowsOf, socketOwner, socketTable } from "../lib/kernel/tables.ts";
+import { findFourTuple, socketOwner, socketTable } from "../lib/kernel/tables.ts";
 import { KernelShelf } from "../lib/lab/kernels.ts";
 import { portAlgorithm } from "../lib/ports/algorithms.ts";
 import { fingerprint } from "../lib/ports/fingerprint.ts";
 import { predict } from "../lib/ports/predict.ts";
-import { waitTrials } from "../lib/ports/trials.ts";
+import { measureWaits } from "../lib/ports/waits.ts";
 import { benchHtml } from "../lib/report/bench-html.ts";
 import { benchMarkdown } from "../lib/report/bench-markdown.ts";
 import { compareLabs, compareText } from "../lib/report/compare.ts";
@@ -50,7 +50,7 @@ vi.hoisted(() => vi.resetModules());
 vi.mock("../lib/kernel/host.ts", { spy: true });
 vi.mock("../lib/kernel/tables.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
-vi.mock("../lib/ports/trials.ts", { spy: true });
+vi.mock("../lib/ports/waits.ts", { spy: true });
 
 const FOLDER = new URL("golden/", import.meta.url);
 const ENVIRONMENT = JSON.parse(readFileSync(new URL("environment.json", FOLDER), "utf8"));
@@ -134,7 +134,7 @@ describe("reconnect", () => {
   it("joined to itself, with the harm", async () => {
     const { never, results, row } = recordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectObject(results, never));
-    vi.mocked(rowsOf).mockReturnValue([row]);
+    vi.mocked(findFourTuple).mockReturnValue([row]);
     vi.mocked(socketOwner).mockReturnValue({ pid: 4242, command: "node" });
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
@@ -223,7 +223,7 @@ describe("predict", () => {
   it.each(["predict", "predict-every", "predict-never"])("%s", async (name) => {
     const { peer, algorithm, flags, trials } = recordedResult(`${name}.input.json`);
     const prediction = await predict({ peer, method: flags.method, algorithm: portAlgorithm(algorithm) });
-    if (trials) vi.mocked(waitTrials).mockResolvedValue(trials);
+    if (trials) vi.mocked(measureWaits).mockResolvedValue(trials);
     const check = trials ? await runCheck(prediction, flags, new AbortController().signal) : null;
     await expectJson(name, "predict", predictObject(prediction, flags, check));
     await expectGolden(`${name}.txt`, await printed(() => printPredict(prediction, flags, check)));

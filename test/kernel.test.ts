@@ -6,9 +6,9 @@ import { describe, expect, it } from "vitest";
 import { sysctl } from "../lib/kernel/host.ts";
 import {
   environment,
+  findFourTuple,
   isOwnAddress,
   portFacts,
-  rowsOf,
   socketOwner,
   socketTable,
 } from "../lib/kernel/index.ts";
@@ -67,12 +67,12 @@ describe.each(FAMILIES)("the socket table, IPv%i", (family) => {
     const self = deadPeer(family);
     using socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
-    const [row] = rowsOf(self, self);
+    const [row] = findFourTuple(self, self);
     expect(row).toMatchObject({ local: self, peer: self, state: "ESTABLISHED", uid: process.getuid?.() });
     expect(socketOwner(row!.inode)).toMatchObject({ pid: process.pid });
     expect(netstatText(row!, { pid: 7, command: "x" })).toMatch(/^tcp6? .*ESTABLISHED 7\/x$/);
     socket.send(new Uint8Array(5));
-    expect(rowsOf(self, self)[0]!.receiveQueueBytes).toBe(5);
+    expect(findFourTuple(self, self)[0]!.receiveQueueBytes).toBe(5);
     const ss = ssOf(self.port);
     if (ss === null) context.skip("no ss here: apt-get install iproute2");
     expect(ss).toContain("ESTAB");

@@ -8,7 +8,7 @@ import { portFacts } from "../lib/kernel/index.ts";
 import { ReconnectLoop } from "../lib/loop/reconnect.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
 import { Capture, decodeFrame } from "../lib/packets/index.ts";
-import type { Observation } from "../lib/ports/index.ts";
+import type { AlgorithmName, Observation } from "../lib/ports/index.ts";
 import { fingerprint, samplePorts, supposedAlgorithm } from "../lib/ports/index.ts";
 import { portsHtml } from "../lib/report/index.ts";
 import type { Address } from "../lib/socket/address.ts";
@@ -328,7 +328,7 @@ describe("selfconnect ports", () => {
       method: evil,
     } as unknown as Observation;
     const print = fingerprint(observation);
-    const verdict = { ...print.verdict, name: evil, reason: evil };
+    const verdict = { ...print.verdict, name: evil as AlgorithmName, reason: evil };
     const page = portsHtml(observation, { ...print, verdict }, [[evil, evil]]);
     expect(page.match(/<script>/g)).toHaveLength(1);
     expect(page.match(/&quot;&gt;&lt;script&gt;alert/g)!.length).toBeGreaterThan(5);

@@ -8,7 +8,7 @@ import type { Browser, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Finding, LabKernel, LabResult } from "../lib/lab/index.ts";
-import { kolmogorovSmirnov } from "../lib/report/compare.ts";
+import { twoSampleTest } from "../lib/report/compare.ts";
 import {
   compareLabs,
   compareText,
@@ -190,7 +190,7 @@ describe("compare", () => {
   it("gives the two-sample test's known chance", () => {
     // scipy.stats.ks_2samp(range(50), range(10, 60), mode="asymp"): D = 0.2, p = 0.27 without its small-sample terms.
     const one = Array.from({ length: 50 }, (_, i) => i);
-    const chance = kolmogorovSmirnov(
+    const chance = twoSampleTest(
       one,
       one.map((value) => value + 10),
     );

@@ -2,7 +2,7 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { rowsOf } from "../lib/kernel/index.ts";
+import { findFourTuple } from "../lib/kernel/index.ts";
 import { SocketError } from "../lib/socket/errors.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 import { loadNative } from "../lib/socket/native.ts";
@@ -63,11 +63,11 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(socket.getpeername()).toEqual(self);
     expect(socket.isSelfConnected()).toBe(true);
     expect(text(await echo(socket, bytes("to myself")))).toBe("to myself");
-    expect(rowsOf(self, self).map((row) => row.state)).toEqual(["ESTABLISHED"]);
+    expect(findFourTuple(self, self).map((row) => row.state)).toEqual(["ESTABLISHED"]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
     socket.reset();
     expect(listenRefusal(self)).toBeNull();
-    expect(rowsOf(self, self)).toEqual([]);
+    expect(findFourTuple(self, self)).toEqual([]);
   });
 
   it("leaves TIME-WAIT and EADDRINUSE behind after close(): why a guard must reset", () => {
@@ -76,7 +76,7 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     socket.connect(self);
     expect(socket.isSelfConnected()).toBe(true);
     socket.close();
-    expect(rowsOf(self, self).map((row) => row.state)).toEqual(["TIME-WAIT"]);
+    expect(findFourTuple(self, self).map((row) => row.state)).toEqual(["TIME-WAIT"]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
   });
 

@@ -5,7 +5,7 @@ import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
 import { ALL_PORTS, findSockets, socketOwners } from "../kernel/tables.ts";
-import type { PortAlgorithm } from "../ports/algorithms.ts";
+import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
 import { unusablePorts, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
@@ -57,7 +57,7 @@ export interface Knocking {
 
 export interface Audit extends PortFacts {
   /** How the kernel is supposed to pick, by its release. */
-  readonly algorithm: string;
+  readonly algorithm: AlgorithmName;
   readonly source: TableSource;
   readonly listeners: readonly PortRisk[];
   readonly joined: readonly JoinedSocket[];

@@ -15,11 +15,11 @@ interface Flags {
   readonly json?: boolean;
 }
 
-type Verdict = "connected" | "self-connect" | "failed" | "interrupted";
+type DialVerdict = "connected" | "self-connect" | "failed" | "interrupted";
 
 /** What came of it, for both forms of output. */
 interface Outcome {
-  readonly verdict: Verdict;
+  readonly verdict: DialVerdict;
   readonly local: Address | null;
   readonly peer: Address | null;
   readonly attempts: readonly Attempt[];
@@ -28,7 +28,7 @@ interface Outcome {
   readonly elapsedMs: number;
 }
 
-const EXIT_CODES: Readonly<Record<Verdict, number>> = {
+const EXIT_CODES: Readonly<Record<DialVerdict, number>> = {
   connected: 0,
   failed: 1,
   "self-connect": 3,

@@ -70,7 +70,7 @@ async function ports(flags: Flags): Promise<number> {
 
 async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> {
   using line = new LiveLine();
-  using listener = flags.listen ? new Listener(flags.peer) : null;
+  using listener = flags.listen ? new PeerListener(flags.peer) : null;
   return await samplePorts({
     peer: flags.peer,
     method: flags.method,
@@ -85,7 +85,7 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
 }
 
 /** A listener of the command's own. It takes every connection and lets it go: a full backlog would drop SYNs. */
-class Listener implements Disposable {
+class PeerListener implements Disposable {
   readonly #socket: TcpSocket;
 
   constructor(address: Address) {

@@ -1,10 +1,10 @@
 /** selfconnect predict [peer]: how long until a client that connects again and again is joined to itself. */
 import { Argument, Command, Option } from "commander";
 import type { Address, TestResult } from "../index.ts";
-import { formatAddress, kolmogorovSmirnov, summarize } from "../index.ts";
+import { formatAddress, goodnessOfFit, summarize } from "../index.ts";
 import { environment, portFacts } from "../kernel/index.ts";
-import type { Method, Prediction, Wait, WaitTrial } from "../ports/index.ts";
-import { METHODS, PORT_ALGORITHMS, portAlgorithm, predict, waitTrials } from "../ports/index.ts";
+import type { MeasuredWait, Method, Prediction, Wait } from "../ports/index.ts";
+import { METHODS, measureWaits, PORT_ALGORITHMS, portAlgorithm, predict } from "../ports/index.ts";
 import { dotPlot } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
@@ -26,7 +26,7 @@ interface Pace {
 }
 
 interface Check {
-  readonly trials: readonly WaitTrial[];
+  readonly trials: readonly MeasuredWait[];
   readonly attemptsPerSecond: number;
   readonly test: TestResult;
   readonly wait: Wait;
@@ -91,19 +91,19 @@ async function predictAndTell(peer: Address, flags: Flags): Promise<number> {
 export async function held(prediction: Prediction, flags: Flags, signal: AbortSignal): Promise<Check> {
   using line = new LiveLine();
   const { host, family } = prediction.peer;
-  const trials = await waitTrials({
+  const trials = await measureWaits({
     host,
     family,
     method: flags.method,
-    trials: Math.max(FEWEST_TRIALS, flags.check!),
+    count: Math.max(FEWEST_TRIALS, flags.check!),
     signal,
-    onTrial: (done) => line.show(`${count(done.length)} of ${count(flags.check!)} self-connects`),
+    onWait: (done) => line.show(`${count(done.length)} of ${count(flags.check!)} self-connects`),
   });
   const attempts = trials.map((trial) => trial.attempts);
   const elapsedMs = sum(trials.map((trial) => trial.elapsedMs));
   const attemptsPerSecond = elapsedMs > 0 ? (sum(attempts) * 1000) / elapsedMs : FULL_SPEED;
   const wait = prediction.wait(attemptsPerSecond)!;
-  return { trials, attemptsPerSecond, wait, test: kolmogorovSmirnov(attempts, wait.cdf) };
+  return { trials, attemptsPerSecond, wait, test: goodnessOfFit(attempts, wait.cdf) };
 }
 
 function paces(flags: Flags): Pace[] {
@@ -193,7 +193,7 @@ function tellCheck({ trials, attemptsPerSecond, test, wait }: Check): void {
 }
 
 /** Every trial is a dot of the stairs, and the prediction is the smooth line through them. */
-function bothCurves(trials: readonly WaitTrial[], wait: Wait): { x: number; y: number }[] {
+function bothCurves(trials: readonly MeasuredWait[], wait: Wait): { x: number; y: number }[] {
   const sorted = trials.map((trial) => trial.attempts).sort((a, b) => a - b);
   const stairs = sorted.map((x, index) => ({ x, y: (index + 1) / sorted.length }));
   const most = sorted.at(-1)!;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket, Trial } from "../index.ts";
 import { formatAddress, listenRefusal, ReconnectLoop, summarizeTrials } from "../index.ts";
-import { environment, portFacts, rowsOf, socketOwner, socketTable } from "../kernel/index.ts";
+import { environment, findFourTuple, portFacts, socketOwner, socketTable } from "../kernel/index.ts";
 import type { Never } from "../ports/index.ts";
 import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
 import { NETSTAT_HEADER, netstatText } from "../report/index.ts";
@@ -258,7 +258,10 @@ async function hold(local: Address, signal: AbortSignal): Promise<void> {
 
 function netstatLines(local: Address): string[] {
   try {
-    return [NETSTAT_HEADER, ...rowsOf(local, local).map((row) => netstatText(row, socketOwner(row.inode)))];
+    return [
+      NETSTAT_HEADER,
+      ...findFourTuple(local, local).map((row) => netstatText(row, socketOwner(row.inode))),
+    ];
   } catch (error) {
     return [`(no row: ${(error as Error).message})`]; // No /proc/net/tcp: another kernel than Linux.
   }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { exhaustion } from "../kernel/exhaustion.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
-import type { Attempt } from "../socket/errors.ts";
+import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
@@ -278,10 +278,14 @@ function withExhaustion(error: SocketError): SocketError {
 }
 
 /** The outcome of an attempt, from its error or from itself; null for what is no outcome (an abort, a mistake). */
-function outcomeOf(error: unknown): string | null {
+function outcomeOf(error: unknown): Outcome | null {
   if (error instanceof SocketError) return error.code;
   if (error instanceof DialError) return error.code === "ERR_DEADLINE" ? "deadline" : "self-connect";
-  return error !== null && typeof error === "object" && "outcome" in error ? String(error.outcome) : null;
+  return isAttempt(error) ? error.outcome : null;
+}
+
+function isAttempt(value: unknown): value is Attempt {
+  return value !== null && typeof value === "object" && "outcome" in value;
 }
 
 /** The first error, unless a later one is the guard's: that one must not be lost. */

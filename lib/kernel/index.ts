@@ -5,8 +5,8 @@ export type { Environment, PortFacts } from "./host.ts";
 export { environment, isOwnAddress, portFacts } from "./host.ts";
 export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./tables.ts";
 export {
+  findFourTuple,
   findSockets,
-  rowsOf,
   socketOwner,
   socketOwners,
   socketTable,

@@ -173,8 +173,8 @@ export function parseSocketTable(text: string): SocketRow[] {
   return text.split("\n").slice(1).filter(Boolean).map(parseRow);
 }
 
-/** The rows with this four-tuple. */
-export function rowsOf(local: Address, peer: Address): SocketRow[] {
+/** proc(5), /proc/net/tcp and tcp6: the rows with this four-tuple, in any state. */
+export function findFourTuple(local: Address, peer: Address): SocketRow[] {
   return socketTable().filter((row) => isSameAddress(row.local, local) && isSameAddress(row.peer, peer));
 }
 

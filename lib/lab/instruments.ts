@@ -6,6 +6,7 @@ import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
+import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import type { FreePortOptions } from "../socket/free-port.ts";
 import { findFreePort } from "../socket/free-port.ts";
@@ -22,8 +23,7 @@ const NO_FAMILY = "EAFNOSUPPORT";
 
 /** One connect, made by hand. */
 export interface Once {
-  /** `connected`, `self-connect`, `deadline` or an errno name. */
-  readonly outcome: string;
+  readonly outcome: Outcome;
   /** The local port that the kernel chose; 0 where it does not tell. */
   readonly localPort: number;
 }
@@ -150,7 +150,7 @@ function findPortHere(range: PortRange, options: FreePortOptions): number {
   }
 }
 
-async function joinedWords(socket: TcpSocket, peer: Address, local: Address | undefined): Promise<string> {
+async function joinedWords(socket: TcpSocket, peer: Address, local: Address | undefined): Promise<Outcome> {
   if (local) socket.bind(local);
   if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
   return socket.isSelfConnected() ? "self-connect" : "connected";
@@ -169,7 +169,9 @@ export function loopback(port: number, family: 4 | 6 = 4): Address {
 }
 
 /** What a call ended with: its own word, or the errno name that it threw. */
-export async function outcomeOf(call: () => Promise<string> | string): Promise<string> {
+export async function outcomeOf<T extends string>(
+  call: () => Promise<T> | T,
+): Promise<T | "deadline" | ErrnoName> {
   try {
     return await call();
   } catch (error) {

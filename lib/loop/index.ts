@@ -3,10 +3,10 @@ export type {
   ReconnectOptions,
   ReconnectProgress,
   ReconnectResult,
+  ReconnectVerdict,
   Trial,
-  Verdict,
 } from "./reconnect.ts";
 export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
 export type { Summary, TestResult } from "./statistics.ts";
-export { kolmogorovSmirnov, seededRandom, summarize } from "./statistics.ts";
+export { goodnessOfFit, seededRandom, summarize } from "./statistics.ts";
 export type { Strategy } from "./strategy.ts";

@@ -5,6 +5,7 @@ import { isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
+import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
@@ -15,7 +16,8 @@ import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
 import type { Strategy } from "./strategy.ts";
 
-export type Verdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
+/** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
+export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
 
 /** A loop must be given `attempts` or `durationMs`. */
 export interface ReconnectOptions {
@@ -47,11 +49,11 @@ export interface ReconnectProgress {
   /** The local port of a recent attempt; null before the first. */
   readonly localPort: number | null;
   /** How many attempts ended how: `connected`, `self-connect`, `deadline` (without an answer) or an errno name. */
-  readonly outcomes: Readonly<Record<string, number>>;
+  readonly outcomes: Readonly<OutcomeCounts>;
 }
 
 export interface ReconnectResult extends ReconnectProgress {
-  readonly verdict: Verdict;
+  readonly verdict: ReconnectVerdict;
   readonly peer: Address;
   readonly strategy: Strategy;
   readonly threads: number;
@@ -80,7 +82,7 @@ const REPORT_HEADER_WORDS = 2;
 
 /** How a loop has ended, and the socket that it ended with. */
 interface End {
-  readonly verdict: Verdict;
+  readonly verdict: ReconnectVerdict;
   readonly socket: TcpSocket | null;
   readonly local: Address | null;
 }
@@ -325,7 +327,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   /** The first end stands; every burst is told to stop. */
-  #finish(verdict: Verdict): void {
+  #finish(verdict: ReconnectVerdict): void {
     this.#end ??= { verdict, socket: null, local: null };
     this.#haltBursts();
   }
@@ -336,8 +338,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   /** The counters under their names. Native code counts a connect as 0; the check tells which kind it was. */
-  #named(counts: Float64Array, selfConnects: number): Record<string, number> {
-    const outcomes: Record<string, number> = {};
+  #named(counts: Float64Array, selfConnects: number): OutcomeCounts {
+    const outcomes: OutcomeCounts = {};
     counts.forEach((count, errno) => {
       if (count === 0 || errno === 0) return;
       outcomes[errno === this.#native.unanswered ? "deadline" : errnoName(-errno)] = count;
@@ -364,7 +366,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
 /** One trial of several, without the socket. */
 export interface Trial {
-  readonly verdict: Verdict;
+  readonly verdict: ReconnectVerdict;
   readonly attempts: number;
   readonly elapsedMs: number;
 }

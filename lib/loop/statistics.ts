@@ -36,8 +36,11 @@ export interface TestResult {
   readonly p: number;
 }
 
-/** The one-sample Kolmogorov-Smirnov test; p by Stephens' approximation (1970), good from about ten samples. */
-export function kolmogorovSmirnov(samples: readonly number[], cdf: (value: number) => number): TestResult {
+/**
+ * The Kolmogorov-Smirnov test of samples against a distribution; p by Stephens' approximation (1970), good from about
+ * ten samples.
+ */
+export function goodnessOfFit(samples: readonly number[], cdf: (value: number) => number): TestResult {
   const sorted = [...samples].sort((a, b) => a - b);
   const n = sorted.length;
   let distance = 0;

@@ -95,7 +95,7 @@ export function ladderOf(frames: readonly Frame[], addresses: readonly Address[]
   return {
     title,
     ends: addresses.map((address, i) => ({ name: isSelf ? "" : "AB"[i]!, address, path: course.paths[i]! })),
-    rows: rowsOf(own, addresses, course),
+    rows: ladderRowsOf(own, addresses, course),
     others,
     truncated: own.filter(({ frame }) => frame.bytes.length < frame.wireBytes).length,
   };
@@ -106,7 +106,7 @@ function courseOf(own: readonly OwnFrame[], addresses: readonly Address[]): Cour
   return follow(signals, addresses.length === 1 ? 1 : 2);
 }
 
-function rowsOf(own: readonly OwnFrame[], addresses: readonly Address[], course: Course): LadderRow[] {
+function ladderRowsOf(own: readonly OwnFrame[], addresses: readonly Address[], course: Course): LadderRow[] {
   const isSelf = addresses.length === 1;
   const initial = initialNumbers(own, addresses);
   const startNs = own[0]?.frame.stampNs ?? 0n;

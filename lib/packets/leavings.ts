@@ -1,8 +1,9 @@
 /** What each way to end a self-connect leaves behind, and who can have the port meanwhile: found out by doing it. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { rowsOf } from "../kernel/tables.ts";
+import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { bare } from "../socket/address.ts";
+import type { ErrnoName } from "../socket/errors.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -21,9 +22,9 @@ export interface Leaving {
   /** How long the kernel keeps it; 0 when nothing is left or it stays until closed. */
   readonly remainingMs: number;
   /** The errno name that a server's listen on the port gets, null when it starts. */
-  readonly listen: string | null;
+  readonly listen: ErrnoName | null;
   /** The same with SO_REUSEADDR. */
-  readonly listenWithReuseAddress: string | null;
+  readonly listenWithReuseAddress: ErrnoName | null;
 }
 
 const SETTLE_MS = 1000;
@@ -69,7 +70,7 @@ async function leftAt(
   local: Address,
 ): Promise<Pick<Leaving, "left" | "remainingMs" | "listen" | "listenWithReuseAddress">> {
   const endsAt = performance.now() + SETTLE_MS;
-  const look = () => rowsOf(local, local)[0];
+  const look = () => findFourTuple(local, local)[0];
   let row = look();
   while (row && !SETTLED.includes(row.state) && performance.now() < endsAt) {
     await sleep(1);

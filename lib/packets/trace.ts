@@ -1,5 +1,6 @@
 /** One self-connect, or one pair, made to be looked at: its packets, its states, and what the kernel says of both. */
 
+import type { ReconnectVerdict } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmapped } from "../socket/address.ts";
@@ -13,8 +14,8 @@ import type { Ladder, OwnFrame } from "./ladder.ts";
 import { framesBetween, ladderOf } from "./ladder.ts";
 import type { Closing } from "./leavings.ts";
 import { end } from "./leavings.ts";
-import type { Sample, WatchedEnd } from "./watch.ts";
-import { Watch } from "./watch.ts";
+import type { ReportedState, TracedEnd } from "./lookout.ts";
+import { Lookout } from "./lookout.ts";
 
 export interface TraceOptions {
   /** An address of this host; in a pair, that of the first socket. */
@@ -42,9 +43,15 @@ export interface CaptureSummary extends CaptureCounts {
   readonly keptCopy: "outgoing";
 }
 
+/**
+ * `self-connect` and `simultaneous-open` (of a pair) are what was asked for; `connected` is a listener in the way;
+ * `attempts-spent`, `deadline` and `interrupted`: it never came to a connection.
+ */
+export type TraceVerdict = ReconnectVerdict | "simultaneous-open";
+
+/** What was seen of one self-connect or one pair. */
 export interface Trace {
-  /** `attempts-spent`, `deadline`, `interrupted`: it never came to a connection. */
-  readonly verdict: string;
+  readonly verdict: TraceVerdict;
   readonly isPair: boolean;
   readonly attempts: number;
   readonly closing: Closing;
@@ -54,7 +61,7 @@ export interface Trace {
   readonly capture: CaptureSummary | null;
   readonly whyNoCapture: string | null;
   /** What the kernel reported, each state once. */
-  readonly samples: readonly Sample[];
+  readonly samples: readonly ReportedState[];
   /**
    * Whether every state that the kernel reported lies on the path that the packets imply, and both end alike; null
    * when packets are missing.
@@ -81,7 +88,7 @@ async function traceSelfConnect(peer: Address, options: TraceOptions): Promise<T
   try {
     const found = options.natural ? await naturalSocket(peer, options) : boundSocket(peer);
     const { socket, attempts, verdict } =
-      found instanceof TcpSocket ? { socket: found, attempts: 1, verdict: "self-connect" } : found;
+      found instanceof TcpSocket ? { socket: found, attempts: 1, verdict: "self-connect" as const } : found;
     if (!socket) return recorder.trace(verdict, attempts, [peer]);
     recorder.own([socket]);
     if (!options.natural) socket.connect(socket.getsockname());
@@ -99,7 +106,7 @@ async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
   try {
     while (attempts < MEETINGS && !options.signal?.aborted) {
       attempts++;
-      recorder.watch.forget();
+      recorder.lookout.forget();
       const sockets = pairOf(one, other);
       recorder.own(sockets);
       if (await meet(sockets, options))
@@ -115,7 +122,7 @@ async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
 
 /** The capture, what is seen, and the way from there to a trace. */
 class Recorder {
-  readonly watch: Watch;
+  readonly lookout: Lookout;
   readonly #options: TraceOptions;
   readonly #ports: readonly [number, number];
   readonly #capture: Capture | null;
@@ -128,7 +135,7 @@ class Recorder {
     this.#ports = ports;
     this.#options = options;
     this.#capture = this.#tryCapture();
-    this.watch = new Watch(this.#capture);
+    this.lookout = new Lookout(this.#capture);
   }
 
   /** Sees to it that these are closed in the end. */
@@ -137,33 +144,33 @@ class Recorder {
   }
 
   /** From connect(2) on: waits for the connection, brings the data, ends it, and waits for what that sends. */
-  async record(ends: readonly WatchedEnd[], attempts: number, verdict: string): Promise<Trace> {
-    this.watch.begin(ends);
+  async record(ends: readonly TracedEnd[], attempts: number, verdict: TraceVerdict): Promise<Trace> {
+    this.lookout.begin(ends);
     const addresses = ends.map(({ local }) => local);
     const { closing = "reset", data, stepMs = STEP_MS, signal } = this.#options;
     const each = (is: (end: number) => boolean) => ends.every((_, index) => is(index));
-    const connected = await this.watch.until(
-      () => each((index) => this.watch.lastState(index) === "ESTABLISHED"),
+    const connected = await this.lookout.until(
+      () => each((index) => this.lookout.lastState(index) === "ESTABLISHED"),
       stepMs,
       signal,
     );
     if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
     if (data) await this.#bring(data, ends, stepMs);
     // Every packet so far has arrived when all that was sent is acknowledged.
-    await this.watch.until(() => this.#isQuiet(addresses), stepMs, signal);
+    await this.lookout.until(() => this.#isQuiet(addresses), stepMs, signal);
     this.#information = this.#sockets.map((socket) => socket.getsockopt("information"));
     for (const socket of this.#sockets) {
       // After shutdown(2) the socket lives on and can be asked for its state; it is closed when all is over.
       if (closing === "shutdown") socket.shutdown("write");
       else end(socket, closing);
-      this.watch.look();
+      this.lookout.look();
     }
-    await this.watch.until(() => this.#isOver(addresses), stepMs, signal);
+    await this.lookout.until(() => this.#isOver(addresses), stepMs, signal);
     for (const socket of this.#sockets) socket.close();
     return this.trace(verdict, attempts, addresses);
   }
 
-  trace(verdict: string, attempts: number, addresses: readonly Address[]): Trace {
+  trace(verdict: TraceVerdict, attempts: number, addresses: readonly Address[]): Trace {
     const { closing = "reset", pair = false } = this.#options;
     const ladder = this.#ladder(addresses);
     const counts = this.#capture?.counts();
@@ -174,11 +181,11 @@ class Recorder {
       attempts,
       closing,
       ladder,
-      frames: framesBetween(this.watch.frames, unmapped(one), unmapped(other)).own,
+      frames: framesBetween(this.lookout.frames, unmapped(one), unmapped(other)).own,
       capture: counts ? { ...this.#captureSummary(), ...counts } : null,
       whyNoCapture: this.#whyNoCapture,
-      samples: this.watch.samples,
-      agrees: counts?.lost === 0 && ladder.rows.length > 0 ? agreesWith(ladder, this.watch.samples) : null,
+      samples: this.lookout.samples,
+      agrees: counts?.lost === 0 && ladder.rows.length > 0 ? agreesWith(ladder, this.lookout.samples) : null,
       information: this.#information,
       received: this.#received,
     };
@@ -201,12 +208,12 @@ class Recorder {
   }
 
   /** Sends, and reads at the last end: the writer itself, or the other socket of a pair. */
-  async #bring(data: Uint8Array, ends: readonly WatchedEnd[], mostMs: number): Promise<void> {
+  async #bring(data: Uint8Array, ends: readonly TracedEnd[], mostMs: number): Promise<void> {
     const reader = ends.at(-1)!.socket;
     const received = new Uint8Array(data.length);
     let sent = 0;
     let length = 0;
-    await this.watch.until(() => {
+    await this.lookout.until(() => {
       if (sent < data.length) sent += ends[0]!.socket.send(data.subarray(sent));
       length += reader.recv(received.subarray(length)) ?? 0;
       return length === data.length;
@@ -225,7 +232,7 @@ class Recorder {
 
   #isOver(addresses: readonly Address[]): boolean {
     const isResting = (state: TcpState | undefined) => state !== undefined && RESTING.includes(state);
-    const kernel = addresses.every((_, index) => isResting(this.watch.lastState(index)));
+    const kernel = addresses.every((_, index) => isResting(this.lookout.lastState(index)));
     if (!kernel || !this.#seesAll()) return kernel;
     return this.#ladder(addresses).ends.every(({ path }) => isResting(path.at(-1)));
   }
@@ -240,7 +247,7 @@ class Recorder {
     const title = pair
       ? `Simultaneous open between ${bare.map(formatAddress).join(" and ")}`
       : `${formatAddress(bare[0]!)} connects to itself`;
-    return ladderOf(this.watch.frames, bare, title);
+    return ladderOf(this.lookout.frames, bare, title);
   }
 
   #captureSummary(): Omit<CaptureSummary, keyof CaptureCounts> {
@@ -259,7 +266,7 @@ function acknowledges(later: Ladder["rows"][number], row: Ladder["rows"][number]
 }
 
 /** The kernel is looked at from time to time and passes states unseen; what it did report must fit. */
-export function agreesWith(ladder: Ladder, samples: readonly Sample[]): boolean {
+export function agreesWith(ladder: Ladder, samples: readonly ReportedState[]): boolean {
   return ladder.ends.every(({ path }, end) => {
     const reported = samples.filter((sample) => sample.end === end).map(({ state }) => state);
     let at = 0;
@@ -275,7 +282,7 @@ export function agreesWith(ladder: Ladder, samples: readonly Sample[]): boolean 
 async function naturalSocket(
   peer: Address,
   { natural, signal }: TraceOptions,
-): Promise<{ socket: TcpSocket | null; attempts: number; verdict: string }> {
+): Promise<{ socket: TcpSocket | null; attempts: number; verdict: TraceVerdict }> {
   const loop = new ReconnectLoop({ peer, strategy: "fresh", ...natural! });
   const { socket, attempts, verdict } = await loop.run(signal);
   if (verdict === "self-connect") return { socket, attempts, verdict };
@@ -309,7 +316,7 @@ function pairOf(one: Address, other: Address): TcpSocket[] {
   }
 }
 
-function endsOf(sockets: readonly TcpSocket[]): WatchedEnd[] {
+function endsOf(sockets: readonly TcpSocket[]): TracedEnd[] {
   const locals = sockets.map((socket) => socket.getsockname());
   return sockets.map((socket, index) => ({ socket, local: locals[index]!, peer: locals[1 - index]! }));
 }

@@ -14,8 +14,22 @@ export type Counters =
   /** Each peer walks by itself. */
   | "many";
 
+/** `linux-…` by the release that brought it; the others are RFC 6056's own. */
+export type AlgorithmName =
+  | "linux-5.18"
+  | "linux-6.8-range"
+  | "linux-5.12"
+  | "linux-4.6"
+  | "linux-bind"
+  | "simple-random"
+  | "sequential"
+  | "hash-based"
+  | "double-hash"
+  | "random-increments";
+
+/** One way to pick a local port. */
 export interface PortAlgorithm {
-  readonly name: string;
+  readonly name: AlgorithmName;
   /** In the words of RFC 6056 section 3.3. */
   readonly family: string;
   /** The kernels that are known to do so; null for an algorithm known from the RFC only. */
@@ -40,7 +54,7 @@ const HASHED = "double-hash (algorithm 4) with random increments (5)";
  * Linux: `__inet_hash_connect` (net/ipv4/inet_hashtables.c) and `inet_csk_find_open_port`
  * (net/ipv4/inet_connection_sock.c), read in 5.10 to 7.3. The rest are RFC 6056's own, as its text gives them.
  */
-export const PORT_ALGORITHMS = [
+export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   {
     name: "linux-5.18",
     family: HASHED,
@@ -96,10 +110,9 @@ export const PORT_ALGORITHMS = [
   textbook("hash-based", "hash-based (algorithm 3)", [1], "one-with-offsets"),
   textbook("double-hash", "double-hash (algorithm 4)", [1], "many"),
   textbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
-] as const satisfies readonly PortAlgorithm[];
+];
 
-export type AlgorithmName = (typeof PORT_ALGORITHMS)[number]["name"];
-
+/** The row of PORT_ALGORITHMS with this name. Throws RangeError where there is none. */
 export function portAlgorithm(name: string): PortAlgorithm {
   const found = PORT_ALGORITHMS.find((algorithm) => algorithm.name === name);
   if (!found) throw new RangeError(`"${name}" is not a port algorithm`);
@@ -127,20 +140,11 @@ export function meanIncrement(algorithm: PortAlgorithm): number {
   return algorithm.increments.reduce((sum, chance, index) => sum + chance * (index + 1), 0);
 }
 
-function textbook<N extends string>(
-  name: N,
+function textbook(
+  name: AlgorithmName,
   family: string,
   increments: readonly number[],
   counters: Counters,
-) {
-  return {
-    name,
-    family,
-    kernels: null,
-    increments,
-    stride: 1,
-    parity: "both",
-    counters,
-    saltMs: null,
-  } as const;
+): PortAlgorithm {
+  return { name, family, kernels: null, increments, stride: 1, parity: "both", counters, saltMs: null };
 }

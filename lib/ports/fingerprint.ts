@@ -1,9 +1,9 @@
 /** Names the algorithm behind a sequence of local ports, from the observations alone. */
 
 import { chiSquared, entropyBits, quantile } from "../loop/statistics.ts";
-import type { PortAlgorithm } from "./algorithms.ts";
+import type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
 import { PORT_ALGORITHMS } from "./algorithms.ts";
-import type { NamespaceSample } from "./namespace.ts";
+import type { NamespacePicks } from "./namespace.ts";
 import type { Observation } from "./sample.ts";
 
 export interface Fingerprint {
@@ -37,19 +37,20 @@ export interface Fingerprint {
     /** Why that was not observed; null when it was. */
     readonly whyNoNamespace: string | null;
   };
-  readonly verdict: Verdict;
+  readonly verdict: FingerprintVerdict;
 }
 
-export interface Verdict {
-  /** The name of a row of the table of algorithms, or "unknown". */
-  readonly name: string;
+/** Which algorithm explains the ports best, and by how much. */
+export interface FingerprintVerdict {
+  /** A row of the table of algorithms. */
+  readonly name: AlgorithmName | "unknown";
   /** In the words of RFC 6056; null when unknown. */
   readonly family: string | null;
   readonly kernels: string | null;
   /** Bits that the best algorithm needs to tell one attempt: the less, the better it fits. */
   readonly bitsPerAttempt: number;
   readonly runnerUp: {
-    readonly name: string;
+    readonly name: AlgorithmName;
     readonly bitsPerAttempt: number;
     readonly oddsLog10: number;
   } | null;
@@ -174,7 +175,7 @@ type Dependence = Fingerprint["dependence"];
 
 function namespaceOf(
   walk: Walk,
-  sample: NamespaceSample | undefined,
+  sample: NamespacePicks | undefined,
 ): Pick<Dependence, "namespace" | "whyNoNamespace"> {
   const unseen = (whyNoNamespace: string) => ({ namespace: null, whyNoNamespace });
   if (!sample) return unseen("not looked at");
@@ -224,7 +225,7 @@ function isNear(one: Uint16Array, other: Uint16Array, step: number): boolean {
   return near.length > one.length / 2;
 }
 
-function verdictOf(walk: Walk, { method }: Observation): Verdict {
+function verdictOf(walk: Walk, { method }: Observation): FingerprintVerdict {
   const fits = PORT_ALGORITHMS.map((algorithm: PortAlgorithm) => ({
     algorithm,
     nats: logLikelihood(walk, algorithm),

@@ -1,14 +1,14 @@
 /** `selfconnect/ports`: how kernels pick local ports. */
 export type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
 export { PORT_ALGORITHMS, portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
-export type { Fingerprint, Verdict as FingerprintVerdict } from "./fingerprint.ts";
+export type { Fingerprint, FingerprintVerdict } from "./fingerprint.ts";
 export { fingerprint } from "./fingerprint.ts";
 export type { ModelFacts, Wait } from "./model.ts";
 export { PortWalk, simulateWait, waitFor } from "./model.ts";
-export type { NamespaceSample } from "./namespace.ts";
+export type { NamespacePicks } from "./namespace.ts";
 export type { Never, Prediction, PredictOptions } from "./predict.ts";
 export { expectedAttempts, expectedRemaining, predict, whyNever } from "./predict.ts";
 export type { Method, Observation, SampleOptions } from "./sample.ts";
 export { METHODS, samplePorts } from "./sample.ts";
-export type { WaitTrial, WaitTrialOptions } from "./trials.ts";
-export { waitTrials } from "./trials.ts";
+export type { MeasuredWait, MeasureWaitsOptions } from "./waits.ts";
+export { measureWaits } from "./waits.ts";

@@ -3,9 +3,10 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
+import type { Method } from "./sample.ts";
 
 /** Picks for one peer, in order: one out here, many in a new namespace, one out here again. */
-export interface NamespaceSample {
+export interface NamespacePicks {
   readonly rounds: readonly Uint16Array[];
   /** Why there are none; null when there are. */
   readonly reason: string | null;
@@ -29,12 +30,12 @@ console.log([...ports, ...(weave[0] ?? [])].join(" "));
 /** The same ephemeral range as out here: a namespace starts with the kernel's own. */
 const SET_UP = `ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_port_range && shift && exec "$@"`;
 
-export async function sampleNamespaces(
+export async function pickInNamespaces(
   peer: Address,
-  method: string,
+  method: Method,
   pick: (peer: Address) => { readonly port: number },
   signal?: AbortSignal,
-): Promise<NamespaceSample> {
+): Promise<NamespacePicks> {
   if (!LOOPBACK.test(peer.host)) return none("a new namespace has no address but loopback");
   const rounds: Uint16Array[] = [];
   try {
@@ -50,11 +51,11 @@ export async function sampleNamespaces(
   return rounds.length > 0 ? { rounds, reason: null } : none("interrupted");
 }
 
-function none(reason: string): NamespaceSample {
+function none(reason: string): NamespacePicks {
   return { rounds: [], reason };
 }
 
-async function picksInside(peer: Address, method: string): Promise<number[]> {
+async function picksInside(peer: Address, method: Method): Promise<number[]> {
   const { low, high } = portFacts().ephemeralRange ?? { low: 0, high: 0 };
   const script = [process.execPath, "--input-type=module", "-e", PICKS, "--"];
   const task = [LIBRARY, JSON.stringify(peer), method];

@@ -8,8 +8,8 @@ import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
-import type { NamespaceSample } from "./namespace.ts";
-import { sampleNamespaces } from "./namespace.ts";
+import type { NamespacePicks } from "./namespace.ts";
+import { pickInNamespaces } from "./namespace.ts";
 
 /** How a local port is asked for. */
 export type Method =
@@ -38,7 +38,7 @@ export interface Observation {
   /** Attempts to all peers in turn, right after the run: one array of ports for each peer; none for bind(2). */
   readonly weave: readonly Uint16Array[];
   /** Picks in other network namespaces, where that was asked for. */
-  readonly namespaces?: NamespaceSample;
+  readonly namespaces?: NamespacePicks;
 }
 
 export interface SampleOptions {
@@ -90,7 +90,7 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   const weave = peers.length > 1 && made === count ? weavePorts(peers, pick) : [];
   const observation = { method, peers, ports: ports.subarray(0, made), atMs: atMs.subarray(0, made), weave };
   if (!options.namespaces || made < count) return observation;
-  return { ...observation, namespaces: await sampleNamespaces(peer, method, pick, signal) };
+  return { ...observation, namespaces: await pickInNamespaces(peer, method, pick, signal) };
 }
 
 /** A function that asks for one local port. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */

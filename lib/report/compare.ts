@@ -74,11 +74,11 @@ function chanceOf(first: Finding, second: Finding): number | null {
   const [ours, theirs] = [first.samples, second.samples];
   if (!ours || !theirs || ours.plot === "walk" || ours.unit !== theirs.unit) return null;
   if (Math.min(ours.values.length, theirs.values.length) < FEWEST_SAMPLES) return null;
-  return kolmogorovSmirnov(ours.values, theirs.values);
+  return twoSampleTest(ours.values, theirs.values);
 }
 
-/** The two-sample test's asymptotic chance (Press et al., Numerical Recipes, 14.3). */
-export function kolmogorovSmirnov(one: readonly number[], other: readonly number[]): number {
+/** The Kolmogorov-Smirnov test of two samples: its asymptotic chance (Press et al., Numerical Recipes, 14.3). */
+export function twoSampleTest(one: readonly number[], other: readonly number[]): number {
   const [a, b] = [one, other].map((values) => [...values].sort((x, y) => x - y));
   const below = (sorted: readonly number[], limit: number) => {
     let [low, high] = [0, sorted.length];

@@ -3,11 +3,29 @@ import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Address } from "./address.ts";
 import { formatAddress } from "./address.ts";
 
+/** The name of an errno as errno(3) has it, such as "ECONNREFUSED"; of one without a name "E" and its number. */
+export type ErrnoName = `E${string}`;
+
+/** How one connect(2) ended; `deadline` is one that got no answer in time. */
+export type Outcome = "connected" | "self-connect" | "deadline" | ErrnoName;
+
+/** How many attempts had each outcome; one that none had is absent. */
+export type OutcomeCounts = {
+  connected?: number;
+  "self-connect"?: number;
+  deadline?: number;
+  [errno: ErrnoName]: number;
+};
+
 /** The name of the errno in a negative native result: -111 is "ECONNREFUSED". */
-export function errnoName(result: number): string {
+export function errnoName(result: number): ErrnoName {
   const name = getSystemErrorName(result);
   // libuv does not know all of them, and then makes a sentence.
-  return /^E\w+$/.test(name) ? name : `E${-result}`;
+  return isErrnoName(name) ? name : `E${-result}`;
+}
+
+function isErrnoName(text: string): text is ErrnoName {
+  return /^E\w+$/.test(text);
 }
 
 function errnoText(result: number): string {
@@ -27,7 +45,7 @@ export interface SocketErrorContext {
 export class SocketError extends Error {
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
-  readonly code: string;
+  readonly code: ErrnoName;
   /** Negative, as in Node. */
   readonly errno: number;
   /** "connect". */
@@ -75,8 +93,7 @@ export function threadError(errno: number, syscall: string): SocketError {
 
 /** How one connect(2) inside a dial or a loop ended. */
 export interface Attempt {
-  /** `connected`, `self-connect`, `deadline` or an errno name. */
-  readonly outcome: string;
+  readonly outcome: Outcome;
   readonly peer: Address;
   readonly local?: Address;
   readonly elapsedMs: number;

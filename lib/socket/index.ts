@@ -1,7 +1,7 @@
 /** One kernel socket, and the words that every room uses. */
 export type { Address } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
-export type { Attempt, DialErrorCode } from "./errors.ts";
+export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";

@@ -4,7 +4,7 @@ import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
-import type { SocketErrorContext } from "./errors.ts";
+import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
@@ -439,7 +439,7 @@ export class TcpSocket implements Disposable {
   }
 
   #deadlineError(peer: Address, elapsedMs: number): DialError {
-    const attempt = { outcome: "deadline", elapsedMs, ...this.#names(), peer };
+    const attempt: Attempt = { outcome: "deadline", elapsedMs, ...this.#names(), peer };
     const message = `no answer to connect after ${Math.round(elapsedMs)} ms`;
     return new DialError("ERR_DEADLINE", message, [attempt]);
   }

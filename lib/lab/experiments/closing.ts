@@ -1,6 +1,6 @@
 /** What closing leaves behind, and who can bind the port then. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { rowsOf } from "../../kernel/tables.ts";
+import { findFourTuple } from "../../kernel/tables.ts";
 import { SocketError } from "../../socket/errors.ts";
 import { listenRefusal } from "../../socket/listen-refusal.ts";
 import { TcpSocket } from "../../socket/socket.ts";
@@ -56,7 +56,7 @@ async function closeBy(way: keyof typeof WAYS, port: number) {
 
 function stateOf(port: number): string {
   try {
-    return rowsOf(loopback(port), loopback(port))[0]?.state ?? "nothing left";
+    return findFourTuple(loopback(port), loopback(port))[0]?.state ?? "nothing left";
   } catch (error) {
     if (error instanceof SocketError) throw error;
     return "no socket table here";

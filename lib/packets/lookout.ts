@@ -1,6 +1,6 @@
 /** Looking at sockets and their packets while they happen: the kernel's own word on the states, beside the capture. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { rowsOf } from "../kernel/tables.ts";
+import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { bare } from "../socket/address.ts";
 import type { TcpSocket } from "../socket/socket.ts";
@@ -8,7 +8,7 @@ import type { TcpState } from "../socket/tcp-state.ts";
 import type { Capture, Frame } from "./capture.ts";
 
 /** A state that the kernel reported. */
-export interface Sample {
+export interface ReportedState {
   /** Which end: 0, or 1 for the other of a pair. */
   readonly end: number;
   readonly state: TcpState;
@@ -17,8 +17,8 @@ export interface Sample {
   readonly afterPackets: number;
 }
 
-/** One end that is watched. */
-export interface WatchedEnd {
+/** One end of what is traced. */
+export interface TracedEnd {
   readonly socket: TcpSocket;
   readonly local: Address;
   readonly peer: Address;
@@ -27,18 +27,18 @@ export interface WatchedEnd {
 const LOOK_EVERY_MS = 1;
 
 /** Collects frames and samples. */
-export class Watch {
+export class Lookout {
   readonly frames: Frame[] = [];
-  readonly samples: Sample[] = [];
+  readonly samples: ReportedState[] = [];
   readonly #capture: Capture | null;
-  #ends: readonly WatchedEnd[] = [];
+  #ends: readonly TracedEnd[] = [];
 
   constructor(capture: Capture | null) {
     this.#capture = capture;
   }
 
   /** Watches these from now on; their packets may have been captured already. */
-  begin(ends: readonly WatchedEnd[]): void {
+  begin(ends: readonly TracedEnd[]): void {
     this.#ends = ends;
   }
 
@@ -84,11 +84,11 @@ export class Watch {
 }
 
 /** An open socket tells its state itself; what outlives it stands in the kernel's table only. */
-function stateOf({ socket, local, peer }: WatchedEnd): Pick<Sample, "state" | "source"> {
+function stateOf({ socket, local, peer }: TracedEnd): Pick<ReportedState, "state" | "source"> {
   if (!socket.closed) {
     const { state } = socket.getsockopt("information");
     if (state !== "CLOSED") return { state, source: "TCP_INFO" };
   }
-  const row = rowsOf(bare(local), bare(peer))[0];
+  const row = findFourTuple(bare(local), bare(peer))[0];
   return { state: row?.state ?? "CLOSED", source: "/proc/net/tcp" };
 }

@@ -9,17 +9,17 @@ import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
 import { PICKS_PER_TURN, picker } from "./sample.ts";
 
-export interface WaitTrialOptions {
+export interface MeasureWaitsOptions {
   readonly host: string;
   readonly family: 4 | 6;
   readonly method: Method;
-  readonly trials: number;
+  readonly count: number;
   readonly signal?: AbortSignal;
-  readonly onTrial?: (done: readonly WaitTrial[]) => void;
+  readonly onWait?: (done: readonly MeasuredWait[]) => void;
   readonly random?: () => number;
 }
 
-export interface WaitTrial {
+export interface MeasuredWait {
   readonly port: number;
   /** Attempts until the self-connect, that one included. */
   readonly attempts: number;
@@ -30,24 +30,24 @@ export interface WaitTrial {
 const MOST_LAPS = 40;
 
 /**
- * Each trial has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
+ * Each wait has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
  * that was: a second wait for one port, within the ten seconds after which Linux salts its walks anew, starts just
- * past it and has to go round first. So a trial begins somewhere on the way round, by attempts that do not count.
+ * past it and has to go round first. So a wait begins somewhere on the way round, by attempts that do not count.
  */
-export async function waitTrials(options: WaitTrialOptions): Promise<WaitTrial[]> {
-  const { host, family, method, signal, onTrial, random = Math.random } = options;
+export async function measureWaits(options: MeasureWaitsOptions): Promise<MeasuredWait[]> {
+  const { host, family, method, signal, onWait, random = Math.random } = options;
   const range = portFacts().ephemeralRange;
   if (!range) throw new Error("this host does not tell its ephemeral range");
   const pick = picker(method);
   const used = new Set<number>();
-  const done: WaitTrial[] = [];
-  while (done.length < options.trials && !signal?.aborted) {
+  const done: MeasuredWait[] = [];
+  while (done.length < options.count && !signal?.aborted) {
     const port = freshPort({ family, host, port: 0 }, method, range, used, random);
     await wander({ family, host, port }, pick, (random() * portCount(range)) / MEAN_STEPS);
-    const trial = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
-    if (!trial) break;
-    done.push(trial);
-    onTrial?.(done);
+    const wait = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
+    if (!wait) break;
+    done.push(wait);
+    onWait?.(done);
   }
   return done;
 }
@@ -64,7 +64,7 @@ async function waitOnce(
   pick: ReturnType<typeof picker>,
   most: number,
   signal: AbortSignal | undefined,
-): Promise<WaitTrial | null> {
+): Promise<MeasuredWait | null> {
   const startedAt = performance.now();
   for (let attempts = 1; attempts <= most && !signal?.aborted; attempts++) {
     if (pick(peer).isSelfConnect) {
@@ -75,7 +75,7 @@ async function waitOnce(
   return null;
 }
 
-/** A port that the method can be given, that is free, and that no trial has had. */
+/** A port that the method can be given, that is free, and that no wait has had. */
 function freshPort(
   address: Address,
   method: Method,
