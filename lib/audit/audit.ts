@@ -55,6 +55,7 @@ export interface Knocking {
   readonly isAtRisk: boolean;
 }
 
+/** What audit() found in this network namespace, and the facts that it rests on. */
 export interface Audit extends PortFacts {
   /** How the kernel is supposed to pick, by its release. */
   readonly algorithm: AlgorithmName;
@@ -70,6 +71,7 @@ export interface Audit extends PortFacts {
   readonly isClean: boolean;
 }
 
+/** What audit() looks at: every listener of the ephemeral range unless a port is named. */
 export interface AuditOptions {
   /** Ask for this port instead of the listeners: of someone about to choose one. */
   readonly port?: number;

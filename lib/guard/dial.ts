@@ -16,6 +16,7 @@ import type { Guard, GuardOptions } from "./guard.ts";
 import { isAble, isKnownOwn, preventiveRanges } from "./prevention.ts";
 import { checkGuardOptions } from "./streams.ts";
 
+/** How dial() connects: the local address, how often and how long it tries, and the guard. */
 export interface DialOptions extends GuardOptions {
   /** bind(2) to this address first; port 0 leaves the port to the kernel, at connect(2) where it can. */
   readonly local?: Address | string;
@@ -36,6 +37,7 @@ export interface DialOptions extends GuardOptions {
   readonly onAttempt?: (attempt: Attempt) => void;
 }
 
+/** A connection that dial() made: connect(2) succeeded, and getsockname(2) differs from getpeername(2). */
 export interface Dialed {
   /** Connected, and not to itself. The caller closes it. */
   readonly socket: TcpSocket;

@@ -18,10 +18,12 @@ export interface UndiciRequest {
   readonly httpSocket?: net.Socket;
 }
 
+/** The callback of an undici connector: an error, or a socket that is connected and not to itself. */
 export type UndiciConnected = (
   ...answer: [error: null, socket: net.Socket] | [error: Error, socket: null]
 ) => void;
 
+/** How undiciConnect() connects: the guard, the options of tls.connect, and the time-out in milliseconds. */
 export interface UndiciConnectOptions extends GuardOptions {
   /** Of tls.connect: ca, cert, rejectUnauthorized … */
   readonly tls?: tls.ConnectionOptions;

@@ -7,6 +7,7 @@ import { portFacts } from "./host.ts";
 import type { SocketRow } from "./tables.ts";
 import { socketTable } from "./tables.ts";
 
+/** Whether the ephemeral range is exhausted towards one peer, and the counts behind that. */
 export interface Exhaustion {
   readonly range: PortRange;
   /** Ports of the range that a new connection to this peer cannot have. */

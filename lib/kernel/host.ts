@@ -47,6 +47,10 @@ export function sysctl(name: string): string | null {
   );
 }
 
+/**
+ * proc(5), /proc/sys/net/ipv4: ip_local_port_range and ip_local_reserved_ports of this network namespace, read anew
+ * each time.
+ */
 export function portFacts(): PortFacts {
   const [low, high] = (sysctl("net.ipv4.ip_local_port_range") ?? "").split(" ").map(Number);
   return {
@@ -61,6 +65,10 @@ export function sandbox(): "gvisor" | null {
   return version.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
 }
 
+/**
+ * uname(2), proc(5) and package.json: the environment now. Reads only; a fact that the host does not report is null
+ * or absent.
+ */
 export function environment(): Environment {
   const present = SYSCTLS.map((name) => [name, sysctl(name)]).filter(([, value]) => value !== null);
   const { version } = JSON.parse(readText(new URL("../../package.json", import.meta.url)) ?? "{}");

@@ -48,11 +48,13 @@ export interface SocketFilter {
 /** How the table was read. */
 export type TableSource = "sock_diag" | "proc";
 
+/** The sockets that passed a filter, and which of the kernel's two tables they come from. */
 export interface FoundSockets {
   readonly rows: SocketRow[];
   readonly source: TableSource;
 }
 
+/** proc(5): a process that has a socket open, and the first word of its command line without the folder. */
 export interface SocketOwner {
   readonly pid: number;
   readonly command: string;

@@ -35,6 +35,7 @@ export interface KernelPackage {
   readonly isCached: boolean;
 }
 
+/** Where a KernelShelf keeps kernels, and where it fetches them from. */
 export interface ShelfOptions {
   readonly cacheFolder?: string;
   readonly suites?: readonly string[];

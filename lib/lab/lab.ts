@@ -31,6 +31,7 @@ export interface LabKernel {
   readonly environment: GuestEnvironment | null;
 }
 
+/** The object of docs/schema/lab-1.json: every question, every kernel, and the answers so far. */
 export interface LabResult {
   readonly schema: typeof LAB_SCHEMA;
   readonly startedAt: string;
@@ -44,6 +45,7 @@ export interface LabResult {
   readonly findings: readonly Finding[];
 }
 
+/** What a lab asks, of which machines, and who is called on the way. */
 export interface LabOptions {
   readonly machines: readonly Machine[];
   /** Names; all unless said otherwise. */

@@ -16,6 +16,7 @@ export interface Launch {
   readonly dispose?: () => void;
 }
 
+/** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux or gVisor. */
 export interface Machine {
   readonly name: MachineName;
   /** Names one column: "qemu 6.1.0-50-cloud-amd64". */
@@ -33,6 +34,7 @@ export interface Machine {
   launch(task: Task, signal?: AbortSignal): Promise<Launch>;
 }
 
+/** What ends a guest that does not end by itself: milliseconds of silence, milliseconds in all, bytes of output. */
 export interface Limits {
   /** A guest that says nothing for so long is killed: longer than the longest experiment. */
   readonly silenceMs: number;

@@ -52,6 +52,7 @@ export interface ReconnectProgress {
   readonly outcomes: Readonly<OutcomeCounts>;
 }
 
+/** How a loop ended. The counters are final, and `socket` is the caller's to close. */
 export interface ReconnectResult extends ReconnectProgress {
   readonly verdict: ReconnectVerdict;
   readonly peer: Address;

@@ -12,6 +12,7 @@ export interface Frame {
   readonly wireBytes: number;
 }
 
+/** getsockopt(2), PACKET_STATISTICS: how complete a capture is. */
 export interface CaptureCounts {
   /** How many packets passed the filter. */
   readonly passed: number;

@@ -5,6 +5,7 @@ import { hostText } from "../socket/address.ts";
 /** The control bits of RFC 9293 section 3.1, in the order in which people say them. */
 export type Flag = "SYN" | "FIN" | "RST" | "PSH" | "ACK" | "URG" | "ECE" | "CWR";
 
+/** RFC 2018: received sequence numbers, from the left edge to before the right one. */
 export interface SackBlock {
   readonly left: number;
   readonly right: number;
@@ -21,6 +22,7 @@ export interface SegmentOptions {
   readonly otherKinds?: readonly number[];
 }
 
+/** One TCP segment (RFC 9293 section 3.1) with the addresses of its IP header. */
 export interface Segment {
   readonly from: Address;
   readonly to: Address;
@@ -71,6 +73,7 @@ interface Packet {
   readonly length: number;
 }
 
+/** The TCP segment in an Ethernet frame, over IPv4 or IPv6; or why there is none. Never throws. */
 export function decodeFrame(frame: Uint8Array): Segment | Undecoded {
   if (frame.length < ETHERNET_BYTES) return problem(`${frame.length} bytes are less than an Ethernet header`);
   const etherType = view(frame).getUint16(12);

@@ -15,6 +15,7 @@ export interface SequenceNumber {
   readonly relative: number;
 }
 
+/** One packet: who sent it when, its numbers, the states before and after, and why it is there. */
 export interface LadderRow {
   /** From 1. */
   readonly number: number;
@@ -41,6 +42,7 @@ export interface LadderRow {
   readonly why: string;
 }
 
+/** One side of the ladder: a socket, and the states that it went through. */
 export interface LadderEnd {
   readonly name: string;
   readonly address: Address;
@@ -48,6 +50,7 @@ export interface LadderEnd {
   readonly path: readonly TcpState[];
 }
 
+/** All packets of one connection, in the order of their stamps. */
 export interface Ladder {
   readonly title: string;
   /** One for a self-connect, two for a pair. */

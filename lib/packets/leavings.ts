@@ -10,8 +10,10 @@ import type { TcpState } from "../socket/tcp-state.ts";
 
 /** shutdown(2) both ways and then close(2); close(2) alone; SO_LINGER {1, 0} and close(2). */
 export type Closing = "shutdown" | "close" | "reset";
+/** Every way to end a socket. */
 export const CLOSINGS: readonly Closing[] = ["shutdown", "close", "reset"];
 
+/** What one way to end a self-connect leaves behind, and who can listen on the port then. */
 export interface Leaving {
   /** How the socket was ended; null while it is still open. */
   readonly closing: Closing | null;

@@ -1,6 +1,7 @@
 /** pcapng (draft-ietf-opsawg-pcapng): the captured packets as a file that Wireshark opens. Pure. */
 import type { CaptureCounts, Frame } from "./capture.ts";
 
+/** What the file says about the capture as a whole. */
 export interface PcapngOptions {
   /** The interface's name. */
   readonly device: string;
@@ -15,6 +16,7 @@ export interface PcapngOptions {
   readonly counts: CaptureCounts;
 }
 
+/** A captured frame, and the comment that Wireshark shows beside it. */
 export interface CommentedFrame {
   readonly frame: Frame;
   readonly comment: string;

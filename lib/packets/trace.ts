@@ -17,6 +17,7 @@ import { end } from "./leavings.ts";
 import type { ReportedState, TracedEnd } from "./lookout.ts";
 import { Lookout } from "./lookout.ts";
 
+/** What to trace, and how long each step may take. */
 export interface TraceOptions {
   /** An address of this host; in a pair, that of the first socket. */
   readonly peer: Address | string;
@@ -35,6 +36,7 @@ export interface TraceOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Where and how packets were captured, and how many of them. */
 export interface CaptureSummary extends CaptureCounts {
   readonly device: string;
   /** In the words of pcap-filter(7). */

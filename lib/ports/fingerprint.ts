@@ -6,6 +6,7 @@ import { PORT_ALGORITHMS } from "./algorithms.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import type { Observation } from "./sample.ts";
 
+/** What a sequence of local ports shows, and which algorithm explains it. */
 export interface Fingerprint {
   readonly attempts: number;
   readonly low: number;
@@ -87,6 +88,7 @@ interface Walk {
   readonly weave: readonly Uint16Array[];
 }
 
+/** Names the algorithm behind an observation; "unknown", with the reason, where none fits or two fit alike. */
 export function fingerprint(observation: Observation): Fingerprint {
   const walk = walkOf(observation);
   const { ports, low, high } = walk;
@@ -167,10 +169,6 @@ function reuseOf(ports: Uint16Array): Fingerprint["reuse"] {
   return distances.length === 0 ? null : { least: distances[0]!, median: quantile(distances, 0.5) };
 }
 
-/**
- * In the weave every peer has its turn. A walk of the peer's own starts elsewhere for every peer; a shared
- * counter moves on by the others' attempts too, so that its steps add up.
- */
 type Dependence = Fingerprint["dependence"];
 
 function namespaceOf(
@@ -192,6 +190,10 @@ function isOneWalk(ports: Uint16Array): boolean {
   });
 }
 
+/**
+ * In the weave every peer has its turn. A walk of the peer's own starts elsewhere for every peer; a shared
+ * counter moves on by the others' attempts too, so that its steps add up.
+ */
 function dependenceOf(walk: Walk): Omit<Dependence, "namespace" | "whyNoNamespace"> {
   const [first, otherPort, otherHost] = walk.weave;
   if (!first) return { peerPort: null, peerAddress: null, otherTraffic: null };

@@ -30,6 +30,7 @@ const PORT_STEP = 2;
 /** Since 5.18 the next attempt starts 1 to 8 steps further on (commit ca7af0402550). */
 export const MEAN_STEPS = 4.5;
 
+/** Whose self-connect to predict, and what is known about this host; what is not given is observed. */
 export interface PredictOptions {
   readonly peer: Address;
   /** "connect" unless said otherwise. */

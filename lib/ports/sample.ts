@@ -25,8 +25,10 @@ export type Method =
 /** A peer need not be in the ephemeral range to be connected to. */
 const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
+/** Every way to ask for a local port. */
 export const METHODS: readonly Method[] = ["connect", "bind", "late-bind", "range"];
 
+/** The local ports that the kernel picked, in order, and when. */
 export interface Observation {
   readonly method: Method;
   /** Where the run went, then the others of the weave. */
@@ -41,6 +43,7 @@ export interface Observation {
   readonly namespaces?: NamespacePicks;
 }
 
+/** Which ports to observe, and how many. */
 export interface SampleOptions {
   readonly peer: Address | string;
   readonly method?: Method;

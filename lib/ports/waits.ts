@@ -9,6 +9,7 @@ import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
 import { PICKS_PER_TURN, picker } from "./sample.ts";
 
+/** Where to wait for self-connects, how to ask for ports, and how many waits to measure. */
 export interface MeasureWaitsOptions {
   readonly host: string;
   readonly family: 4 | 6;
@@ -19,6 +20,7 @@ export interface MeasureWaitsOptions {
   readonly random?: () => number;
 }
 
+/** One wait for a self-connect that came: the port, the attempts and the milliseconds. */
 export interface MeasuredWait {
   readonly port: number;
   /** Attempts until the self-connect, that one included. */

@@ -17,6 +17,7 @@ const LABEL_WIDTH = 260;
 const ROW_HEIGHT = 24;
 const AXIS_HEIGHT = 30;
 
+/** A benchmark as one HTML page, without a script and without a request. */
 export function benchHtml(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";

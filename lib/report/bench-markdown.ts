@@ -10,6 +10,7 @@ import {
   benchHeading,
 } from "./bench.ts";
 
+/** A benchmark as Markdown: one table of rows, and one of cells for each trial. */
 export function benchMarkdown(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";

@@ -13,6 +13,7 @@ export interface PairedRatio {
   readonly rounds: number;
 }
 
+/** What a cell of the benchmark is about: the key of BENCH_TRIALS, which says what is counted. */
 export type BenchTrial =
   | "attempts"
   | "self-connects"
@@ -41,6 +42,7 @@ export interface BenchCell {
   readonly counts?: Readonly<Record<string, number>>;
 }
 
+/** How the figure of a row stands to its bound. */
 export type BenchVerdict =
   /** At or past the bound. */
   | "reached"
@@ -66,6 +68,7 @@ export interface BenchRow {
   readonly because: string | null;
 }
 
+/** The object of docs/schema/bench-1.json: every row, every cell, and what could not run. */
 export interface BenchReport {
   readonly schema: "selfconnect.bench/1";
   readonly startedAt: string;

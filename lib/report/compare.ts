@@ -2,6 +2,7 @@
 import type { Finding, LabResult } from "../lab/lab.ts";
 import { kolmogorovTail } from "../loop/statistics.ts";
 
+/** One cell of two lab results, beside each other. */
 export interface Change {
   readonly kernel: string;
   readonly experiment: string;
@@ -12,6 +13,7 @@ export interface Change {
   readonly chance: number | null;
 }
 
+/** The object of docs/schema/compare-1.json. */
 export interface Comparison {
   readonly schema: "selfconnect.compare/1";
   readonly changes: readonly Change[];
@@ -25,6 +27,7 @@ export const UNLIKELY = 0.001;
 /** Fewer samples than this say nothing about a distribution. */
 const FEWEST_SAMPLES = 5;
 
+/** Compares every cell of two lab results: the answers as text, the samples by a two-sample test. */
 export function compareLabs(first: LabResult, second: LabResult): Comparison {
   const [ours, theirs] = [cells(first), cells(second)];
   const keys = [...new Set([...ours.keys(), ...theirs.keys()])];

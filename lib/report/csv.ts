@@ -13,6 +13,7 @@ const HEADER = [
   "value",
 ];
 
+/** A lab result as CSV (RFC 4180): a header, then one line for each count of each finding. */
 export function labCsv(result: LabResult): string {
   const kernels = new Map(result.kernels.map((kernel) => [kernel.id, kernel]));
   const lines = result.findings.flatMap((finding) => {

@@ -10,6 +10,7 @@ import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
 
 const TITLE = "The same questions to many kernels";
 
+/** A lab result as one HTML page, without a script and without a request. */
 export function labHtml(result: LabResult): string {
   const rows = rowsOfResult(result);
   const body = `<header>${headText(result)}</header>

@@ -8,6 +8,7 @@ import type { TcpInformation } from "../socket/options.ts";
 
 /** What a piece of text is, for those who paint it. */
 export type Role = "time" | "state" | "flags" | "line" | "detail" | "reason";
+/** Colours a piece of text by its role, or returns it unchanged. */
 export type Paint = (role: Role, text: string) => string;
 
 const TIME_WIDTH = 10;
@@ -113,6 +114,7 @@ export function informationText(information: TcpInformation): string {
   return parts.join(", ");
 }
 
+/** The headings of the table of leavings. */
 export const LEAVING_COLUMNS = ["ended by", "left", "for", "a server", "with SO_REUSEADDR"] as const;
 
 /** One way to end it, a text for each of the columns. */

@@ -3,6 +3,7 @@ import type { LabResult } from "../lab/lab.ts";
 import type { Cell, Row } from "./table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
 
+/** A lab result as Markdown: contradictions first, then one table of answers. */
 export function labMarkdown(result: LabResult): string {
   const rows = rowsOfResult(result);
   const columns = groupColumns(rows);

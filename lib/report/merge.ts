@@ -1,6 +1,7 @@
 /** Several results as one table: columns beside each other, named apart where they must be. */
 import type { LabResult } from "../lab/lab.ts";
 
+/** One lab result from several: the kernels of all; a kernel that two results have is kept twice, under two names. */
 export function mergeLabs(results: readonly LabResult[]): LabResult {
   const [first, ...others] = results;
   if (!first) throw new Error("there are no results to merge");

@@ -18,6 +18,7 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   return columns.join(" ");
 }
 
+/** The heading that netstat(8) prints above its rows. */
 export const NETSTAT_HEADER =
   "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
 

@@ -11,11 +11,13 @@ const DOTS = [
 ] as const;
 const BRAILLE = 0x2800;
 
+/** One dot of a plot, in the units of its axes. */
 export interface Point {
   readonly x: number;
   readonly y: number;
 }
 
+/** What the two axes show. */
 export interface PlotLabels {
   readonly x: string;
   readonly y: string;

@@ -3,6 +3,7 @@ import type { LabResult } from "../lab/lab.ts";
 import type { Row } from "./table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
 
+/** A lab result for a terminal: contradictions first, then each question with its answers. */
 export function labText(result: LabResult): string {
   const rows = rowsOfResult(result);
   const missing = result.kernels.flatMap(({ id, missing }) =>

@@ -45,6 +45,7 @@ dt { color: var(--dim); } .lost { background: var(--wrong); }
   .download { display: none; } }
 `;
 
+/** A trace as one HTML page, without a script and without a request; the pcapng is inside. */
 export function traceHtml(traced: Trace, page: TracePage): string {
   const { ladder } = traced;
   const title = escapeHtml(ladder.title);

@@ -99,6 +99,7 @@ export interface Attempt {
   readonly elapsedMs: number;
 }
 
+/** The guard refused; `deadlineMs` is over; the attempts are spent. */
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
 /** Policy's verdict over one or more attempts. */

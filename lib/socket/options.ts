@@ -222,7 +222,9 @@ export interface SocketOptions {
 const MOST_TEXT_BYTES = 256;
 const MOST_INTEGERS = 128;
 
+/** The name of a socket option here, such as "noDelay" for TCP_NODELAY. */
 export type OptionName = keyof SocketOptions;
+/** The value of some socket option. */
 export type OptionValue = SocketOptions[OptionName];
 
 /** Finds a row by name; throws ERR_UNKNOWN_OPTION and names the near miss. */

@@ -20,6 +20,10 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** Only this file has it: the constructor is not for users. */
 const OPENED_HERE = Symbol("TcpSocket.open");
 
+/**
+ * What ends the wait of connected() before the connect has ended; without either it waits as long as the kernel
+ * tries.
+ */
 export interface ConnectedLimits {
   /** Milliseconds from now; afterwards ERR_DEADLINE. The socket stays open and goes on connecting. */
   readonly deadlineMs?: number;
