@@ -17,13 +17,13 @@ import { ListenerProcess } from "./listener.ts";
 import { benchRowsOf } from "./rows.ts";
 import type { CellPlan } from "./trials.ts";
 import {
-  attemptsWatched,
+  describeAttempts,
   FEW_SOCKETS,
   inNamespace,
-  inProgress,
   MANY_SOCKETS,
-  memoryWatched,
   mostSockets,
+  planInProgress,
+  planMemory,
   ROUND,
 } from "./trials.ts";
 
@@ -141,7 +141,7 @@ class Bench {
   }
 
   async #watchMemory(): Promise<void> {
-    const plan = memoryWatched(this.#options.isLong);
+    const plan = planMemory(this.#options.isLong);
     if (!this.#isAskedFor(plan)) return;
     const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
     if (!measurement) return;
@@ -151,7 +151,7 @@ class Bench {
 
   async #waitForMany(): Promise<void> {
     this.#sockets = await this.#mostSockets();
-    const plans = [inProgress(FEW_SOCKETS), inProgress(this.#sockets)];
+    const plans = [planInProgress(FEW_SOCKETS), planInProgress(this.#sockets)];
     if (!this.#isAskedFor(plans[0]!)) return;
     for (let pair = 1; pair <= IN_PROGRESS_PAIRS; pair++) {
       for (const plan of plans) {
@@ -214,7 +214,7 @@ class Bench {
 
   /** As many as are asked for, where the limit of open files allows or can be raised; else as many as it allows. */
   async #mostSockets(): Promise<number> {
-    const { files = 0 } = inProgress(MANY_SOCKETS);
+    const { files = 0 } = planInProgress(MANY_SOCKETS);
     const costCommand = this.#costCommand.slice(0, 1);
     if (costCommand.length > 0) {
       const raised = runCell(["true"], [...costCommand, String(files)], 0, this.#signal);
@@ -227,8 +227,8 @@ class Bench {
     const results = this.#ledger.results();
     const { rounds, cellMs, isLong } = this.#options;
     const limit = limitOfFiles();
-    const few = inProgress(FEW_SOCKETS).name;
-    const many = inProgress(this.#sockets).name;
+    const few = planInProgress(FEW_SOCKETS).name;
+    const many = planInProgress(this.#sockets).name;
     const isFewer = this.#sockets < MANY_SOCKETS;
     const because = isFewer ? `${MANY_SOCKETS} not tried: the hard limit of open files is ${limit}` : null;
     return {
@@ -241,7 +241,7 @@ class Bench {
       rows: [
         ...benchRowsOf(
           results,
-          { bytes: this.#growthBytes, text: attemptsWatched(isLong) },
+          { bytes: this.#growthBytes, text: describeAttempts(isLong) },
           { few, many, because },
         ),
         ...guardRows(results),

@@ -96,23 +96,23 @@ export const MANY_SOCKETS = 100_000;
 const OTHER_FILES = 500;
 
 /** The loop with its peak memory watched, after the rounds. */
-export function memoryWatched(isLong: boolean): CellPlan {
-  const settings = [...watched(isLong).map(String), "2"];
+export function planMemory(isLong: boolean): CellPlan {
+  const settings = [...attemptLimits(isLong).map(String), "2"];
   return cell("memory", "dead", "selfconnect reuse, watched", "growth.ts", ...settings);
 }
 
 /** "from 1 to 30 million attempts". */
-export function attemptsWatched(isLong: boolean): string {
-  const [first, last] = watched(isLong).map((attempts) => attempts / 1e6);
+export function describeAttempts(isLong: boolean): string {
+  const [first, last] = attemptLimits(isLong).map((attempts) => attempts / 1e6);
   return `from ${first} to ${last} million attempts`;
 }
 
-function watched(isLong: boolean): [first: number, last: number] {
+function attemptLimits(isLong: boolean): [first: number, last: number] {
   return isLong ? [1_000_000, 30_000_000] : [1_000_000, 4_000_000];
 }
 
 /** So many sockets in connected() at a time, after the rounds. */
-export function inProgress(count: number): CellPlan {
+export function planInProgress(count: number): CellPlan {
   const name = `${count.toLocaleString("en-US")} sockets`;
   return { ...cell("in-progress", "dead", name, "in-progress.ts", String(count)), files: filesFor(count) };
 }

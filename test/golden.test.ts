@@ -288,7 +288,7 @@ describe("lab and report", () => {
       kernel,
       { release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye", isCached: false },
     ];
-    vi.spyOn(KernelShelf.prototype, "offered").mockReturnValue(kernels);
+    vi.spyOn(KernelShelf.prototype, "listOffered").mockReturnValue(kernels);
     const flags = { suites: ["bookworm", "bullseye"], cache: "cache" };
     await expectGolden("lab-kernels.txt", await printed(() => listKernels(flags)));
     const json = await printed(() => listKernels({ ...flags, json: true }));

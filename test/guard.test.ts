@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Guard } from "../lib/guard/guard.ts";
 import { checkGuard, rangesWithout } from "../lib/guard/guard.ts";
 import { parseAddress } from "../lib/socket/address.ts";
-import { clipped, portCount } from "../lib/socket/port-range.ts";
+import { clipRange, portCount } from "../lib/socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../lib/socket/self-connect.ts";
 
 describe("rangesWithout", () => {
@@ -37,11 +37,11 @@ describe("rangesWithout", () => {
   });
 });
 
-describe("clipped", () => {
+describe("clipRange", () => {
   it("ignores a bound of 0 and a bound outside, as the kernel does", () => {
     const outer = { low: 100, high: 200 };
-    expect(clipped({ low: 0, high: 150 }, outer)).toEqual({ low: 100, high: 150 });
-    expect(clipped({ low: 120, high: 300 }, outer)).toEqual({ low: 120, high: 200 });
+    expect(clipRange({ low: 0, high: 150 }, outer)).toEqual({ low: 100, high: 150 });
+    expect(clipRange({ low: 120, high: 300 }, outer)).toEqual({ low: 120, high: 200 });
   });
 });
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import type { TestContext } from "vitest";
 import { describe, expect, it } from "vitest";
 import type { LabResult, Machine } from "../lib/lab/index.ts";
-import { experimentsNamed, KernelShelf, makeMachines, runLab } from "../lib/lab/index.ts";
+import { findExperiments, KernelShelf, makeMachines, runLab } from "../lib/lab/index.ts";
 import { Instruments } from "../lib/lab/instruments.ts";
 import type { Task } from "../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../lib/lab/transcript.ts";
@@ -162,7 +162,7 @@ describe("cells", () => {
   });
 
   it("have known names: a near miss is named", async () => {
-    await expect(experimentsNamed(["stepz"])).rejects.toThrow(/did you mean "steps"/);
+    await expect(findExperiments(["stepz"])).rejects.toThrow(/did you mean "steps"/);
   });
 });
 
@@ -177,11 +177,11 @@ describe("experiments", () => {
     // What an experiment before it leaves behind, TIME-WAIT say: here a socket that keeps every second port to choose from.
     const program = `
       import { TcpSocket } from ${module("index.js")};
-      import { experimentsNamed } from ${module("lab/index.js")};
+      import { findExperiments } from ${module("lab/index.js")};
       import { Instruments } from ${module("lab/instruments.js")};
       const held = [];
       for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));
-      const [experiment] = await experimentsNamed([${JSON.stringify(name)}]);
+      const [experiment] = await findExperiments([${JSON.stringify(name)}]);
       console.log((await experiment.run(new Instruments(1, true))).answer);`;
     const { stdout, stderr } = await inNamespace("40000 40999", process.execPath, [
       "--input-type=module",
@@ -205,7 +205,7 @@ describe("real machines", () => {
 
   it("qemu boots a kernel of Debian's", { timeout: DEADLINE_MS }, async (context) => {
     const shelf = new KernelShelf({ suites: ["bookworm"] });
-    const [machine] = await makeMachines(["qemu"], [shelf.cached()[0]?.release ?? "6.1"], shelf);
+    const [machine] = await makeMachines(["qemu"], [shelf.listCached()[0]?.release ?? "6.1"], shelf);
     await answersAsExpected(machine!, context);
   });
 });

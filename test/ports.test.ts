@@ -9,7 +9,7 @@ import { ReconnectLoop } from "../lib/loop/reconnect.ts";
 import { seededRandom } from "../lib/loop/statistics.ts";
 import { Capture, decodeFrame } from "../lib/packets/index.ts";
 import type { AlgorithmName, Observation } from "../lib/ports/index.ts";
-import { fingerprint, samplePorts, supposedAlgorithm } from "../lib/ports/index.ts";
+import { fingerprint, samplePorts, supposeAlgorithm } from "../lib/ports/index.ts";
 import { portsHtml } from "../lib/report/index.ts";
 import type { Address } from "../lib/socket/address.ts";
 import { formatAddress, isSameAddress } from "../lib/socket/address.ts";
@@ -27,7 +27,7 @@ import {
 
 /** Skips where the kernel walks in a way that these tests do not expect. */
 function needsNewestWalk(context: TestContext): void {
-  const { name } = supposedAlgorithm("connect", os.release());
+  const { name } = supposeAlgorithm("connect", os.release());
   if (name !== "linux-5.18") context.skip(`this is Linux ${os.release()}, which walks as ${name}`);
 }
 

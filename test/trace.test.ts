@@ -9,7 +9,7 @@ import type { TestContext } from "vitest";
 import { afterAll, describe, expect, it } from "vitest";
 import { environment } from "../lib/kernel/index.ts";
 import type { Leaving, TraceOptions } from "../lib/packets/index.ts";
-import { Capture, leavings, trace } from "../lib/packets/index.ts";
+import { Capture, observeLeavings, trace } from "../lib/packets/index.ts";
 import { traceHtml } from "../lib/report/index.ts";
 import { formatAddress } from "../lib/socket/address.ts";
 import { SocketError } from "../lib/socket/errors.ts";
@@ -131,7 +131,7 @@ describe("packets that the kernel had no room for", () => {
 
 describe("what each way to end it leaves behind", () => {
   it.each(FAMILIES)("is the table that decides how a guard must close, IPv%i", async (family) => {
-    const table = await leavings({ family, host: LOOPBACK[family], port: 0 });
+    const table = await observeLeavings({ family, host: LOOPBACK[family], port: 0 });
     const row = (find: Partial<Leaving>) =>
       table.find(
         (one) => one.closing === find.closing && one.hadReuseAddress === (find.hadReuseAddress ?? false),

@@ -18,13 +18,13 @@ const { user, system } = process.cpuUsage(before);
 console.log(JSON.stringify({ count: wanted * repeats, elapsedNs: (user + system) * 1000 }));
 
 async function run(count: number): Promise<void> {
-  const backlogs = Array.from({ length: Math.ceil(count / PER_LISTENER) }, fullBacklog);
+  const backlogs = Array.from({ length: Math.ceil(count / PER_LISTENER) }, fillBacklog);
   const waits: Promise<string>[] = [];
   for (let i = 0; i < count; i++) {
     const socket = TcpSocket.open(4);
     const state = socket.connect(backlogs[i % backlogs.length]!.address);
     if (state !== "in-progress") throw new Error("connected to a full backlog");
-    waits.push(ending(socket));
+    waits.push(awaitEnding(socket));
   }
   for (const { sockets } of backlogs) for (const socket of sockets) socket.reset();
   const endings = new Set(await Promise.all(waits));
@@ -33,7 +33,7 @@ async function run(count: number): Promise<void> {
 }
 
 /** A listener that answers no more: the one place of its backlog is taken. */
-function fullBacklog() {
+function fillBacklog() {
   const listener = TcpSocket.open(4).bind({ family: 4, host: "127.0.0.1", port: 0 }).listen(0);
   const address = listener.getsockname();
   const filler = TcpSocket.open(4);
@@ -41,7 +41,7 @@ function fullBacklog() {
   return { address, sockets: [filler, listener] };
 }
 
-async function ending(socket: TcpSocket): Promise<string> {
+async function awaitEnding(socket: TcpSocket): Promise<string> {
   try {
     await socket.connected();
     return "connected";

@@ -23,9 +23,9 @@ console.log(
     count: attempts,
     elapsedNs: elapsedMs * NS_PER_MS,
     eventLoopDelayMs: {
-      p50: late(delay.percentile(50)),
-      p99: late(delay.percentile(99)),
-      max: late(delay.max),
+      p50: toDelayMs(delay.percentile(50)),
+      p99: toDelayMs(delay.percentile(99)),
+      max: toDelayMs(delay.max),
     },
   }),
 );
@@ -44,6 +44,6 @@ async function run(durationMs: number) {
 }
 
 /** The histogram holds the time between two ticks of a timer; what is above its period is delay. */
-function late(ns: number): number {
+function toDelayMs(ns: number): number {
   return Math.max(0, ns / NS_PER_MS - RESOLUTION_MS);
 }

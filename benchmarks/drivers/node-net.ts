@@ -10,7 +10,7 @@ console.log(JSON.stringify({ count, elapsedNs: (performance.now() - startedAt) *
 
 async function run(durationMs: number): Promise<number> {
   const endsAt = performance.now() + durationMs;
-  const one = peer === "dead" ? refused : connectedAndReset;
+  const one = peer === "dead" ? connectRefused : connectAndReset;
   const lanes = Array.from({ length: Number(inFlight) }, async () => {
     let count = 0;
     for (; performance.now() < endsAt; count++) await one();
@@ -19,7 +19,7 @@ async function run(durationMs: number): Promise<number> {
   return (await Promise.all(lanes)).reduce((sum, count) => sum + count, 0);
 }
 
-function refused(): Promise<void> {
+function connectRefused(): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(Number(port), "127.0.0.1", () => reject(new Error("something listens there")));
     socket.on("error", (error: NodeJS.ErrnoException) => {
@@ -29,7 +29,7 @@ function refused(): Promise<void> {
   });
 }
 
-function connectedAndReset(): Promise<void> {
+function connectAndReset(): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(Number(port), "127.0.0.1", () => socket.resetAndDestroy());
     socket.on("error", reject);

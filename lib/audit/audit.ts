@@ -6,12 +6,12 @@ import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
 import { ALL_PORTS, findSockets, socketOwners } from "../kernel/tables.ts";
 import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
-import { portAlgorithm, supposedAlgorithm } from "../ports/algorithms.ts";
+import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
 import { unusablePorts, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
 import { whyNever } from "../ports/predict.ts";
 import type { Address } from "../socket/address.ts";
-import { unmapped } from "../socket/address.ts";
+import { unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, parsePortList } from "../socket/port-range.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -114,7 +114,7 @@ export function audit(options: AuditOptions = {}): Audit {
 
 /** Without a look at the ports it gives out: an audit makes no connection. */
 function hostAlgorithm(): PortAlgorithm {
-  return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposedAlgorithm("connect", os.release());
+  return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposeAlgorithm("connect", os.release());
 }
 
 /** All that are joined; and of those that live, a second look at each for its age, which is dear to ask of all. */
@@ -162,7 +162,7 @@ function riskOf(local: Address, owner: Owner | null, facts: PortFacts, owned: re
 
 /** Where a client of this host connects to, to reach the listener. */
 function clientsPeer(local: Address): Address {
-  const bare = unmapped(local);
+  const bare = unmap(local);
   const host = WILDCARDS[bare.host] ?? bare.host;
   return { ...bare, host };
 }
@@ -191,12 +191,12 @@ function reserveCommand(listeners: readonly PortRisk[], facts: PortFacts): strin
   const ports = listeners.filter((one) => one.isAtRisk).map((one) => one.local.port);
   if (ports.length === 0) return null;
   const all = [...facts.reservedPorts, ...parsePortList([...new Set(ports)].join(","))];
-  const text = merged(all).map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
+  const text = mergeRanges(all).map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
   return `sysctl -w net.ipv4.ip_local_reserved_ports=${text.join(",")}`;
 }
 
 /** The ranges in order, those that touch as one. */
-function merged(ranges: readonly PortRange[]): PortRange[] {
+function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
   const result: PortRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.low - b.low)) {
     const last = result.at(-1);

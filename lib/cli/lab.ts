@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
 import type { LabResult } from "../lab/index.ts";
-import { defaultCacheFolder, experimentsNamed, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
+import { defaultCacheFolder, findExperiments, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
 import { labText, parseLabResult } from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { writeWhole } from "./files.ts";
@@ -88,7 +88,7 @@ function listOption(flags: string, description: string, names: string): Option {
 }
 
 async function lab(flags: Flags): Promise<number> {
-  await experimentsNamed(flags.experiments); // A misspelt name is told before anything is fetched.
+  await findExperiments(flags.experiments); // A misspelt name is told before anything is fetched.
   const signal = interruption();
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
@@ -138,7 +138,7 @@ export function listKernels(flags: KernelFlags): void {
   const shelf = shelfOf(flags);
   using line = new LiveLine();
   line.show(`asking ${shelf.suites.join(", ")} …`);
-  const kernels = shelf.offered();
+  const kernels = shelf.listOffered();
   line.show();
   if (flags.json) {
     const report = { schema: "selfconnect.lab-kernels/1", suites: shelf.suites, kernels };

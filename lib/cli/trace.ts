@@ -5,7 +5,7 @@ import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
 import { environment, portFacts, socketTable } from "../kernel/index.ts";
 import type { CaptureSummary, Closing, Leaving, Trace } from "../packets/index.ts";
-import { CLOSINGS, leavings, pcapng, trace } from "../packets/index.ts";
+import { CLOSINGS, observeLeavings, pcapng, trace } from "../packets/index.ts";
 import { whyNever } from "../ports/index.ts";
 import type { Paint } from "../report/index.ts";
 import {
@@ -85,7 +85,7 @@ async function run(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   if (flags.natural) warnIfNever(peer);
   const traced = await made(peer, flags, signal);
-  const table = flags.close && !signal.aborted ? await leavings(peer) : null;
+  const table = flags.close && !signal.aborted ? await observeLeavings(peer) : null;
   const files = writeFiles(traced, table, flags);
   if (flags.json) console.log(JSON.stringify(report(peer, traced, table, flags), null, 2));
   else tell(traced, table, files, flags);

@@ -3,12 +3,12 @@
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
-import { toAddress, unmapped } from "../socket/address.ts";
+import { toAddress, unmap } from "../socket/address.ts";
 import type { Native } from "../socket/native.ts";
 import { nativeOrNull } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { clipped, holds } from "../socket/port-range.ts";
+import { clipRange, holds } from "../socket/port-range.ts";
 import { supported } from "../socket/supported.ts";
 import type { Guard } from "./guard.ts";
 import { rangesWithout } from "./guard.ts";
@@ -44,7 +44,7 @@ export function preventiveRanges(peer: Address, guard: Guard, asked?: PortRange)
   if (guard !== "prevent") return [];
   const { ephemeralRange, reservedPorts } = knownPortFacts();
   if (!ephemeralRange) return [];
-  const range = asked ? clipped(asked, ephemeralRange) : ephemeralRange;
+  const range = asked ? clipRange(asked, ephemeralRange) : ephemeralRange;
   const without = rangesWithout(peer.port, range, reservedPorts);
   // The cheap questions first: most connects leave this host, or go to a port that the kernel never picks.
   return without.length > 0 && isKnownOwn(peer) && isAble("localPortRange") ? without : [];
@@ -76,7 +76,7 @@ export function isKnownOwn(address: Address): boolean {
   const known = ownHosts.get(key);
   if (known && performance.now() < known.untilMs) return known.value;
   if (ownHosts.size >= MOST_HOSTS) ownHosts.clear();
-  return remember(isOwnAddress(unmapped(address)), (entry) => ownHosts.set(key, entry));
+  return remember(isOwnAddress(unmap(address)), (entry) => ownHosts.set(key, entry));
 }
 
 /** supported(), asked once; false where the addon does not load. */

@@ -1,6 +1,6 @@
 /** EADDRNOTAVAIL from connect(2): the ephemeral range is exhausted towards a peer, or the answer was spurious. */
 import type { Address } from "../socket/address.ts";
-import { isSameAddress, unmapped } from "../socket/address.ts";
+import { isSameAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, portCount } from "../socket/port-range.ts";
 import { portFacts } from "./host.ts";
@@ -42,7 +42,7 @@ export function usedPorts(
 ): number {
   const used = new Set<number>([peer.port]);
   for (const row of table) {
-    if (row.state === "LISTEN" || isSameAddress(unmapped(row.peer), unmapped(peer))) used.add(row.local.port);
+    if (row.state === "LISTEN" || isSameAddress(unmap(row.peer), unmap(peer))) used.add(row.local.port);
   }
   for (const { low, high } of reserved) for (let port = low; port <= high; port++) used.add(port);
   return [...used].filter((port) => holds(range, port)).length;

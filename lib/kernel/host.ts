@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import { isSameHost, toAddress, unmapped } from "../socket/address.ts";
+import { isSameHost, toAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
 
@@ -91,7 +91,7 @@ export function environment(): Environment {
  * its interfaces. A self-connect exists with no other.
  */
 export function isOwnAddress(address: Address): boolean {
-  const own = unmapped(address);
+  const own = unmap(address);
   if (own.family === 4 && (own.host.startsWith("127.") || own.host === "0.0.0.0")) return true;
   if (own.host === "::1" || own.host === "::") return true;
   const { scope: _, ...bare } = own;

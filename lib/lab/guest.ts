@@ -10,18 +10,18 @@ import { decodeTask } from "./task.ts";
 import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
 import { writeMessage } from "./transcript.ts";
 
-await answer(decodeTask(process.argv[2] ?? ""));
+await runTask(decodeTask(process.argv[2] ?? ""));
 
-async function answer(task: Task): Promise<void> {
-  say(task, { kind: "hello", environment: guestEnvironment() });
+async function runTask(task: Task): Promise<void> {
+  send(task, { kind: "hello", environment: guestEnvironment() });
   const instruments = new Instruments(task.trials, task.ownsKernel ?? true);
   for (const name of task.experiments) {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
     if (!experiment) continue; // The asker is newer than this guest: it will miss the answer and say so.
-    say(task, { kind: "begin", experiment: name });
-    say(task, { kind: "finding", finding: await investigate(experiment, instruments) });
+    send(task, { kind: "begin", experiment: name });
+    send(task, { kind: "finding", finding: await investigate(experiment, instruments) });
   }
-  say(task, { kind: "end" });
+  send(task, { kind: "end" });
 }
 
 async function investigate(experiment: Experiment, instruments: Instruments): Promise<GuestFinding> {
@@ -60,7 +60,7 @@ function upstreamOf(release: string, version: string): string {
 }
 
 /** write(2) itself: a line that was said stays said when the kernel dies in the next experiment. */
-function say(task: Task, message: Message): void {
+function send(task: Task, message: Message): void {
   const line = Buffer.from(`${writeMessage(message, task.nonce)}\n`);
   for (let written = 0; written < line.length; ) written += writeSync(1, line, written);
 }

@@ -22,13 +22,13 @@ const LOOP_WITHIN_MS = 60_000;
 const NO_FAMILY = "EAFNOSUPPORT";
 
 /** One connect, made by hand. */
-export interface Once {
+export interface ConnectEnd {
   readonly outcome: Outcome;
   /** The local port that the kernel chose; 0 where it does not tell. */
   readonly localPort: number;
 }
 
-export interface OnceOptions {
+export interface ConnectOnceOptions {
   readonly options?: Partial<SocketOptions>;
   /** bind(2) to this first. */
   readonly local?: Address;
@@ -39,7 +39,7 @@ export class NotHere extends Error {
   override readonly name = "NotHere";
 }
 
-/** A instruments is made for one kernel, and used by one experiment after another. */
+/** Made for one kernel, and used by one experiment after another. */
 export class Instruments {
   /** How many times a random thing is repeated. */
   readonly trials: number;
@@ -120,11 +120,11 @@ export class Instruments {
   }
 
   /** socket, options, bind if asked, connect, and how it ended; what connected is reset. */
-  async once(peer: Address, { options = {}, local }: OnceOptions = {}): Promise<Once> {
+  async connectOnce(peer: Address, { options = {}, local }: ConnectOnceOptions = {}): Promise<ConnectEnd> {
     let localPort = 0;
     const outcome = await outcomeOf(async () => {
       using socket = TcpSocket.open(peer.family, options);
-      const joined = await outcomeOf(() => joinedWords(socket, peer, local));
+      const joined = await outcomeOf(() => connectAndJudge(socket, peer, local));
       localPort = socket.getsockname().port;
       socket.reset();
       return joined;
@@ -133,9 +133,9 @@ export class Instruments {
   }
 
   /** The same, many times. */
-  async many(peer: Address, attempts: number, options?: OnceOptions): Promise<Once[]> {
-    const results: Once[] = [];
-    for (let i = 0; i < attempts; i++) results.push(await this.once(peer, options));
+  async connectMany(peer: Address, attempts: number, options?: ConnectOnceOptions): Promise<ConnectEnd[]> {
+    const results: ConnectEnd[] = [];
+    for (let i = 0; i < attempts; i++) results.push(await this.connectOnce(peer, options));
     return results;
   }
 }
@@ -150,7 +150,11 @@ function findPortHere(range: PortRange, options: FreePortOptions): number {
   }
 }
 
-async function joinedWords(socket: TcpSocket, peer: Address, local: Address | undefined): Promise<Outcome> {
+async function connectAndJudge(
+  socket: TcpSocket,
+  peer: Address,
+  local: Address | undefined,
+): Promise<Outcome> {
   if (local) socket.bind(local);
   if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
   return socket.isSelfConnected() ? "self-connect" : "connected";

@@ -68,7 +68,7 @@ export class KernelShelf {
   }
 
   /** What is in the cache, newest first. */
-  cached(): KernelPackage[] {
+  listCached(): KernelPackage[] {
     const names = existsSync(this.#kernels) ? readdirSync(this.#kernels) : [];
     const records = names.filter((name) => name.endsWith(".json"));
     return records
@@ -80,7 +80,7 @@ export class KernelShelf {
   }
 
   /** What the suites offer, newest first. Throws where apt or the mirror is not to be had. */
-  offered(): KernelPackage[] {
+  listOffered(): KernelPackage[] {
     this.#offered ??= this.#ask();
     return this.#offered;
   }
@@ -91,14 +91,14 @@ export class KernelShelf {
    */
   async get(word: string): Promise<Kernel> {
     if (word.includes("/")) return { vmlinuz: word };
-    const cached = word === "newest" ? undefined : this.cached().find((kernel) => isNamed(kernel, word));
-    if (cached) return this.#checked(cached);
-    const offered = this.offered().find((kernel) => word === "newest" || isNamed(kernel, word));
+    const cached = word === "newest" ? undefined : this.listCached().find((kernel) => isNamed(kernel, word));
+    if (cached) return this.#verify(cached);
+    const offered = this.listOffered().find((kernel) => word === "newest" || isNamed(kernel, word));
     if (!offered) {
-      const have = this.offered().map(({ version }) => version.replace(/-.*/, ""));
+      const have = this.listOffered().map(({ version }) => version.replace(/-.*/, ""));
       throw new Error(`no kernel ${word} in ${this.suites.join(", ")}: there is ${have.join(", ")}`);
     }
-    return offered.isCached ? this.#checked(offered) : this.#fetch(offered);
+    return offered.isCached ? this.#verify(offered) : this.#fetch(offered);
   }
 
   get #kernels(): string {
@@ -110,7 +110,7 @@ export class KernelShelf {
   }
 
   /** A cached image is what was fetched, or it is not used. */
-  #checked({ release }: KernelPackage): Kernel {
+  #verify({ release }: KernelPackage): Kernel {
     const vmlinuz = this.#file(release);
     const { sha256 } = JSON.parse(readFileSync(`${vmlinuz}.json`, "utf8"));
     if (sha256Of(vmlinuz) !== sha256) throw new Error(`${vmlinuz} is not what was fetched: remove it`);
@@ -147,7 +147,7 @@ export class KernelShelf {
     this.#apt("apt-get", ["update", "-q"]);
     const names = this.#apt("apt-cache", ["search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"]);
     const packages = names.split("\n").flatMap((line) => line.split(" ")[0] || []);
-    const releases = new Set(this.cached().map(({ release }) => release));
+    const releases = new Set(this.listCached().map(({ release }) => release));
     return this.#apt("apt-cache", ["madison", ...packages])
       .split("\n")
       .flatMap((line) => parseMadison(line, releases))

@@ -68,7 +68,7 @@ const TRIALS = 12;
 const MOST_DEATHS = 2;
 
 /** Throws ERR_UNKNOWN_EXPERIMENT and names the near miss. */
-export async function experimentsNamed(names?: readonly string[]): Promise<readonly Experiment[]> {
+export async function findExperiments(names?: readonly string[]): Promise<readonly Experiment[]> {
   // Loaded when asked for: whoever only wants a socket does not read two dozen files for it.
   const { EXPERIMENTS } = await import("./experiments.ts");
   if (!names) return EXPERIMENTS;
@@ -84,7 +84,7 @@ export async function experimentsNamed(names?: readonly string[]): Promise<reado
 
 /** Asks every machine, one after another. An abort ends it with what there is. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
-  const lab = new Lab(options, await experimentsNamed(options.experiments));
+  const lab = new Lab(options, await findExperiments(options.experiments));
   try {
     for (const machine of options.machines) await lab.ask(machine);
   } catch (error) {
@@ -182,9 +182,9 @@ class Lab {
     const { limits = LIMITS, signal } = this.#options;
     const nonce = randomBytes(8).toString("hex");
     const task = { nonce, machine: machine.name, experiments, trials: this.#trials };
-    const hear = (message: Message) => this.#hear(machine, experiments, message);
+    const receive = (message: Message) => this.#receive(machine, experiments, message);
     try {
-      return await runGuest(machine, task, hear, { limits, ...(signal && { signal }) });
+      return await runGuest(machine, task, receive, { limits, ...(signal && { signal }) });
     } catch (error) {
       if (signal?.aborted) return "interrupted";
       return `${id}: ${(error as Error).message}`;
@@ -192,7 +192,7 @@ class Lab {
   }
 
   /** What a guest says about itself and its cells. Throws what it must not say: the guest is then killed. */
-  #hear(machine: Machine, asked: readonly string[], message: Message): void {
+  #receive(machine: Machine, asked: readonly string[], message: Message): void {
     const id = machine.title;
     if (message.kind === "hello") {
       const { environment } = message;

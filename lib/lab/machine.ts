@@ -165,7 +165,7 @@ class Guest {
       const end = (why: string) => {
         clearTimeout(total);
         clearTimeout(this.#silence);
-        resolve(this.#verdict === undefined ? this.#died(why) : this.#verdict);
+        resolve(this.#verdict === undefined ? this.#describeDeath(why) : this.#verdict);
       };
       this.#child.on("error", (error) => end(error.message));
       this.#child.on("close", (code, by) => end(by ? `killed by ${by}` : `exit code ${code}`));
@@ -219,7 +219,7 @@ class Guest {
   }
 
   /** Its last words: a kernel's panic is the best account there is. */
-  #died(why: string): string {
+  #describeDeath(why: string): string {
     const lines = this.#tail.split("\n").filter((line) => line.trim() && !line.includes("@selfconnect"));
     const panic = lines.find((line) => /panic|Oops|BUG:|general protection/.test(line));
     const words = (panic ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();

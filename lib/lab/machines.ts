@@ -10,7 +10,7 @@ import { umlMachine } from "./machines/uml.ts";
 
 export const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
 
-const MADE = { host: hostMachine, uml: umlMachine, gvisor: gvisorMachine };
+const MAKERS = { host: hostMachine, uml: umlMachine, gvisor: gvisorMachine };
 
 /** Kernels are fetched here; one that cannot be had is a machine that says why. Throws ERR_UNKNOWN_MACHINE. */
 export async function makeMachines(
@@ -23,15 +23,15 @@ export async function makeMachines(
   const machines: Machine[] = [];
   for (const kernel of names.includes("qemu") ? kernels : []) {
     fetching(kernel);
-    machines.push(await booted(kernel, shelf));
+    machines.push(await fetchMachine(kernel, shelf));
   }
   for (const name of MACHINES) {
-    if (name !== "qemu" && names.includes(name)) machines.push(MADE[name]());
+    if (name !== "qemu" && names.includes(name)) machines.push(MAKERS[name]());
   }
   return machines;
 }
 
-async function booted(word: string, shelf: KernelShelf): Promise<Machine> {
+async function fetchMachine(word: string, shelf: KernelShelf): Promise<Machine> {
   try {
     return qemuMachine(await shelf.get(word), shelf.folder);
   } catch (error) {

@@ -6,7 +6,7 @@ export { decodeFrame } from "./decode.ts";
 export type { Ladder, LadderEnd, LadderRow } from "./ladder.ts";
 export { ladderOf } from "./ladder.ts";
 export type { Closing, Leaving } from "./leavings.ts";
-export { CLOSINGS, leavings } from "./leavings.ts";
+export { CLOSINGS, observeLeavings } from "./leavings.ts";
 export type { ReportedState } from "./lookout.ts";
 export type { PcapngOptions } from "./pcapng.ts";
 export { pcapng } from "./pcapng.ts";

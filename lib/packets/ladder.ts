@@ -126,12 +126,12 @@ function ladderRowsOf(own: readonly OwnFrame[], addresses: readonly Address[], c
       from,
       to,
       flags: segment.flags,
-      sequence: counted(segment.sequence, initial[from]),
-      acknowledgement: segment.flags.includes("ACK") ? counted(segment.acknowledgement, initial[to]) : null,
+      sequence: countFrom(segment.sequence, initial[from]),
+      acknowledgement: segment.flags.includes("ACK") ? countFrom(segment.acknowledgement, initial[to]) : null,
       window: segment.window,
       options: segment.options,
       dataBytes: segment.dataBytes,
-      text: segment.dataBytes > 0 ? printable(segment.data) : null,
+      text: segment.dataBytes > 0 ? toPrintable(segment.data) : null,
       sent: step.sent,
       received: step.received,
       crossed: step.crossed,
@@ -154,7 +154,7 @@ function initialNumbers(own: readonly OwnFrame[], addresses: readonly Address[])
   });
 }
 
-function counted(absolute: number, initial: number | undefined): SequenceNumber {
+function countFrom(absolute: number, initial: number | undefined): SequenceNumber {
   return { absolute, relative: initial === undefined ? absolute : (absolute - initial) >>> 0 };
 }
 
@@ -177,7 +177,7 @@ function isBetween(segment: Segment, one: Address, other: Address): boolean {
   return is(one, other) || is(other, one);
 }
 
-function printable(data: Uint8Array): string {
+function toPrintable(data: Uint8Array): string {
   const text = new TextDecoder().decode(data.subarray(0, LONGEST_TEXT)).replaceAll(/[^\x20-\x7e]/g, ".");
   return data.length > LONGEST_TEXT ? `${text}…` : text;
 }

@@ -41,7 +41,7 @@ const CASES: readonly (readonly [Closing | null, boolean])[] = [
 ];
 
 /** Each way once, on a port of this host that the kernel picks: what is left of it stays in TIME-WAIT there. */
-export async function leavings(host: Address): Promise<Leaving[]> {
+export async function observeLeavings(host: Address): Promise<Leaving[]> {
   const found: Leaving[] = [];
   for (const [closing, hadReuseAddress] of CASES) found.push(await leavingOf(host, closing, hadReuseAddress));
   return found;

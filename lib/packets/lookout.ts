@@ -72,7 +72,7 @@ export class Lookout {
   }
 
   /** Looks until `done`, at most so long; whether it was done. */
-  async until(done: () => boolean, mostMs: number, signal?: AbortSignal): Promise<boolean> {
+  async lookUntil(done: () => boolean, mostMs: number, signal?: AbortSignal): Promise<boolean> {
     const endsAt = performance.now() + mostMs;
     for (;;) {
       this.look();

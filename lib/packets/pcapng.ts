@@ -48,7 +48,7 @@ type Piece = Uint8Array;
 
 /** The whole file, in little-endian order on every machine. */
 export function pcapng(frames: readonly CommentedFrame[], options: PcapngOptions): Uint8Array {
-  return joined([
+  return concatenate([
     sectionBlock(options),
     interfaceBlock(options),
     ...frames.map(packetBlock),
@@ -88,7 +88,7 @@ function packetBlock({ frame, comment }: CommentedFrame): Piece {
     ...stamp(frame.stampNs),
     u32(frame.bytes.length),
     u32(frame.wireBytes),
-    padded(frame.bytes),
+    pad(frame.bytes),
     textOption(COMMENT, comment),
     option(FLAGS, u32(OUTBOUND)),
   ]);
@@ -105,13 +105,13 @@ function statisticsBlock(frames: readonly CommentedFrame[], counts: CaptureCount
 
 /** A block: its type, its length, its fields and options, the end of options, its length again. */
 function block(type: number, fields: readonly Piece[]): Piece {
-  const body = joined([...fields, u32(0)]);
+  const body = concatenate([...fields, u32(0)]);
   const length = u32(body.length + 12);
-  return joined([u32(type), length, body, length]);
+  return concatenate([u32(type), length, body, length]);
 }
 
 function option(code: number, value: Piece): Piece {
-  return joined([u16(code), u16(value.length), padded(value)]);
+  return concatenate([u16(code), u16(value.length), pad(value)]);
 }
 
 /** An empty text is left out. */
@@ -127,13 +127,13 @@ function utf8(text: string): Piece {
   return new TextEncoder().encode(text);
 }
 
-function padded(bytes: Piece): Piece {
+function pad(bytes: Piece): Piece {
   const out = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
   out.set(bytes);
   return out;
 }
 
-function joined(pieces: readonly Piece[]): Piece {
+function concatenate(pieces: readonly Piece[]): Piece {
   const out = new Uint8Array(pieces.reduce((total, piece) => total + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
@@ -144,18 +144,18 @@ function joined(pieces: readonly Piece[]): Piece {
 }
 
 function u16(value: number): Piece {
-  return written(2, (view) => view.setUint16(0, value, true));
+  return writeBytes(2, (view) => view.setUint16(0, value, true));
 }
 
 function u32(value: number): Piece {
-  return written(4, (view) => view.setUint32(0, value, true));
+  return writeBytes(4, (view) => view.setUint32(0, value, true));
 }
 
 function u64(value: bigint): Piece {
-  return written(8, (view) => view.setBigUint64(0, value, true));
+  return writeBytes(8, (view) => view.setBigUint64(0, value, true));
 }
 
-function written(length: number, write: (view: DataView) => void): Piece {
+function writeBytes(length: number, write: (view: DataView) => void): Piece {
   const bytes = new Uint8Array(length);
   write(new DataView(bytes.buffer));
   return bytes;

@@ -3,7 +3,7 @@
 import type { ReconnectVerdict } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, formatAddress, unmapped } from "../socket/address.ts";
+import { checkAddress, formatAddress, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import type { TcpInformation } from "../socket/options.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -88,7 +88,7 @@ export async function trace(options: TraceOptions): Promise<Trace> {
 async function traceSelfConnect(peer: Address, options: TraceOptions): Promise<Trace> {
   const recorder = new Recorder([peer.port, peer.port], options);
   try {
-    const found = options.natural ? await naturalSocket(peer, options) : boundSocket(peer);
+    const found = options.natural ? await awaitNatural(peer, options) : bindSocket(peer);
     const { socket, attempts, verdict } =
       found instanceof TcpSocket ? { socket: found, attempts: 1, verdict: "self-connect" as const } : found;
     if (!socket) return recorder.trace(verdict, attempts, [peer]);
@@ -102,14 +102,14 @@ async function traceSelfConnect(peer: Address, options: TraceOptions): Promise<T
 }
 
 async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
-  const other = freeAddress(one);
+  const other = findFreeAddress(one);
   const recorder = new Recorder([one.port, other.port], options);
   let attempts = 0;
   try {
     while (attempts < MEETINGS && !options.signal?.aborted) {
       attempts++;
       recorder.lookout.forget();
-      const sockets = pairOf(one, other);
+      const sockets = bindPair(one, other);
       recorder.own(sockets);
       if (await meet(sockets, options))
         return await recorder.record(endsOf(sockets), attempts, "simultaneous-open");
@@ -151,7 +151,7 @@ class Recorder {
     const addresses = ends.map(({ local }) => local);
     const { closing = "reset", data, stepMs = STEP_MS, signal } = this.#options;
     const each = (is: (end: number) => boolean) => ends.every((_, index) => is(index));
-    const connected = await this.lookout.until(
+    const connected = await this.lookout.lookUntil(
       () => each((index) => this.lookout.lastState(index) === "ESTABLISHED"),
       stepMs,
       signal,
@@ -159,7 +159,7 @@ class Recorder {
     if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
     if (data) await this.#bring(data, ends, stepMs);
     // Every packet so far has arrived when all that was sent is acknowledged.
-    await this.lookout.until(() => this.#isQuiet(addresses), stepMs, signal);
+    await this.lookout.lookUntil(() => this.#isQuiet(addresses), stepMs, signal);
     this.#information = this.#sockets.map((socket) => socket.getsockopt("information"));
     for (const socket of this.#sockets) {
       // After shutdown(2) the socket lives on and can be asked for its state; it is closed when all is over.
@@ -167,7 +167,7 @@ class Recorder {
       else end(socket, closing);
       this.lookout.look();
     }
-    await this.lookout.until(() => this.#isOver(addresses), stepMs, signal);
+    await this.lookout.lookUntil(() => this.#isOver(addresses), stepMs, signal);
     for (const socket of this.#sockets) socket.close();
     return this.trace(verdict, attempts, addresses);
   }
@@ -183,7 +183,7 @@ class Recorder {
       attempts,
       closing,
       ladder,
-      frames: framesBetween(this.lookout.frames, unmapped(one), unmapped(other)).own,
+      frames: framesBetween(this.lookout.frames, unmap(one), unmap(other)).own,
       capture: counts ? { ...this.#captureSummary(), ...counts } : null,
       whyNoCapture: this.#whyNoCapture,
       samples: this.lookout.samples,
@@ -215,7 +215,7 @@ class Recorder {
     const received = new Uint8Array(data.length);
     let sent = 0;
     let length = 0;
-    await this.lookout.until(() => {
+    await this.lookout.lookUntil(() => {
       if (sent < data.length) sent += ends[0]!.socket.send(data.subarray(sent));
       length += reader.recv(received.subarray(length)) ?? 0;
       return length === data.length;
@@ -245,7 +245,7 @@ class Recorder {
 
   #ladder(addresses: readonly Address[]): Ladder {
     const { pair = false } = this.#options;
-    const bare = addresses.map(unmapped);
+    const bare = addresses.map(unmap);
     const title = pair
       ? `Simultaneous open between ${bare.map(formatAddress).join(" and ")}`
       : `${formatAddress(bare[0]!)} connects to itself`;
@@ -281,7 +281,7 @@ export function agreesWith(ladder: Ladder, samples: readonly ReportedState[]): b
   });
 }
 
-async function naturalSocket(
+async function awaitNatural(
   peer: Address,
   { natural, signal }: TraceOptions,
 ): Promise<{ socket: TcpSocket | null; attempts: number; verdict: TraceVerdict }> {
@@ -293,7 +293,7 @@ async function naturalSocket(
 }
 
 /** Bound to the port that it will connect to: a self-connect at the first attempt, on any kernel. */
-function boundSocket(peer: Address): TcpSocket {
+function bindSocket(peer: Address): TcpSocket {
   const socket = TcpSocket.open(peer.family);
   try {
     return socket.bind(peer);
@@ -303,15 +303,15 @@ function boundSocket(peer: Address): TcpSocket {
   }
 }
 
-function freeAddress(host: Address): Address {
-  using socket = boundSocket({ ...host, port: 0 });
+function findFreeAddress(host: Address): Address {
+  using socket = bindSocket({ ...host, port: 0 });
   return socket.getsockname();
 }
 
-function pairOf(one: Address, other: Address): TcpSocket[] {
-  const first = boundSocket(one);
+function bindPair(one: Address, other: Address): TcpSocket[] {
+  const first = bindSocket(one);
   try {
-    return [first, boundSocket(other)];
+    return [first, bindSocket(other)];
   } catch (error) {
     first.close();
     throw error;

@@ -129,7 +129,7 @@ const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
  * What a kernel of this release is supposed to do where it cannot be observed. Stable kernels carry later changes,
  * so that the release alone does not name the algorithm for sure.
  */
-export function supposedAlgorithm(method: Method, release: string): PortAlgorithm {
+export function supposeAlgorithm(method: Method, release: string): PortAlgorithm {
   if (method === "bind") return portAlgorithm("linux-bind");
   if (method === "range" && isAtLeast(release, "6.8")) return portAlgorithm("linux-6.8-range");
   return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);

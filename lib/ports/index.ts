@@ -1,6 +1,6 @@
 /** `selfconnect/ports`: how kernels pick local ports. */
 export type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
-export { PORT_ALGORITHMS, portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
+export { PORT_ALGORITHMS, portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 export type { Fingerprint, FingerprintVerdict } from "./fingerprint.ts";
 export { fingerprint } from "./fingerprint.ts";
 export type { ModelFacts, Wait } from "./model.ts";

@@ -150,10 +150,13 @@ export function waitFor(
 ): Wait {
   const { ports, block } = shareOf(algorithm, facts, port);
   const chancePerAttempt = block / ports;
-  const walk = algorithm.counters === "none" ? independent(chancePerAttempt) : lap(algorithm, ports, block);
+  const walk =
+    algorithm.counters === "none"
+      ? independentSurvival(chancePerAttempt)
+      : lapSurvival(algorithm, ports, block);
   const perSalt = attemptsPerSalt(algorithm, attemptsPerSecond);
-  const survival = perSalt === Infinity ? walk.survival : salted(walk.survival, perSalt);
-  const mean = perSalt === Infinity ? walk.area(Infinity) : saltedMean(walk, perSalt);
+  const survival = perSalt === Infinity ? walk.survival : saltSurvival(walk.survival, perSalt);
+  const mean = perSalt === Infinity ? walk.area(Infinity) : meanWithSalt(walk, perSalt);
   return {
     chancePerAttempt,
     mean,
@@ -168,12 +171,12 @@ interface Survival {
   area(attempts: number): number;
 }
 
-function independent(chance: number): Survival {
+function independentSurvival(chance: number): Survival {
   const survival = (attempts: number) => (1 - chance) ** attempts;
   return { survival, area: (attempts) => (1 - survival(attempts)) / chance };
 }
 
-function lap(algorithm: PortAlgorithm, ports: number, block: number): Survival {
+function lapSurvival(algorithm: PortAlgorithm, ports: number, block: number): Survival {
   const length = ports / meanIncrement(algorithm);
   const hit = Math.min(1, landingChance(algorithm, block));
   const miss = 1 - hit;
@@ -201,7 +204,7 @@ function landingChance(algorithm: PortAlgorithm, block: number): number {
   return 1 - missing / meanIncrement(algorithm);
 }
 
-function salted(survival: (attempts: number) => number, perSalt: number): (attempts: number) => number {
+function saltSurvival(survival: (attempts: number) => number, perSalt: number): (attempts: number) => number {
   const whole = survival(perSalt);
   return (attempts) => {
     let sum = 0;
@@ -215,7 +218,7 @@ function salted(survival: (attempts: number) => number, perSalt: number): (attem
   };
 }
 
-function saltedMean({ survival, area }: Survival, perSalt: number): number {
+function meanWithSalt({ survival, area }: Survival, perSalt: number): number {
   const later = area(perSalt) / (1 - survival(perSalt));
   let sum = 0;
   for (let phase = 0; phase < PHASES; phase++) {

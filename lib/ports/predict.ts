@@ -4,11 +4,11 @@ import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, unmapped } from "../socket/address.ts";
+import { formatAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, portCount } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
-import { portAlgorithm, supposedAlgorithm } from "./algorithms.ts";
+import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Wait } from "./model.ts";
 import { unusablePorts, waitFor } from "./model.ts";
@@ -71,7 +71,7 @@ export async function predict(options: PredictOptions): Promise<Prediction> {
   const never = whyNeverHere(peer, method, facts);
   const { algorithm, basis } = options.algorithm
     ? { algorithm: options.algorithm, basis: "given" as const }
-    : await observedAlgorithm(peer, method, never);
+    : await observeAlgorithm(peer, method, never);
   const { ephemeralRange } = facts;
   const unusable = unusablePorts(facts.reservedPorts, owned, peer.port);
   return {
@@ -87,7 +87,7 @@ export async function predict(options: PredictOptions): Promise<Prediction> {
   };
 }
 
-async function observedAlgorithm(
+async function observeAlgorithm(
   peer: Address,
   method: Method,
   never: Never | null,
@@ -97,7 +97,7 @@ async function observedAlgorithm(
     ? fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name
     : "unknown";
   return name === "unknown"
-    ? { algorithm: supposedAlgorithm(method, os.release()), basis: "supposed" }
+    ? { algorithm: supposeAlgorithm(method, os.release()), basis: "supposed" }
     : { algorithm: portAlgorithm(name), basis: "observed" };
 }
 
@@ -139,7 +139,7 @@ export function expectedRemaining(peer: Address, localPort: number, facts: PortF
 }
 
 function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
-  const { family, host } = unmapped(peer);
+  const { family, host } = unmap(peer);
   const isOtherLoopback = family === 4 && host.startsWith("127.") && host !== "127.0.0.1";
   // bind(2) to the address itself makes it the local one; without it the kernel picks 127.0.0.1.
   if (!isOtherLoopback || strategy === "autobind") return null;

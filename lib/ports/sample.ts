@@ -75,7 +75,7 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   const { method = "connect", count, signal, onProgress } = options;
   const peer = checkAddress(options.peer);
   checkSample(peer, method, count);
-  const pick = picker(method);
+  const pick = makePicker(method);
   const ports = new Uint16Array(count);
   const atMs = new Float64Array(count);
   const startedAt = performance.now();
@@ -97,7 +97,7 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
 }
 
 /** A function that asks for one local port. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */
-export function picker(method: Method): (peer: Address) => Pick {
+export function makePicker(method: Method): (peer: Address) => Pick {
   if (method === "bind") return pickByBind;
   if (method === "connect") return (peer) => pickByConnect(TcpSocket.open(peer.family), peer);
   if (method === "late-bind") return pickByLateBind;

@@ -7,7 +7,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { portCount } from "../socket/port-range.ts";
 import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import type { Method } from "./sample.ts";
-import { PICKS_PER_TURN, picker } from "./sample.ts";
+import { makePicker, PICKS_PER_TURN } from "./sample.ts";
 
 /** Where to wait for self-connects, how to ask for ports, and how many waits to measure. */
 export interface MeasureWaitsOptions {
@@ -40,11 +40,11 @@ export async function measureWaits(options: MeasureWaitsOptions): Promise<Measur
   const { host, family, method, signal, onWait, random = Math.random } = options;
   const range = portFacts().ephemeralRange;
   if (!range) throw new Error("this host does not tell its ephemeral range");
-  const pick = picker(method);
+  const pick = makePicker(method);
   const used = new Set<number>();
   const done: MeasuredWait[] = [];
   while (done.length < options.count && !signal?.aborted) {
-    const port = freshPort({ family, host, port: 0 }, method, range, used, random);
+    const port = drawPort({ family, host, port: 0 }, method, range, used, random);
     await wander({ family, host, port }, pick, (random() * portCount(range)) / MEAN_STEPS);
     const wait = await waitOnce({ family, host, port }, pick, MOST_LAPS * (range.high - range.low), signal);
     if (!wait) break;
@@ -54,7 +54,7 @@ export async function measureWaits(options: MeasureWaitsOptions): Promise<Measur
   return done;
 }
 
-async function wander(peer: Address, pick: ReturnType<typeof picker>, attempts: number): Promise<void> {
+async function wander(peer: Address, pick: ReturnType<typeof makePicker>, attempts: number): Promise<void> {
   for (let made = 1; made <= attempts; made++) {
     pick(peer);
     if (made % PICKS_PER_TURN === 0) await turn();
@@ -63,7 +63,7 @@ async function wander(peer: Address, pick: ReturnType<typeof picker>, attempts: 
 
 async function waitOnce(
   peer: Address,
-  pick: ReturnType<typeof picker>,
+  pick: ReturnType<typeof makePicker>,
   most: number,
   signal: AbortSignal | undefined,
 ): Promise<MeasuredWait | null> {
@@ -78,7 +78,7 @@ async function waitOnce(
 }
 
 /** A port that the method can be given, that is free, and that no wait has had. */
-function freshPort(
+function drawPort(
   address: Address,
   method: Method,
   range: PortRange,

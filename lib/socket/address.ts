@@ -110,8 +110,8 @@ export function isSameAddress(one: Address, other: Address): boolean {
 
 /** The same without the ports. */
 export function isSameHost(one: Address, other: Address): boolean {
-  const a = unmapped(one);
-  const b = unmapped(other);
+  const a = unmap(one);
+  const b = unmap(other);
   return a.host === b.host && a.scope === b.scope;
 }
 
@@ -121,7 +121,7 @@ export function bare({ family, host, port }: Address): Address {
 }
 
 /** An IPv4-mapped IPv6 address as the IPv4 address that the kernel then uses; any other as it is. */
-export function unmapped(address: Address): Address {
+export function unmap(address: Address): Address {
   const bytes = hostBytes(address.host);
   if (address.family === 4 || !bytes || !MAPPED_PREFIX.every((byte, i) => bytes[i] === byte)) return address;
   return { family: 4, host: hostText(bytes.subarray(12)), port: address.port };

@@ -17,7 +17,7 @@ export function portCount(range: PortRange): number {
 }
 
 /** What two ranges have in common as IP_LOCAL_PORT_RANGE means it: a bound of 0, or outside, is the outer one's own. */
-export function clipped(range: PortRange, outer: PortRange): PortRange {
+export function clipRange(range: PortRange, outer: PortRange): PortRange {
   return {
     low: holds(outer, range.low) ? range.low : outer.low,
     high: holds(outer, range.high) ? range.high : outer.high,

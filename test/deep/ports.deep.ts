@@ -1,13 +1,13 @@
 /** The walk that is started anew every 10 s, observed as it happens: half a minute of attempts to one peer. */
 import os from "node:os";
 import { expect, test } from "vitest";
-import { fingerprint, samplePorts, supposedAlgorithm } from "../../lib/ports/index.ts";
+import { fingerprint, samplePorts, supposeAlgorithm } from "../../lib/ports/index.ts";
 import { deadPeer } from "../harness.ts";
 
 const OBSERVED_MS = 35_000;
 
 test("every 10 s", { timeout: 300_000 }, async (context) => {
-  const { name, saltMs } = supposedAlgorithm("connect", os.release());
+  const { name, saltMs } = supposeAlgorithm("connect", os.release());
   if (saltMs === null) context.skip(`this is Linux ${os.release()}, whose ${name} never starts anew`);
   const signal = AbortSignal.timeout(OBSERVED_MS);
   const observation = await samplePorts({ peer: deadPeer(), count: 10_000_000, signal });

@@ -15,7 +15,7 @@ export const autobindReuse: Experiment = {
       const { low, high } = instruments.range;
       const peer = loopback(instruments.outside());
       const how = { options: { reuseAddress: true }, local: loopback(0) };
-      const ports = (await instruments.many(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
+      const ports = (await instruments.connectMany(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
       const lower = ports.filter((port) => port < (low + high) / 2).length;
       return {
         answer: lower === ports.length ? "lower half" : lower === 0 ? "upper half" : "both halves",

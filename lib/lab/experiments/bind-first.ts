@@ -13,7 +13,7 @@ export const bindFirst: Experiment = {
       for (const family of [4, 6] as const) {
         for (const parity of ["low", "other"] as const) {
           const peer = loopback(instruments.port(parity), family);
-          outcomes.push((await instruments.once(peer, { local: peer })).outcome);
+          outcomes.push((await instruments.connectOnce(peer, { local: peer })).outcome);
         }
       }
       return { answer: sureWords(outcomes), counts: tally(outcomes) };

@@ -22,9 +22,9 @@ export const exhaustion: Experiment = {
       };
       try {
         take(low);
-        const ports = (await instruments.many(peer, PORTS)).map(({ localPort }) => localPort);
+        const ports = (await instruments.connectMany(peer, PORTS)).map(({ localPort }) => localPort);
         take(low + 1);
-        const spent = await instruments.once(peer);
+        const spent = await instruments.connectOnce(peer);
         return {
           answer: `${parityWords(ports, instruments.range)}, then ${spent.outcome}`,
           counts: { ports: PORTS, attempts: ports.length, distinct: new Set(ports).size },

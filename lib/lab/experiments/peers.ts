@@ -19,7 +19,7 @@ export const peers: Experiment = {
     for (const host of HOSTS) {
       const port = instruments.port();
       await instruments.withRange({ low: port, high: port }, async () => {
-        const { outcome } = await instruments.once(toAddress(host, port));
+        const { outcome } = await instruments.connectOnce(toAddress(host, port));
         counts[`${host} ${outcome}`] = 1;
         if (outcome === "self-connect") joined.push(host);
       });

@@ -22,7 +22,7 @@ export const rangeFull: Experiment = {
     if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
     return instruments.withRange(RANGE, async () => {
       const options = { localPortRange: instruments.range };
-      const attempts = await instruments.many(loopback(instruments.outside()), ATTEMPTS, { options });
+      const attempts = await instruments.connectMany(loopback(instruments.outside()), ATTEMPTS, { options });
       const ports = attempts.map(({ localPort }) => localPort);
       const taken = stepsOf(ports, instruments.range);
       return {

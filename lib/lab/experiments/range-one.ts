@@ -17,7 +17,7 @@ export const rangeOne: Experiment = {
         for (const parity of ["low", "other"] as const) {
           const port = instruments.port(parity);
           const options = { localPortRange: { low: port, high: port } };
-          outcomes.push((await instruments.once(loopback(port, family), { options })).outcome);
+          outcomes.push((await instruments.connectOnce(loopback(port, family), { options })).outcome);
         }
       }
       return { answer: sureWords(outcomes), counts: tally(outcomes) };

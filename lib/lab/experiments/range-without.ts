@@ -17,9 +17,11 @@ export const rangeWithout: Experiment = {
     return instruments.withRange({ low: RANGE.low, high: RANGE.low + 2 * PORTS - 1 }, async () => {
       const { low, high } = instruments.range;
       const peer = loopback(low);
-      const control = tally((await instruments.many(peer, ATTEMPTS)).map(({ outcome }) => outcome));
+      const control = tally((await instruments.connectMany(peer, ATTEMPTS)).map(({ outcome }) => outcome));
       const options = { localPortRange: { low: low + 2, high } };
-      const kept = tally((await instruments.many(peer, ATTEMPTS, { options })).map(({ outcome }) => outcome));
+      const kept = tally(
+        (await instruments.connectMany(peer, ATTEMPTS, { options })).map(({ outcome }) => outcome),
+      );
       const [without, withOption] = [control["self-connect"] ?? 0, kept["self-connect"] ?? 0];
       return {
         answer: withOption > 0 ? "no" : without > 0 ? "yes" : "nothing to prevent",

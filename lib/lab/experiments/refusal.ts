@@ -19,7 +19,7 @@ export const refusal: Experiment = {
       const ways: string[] = [];
       const views: string[] = [];
       for (let i = 0; i < ATTEMPTS; i++) {
-        const { way, view } = await refused(peer);
+        const { way, view } = await observeRefusal(peer);
         ways.push(way);
         views.push(view);
       }
@@ -33,17 +33,17 @@ export const refusal: Experiment = {
     }),
 };
 
-async function refused(peer: Address): Promise<{ way: string; view: string }> {
+async function observeRefusal(peer: Address): Promise<{ way: string; view: string }> {
   using socket = TcpSocket.open(4);
   const first = await outcomeOf(() => socket.connect(peer));
   const before = socket.getsockname().port;
   const pending = socket.takeError()?.code;
-  const later = pending ?? (await outcomeOf(() => joined(socket)));
+  const later = pending ?? (await outcomeOf(() => awaitConnect(socket)));
   const after = socket.getsockname().port;
   return { way: `${first}, ${later} ${pending ? "at once" : "later"}`, view: viewOf(before, after) };
 }
 
-async function joined(socket: TcpSocket): Promise<string> {
+async function awaitConnect(socket: TcpSocket): Promise<string> {
   await socket.connected({ deadlineMs: 1000 });
   return "connected";
 }

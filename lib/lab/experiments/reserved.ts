@@ -14,10 +14,10 @@ export const reserved: Experiment = {
   run: (instruments) =>
     instruments.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
       const port = instruments.port();
-      const control = picked(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+      const control = countPicks(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
       return instruments.withSysctl("net.ipv4.ip_local_reserved_ports", String(port), async () => {
-        const count = picked(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
-        const bound = await instruments.once(loopback(port), { local: loopback(port) });
+        const count = countPicks(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+        const bound = await instruments.connectOnce(loopback(port), { local: loopback(port) });
         const words = bound.outcome === "self-connect" ? "can be bound" : "cannot be bound";
         return {
           answer: `${count === 0 ? "never picked" : "picked"}, ${words}`,
@@ -28,6 +28,6 @@ export const reserved: Experiment = {
     }),
 };
 
-function picked(ports: readonly number[], port: number): number {
+function countPicks(ports: readonly number[], port: number): number {
   return ports.filter((one) => one === port).length;
 }

@@ -13,14 +13,14 @@ export const reuseAddress: Experiment = {
     instruments.withRange(RANGE, async () => {
       const peer = loopback(instruments.port());
       using first = TcpSocket.open(4, { reuseAddress: true }).bind(peer);
-      const bound = await secondBind(peer);
+      const bound = await bindSecond(peer);
       first.listen();
-      const listening = await secondBind(peer);
+      const listening = await bindSecond(peer);
       return { answer: `bound: ${bound}; listening: ${listening}`, counts: { binds: 3 } };
     }),
 };
 
-function secondBind(local: ReturnType<typeof loopback>): Promise<string> {
+function bindSecond(local: ReturnType<typeof loopback>): Promise<string> {
   using second = TcpSocket.open(4, { reuseAddress: true });
   return outcomeOf(() => second.bind(local) && "yes");
 }

@@ -20,7 +20,7 @@ export const sameSocket: Experiment = {
       const outcomes: string[] = [];
       const ports: number[] = [];
       for (let i = 0; i < AGAIN; i++) {
-        outcomes.push(await outcomeOf(() => again(socket, peer)));
+        outcomes.push(await outcomeOf(() => connectAgain(socket, peer)));
         ports.push(socket.getsockname().port);
       }
       const distinct = new Set(ports).size;
@@ -35,7 +35,7 @@ export const sameSocket: Experiment = {
 };
 
 /** A Linux socket whose SO_ERROR was taken says ECONNABORTED once before it starts anew. */
-async function again(socket: TcpSocket, peer: ReturnType<typeof loopback>): Promise<string> {
+async function connectAgain(socket: TcpSocket, peer: ReturnType<typeof loopback>): Promise<string> {
   const wait = () => socket.connected({ deadlineMs: 1000 });
   const first = await outcomeOf(() => socket.connect(peer));
   if (first !== "in-progress" && first !== "ECONNABORTED") return first;

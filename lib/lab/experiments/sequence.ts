@@ -18,10 +18,10 @@ export const sequence: Experiment = {
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
       const port = instruments.outside();
-      const alone = await meanStep(() => instruments.once(loopback(port)), instruments.range);
+      const alone = await meanStep(() => instruments.connectOnce(loopback(port)), instruments.range);
       const besides = await meanStep(async () => {
-        for (let i = 0; i < OTHERS; i++) await instruments.once(loopback(port - 7));
-        return instruments.once(loopback(port));
+        for (let i = 0; i < OTHERS; i++) await instruments.connectOnce(loopback(port - 7));
+        return instruments.connectOnce(loopback(port));
       }, instruments.range);
       const factor = besides / alone;
       const words = factor > 2 ? "yes: one walk for all" : "no: each destination has its own";

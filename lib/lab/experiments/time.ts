@@ -22,7 +22,7 @@ export const time: Experiment = {
     const peer = loopback(instruments.outside());
     const ports: number[] = [];
     for (let spentMs = 0; spentMs < LASTS_MS; spentMs += EVERY_MS) {
-      ports.push((await instruments.once(peer)).localPort);
+      ports.push((await instruments.connectOnce(peer)).localPort);
       await sleep(EVERY_MS);
     }
     const jumps = stepsOf(ports, instruments.range).filter(isJump).length;
