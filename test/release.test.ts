@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { hasChange, isAtLeast, linuxWalk } from "../lib/kernel/release.ts";
 import { hasPortRange, walkOf } from "../lib/lab/experiment.ts";
-import { supposedAlgorithm } from "../lib/ports/algorithms.ts";
+import { supposeAlgorithm } from "../lib/ports/algorithms.ts";
 
 describe("versions", () => {
   it.each([
@@ -53,7 +53,7 @@ describe("the table of walks", () => {
   ] as const)("%s walks by %s, and is supposed to be %s", (release, walk, algorithm) => {
     expect(linuxWalk(release)).toBe(walk);
     expect(walkOf({ machine: "host", upstream: release })).toBe(walk);
-    expect(supposedAlgorithm("connect", release).name).toBe(algorithm);
+    expect(supposeAlgorithm("connect", release).name).toBe(algorithm);
   });
 
   it("knows nothing of what is older than 4.6, or is not Linux", () => {
@@ -62,9 +62,9 @@ describe("the table of walks", () => {
   });
 
   it("bind(0) and a socket's own range walk in ways of their own", () => {
-    expect(supposedAlgorithm("bind", "5.10.223").name).toBe("linux-bind");
-    expect(supposedAlgorithm("range", "6.8.0").name).toBe("linux-6.8-range");
-    expect(supposedAlgorithm("range", "6.1.176").name).toBe("linux-5.18");
+    expect(supposeAlgorithm("bind", "5.10.223").name).toBe("linux-bind");
+    expect(supposeAlgorithm("range", "6.8.0").name).toBe("linux-6.8-range");
+    expect(supposeAlgorithm("range", "6.1.176").name).toBe("linux-5.18");
     expect(hasPortRange({ machine: "qemu", upstream: "6.1.176" })).toBe(true);
   });
 });
