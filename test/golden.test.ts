@@ -29,19 +29,19 @@ import { portAlgorithm } from "../lib/ports/algorithms.ts";
 import { fingerprint } from "../lib/ports/fingerprint.ts";
 import { predict } from "../lib/ports/predict.ts";
 import { waitTrials } from "../lib/ports/trials.ts";
+import { auditMetrics } from "../lib/report/audit-openmetrics.ts";
 import { benchHtml } from "../lib/report/bench-html.ts";
 import { benchMarkdown } from "../lib/report/bench-markdown.ts";
-import { compareLabs, compareText } from "../lib/report/compare.ts";
-import { labCsv } from "../lib/report/csv.ts";
-import { labHtml } from "../lib/report/html.ts";
+import { compareLabs, compareText } from "../lib/report/lab-compare.ts";
+import { labCsv } from "../lib/report/lab-csv.ts";
+import { labHtml } from "../lib/report/lab-html.ts";
+import { labMarkdown } from "../lib/report/lab-markdown.ts";
+import { mergeLabs } from "../lib/report/lab-merge.ts";
+import { parseLabResult } from "../lib/report/lab-schema.ts";
+import { labText } from "../lib/report/lab-text.ts";
 import { ladderSvg } from "../lib/report/ladder-svg.ts";
-import { labMarkdown } from "../lib/report/markdown.ts";
-import { mergeLabs } from "../lib/report/merge.ts";
-import { auditMetrics } from "../lib/report/openmetrics.ts";
 import { portsHtml } from "../lib/report/ports-html.ts";
-import { parseLabResult } from "../lib/report/schema.ts";
-import { labText } from "../lib/report/text.ts";
-import { traceHtml } from "../lib/report/trace.ts";
+import { traceHtml } from "../lib/report/trace-html.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.

@@ -8,7 +8,6 @@ import type { Browser, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Finding, LabKernel, LabResult } from "../lib/lab/index.ts";
-import { kolmogorovSmirnov } from "../lib/report/compare.ts";
 import {
   compareLabs,
   compareText,
@@ -19,6 +18,7 @@ import {
   mergeLabs,
   parseLabResult,
 } from "../lib/report/index.ts";
+import { kolmogorovSmirnov } from "../lib/report/lab-compare.ts";
 import { cli, command, MAIN } from "./harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;

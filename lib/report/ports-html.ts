@@ -6,7 +6,7 @@ import type { Observation } from "../ports/sample.ts";
 import { formatAddress } from "../socket/address.ts";
 import { escapeHtml } from "./escape.ts";
 import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
-import { plotSvg } from "./plots.ts";
+import { plotSvg } from "./plot-svg.ts";
 
 /** More dots than this are one block, however far one zooms in. */
 const MOST_DOTS = 6000;

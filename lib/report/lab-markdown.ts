@@ -1,7 +1,7 @@
 /** Results as Markdown: one table, contradictions first; kernels that answer all questions alike share a column. */
 import type { LabResult } from "../lab/lab.ts";
-import type { Cell, Row } from "./table.ts";
-import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+import type { Cell, Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 
 export function labMarkdown(result: LabResult): string {
   const rows = rowsOfResult(result);

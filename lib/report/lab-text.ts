@@ -1,7 +1,7 @@
 /** Results for a terminal: each question with its answers, and who gave them. */
 import type { LabResult } from "../lab/lab.ts";
-import type { Row } from "./table.ts";
-import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+import type { Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 
 export function labText(result: LabResult): string {
   const rows = rowsOfResult(result);

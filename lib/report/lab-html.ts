@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeHtml } from "./escape.ts";
+import type { Cell, Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { pageHtml, SCRIPT, scrolledTable } from "./page.ts";
-import { plotSvg } from "./plots.ts";
-import type { Cell, Row } from "./table.ts";
-import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+import { plotSvg } from "./plot-svg.ts";
 
 const TITLE = "The same questions to many kernels";
 
