@@ -1,13 +1,14 @@
 /** selfconnect lab: the same questions to many kernels. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
 import type { LabResult } from "../lab/index.ts";
 import { defaultCacheFolder, experimentsNamed, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
-import { labText, parseLabResult } from "../report/index.ts";
+import { labKernelsReport, labKernelsText, labText, parseLabResult } from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
+import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { INTERRUPTED, interruption, LiveLine } from "./output.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 import type { Asking } from "./progress.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
@@ -88,8 +89,9 @@ function listOption(flags: string, description: string, names: string): Option {
 }
 
 async function lab(flags: Flags): Promise<number> {
-  await experimentsNamed(flags.experiments); // A misspelt name is told before anything is fetched.
+  await experimentsNamed(flags.experiments); // A misspelt name is an error before anything is fetched.
   const signal = interruption();
+  if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
   using line = new LiveLine();
@@ -122,32 +124,29 @@ async function lab(flags: Flags): Promise<number> {
   writeWhole(output, `${JSON.stringify(result)}\n`);
   line.show();
   writeReports(result, flags);
-  console.log(flags.json ? JSON.stringify(result, null, 2) : labText(result));
+  if (flags.json) printJson(result);
+  else print(labText(result, textOptions()));
   return exitCode(result, signal.aborted);
 }
 
-/** 1 when a cell was asked and not answered; a machine that is not here was not asked. */
+/** A machine that is not here was not asked. */
 function exitCode(result: LabResult, isInterrupted: boolean): number {
-  if (isInterrupted) return INTERRUPTED;
+  if (isInterrupted) return EXIT.interrupted;
+  if (result.findings.some(({ isAsExpected }) => isAsExpected === false)) return EXIT.found;
   const isAnswered = result.findings.every(({ status }) => status === "answered" || status === "not-here");
   const isAsked = result.kernels.some(({ missing }) => missing === null);
-  return isAnswered && isAsked ? 0 : 1;
+  return isAnswered && isAsked ? EXIT.done : EXIT.failed;
 }
 
-export function listKernels(flags: KernelFlags): void {
+function listKernels(flags: KernelFlags): void {
   const shelf = shelfOf(flags);
   using line = new LiveLine();
   line.show(`asking ${shelf.suites.join(", ")} …`);
   const kernels = shelf.offered();
   line.show();
-  if (flags.json) {
-    const report = { schema: "selfconnect.lab-kernels/1", suites: shelf.suites, kernels };
-    console.log(JSON.stringify(report, null, 2));
-    return;
-  }
-  for (const { release, version, suite, isCached } of kernels) {
-    console.log(`${version.padEnd(20)} ${suite.padEnd(20)} ${release}${isCached ? "  cached" : ""}`);
-  }
+  const report = labKernelsReport(shelf.suites, kernels);
+  if (flags.json) printJson(report);
+  else print(labKernelsText(report, textOptions()));
 }
 
 function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {

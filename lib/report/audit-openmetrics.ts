@@ -1,5 +1,6 @@
 /** An audit as metrics, in OpenMetrics text, which node_exporter's textfile collector reads too. */
 import type { Audit } from "../audit/audit.ts";
+import { escapeLabel } from "./escape.ts";
 
 interface Metric {
   readonly name: string;
@@ -57,12 +58,8 @@ function distinct(samples: Metric["samples"]): Metric["samples"] {
 function familyLines({ name, help, samples }: Metric): string[] {
   if (samples.length === 0) return [];
   const lines = samples.map(({ labels, value }) => {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escaped(text)}"`);
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escapeLabel(text)}"`);
     return `${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}`;
   });
   return [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, ...lines];
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

@@ -9,7 +9,7 @@ import {
   benchFigure,
   benchHeading,
 } from "./bench.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 import { pageHtml, scrolledTable } from "./page.ts";
 
 const WIDTH = 900;
@@ -25,13 +25,15 @@ export function benchHtml(report: BenchReport): string {
   const trials = benchCellsByTrial(report).map(([trial, cells]) => {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
     const unit = trial === "time" ? "milliseconds" : "per second";
-    return `<section><h2>${escapeHtml(BENCH_TRIALS[trial])}</h2>
+    return `<section><h2>${escapeMarkup(BENCH_TRIALS[trial])}</h2>
 ${plot(plotted, unit)}
 ${scrolledTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
-  const skipped = report.skipped.map(({ name, because }) => `<li>${escapeHtml(`${name}: ${because}`)}</li>`);
+  const skipped = report.skipped.map(
+    ({ name, because }) => `<li>${escapeMarkup(`${name}: ${because}`)}</li>`,
+  );
   const body = `<header><h1>selfconnect bench</h1>
-<p>${escapeHtml(benchHeading(report))}</p></header>
+<p>${escapeMarkup(benchHeading(report))}</p></header>
 <main>
 ${scrolledTable("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
 ${trials.join("\n")}
@@ -63,10 +65,10 @@ function plot(cells: readonly BenchCell[], unit: string): string {
     return `<line class="rule" x1="${at}" x2="${at}" y1="0" y2="${height - AXIS_HEIGHT}"/>${text}`;
   });
   const lines = cells.map((cell, i) => line(cell, (i + 0.5) * ROW_HEIGHT, x));
-  return `<svg class="rounds" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(unit)}, logarithmic">
+  return `<svg class="rounds" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeMarkup(unit)}, logarithmic">
 ${axis.join("\n")}
 ${lines.join("\n")}
-<text x="0" y="${height - 8}">${escapeHtml(unit)}</text>
+<text x="0" y="${height - 8}">${escapeMarkup(unit)}</text>
 </svg>`;
 }
 
@@ -77,7 +79,7 @@ function line(cell: BenchCell, y: number, x: (value: number) => number): string 
   );
   const at = x(cell.summary.median).toFixed(1);
   const median = `<circle class="${isOurs ? "ours" : "median"}" cx="${at}" cy="${y}" r="5"/>`;
-  return `<text x="0" y="${y + 4}">${escapeHtml(cell.name)}</text>${dots.join("")}${median}`;
+  return `<text x="0" y="${y + 4}">${escapeMarkup(cell.name)}</text>${dots.join("")}${median}`;
 }
 
 /** The powers of ten around all values. */

@@ -9,6 +9,8 @@ import {
   benchFigure,
   benchHeading,
 } from "./bench.ts";
+import { escapeMarkdown } from "./escape.ts";
+import { markdownTable } from "./markdown.ts";
 
 export function benchMarkdown(report: BenchReport): string {
   const rows = report.rows.map((row) => {
@@ -17,21 +19,17 @@ export function benchMarkdown(report: BenchReport): string {
   });
   const cells = benchCellsByTrial(report).flatMap(([trial, of]) => [
     `\n## ${BENCH_TRIALS[trial]}\n`,
-    ...table([...BENCH_CELL_COLUMNS], of.map(benchCellTexts)),
+    ...markdownTable([...BENCH_CELL_COLUMNS], of.map(benchCellTexts)),
   ]);
-  const skipped = report.skipped.map(({ name, because }) => `- skipped ${name}: ${because}`);
+  const skipped = report.skipped.map(
+    ({ name, because }) => `- skipped ${escapeMarkdown(`${name}: ${because}`)}`,
+  );
   const lines = [
     benchHeading(report),
     "",
-    ...table(["what", "figure (95 % interval)", "to reach", "verdict"], rows),
+    ...markdownTable(["what", "figure (95 % interval)", "to reach", "verdict"], rows),
     ...cells,
     ...(skipped.length > 0 ? ["", ...skipped] : []),
   ];
   return `${lines.join("\n")}\n`;
-}
-
-function table(head: readonly string[], rows: readonly string[][]): string[] {
-  const line = (texts: readonly string[]) =>
-    `| ${texts.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)];
 }

@@ -1,6 +1,8 @@
 /** Two results beside each other: what changed, and how sure that is. */
 import type { Finding, LabResult } from "../lab/lab.ts";
 import { kolmogorovTail } from "../loop/statistics.ts";
+import type { TextOptions } from "./terminal.ts";
+import { renderText } from "./terminal.ts";
 
 export interface Change {
   readonly kernel: string;
@@ -38,7 +40,7 @@ export function compareLabs(first: LabResult, second: LabResult): Comparison {
 }
 
 /** The comparison for reading: what changed, first to last, then the rest in one line. */
-export function compareText({ changes, same, changed }: Comparison): string {
+export function compareText({ changes, same, changed }: Comparison, options: TextOptions = {}): string {
   const lines = changes
     .filter(({ kind }) => kind !== "same")
     .map(({ kernel, experiment, kind, first, second }) => {
@@ -52,7 +54,7 @@ export function compareText({ changes, same, changed }: Comparison): string {
   );
   const rest = changes.length - same - changed;
   const total = `${same} cells answered the same, ${changed} otherwise, ${rest} cannot be compared`;
-  return [...lines, ...shifts, total].join("\n");
+  return renderText([...lines, ...shifts, total], options);
 }
 
 function changeOf(first: Finding | undefined, second: Finding | undefined): Change {

@@ -1,7 +1,9 @@
 /** Results as Markdown: one table, contradictions first; kernels that answer all questions alike share a column. */
 import type { LabResult } from "../lab/lab.ts";
+import { escapeMarkdown } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { markdownTable } from "./markdown.ts";
 
 export function labMarkdown(result: LabResult): string {
   const rows = rowsOfResult(result);
@@ -17,7 +19,7 @@ export function labMarkdown(result: LabResult): string {
     "Kernels that answer all questions alike share a column. ≠ differs from most of its row; ✗ contradicts what was",
     "expected of this kernel.",
     "",
-    ...table(
+    ...markdownTable(
       ["question", ...titles],
       rows.map((row) => [questionText(row), ...columns.map(([at]) => cellText(row.cells[at!]!))]),
     ),
@@ -54,7 +56,7 @@ function contradictionLines(rows: readonly Row[]): string[] {
   if (found.length === 0) return ["No finding contradicts what was expected."];
   const lines = found.map(({ row, cell }) => {
     const { answer = "", expected } = cell.finding!;
-    return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${escaped(answer)}**, expected ${escaped(expected ?? "")}`;
+    return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${escapeMarkdown(answer)}**, expected ${escapeMarkdown(expected ?? "")}`;
   });
   return ["## Contradictions", "", ...lines];
 }
@@ -67,12 +69,12 @@ function figureLines(result: LabResult, rows: readonly Row[]): string[] {
     const emulated = kernel.isEmulated ? " (emulated)" : "";
     return [kernelTitle(kernel) + emulated, ...told.map(({ cells }) => cells[at]!.finding?.figure ?? "")];
   });
-  return ["## Figures", "", ...table(["kernel", ...told.map(({ name }) => name)], lines), ""];
+  return ["## Figures", "", ...markdownTable(["kernel", ...told.map(({ name }) => name)], lines), ""];
 }
 
 function missingLines({ kernels }: LabResult): string[] {
   return kernels.flatMap(({ id, missing }) =>
-    missing ? [`- ${escaped(`${id} could not be asked: ${missing}`)}`] : [],
+    missing ? [`- ${escapeMarkdown(`${id} could not be asked: ${missing}`)}`] : [],
   );
 }
 
@@ -82,21 +84,4 @@ function questionText({ name, question }: Row): string {
 
 function cellText({ words, differs, contradicts }: Cell): string {
   return `${contradicts ? "✗ " : differs ? "≠ " : ""}${words}`;
-}
-
-function table(heads: readonly string[], lines: readonly (readonly string[])[]): string[] {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [
-    line(heads.map(escaped)),
-    line(heads.map(() => "---")),
-    ...lines.map((cells) => line(cells.map(escaped))),
-  ];
-}
-
-/** Text of a guest stays text: no cell ends, no tag and no link begins. */
-function escaped(text: string): string {
-  return text
-    .replaceAll(/\p{Cc}+/gu, " ")
-    .replaceAll(/[\\|<>[\]]/g, (character) => `\\${character}`)
-    .trim();
 }

@@ -2,7 +2,14 @@
 import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 
-/** The row as netstat(8) prints it, under netstat's own header. */
+const HEADER =
+  "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
+
+/** The rows under netstat's own header, in netstat's own widths. */
+export function netstatLines(rows: readonly (readonly [SocketRow, SocketOwner | null])[]): string[] {
+  return [HEADER, ...rows.map(([row, owner]) => netstatText(row, owner))];
+}
+
 export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   const protocol = row.local.family === 4 ? "tcp" : "tcp6";
   const columns = [
@@ -16,9 +23,6 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   ];
   return columns.join(" ");
 }
-
-export const NETSTAT_HEADER =
-  "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
 
 /** netstat writes IPv6 addresses without brackets, and port 0 as a star. */
 function netstatAddress(address: Address): string {

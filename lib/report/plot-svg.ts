@@ -1,7 +1,7 @@
 /** Samples as static SVG: readable without a script, in any colour scheme, and on paper. */
 import type { Samples } from "../lab/experiment.ts";
 import { quantile } from "../loop/statistics.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 
 const WIDTH = 360;
 const HEIGHT = 190;
@@ -25,7 +25,7 @@ interface Axis {
 export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
   if (values.length === 0) return "";
   const drawn = { distribution, steps, walk }[plot](values, unit, row);
-  const label = escapeHtml(`${title}: ${drawn.label}`);
+  const label = escapeMarkup(`${title}: ${drawn.label}`);
   return (
     `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">` +
     `<title>${label}</title>${drawn.body}</svg>`
@@ -107,8 +107,8 @@ function frame(x: Axis, y: Axis, xName: string, yName: string): string {
     lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(xValue)}</text>`);
   }
   const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
-  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(xName)}</text>`);
-  lines.push(`<text x="4" y="${TOP - 11}">${escapeHtml(yName)}</text>`);
+  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeMarkup(xName)}</text>`);
+  lines.push(`<text x="4" y="${TOP - 11}">${escapeMarkup(yName)}</text>`);
   return lines.join("");
 }
 

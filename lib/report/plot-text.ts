@@ -1,4 +1,5 @@
 /** Plots on a terminal: dots of braille, two by four in a character, and bars. */
+import { count } from "./numbers.ts";
 
 const DOT_COLUMNS = 2;
 const DOT_ROWS = 4;
@@ -50,7 +51,7 @@ export function barPlot(rows: readonly { label: string; value: number }[], colum
   const margin = Math.max(...rows.map((row) => row.label.length));
   return rows.map(({ label, value }) => {
     const bar = "█".repeat(most > 0 ? Math.round((value / most) * columns) : 0);
-    return `${label.padStart(margin)} ┤${bar} ${value.toLocaleString("en-US")}`;
+    return `${label.padStart(margin)} ┤${bar} ${count(value)}`;
   });
 }
 

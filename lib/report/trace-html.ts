@@ -1,11 +1,11 @@
 /** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
 
-import type { Environment } from "../kernel/host.ts";
+import { environment } from "../kernel/host.ts";
 import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
 import type { Trace } from "../packets/trace.ts";
 import { formatAddress } from "../socket/address.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 import { ladderSvg } from "./ladder-svg.ts";
 import {
   crossedText,
@@ -17,17 +17,10 @@ import {
   optionsText,
   timeText,
 } from "./ladder-text.ts";
+import { count } from "./numbers.ts";
 import { pageHtml, tableHtml } from "./page.ts";
-
-/** What a page shows beside the trace itself. */
-export interface TracePage {
-  /** The packets as pcapng; null where there are none. */
-  readonly packets: Uint8Array | null;
-  readonly leavings: readonly Leaving[] | null;
-  /** The data that was to come back; null where none was sent. */
-  readonly sent: string | null;
-  readonly environment: Environment;
-}
+import type { TraceExtras } from "./trace.ts";
+import { tracePcapng } from "./trace.ts";
 
 const STYLE = `
 .picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
@@ -45,24 +38,25 @@ dt { color: var(--dim); } .lost { background: var(--wrong); }
   .download { display: none; } }
 `;
 
-export function traceHtml(traced: Trace, page: TracePage): string {
+export function traceHtml(traced: Trace, extras: TraceExtras): string {
   const { ladder } = traced;
-  const title = escapeHtml(ladder.title);
-  const { kernel, version } = page.environment;
-  const attempts = traced.attempts === 1 ? "" : `, at attempt ${traced.attempts.toLocaleString("en-US")}`;
+  const title = escapeMarkup(ladder.title);
+  const { kernel, version } = environment();
+  const packets = tracePcapng(traced);
+  const attempts = traced.attempts === 1 ? "" : `, at attempt ${count(traced.attempts)}`;
   const body = `<header><h1>${title}</h1>
-<p class="dim">Linux ${escapeHtml(kernel)}, selfconnect ${escapeHtml(version)}${attempts}.</p></header>
+<p class="dim">Linux ${escapeMarkup(kernel)}, selfconnect ${escapeMarkup(version)}${attempts}.</p></header>
 <main>
-${traced.whyNoCapture === null ? "" : `<p>No packets: ${escapeHtml(traced.whyNoCapture)}</p>`}
-${factsSection(traced, page)}
+${traced.whyNoCapture === null ? "" : `<p>No packets: ${escapeMarkup(traced.whyNoCapture)}</p>`}
+${factsSection(traced, extras)}
 ${ladder.rows.length > 0 ? pictureSection(ladder) + packetsSection(ladder) : ""}
-${page.packets ? downloadSection(page.packets, ladder) : ""}
-${page.leavings ? leavingsSection(page.leavings) : ""}
+${packets ? downloadSection(packets, ladder) : ""}
+${extras.leavings ? leavingsSection(extras.leavings) : ""}
 </main>`;
   return pageHtml({ title: ladder.title, body, style: STYLE });
 }
 
-function factsSection(traced: Trace, { sent }: TracePage): string {
+function factsSection(traced: Trace, { sent }: TraceExtras): string {
   const { ladder, samples, capture, received } = traced;
   const facts: [name: string, text: string][] = [["outcome", traced.verdict]];
   for (const [end, { name, address, path }] of ladder.ends.entries()) {
@@ -80,7 +74,7 @@ function factsSection(traced: Trace, { sent }: TracePage): string {
     (name === "captured" && capture!.lost > 0) || (name === "do they agree" && !traced.agrees);
   const lines = facts.map(
     ([name, text]) =>
-      `<dt>${escapeHtml(name)}</dt><dd${isWrong(name) ? ' class="lost"' : ""}>${escapeHtml(text)}</dd>`,
+      `<dt>${escapeMarkup(name)}</dt><dd${isWrong(name) ? ' class="lost"' : ""}>${escapeMarkup(text)}</dd>`,
   );
   return `<section><h2>What happened</h2><dl>${lines.join("\n")}</dl></section>`;
 }
@@ -102,7 +96,7 @@ function pictureSection(ladder: Ladder): string {
   const words = `The ladder of ${ladder.rows.length} packets that the table below tells one by one`;
   return `<section><h2 id="ladder">The ladder</h2>
 <div class="scroll picture" tabindex="0" role="region" aria-labelledby="ladder">
-<img src="${image}" alt="${escapeHtml(words)}"></div></section>
+<img src="${image}" alt="${escapeMarkup(words)}"></div></section>
 `;
 }
 
@@ -122,17 +116,17 @@ ${ladder.rows.map((row) => packetRow(row, isPair ? ladder.ends : null)).join("\n
 function packetRow(row: LadderRow, ends: Ladder["ends"] | null): string {
   const { sequence, acknowledgement } = row;
   const way = ends ? `${ends[row.from]!.name} → ${ends[row.to]!.name}` : "";
-  const data = row.dataBytes > 0 ? `<span class="figure">${escapeHtml(dataText(row, 64))}</span>` : "";
+  const data = row.dataBytes > 0 ? `<span class="figure">${escapeMarkup(dataText(row, 64))}</span>` : "";
   const cells = [
-    `<th scope="row"><b>${row.number}. ${escapeHtml(flagsText(row.flags))}</b>${escapeHtml(way)}${data}</th>`,
-    `<td class="whole">${escapeHtml(timeText(row.timeNs))}</td>`,
+    `<th scope="row"><b>${row.number}. ${escapeMarkup(flagsText(row.flags))}</b>${escapeMarkup(way)}${data}</th>`,
+    `<td class="whole">${escapeMarkup(timeText(row.timeNs))}</td>`,
     `<td>${stateHtml(row.sent)}</td>`,
     `<td>${stateHtml(row.received)}</td>`,
-    `<td class="why">${escapeHtml(crossedText(row) + row.why)}</td>`,
+    `<td class="why">${escapeMarkup(crossedText(row) + row.why)}</td>`,
     `<td>${numberHtml(sequence)}</td>`,
     `<td>${acknowledgement ? numberHtml(acknowledgement) : ""}</td>`,
     `<td class="whole">${row.window}</td>`,
-    `<td class="options">${escapeHtml(optionsText(row.options).replaceAll("\u00a0", " "))}</td>`,
+    `<td class="options">${escapeMarkup(optionsText(row.options).replaceAll("\u00a0", " "))}</td>`,
   ];
   return `<tr>${cells.join("")}</tr>`;
 }
@@ -143,7 +137,7 @@ function numberHtml({ relative, absolute }: SequenceNumber): string {
 
 /** A line is broken between two states, not within the name of one. */
 function stateHtml({ before, after }: LadderRow["sent"]): string {
-  const whole = (text: string, kind: string) => `<span class="${kind}">${escapeHtml(text)}</span>`;
+  const whole = (text: string, kind: string) => `<span class="${kind}">${escapeMarkup(text)}</span>`;
   if (before === after) return whole(after, "whole");
   return `${whole(`${before} →`, "whole")} ${whole(after, "whole changed")}`;
 }
@@ -152,7 +146,7 @@ function downloadSection(packets: Uint8Array, ladder: Ladder): string {
   const link = `data:application/octet-stream;base64,${Buffer.from(packets).toString("base64")}`;
   return `<section><h2>For Wireshark</h2>
 <p><a class="download" download="selfconnect.pcapng" href="${link}">selfconnect.pcapng</a>
-${ladder.rows.length} packets, ${packets.length.toLocaleString("en-US")} bytes,
+${ladder.rows.length} packets, ${count(packets.length)} bytes,
 with states and reasons as comments; inside this page.</p></section>`;
 }
 

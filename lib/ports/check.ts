@@ -1,0 +1,57 @@
+/** A prediction held against real self-connects. */
+import type { TestResult } from "../loop/statistics.ts";
+import { kolmogorovSmirnov } from "../loop/statistics.ts";
+import type { Wait } from "./model.ts";
+import type { Prediction } from "./predict.ts";
+import type { WaitTrial } from "./trials.ts";
+import { waitTrials } from "./trials.ts";
+
+export interface PredictionCheckOptions {
+  /** How many self-connects; at least 10 are made, for the test says nothing about fewer. */
+  readonly trials: number;
+  readonly signal?: AbortSignal;
+  readonly onTrial?: (done: readonly WaitTrial[]) => void;
+}
+
+export interface PredictionCheck {
+  readonly trials: readonly WaitTrial[];
+  /** The pace that the trials had. */
+  readonly attemptsPerSecond: number;
+  /** What is predicted at that pace. */
+  readonly wait: Wait;
+  readonly test: TestResult;
+  /** A right model is found wrong by one check in a hundred. */
+  readonly holds: boolean;
+}
+
+const LEAST_P = 0.01;
+/** The fewest trials that the test's approximation is good for. */
+export const FEWEST_TRIALS = 10;
+/** Stands for the pace where no trial has shown one. */
+const FULL_SPEED = 50_000;
+
+/** Makes real self-connects, each towards a port of its own, and tests the prediction at the pace that they had. */
+export async function checkPrediction(
+  prediction: Prediction,
+  { trials: asked, signal, onTrial }: PredictionCheckOptions,
+): Promise<PredictionCheck> {
+  const { host, family } = prediction.peer;
+  const trials = await waitTrials({
+    host,
+    family,
+    method: prediction.method,
+    trials: Math.max(FEWEST_TRIALS, asked),
+    ...(signal && { signal }),
+    ...(onTrial && { onTrial }),
+  });
+  const attempts = trials.map((trial) => trial.attempts);
+  const elapsedMs = sum(trials.map((trial) => trial.elapsedMs));
+  const attemptsPerSecond = elapsedMs > 0 ? (sum(attempts) * 1000) / elapsedMs : FULL_SPEED;
+  const wait = prediction.wait(attemptsPerSecond)!;
+  const test = kolmogorovSmirnov(attempts, wait.cdf);
+  return { trials, attemptsPerSecond, wait, test, holds: test.p >= LEAST_P };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

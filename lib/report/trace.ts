@@ -1,0 +1,131 @@
+/** The object of docs/schema/trace-1.json: one self-connect, packet by packet; the same as text, and as pcapng. */
+import type { Environment } from "../kernel/host.ts";
+import { environment } from "../kernel/host.ts";
+import type { Leaving } from "../packets/leavings.ts";
+import { pcapng } from "../packets/pcapng.ts";
+import type { CaptureSummary, Trace } from "../packets/trace.ts";
+import type { Address } from "../socket/address.ts";
+import { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./ladder-text.ts";
+import { count, counted } from "./numbers.ts";
+import type { Line, Piece, TextOptions } from "./terminal.ts";
+import { indented, renderText, styled, tableLines } from "./terminal.ts";
+
+/** What is shown beside the trace itself. */
+export interface TraceExtras {
+  /** The data that was to come back; null where none was sent. */
+  readonly sent: string | null;
+  /** What each way to end it leaves behind; null where that was not tried. */
+  readonly leavings: readonly Leaving[] | null;
+}
+
+export interface TraceReport extends Omit<Trace, "frames" | "received"> {
+  readonly schema: "selfconnect.trace/1";
+  readonly peer: Address;
+  readonly data: { readonly sent: string; readonly received: string } | null;
+  readonly leavings: readonly Leaving[] | null;
+  readonly environment: Environment;
+}
+
+const ARRIVED = ["self-connect", "simultaneous-open"];
+
+export function traceReport(peer: Address, traced: Trace, { sent, leavings }: TraceExtras): TraceReport {
+  const { frames: _, received, ...rest } = traced;
+  return {
+    schema: "selfconnect.trace/1",
+    peer,
+    ...rest,
+    data: sent === null ? null : { sent, received: new TextDecoder().decode(received) },
+    leavings,
+    environment: environment(),
+  };
+}
+
+/** The packets for Wireshark and tshark, with states and reasons as comments; null where there are none. */
+export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | null {
+  if (!capture || ladder.rows.length === 0) return null;
+  const { device, filter, passed, lost } = capture;
+  const { kernel, version } = environment();
+  const commented = frames.map(({ frame }, index) => {
+    const { sent, received, why } = ladder.rows[index]!;
+    return { frame, comment: `${sent.after} -> ${received.after}: ${why}` };
+  });
+  return pcapng(commented, {
+    device,
+    filter,
+    comment: `${ladder.title}. Of the two copies that loopback passes, the outgoing one.`,
+    system: `Linux ${kernel}`,
+    application: `selfconnect ${version}`,
+    counts: { passed, lost },
+  });
+}
+
+export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
+  const { ladder, whyNoCapture, verdict, capture, information } = traced;
+  const lines: Line[] = [[styled("bold", ladder.title), attemptsText(traced)], ""];
+  if (whyNoCapture) lines.push(`no packets: ${whyNoCapture}`, "");
+  if (ladder.rows.length > 0) lines.push(...ladderLines(ladder));
+  if (!ARRIVED.includes(verdict)) lines.push(`not connected: ${verdict}`);
+  const facts = [
+    ...stateFacts(traced),
+    ...(capture
+      ? captureFacts(traced, capture)
+      : information.map((one) => ["TCP_INFO", informationText(one)])),
+    ...(extras.sent === null ? [] : [["data", echoText(traced, extras.sent)]]),
+  ];
+  lines.push(...tableLines(facts, "ll"));
+  if (extras.leavings) lines.push(...leavingLines(extras.leavings));
+  return renderText(lines, options);
+}
+
+function attemptsText({ isPair, attempts }: Trace): string {
+  if (attempts === 1) return "";
+  const others = isPair ? ": in the others one SYN came too early and was answered with RST" : "";
+  return `, at attempt ${count(attempts)}${others}`;
+}
+
+function stateFacts({ ladder, samples, agrees }: Trace): Piece[][] {
+  const facts: Piece[][] = [];
+  for (const [end, { name, path }] of ladder.ends.entries()) {
+    const who = name && `${name}: `;
+    if (ladder.rows.length > 0) facts.push(["states", `${who}${path.join(" → ")}`]);
+    const reported = samples.filter((sample) => sample.end === end);
+    const seen = reported.map(({ state, source }) => `${state} (${source})`).join(", ");
+    facts.push(["kernel", `${who}${seen || "was not asked"}`]);
+  }
+  if (agrees === true) facts.push(["", "which agrees"]);
+  if (agrees === false) facts.push(["", styled("red", "which does NOT agree with the packets")]);
+  return facts;
+}
+
+function captureFacts({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): Piece[][] {
+  const copy = "the outgoing copy of each, for loopback passes every packet twice";
+  const whole = lost === 0 ? "; none lost" : "";
+  const facts: Piece[][] = [["captured", `${packetsText(frames.length)} on ${device}, ${copy}${whole}`]];
+  if (lost > 0) facts.push(["", styled("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
+  const earlier = passed - lost - frames.length - ladder.others.length;
+  if (earlier > 0) facts.push(["", `${packetsText(earlier)} of the attempts before left out`]);
+  if (ladder.truncated > 0) facts.push(["", `${packetsText(ladder.truncated)} cut short`]);
+  if (ladder.others.length > 0) {
+    const reasons = [...new Set(ladder.others)].join("; ");
+    facts.push(["", `${packetsText(ladder.others.length)} left out: ${reasons}`]);
+  }
+  return facts;
+}
+
+function echoText({ isPair, received }: Trace, data: string): string {
+  const reader = isPair ? "B" : "the same socket";
+  const read = new TextDecoder().decode(received);
+  return `wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(read)}`;
+}
+
+function leavingLines(table: readonly Leaving[]): Line[] {
+  return [
+    "",
+    "what each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
+    ...indented("  ", tableLines([LEAVING_COLUMNS, ...table.map(leavingTexts)], "lllll")),
+  ];
+}
+
+function packetsText(packets: number): string {
+  return counted(packets, "packet");
+}
