@@ -42,7 +42,8 @@ try {
 
 /** Prints what went wrong in one line, without a stack trace, and says how to exit. */
 function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage; // Commander has printed it.
+  // Commander has printed its own.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   const { message, code } = error as Error & { code?: string };
   printNotice([`selfconnect: ${message}`]);
   // What the library throws as a programmer error is here what the user asked for.

@@ -224,7 +224,7 @@ async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   return received.subarray(0, length);
 }
 
-/** Keeps the socket until Ctrl-C. How to look at it is for a person, and stdout may be an object: so it is on stderr. */
+/** Keeps the socket until Ctrl-C. How to look at it goes to stderr: stdout may be an object. */
 async function hold(local: Address, signal: AbortSignal): Promise<void> {
   printNotice([
     "",

@@ -1,13 +1,14 @@
 /** A prediction held against real self-connects. */
 import type { TestResult } from "../loop/statistics.ts";
 import { kolmogorovSmirnov } from "../loop/statistics.ts";
+import { invalidArgument } from "../socket/misuse.ts";
 import type { Wait } from "./model.ts";
 import type { Prediction } from "./predict.ts";
 import type { WaitTrial } from "./trials.ts";
 import { waitTrials } from "./trials.ts";
 
 export interface PredictionCheckOptions {
-  /** How many self-connects; at least 10 are made, for the test says nothing about fewer. */
+  /** How many self-connects: at least 10, for the test says nothing about fewer. */
   readonly trials: number;
   readonly signal?: AbortSignal;
   readonly onTrial?: (done: readonly WaitTrial[]) => void;
@@ -26,7 +27,7 @@ export interface PredictionCheck {
 
 const LEAST_P = 0.01;
 /** The fewest trials that the test's approximation is good for. */
-export const FEWEST_TRIALS = 10;
+const FEWEST_TRIALS = 10;
 /** Stands for the pace where no trial has shown one. */
 const FULL_SPEED = 50_000;
 
@@ -35,12 +36,16 @@ export async function checkPrediction(
   prediction: Prediction,
   { trials: asked, signal, onTrial }: PredictionCheckOptions,
 ): Promise<PredictionCheck> {
+  if (asked < FEWEST_TRIALS) {
+    const message = `trials ${asked} are too few to test a prediction: use at least ${FEWEST_TRIALS}`;
+    throw invalidArgument("ERR_TOO_FEW_TRIALS", message);
+  }
   const { host, family } = prediction.peer;
   const trials = await waitTrials({
     host,
     family,
     method: prediction.method,
-    trials: Math.max(FEWEST_TRIALS, asked),
+    trials: asked,
     ...(signal && { signal }),
     ...(onTrial && { onTrial }),
   });

@@ -137,5 +137,6 @@ export function benchCellsByTrial(report: BenchReport): [BenchTrial, BenchCell[]
 export function benchHeading(report: BenchReport): string {
   const { kernel, architecture, cpus, node, version } = report.environment;
   const host = `Node ${node}, Linux ${kernel} ${architecture}, ${cpus} CPUs`;
-  return `selfconnect ${version}, ${host}: ${report.rounds} rounds, ${report.cellMs} ms a cell, ${duration(report.elapsedMs)}`;
+  const run = `${report.rounds} rounds, ${report.cellMs} ms a cell, ${duration(report.elapsedMs)}`;
+  return `selfconnect ${version}, ${host}: ${run}`;
 }

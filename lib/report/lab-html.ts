@@ -48,7 +48,8 @@ function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): stri
   const heads = kernels.map((kernel) => `<th scope="col">${escapeMarkup(kernelTitle(kernel))}</th>`);
   const lines = rows.map(
     ({ name, question, cells }) =>
-      `<tr><th scope="row"><b>${escapeMarkup(name)}</b>${escapeMarkup(question)}</th>${cells.map(cellHtml).join("")}</tr>`,
+      `<tr><th scope="row"><b>${escapeMarkup(name)}</b>${escapeMarkup(question)}</th>` +
+      `${cells.map(cellHtml).join("")}</tr>`,
   );
   return `<section><h2 id="table">Questions and kernels</h2>
 <p class="dim">≠ differs from most of its row; ✗ contradicts what was expected.

@@ -56,7 +56,8 @@ function contradictionLines(rows: readonly Row[]): string[] {
   if (found.length === 0) return ["No finding contradicts what was expected."];
   const lines = found.map(({ row, cell }) => {
     const { answer = "", expected } = cell.finding!;
-    return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${escapeMarkdown(answer)}**, expected ${escapeMarkdown(expected ?? "")}`;
+    const [got, due] = [answer, expected ?? ""].map(escapeMarkdown);
+    return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${got}**, expected ${due}`;
   });
   return ["## Contradictions", "", ...lines];
 }
