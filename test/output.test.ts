@@ -28,7 +28,7 @@ import {
   reconnectText,
   traceText,
 } from "../lib/report/index.ts";
-import { renderText, styled, tableLines } from "../lib/report/terminal.ts";
+import { paint, renderText, tableLines } from "../lib/report/terminal.ts";
 import { formatAddress } from "../lib/socket/address.ts";
 import { cli, command, deadPeer, MAIN } from "./harness.ts";
 
@@ -148,15 +148,15 @@ describe("on a terminal", () => {
   });
 
   it("a style is around what is escaped, and only where colours are asked for", () => {
-    const lines = [[styled("red", "\u001b[8mx"), "y"]];
+    const lines = [[paint("red", "\u001b[8mx"), "y"]];
     expect(renderText(lines)).toBe("\\x1b[8mxy");
     expect(renderText(lines, { colours: true })).toBe("\u001b[31m\\x1b[8mx\u001b[39my");
   });
 
-  it("columns are as wide as what is shown in them, styled or escaped, and nothing trails", () => {
+  it("columns are as wide as what is shown in them, paint or escaped, and nothing trails", () => {
     const rows = [
       ["name", "count", "note"],
-      [styled("bold", "a\n"), "12,345", ""],
+      [paint("bold", "a\n"), "12,345", ""],
       ["longer", "7", "x"],
     ];
     expect(renderText(tableLines(rows, "lrl")).split("\n")).toEqual([

@@ -20,13 +20,13 @@ export function auditCommand(): Command {
   return new Command("audit")
     .summary("this host: listeners at risk, and sockets joined to themselves")
     .description(
-      "Reads this network namespace's sockets and settings. Tells which listeners may lose their port to a " +
+      "Reads this network namespace's sockets and settings. Reports which listeners may lose their port to a " +
         "client that reconnects while they are down, which sockets are joined to themselves, and what to change. " +
         "Connects nowhere. Exits 3 when something is at risk or joined to itself.",
     )
     .option("--port <number>", "a port that nothing listens on yet: would it be at risk?", parsePort)
     .addOption(
-      new Option("--watch <time>", "look again each time, and print what has changed").argParser(
+      new Option("--watch <time>", "repeat after this time, and print what has changed").argParser(
         parseDurationMs,
       ),
     )

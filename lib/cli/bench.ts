@@ -40,7 +40,9 @@ export function benchCommand(): Command {
         .default(300, "300ms"),
     )
     .addOption(
-      new Option("--only <trials...>", "only these").choices(Object.keys(BENCH_TRIALS)).default([], "all"),
+      new Option("--only <trials...>", "run only these trials")
+        .choices(Object.keys(BENCH_TRIALS))
+        .default([], "all"),
     )
     .option("--long", "watch memory from 1 to 30 million attempts, not to 4")
     .option("--markdown <file>", "write the tables as Markdown too")

@@ -117,6 +117,6 @@ function linkOf(file: string): string | null {
   try {
     return readlinkSync(file);
   } catch {
-    return null; // No link, or nothing there: openSync says which.
+    return null; // No link, or nothing there: openSync fails if it must.
   }
 }

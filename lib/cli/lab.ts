@@ -47,15 +47,15 @@ export function labCommand(): Command {
     .addOption(
       listOption("--kernels <names>", "for qemu: versions, newest, or a vmlinuz", "5.10,6.1,6.12,newest"),
     )
-    .option("--experiments <names>", "some of the questions; all unless said otherwise", parseList)
-    .option("--trials <count>", "how often a random thing is repeated", parseCount, 12)
+    .option("--experiments <names>", "only these experiments (default: all)", parseList)
+    .option("--trials <count>", "how many trials of what is random", parseCount, 12)
     .addOption(
-      new Option("--silence <time>", "a guest that says nothing for so long is killed")
+      new Option("--silence <time>", "kill a guest after this long without output")
         .argParser(parseDurationMs)
         .default(90_000, "90s"),
     )
-    .option("--output <file>", "the results, written after every cell (in the cache unless said otherwise)")
-    .option("--resume", "go on from the results in that file")
+    .option("--output <file>", "the results, written after every cell (default: lab.json in the cache)")
+    .option("--resume", "continue from the results in that file")
     .option("--html <file>", "write the report as one HTML file")
     .option("--markdown <file>", "write the table as Markdown")
     .option("--csv <file>", "write the counts as CSV")
@@ -66,7 +66,7 @@ export function labCommand(): Command {
   withShelf(command);
   // The parent has options of these names too, which would otherwise keep them from it.
   const kernels = new Command("kernels")
-    .summary("which kernels can be had, and which are cached")
+    .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
     .action((_: unknown, self: Command) => listKernels(self.optsWithGlobals()));
   return command.addCommand(withShelf(kernels));
@@ -75,7 +75,7 @@ export function labCommand(): Command {
 function withShelf(command: Command): Command {
   return command
     .option("--suites <names>", "Debian suites to take kernels from", parseList)
-    .option("--mirror <url>", "the Debian mirror; that of this host's apt unless said otherwise")
+    .option("--mirror <url>", "the Debian mirror (default: that of this host's apt)")
     .addOption(
       new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
         defaultCacheFolder(),
@@ -126,11 +126,11 @@ async function lab(flags: Flags): Promise<number> {
   writeReports(result, flags);
   if (flags.json) printJson(result);
   else print(labText(result, textOptions()));
-  return exitCode(result, signal.aborted);
+  return labExitCode(result, signal.aborted);
 }
 
 /** A machine that is not here was not asked. */
-function exitCode(result: LabResult, isInterrupted: boolean): number {
+export function labExitCode(result: LabResult, isInterrupted: boolean): number {
   if (isInterrupted) return EXIT.interrupted;
   if (result.findings.some(({ isAsExpected }) => isAsExpected === false)) return EXIT.found;
   const isAnswered = result.findings.every(({ status }) => status === "answered" || status === "not-here");

@@ -40,7 +40,7 @@ try {
   process.exitCode = exitCodeOf(error);
 }
 
-/** Prints what went wrong in one line, without a stack trace, and says how to exit. */
+/** Prints what went wrong in one line, without a stack trace. Returns the exit code. */
 function exitCodeOf(error: unknown): number {
   // Commander has printed its own.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;

@@ -3,7 +3,7 @@ import readline from "node:readline";
 import type { Never } from "../ports/index.ts";
 import { escapeJson, escapeTerminal } from "../report/escape.ts";
 import type { Line, TextOptions } from "../report/terminal.ts";
-import { renderText, styled } from "../report/terminal.ts";
+import { paint, renderText } from "../report/terminal.ts";
 import { EXIT } from "./exit-codes.ts";
 
 /** Whether stdout is a terminal that has colours: NO_COLOR and FORCE_COLOR are honoured. */
@@ -31,7 +31,7 @@ export function printNotice(lines: readonly Line[]): void {
 }
 
 export function neverLine({ because, instead }: Never): Line {
-  return [styled("yellow", "never"), `, because ${because}. Instead: ${instead}.`];
+  return [paint("yellow", "never"), `, because ${because}. Instead: ${instead}.`];
 }
 
 /** A result that nobody gets is an error; a reader that has closed the pipe has had enough. */

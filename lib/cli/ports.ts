@@ -26,7 +26,7 @@ export function portsCommand(): Command {
     .summary("observe which local ports the kernel picks, and name the algorithm")
     .description(
       "Makes attempts to a port of this host and looks at the local ports they are given. Then names the algorithm " +
-        "(RFC 6056) and the kernels that have it, from the observations alone, or says why it cannot.",
+        "(RFC 6056) and the kernels that have it, from the observations alone, or reports why it cannot.",
     )
     .addOption(
       new Option("--peer <address>", "a dead port or a listener of this host")

@@ -27,25 +27,30 @@ export function predictCommand(): Command {
     .summary("how many attempts and how long until a self-connect, or why never")
     .description(
       "Observes how this host picks local ports, and predicts how long a client that connects to the peer again " +
-        "and again takes to be joined to itself, or says why it never will be. --check holds it against reality.",
+        "and again takes to be joined to itself, or reports why it never will be. --check compares the " +
+        "prediction with real self-connects.",
     )
     .addArgument(
-      new Argument("[peer]", "where nothing listens, or one day will not")
+      new Argument("[peer]", "the address that a client would connect to")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
     .addOption(
       new Option("--method <name>", "how the client gets its local port").choices(METHODS).default("connect"),
     )
-    .addOption(new Option("--every <time>", "one attempt in this time").argParser(parseDurationMs))
-    .addOption(new Option("--rate <number>", "attempts per second").argParser(parseRate).conflicts("every"))
+    .addOption(new Option("--every <time>", "assume one attempt per this time").argParser(parseDurationMs))
+    .addOption(
+      new Option("--rate <number>", "assume this many attempts per second")
+        .argParser(parseRate)
+        .conflicts("every"),
+    )
     .option("--clients <count>", "how many such clients there are", parseCount, 1)
     .addOption(
       new Option("--algorithm <name>", "how ports are picked (default: observed)").choices(
         PORT_ALGORITHMS.map(({ name }) => name),
       ),
     )
-    .option("--check <trials>", "make this many real self-connects, and test the prediction", parseCount)
+    .option("--check <trials>", "cause this many real self-connects (at least 10), and compare", parseCount)
     .option("--json", "print one object (docs/schema/predict-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {

@@ -8,7 +8,7 @@ import { portFacts, rowsOf, socketOwner, socketTable } from "../kernel/index.ts"
 import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
 import type { ReconnectTextOptions } from "../report/index.ts";
 import { reconnectReport, reconnectText } from "../report/index.ts";
-import { count, counted, duration } from "../report/numbers.ts";
+import { count, duration, pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { WholeFile } from "./files.ts";
@@ -85,7 +85,7 @@ const EXAMPLES = `Examples:
 async function reconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   const never = whyNever(peer, flags.strategy, portFacts());
-  if (never) printNotice([neverLine({ ...never, instead: namingFlag(never.instead) })]);
+  if (never) printNotice([neverLine({ ...never, instead: nameFlag(never.instead) })]);
   const results = await runTrials(peer, flags, signal);
   const last = results.at(-1)!;
   const isJoined = last.verdict === "self-connect";
@@ -101,7 +101,7 @@ async function reconnect(peer: Address, flags: Flags): Promise<number> {
 }
 
 /** The library names a strategy; here it is chosen by a flag. */
-function namingFlag(advice: string): string {
+function nameFlag(advice: string): string {
   return advice.replace("strategy ", "--strategy ");
 }
 
@@ -121,7 +121,7 @@ async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Prom
       ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
     });
     if (trial === 1 && !flags.json) announce(loop);
-    const result = await runShown(loop, signal, (progress) => {
+    const result = await runWithProgress(loop, signal, (progress) => {
       line.show(liveText(loop, progress, flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : ""));
     });
     results.push(result);
@@ -132,7 +132,7 @@ async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Prom
   return results;
 }
 
-async function runShown(
+async function runWithProgress(
   loop: ReconnectLoop,
   signal: AbortSignal,
   look: (progress: ReconnectProgress) => void,
@@ -150,7 +150,7 @@ export function announce(loop: ReconnectLoop): void {
   const range = facts.ephemeralRange;
   const attempts = expectedAttempts(loop.peer, loop.strategy, facts);
   const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
-  const expected = attempts ? `, about ${counted(attempts, "attempt")} expected` : "";
+  const expected = attempts ? `, about ${pluralize(attempts, "attempt")} expected` : "";
   print(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
 }
 

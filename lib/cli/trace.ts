@@ -8,7 +8,7 @@ import { CLOSINGS, leavings, trace } from "../packets/index.ts";
 import { whyNever } from "../ports/index.ts";
 import type { TraceExtras } from "../report/index.ts";
 import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
-import { counted, duration } from "../report/numbers.ts";
+import { duration, pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
@@ -117,7 +117,7 @@ async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promi
   }
 }
 
-/** EADDRINUSE alone does not say that an earlier trace's TIME-WAIT is in the way. */
+/** EADDRINUSE alone does not show that an earlier trace's TIME-WAIT is in the way. */
 function withOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
   const row = socketTable().find(({ local }) => local.port === peer.port);
@@ -132,13 +132,13 @@ function warnIfNever(peer: Address): void {
   if (never) printNotice([neverLine(never)]);
 }
 
-/** The files that were asked for, in words. Without packets there is nothing to write but the page that says why. */
+/** Writes the files that were asked for, and names them. Without packets there is only the page, which explains why. */
 function writeFiles(traced: Trace, extras: TraceExtras, flags: Flags): string[] {
   const files: string[] = [];
   const packets = tracePcapng(traced);
   if (flags.write !== undefined && packets) {
     writeWhole(flags.write, packets);
-    files.push(`${flags.write} (pcapng, ${counted(traced.frames.length, "packet")})`);
+    files.push(`${flags.write} (pcapng, ${pluralize(traced.frames.length, "packet")})`);
   }
   if (flags.svg !== undefined && packets) {
     writeWhole(flags.svg, ladderSvg(traced.ladder));

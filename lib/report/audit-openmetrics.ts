@@ -25,7 +25,9 @@ function metricsOf(found: Audit): Metric[] {
     {
       name: "selfconnect_listener_at_risk",
       help: "Whether a listener inside the ephemeral range may lose its port to a self-connect.",
-      samples: distinct(found.listeners.map((one) => ({ labels: labels(one), value: one.isAtRisk ? 1 : 0 }))),
+      samples: withoutDuplicates(
+        found.listeners.map((one) => ({ labels: labels(one), value: one.isAtRisk ? 1 : 0 })),
+      ),
     },
     {
       name: "selfconnect_joined_sockets",
@@ -51,7 +53,7 @@ function metricsOf(found: Audit): Metric[] {
 }
 
 /** Listeners that share a port (SO_REUSEPORT) are one sample: a metric must not have two of the same labels. */
-function distinct(samples: Metric["samples"]): Metric["samples"] {
+function withoutDuplicates(samples: Metric["samples"]): Metric["samples"] {
   return [...new Map(samples.map((sample) => [JSON.stringify(sample.labels), sample])).values()];
 }
 

@@ -6,7 +6,7 @@ import { portAlgorithm } from "../ports/algorithms.ts";
 import { formatAddress } from "../socket/address.ts";
 import { count, duration } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
-import { indented, renderText, styled } from "./terminal.ts";
+import { indent, paint, renderText } from "./terminal.ts";
 
 export interface AuditReport extends Audit {
   readonly schema: "selfconnect.audit/1";
@@ -34,7 +34,7 @@ export function auditText(found: Audit, options: AuditTextOptions = {}): string 
   const title = options.port === undefined ? "listeners inside the range" : `port ${options.port}`;
   const atRisk = found.listeners.filter((one) => one.isAtRisk).length;
   const lines: Line[] = [
-    `ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not told by this host"}`,
+    `ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not reported by this host"}`,
     `reserved ports: ${reserved.join(",") || "none"}`,
     ...listLines(title, found.listeners.map(listenerPieces)),
     ...listLines("joined to themselves now", found.joined.map(joinedPieces)),
@@ -75,14 +75,14 @@ function findingsOf(found: Audit): Map<string, readonly Piece[]> {
 }
 
 function listLines(title: string, lines: readonly Line[]): Line[] {
-  return lines.length === 0 ? [] : ["", [styled("bold", title)], ...indented("  ", lines)];
+  return lines.length === 0 ? [] : ["", [paint("bold", title)], ...indent("  ", lines)];
 }
 
 function cureLines(found: Audit): Line[] {
   return [
     "",
-    [styled("bold", "what to do"), " (one of these)"],
-    ...indented("  ", [
+    [paint("bold", "what to do"), " (one of these)"],
+    ...indent("  ", [
       `move the listener below ${found.ephemeralRange!.low}`,
       ...(found.reserve ? [found.reserve] : []),
       "guard the clients: dial() and connect() of selfconnect never hand out such a socket",
@@ -91,7 +91,7 @@ function cureLines(found: Audit): Line[] {
 }
 
 function summaryPiece(found: Audit, atRisk: number): Piece {
-  return styled("red", `${count(atRisk)} at risk, ${count(found.joined.length)} joined to themselves`);
+  return paint("red", `${count(atRisk)} at risk, ${count(found.joined.length)} joined to themselves`);
 }
 
 function listenerPieces({ local, owner, meanMs, never }: PortRisk): Piece[] {
@@ -99,7 +99,7 @@ function listenerPieces({ local, owner, meanMs, never }: PortRisk): Piece[] {
   if (!meanMs) return [`${name}spared: ${never?.because ?? "the range is not known"}`];
   return [
     name,
-    styled("red", "at risk"),
+    paint("red", "at risk"),
     ": without the listener one client is joined to itself after " +
       `${duration(meanMs.everySecond)} at one attempt a second, ${duration(meanMs.fullSpeed)} at full speed`,
   ];
@@ -114,7 +114,7 @@ function knockingPieces({ local, peer, owner, retransmits, isAtRisk }: Knocking)
   const again = `SYN sent again ${count(retransmits)} times`;
   return [
     `${formatAddress(local)} to ${formatAddress(peer)} ${ownerText(owner)} ${again}: `,
-    isAtRisk ? styled("red", "at risk") : "spared",
+    isAtRisk ? paint("red", "at risk") : "spared",
   ];
 }
 

@@ -10,7 +10,7 @@ import {
   benchHeading,
 } from "./bench.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
-import { indented, renderText, styled, tableLines } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
 const STYLES = {
   reached: "green",
@@ -25,20 +25,20 @@ export function benchText(report: BenchReport, options: TextOptions = {}): strin
     [["what", "ratio (95 % interval)", "to reach"], ...report.rows.map(rowPieces)],
     "lrll",
   );
-  const lines: Line[] = [benchHeading(report), ...indented(" ", rows)];
+  const lines: Line[] = [benchHeading(report), ...indent(" ", rows)];
   for (const [trial, cells] of benchCellsByTrial(report)) {
     const table = tableLines([BENCH_CELL_COLUMNS, ...cells.map(benchCellTexts)], "lrrrrrl");
-    lines.push("", [styled("bold", BENCH_TRIALS[trial])], ...indented(" ", table));
+    lines.push("", [paint("bold", BENCH_TRIALS[trial])], ...indent(" ", table));
   }
   for (const { name, because } of report.skipped) {
-    lines.push([styled("yellow", "skipped"), ` ${name}: ${because}`]);
+    lines.push([paint("yellow", "skipped"), ` ${name}: ${because}`]);
   }
-  if (report.isInterrupted) lines.push([styled("yellow", "interrupted: what there was by then")]);
+  if (report.isInterrupted) lines.push([paint("yellow", "interrupted: what there was by then")]);
   return renderText(lines, options);
 }
 
 function rowPieces(row: BenchRow): Piece[] {
   const because = row.value === null || !row.because ? "" : ` (${row.because})`;
-  const verdict = row.verdict === "told" ? because : styled(STYLES[row.verdict], row.verdict + because);
+  const verdict = row.verdict === "told" ? because : paint(STYLES[row.verdict], row.verdict + because);
   return [row.what, benchFigure(row), benchBound(row), verdict];
 }

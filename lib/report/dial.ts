@@ -6,7 +6,7 @@ import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { renderText, styled } from "./terminal.ts";
+import { paint, renderText } from "./terminal.ts";
 
 export interface DialReport {
   readonly schema: "selfconnect.dial/1";
@@ -45,7 +45,7 @@ export function dialText(asked: string, outcome: DialOutcome, options: TextOptio
   const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
   const isConnected = verdict === "connected";
   const lines: Line[] = [
-    [`${asked}: `, styled(isConnected ? "green" : "red", verdict), ` after ${duration(elapsedMs)}`],
+    [`${asked}: `, paint(isConnected ? "green" : "red", verdict), ` after ${duration(elapsedMs)}`],
     ...(isConnected ? [`  local ${formatAddress(local!)}`, `  peer  ${formatAddress(peer!)}`] : []),
     ...(error ? [`  ${error.message}`] : []),
     ...attempts.map((attempt, i) => `  attempt ${i + 1}: ${attemptText(attempt)}`),

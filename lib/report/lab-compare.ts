@@ -21,10 +21,10 @@ export interface Comparison {
   readonly changed: number;
 }
 
-/** Below this the samples of a cell are held to come from different distributions. */
+/** Below this the samples of a cell are taken to come from different distributions. */
 export const UNLIKELY = 0.001;
 
-/** Fewer samples than this say nothing about a distribution. */
+/** Fewer samples than this are too few for a statement about a distribution. */
 const FEWEST_SAMPLES = 5;
 
 export function compareLabs(first: LabResult, second: LabResult): Comparison {
@@ -50,7 +50,7 @@ export function compareText({ changes, same, changed }: Comparison, options: Tex
   const shifted = changes.filter(({ chance }) => chance !== null && chance < UNLIKELY);
   const shifts = shifted.map(
     ({ kernel, experiment, chance }) =>
-      `${kernel}, ${experiment}: its samples moved (chance of that by chance ${chance!.toPrecision(2)})`,
+      `${kernel}, ${experiment}: its samples differ (p = ${chance!.toPrecision(2)})`,
   );
   const rest = changes.length - same - changed;
   const total = `${same} cells answered the same, ${changed} otherwise, ${rest} cannot be compared`;

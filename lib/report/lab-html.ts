@@ -101,10 +101,10 @@ function figureHtml(cell: Cell, row: readonly Samples[]): string {
 
 function kernelSection(kernels: readonly LabKernel[]): string {
   const lines = kernels.map(({ id, machine, isEmulated, missing, environment }) => {
-    const told = environment
+    const facts = environment
       ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
-      : [missing ?? "never said hello", "", "", ""];
-    return [id, machine + (isEmulated ? ", emulated" : ""), ...told];
+      : [missing ?? "never answered", "", "", ""];
+    return [id, machine + (isEmulated ? ", emulated" : ""), ...facts];
   });
   const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
   return `<section><h2>Kernels</h2>${scrolledTable("Kernels", heads, lines)}</section>`;

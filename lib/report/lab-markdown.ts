@@ -64,13 +64,13 @@ function contradictionLines(rows: readonly Row[]): string[] {
 
 /** What differs from run to run, kernel by kernel. */
 function figureLines(result: LabResult, rows: readonly Row[]): string[] {
-  const told = rows.filter(({ cells }) => cells.some(({ finding }) => finding?.figure));
-  if (told.length === 0) return [];
+  const measured = rows.filter(({ cells }) => cells.some(({ finding }) => finding?.figure));
+  if (measured.length === 0) return [];
   const lines = result.kernels.map((kernel, at) => {
     const emulated = kernel.isEmulated ? " (emulated)" : "";
-    return [kernelTitle(kernel) + emulated, ...told.map(({ cells }) => cells[at]!.finding?.figure ?? "")];
+    return [kernelTitle(kernel) + emulated, ...measured.map(({ cells }) => cells[at]!.finding?.figure ?? "")];
   });
-  return ["## Figures", "", ...markdownTable(["kernel", ...told.map(({ name }) => name)], lines), ""];
+  return ["## Figures", "", ...markdownTable(["kernel", ...measured.map(({ name }) => name)], lines), ""];
 }
 
 function missingLines({ kernels }: LabResult): string[] {

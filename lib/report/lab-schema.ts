@@ -1,4 +1,4 @@
-/** Results that come from a file: checked field by field before anything is made of them. */
+/** Results that come from a file: checked field by field, and copied, before anything is rendered. */
 import type { MachineName } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
@@ -9,19 +9,19 @@ const MOST_ROWS = 10_000;
 
 /** A lab's results from JSON text. Throws what is wrong with it, in one line. */
 export function parseLabResult(json: string): LabResult {
-  const told = record(JSON.parse(json), "a lab's result");
-  if (told.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
+  const result = record(JSON.parse(json), "a lab's result");
+  if (result.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
   return {
     schema: LAB_SCHEMA,
-    startedAt: text(told.startedAt, "startedAt"),
-    endedAt: told.endedAt === null ? null : text(told.endedAt, "endedAt"),
-    command: text(told.command, "command"),
-    version: text(told.version, "version"),
-    commit: told.commit === null ? null : text(told.commit, "commit"),
-    trials: number(told.trials, "trials"),
-    experiments: list(told.experiments, "experiments").map(checkExperiment),
-    kernels: list(told.kernels, "kernels").map(checkKernel),
-    findings: list(told.findings, "findings").map(checkCell),
+    startedAt: text(result.startedAt, "startedAt"),
+    endedAt: result.endedAt === null ? null : text(result.endedAt, "endedAt"),
+    command: text(result.command, "command"),
+    version: text(result.version, "version"),
+    commit: result.commit === null ? null : text(result.commit, "commit"),
+    trials: number(result.trials, "trials"),
+    experiments: list(result.experiments, "experiments").map(checkExperiment),
+    kernels: list(result.kernels, "kernels").map(checkKernel),
+    findings: list(result.findings, "findings").map(checkCell),
   };
 }
 
@@ -31,28 +31,28 @@ function checkExperiment(value: unknown): { name: string; question: string } {
 }
 
 function checkKernel(value: unknown): LabKernel {
-  const told = record(value, "a kernel");
-  const machine = MACHINES.find((name) => name === told.machine);
+  const kernel = record(value, "a kernel");
+  const machine = MACHINES.find((name) => name === kernel.machine);
   if (!machine) throw new Error("a kernel has no known machine");
   return {
-    id: text(told.id, "id"),
+    id: text(kernel.id, "id"),
     machine,
-    isEmulated: told.isEmulated === true,
-    missing: told.missing === null ? null : text(told.missing, "missing"),
-    environment: told.environment === null ? null : checkEnvironment(told.environment),
+    isEmulated: kernel.isEmulated === true,
+    missing: kernel.missing === null ? null : text(kernel.missing, "missing"),
+    environment: kernel.environment === null ? null : checkEnvironment(kernel.environment),
   };
 }
 
 function checkCell(value: unknown): Finding {
-  const told = record(value, "a finding");
-  const isDead = told.status === "died";
-  const finding = checkFinding(isDead ? { ...told, status: "failed" } : told);
+  const fields = record(value, "a finding");
+  const isDead = fields.status === "died";
+  const finding = checkFinding(isDead ? { ...fields, status: "failed" } : fields);
   return {
-    kernel: text(told.kernel, "kernel"),
+    kernel: text(fields.kernel, "kernel"),
     ...finding,
     status: isDead ? "died" : finding.status,
-    expected: told.expected === null ? null : text(told.expected, "expected"),
-    isAsExpected: typeof told.isAsExpected === "boolean" ? told.isAsExpected : null,
+    expected: fields.expected === null ? null : text(fields.expected, "expected"),
+    isAsExpected: typeof fields.isAsExpected === "boolean" ? fields.isAsExpected : null,
   };
 }
 

@@ -7,7 +7,7 @@ import { formatAddress } from "../socket/address.ts";
 import type { TcpInformation } from "../socket/options.ts";
 import { duration } from "./numbers.ts";
 import type { Line, Piece, Style } from "./terminal.ts";
-import { styled } from "./terminal.ts";
+import { paint } from "./terminal.ts";
 
 const STYLES = {
   time: "dim",
@@ -28,7 +28,7 @@ export function ladderLines(ladder: Ladder): Line[] {
   const left = other ? `A ${formatAddress(one!.address)}` : "leaves in";
   const right = other ? `B ${formatAddress(other.address)}` : "arrives: then in";
   const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
-  const closed = styled(STYLES.state, "CLOSED");
+  const closed = paint(STYLES.state, "CLOSED");
   const between = " ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2);
   const start = [INDENT, closed, ...(other ? [between, closed] : [])];
   return [head, start, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined))];
@@ -37,15 +37,15 @@ export function ladderLines(ladder: Ladder): Line[] {
 function rowLines(row: LadderRow, isPair: boolean): Line[] {
   const isBack = isPair && row.from === 1;
   const [left, right] = isBack ? [row.received.after, row.sent.after] : [row.sent.after, row.received.after];
-  const time = styled(STYLES.time, timeText(row.timeNs).padStart(TIME_WIDTH));
-  const states = [left.padEnd(STATE_WIDTH), right].map((state) => styled(STYLES.state, state)) as [
+  const time = paint(STYLES.time, timeText(row.timeNs).padStart(TIME_WIDTH));
+  const states = [left.padEnd(STATE_WIDTH), right].map((state) => paint(STYLES.state, state)) as [
     Piece,
     Piece,
   ];
   const details = [numbersText(row), ...optionLines(row)];
   return [
     [time, "  ", states[0], " ", ...arrowPieces(row, isBack), " ", states[1]],
-    ...details.map((detail) => [INDENT, styled(STYLES.detail, detail)]),
+    ...details.map((detail) => [INDENT, paint(STYLES.detail, detail)]),
     ...wrapText(crossedText(row) + row.why, 66).map((reason) => INDENT + reason),
     "",
   ];
@@ -55,9 +55,9 @@ function arrowPieces(row: LadderRow, isBack: boolean): Piece[] {
   const label = ` ${flagsText(row.flags)}${row.dataBytes > 0 ? ` ${dataText(row, 18)}` : ""} `;
   const line = "─".repeat(Math.max(2, ARROW_WIDTH - label.length - 4));
   return [
-    styled(STYLES.line, isBack ? `◀${line}` : "───"),
-    styled(STYLES.flags, label),
-    styled(STYLES.line, isBack ? "───" : `${line}▶`),
+    paint(STYLES.line, isBack ? `◀${line}` : "───"),
+    paint(STYLES.flags, label),
+    paint(STYLES.line, isBack ? "───" : `${line}▶`),
   ];
 }
 

@@ -6,7 +6,7 @@ export function count(value: number): string {
 }
 
 /** "1 packet", "2,500 packets". */
-export function counted(value: number, noun: string): string {
+export function pluralize(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 

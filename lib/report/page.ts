@@ -112,7 +112,7 @@ details pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem;
   .scroll tbody th { position: static; } }
 `;
 
-/** Sorting and zooming are extras: without the script the page says the same. */
+/** Sorting and zooming are extras: without the script the page has the same content. */
 export const SCRIPT = `
 "use strict";
 const table = document.querySelector("#questions");

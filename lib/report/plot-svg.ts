@@ -21,7 +21,7 @@ interface Axis {
 }
 
 /**
- * One figure. The label says what is drawn to those who cannot see it. `row` are the samples of all figures
+ * One figure. The label describes it for those who cannot see it. `row` are the samples of all figures
  * beside it: they share their axes.
  */
 export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
@@ -53,7 +53,8 @@ export function roundsSvg(lines: readonly RoundsLine[], unit: string): string {
   const ticks = Array.from({ length: high - low + 1 }, (_, i) => {
     const value = 10 ** (low + i);
     const rule = `<line class="rule" x1="${x(value)}" x2="${x(value)}" y1="0" y2="${height - axis}"/>`;
-    return `${rule}<text x="${x(value)}" y="${height - 8}" text-anchor="middle">${value.toLocaleString("en-US")}</text>`;
+    const label = value.toLocaleString("en-US");
+    return `${rule}<text x="${x(value)}" y="${height - 8}" text-anchor="middle">${label}</text>`;
   });
   const body = [
     "",

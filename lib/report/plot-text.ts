@@ -29,8 +29,8 @@ export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 
   const ys = boundsOf(points.map((point) => point.y));
   const cells = new Uint8Array(columns * rows);
   for (const { x, y } of points) {
-    const column = scaled(x, xs, columns * DOT_COLUMNS);
-    const row = rows * DOT_ROWS - 1 - scaled(y, ys, rows * DOT_ROWS);
+    const column = scaleTo(x, xs, columns * DOT_COLUMNS);
+    const row = rows * DOT_ROWS - 1 - scaleTo(y, ys, rows * DOT_ROWS);
     const cell = Math.floor(row / DOT_ROWS) * columns + Math.floor(column / DOT_COLUMNS);
     cells[cell]! |= DOTS[row % DOT_ROWS]![column % DOT_COLUMNS]!;
   }
@@ -61,7 +61,7 @@ function boundsOf(values: readonly number[]): { low: number; high: number } {
   return { low, high };
 }
 
-function scaled(value: number, { low, high }: { low: number; high: number }, size: number): number {
+function scaleTo(value: number, { low, high }: { low: number; high: number }, size: number): number {
   return high === low ? 0 : Math.min(size - 1, Math.floor(((value - low) / (high - low)) * size));
 }
 

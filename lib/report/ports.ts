@@ -8,7 +8,7 @@ import { formatAddress } from "../socket/address.ts";
 import { count, duration } from "./numbers.ts";
 import { barPlot, dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { renderText, styled, tableLines } from "./terminal.ts";
+import { paint, renderText, tableLines } from "./terminal.ts";
 
 export interface PortsReport extends Fingerprint {
   readonly schema: "selfconnect.ports/1";
@@ -46,10 +46,10 @@ export function portsText(observation: Observation, print: Fingerprint, options:
 
 function verdictLines({ verdict }: Fingerprint): Line[] {
   const { name, family, kernels, reason, runnerUp, bitsPerAttempt } = verdict;
-  if (reason !== null) return [[styled("bold", "unknown"), `: ${reason}`]];
+  if (reason !== null) return [[paint("bold", "unknown"), `: ${reason}`]];
   const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}`;
   return [
-    [styled("bold", name), `: ${family}`],
+    [paint("bold", name), `: ${family}`],
     ...(kernels ? [`as in ${kernels}`] : []),
     ...(odds ? [`${bitsPerAttempt.toFixed(2)} bits an attempt; ${odds}, the runner-up`] : []),
   ];

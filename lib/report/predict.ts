@@ -12,7 +12,7 @@ import { formatAddress } from "../socket/address.ts";
 import { count, duration } from "./numbers.ts";
 import { dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { indented, renderText, styled, tableLines } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
 /** A pace of attempts, all clients together. */
 export interface PredictPace {
@@ -121,14 +121,14 @@ export function predictText(
     ...(never ? neverLines(never) : waitLines(prediction, question)),
     "",
     "what changes it",
-    ...indented("  ", tableLines(changesOf(prediction, question), "ll")),
+    ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
     ...(question.check ? checkLines(question.check) : []),
   ];
   return renderText(lines, options);
 }
 
 function neverLines({ because, instead }: Never): Line[] {
-  return [[styled("bold", "never"), `, because ${because}.`], `Instead: ${instead}.`];
+  return [[paint("bold", "never"), `, because ${because}.`], `Instead: ${instead}.`];
 }
 
 function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion): Line[] {
@@ -180,12 +180,12 @@ function checkLines({ trials, attemptsPerSecond, test, wait, holds }: Prediction
         `at ${count(attemptsPerSecond)}/s`,
     ],
   ];
-  const result = holds ? styled("green", "holds") : styled("red", "does not hold");
+  const result = holds ? paint("green", "holds") : paint("red", "does not hold");
   const { statistic, p } = test;
   return [
     "",
     title,
-    ...indented("  ", tableLines(rows, "ll")),
+    ...indent("  ", tableLines(rows, "ll")),
     "",
     ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share that is joined" }),
     "",

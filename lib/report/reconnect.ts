@@ -9,9 +9,9 @@ import type { Never } from "../ports/predict.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import { netstatLines } from "./netstat.ts";
-import { count, counted, duration } from "./numbers.ts";
+import { count, duration, pluralize } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { indented, renderText, styled, tableLines } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
 export interface ReconnectReport extends Pick<ReconnectResult, "strategy" | "threads" | "verdict" | "local"> {
   readonly schema: "selfconnect.reconnect/1";
@@ -97,7 +97,7 @@ function trialLines(results: readonly ReconnectResult[]): Line[] {
 }
 
 function failureText(result: ReconnectResult, listener: SocketOwner | null): string {
-  const effort = `${counted(result.attempts, "attempt")} in ${duration(result.elapsedMs)}`;
+  const effort = `${pluralize(result.attempts, "attempt")} in ${duration(result.elapsedMs)}`;
   const outcomes = Object.entries(result.outcomes).map(([name, number]) => `${name} ${count(number)}`);
   const owner = listener ? ` (pid ${listener.pid}, ${listener.command})` : "";
   const verdicts = {
@@ -113,14 +113,14 @@ function failureText(result: ReconnectResult, listener: SocketOwner | null): str
 function momentLines(result: ReconnectResult, rows: NonNullable<ReconnectTextOptions["rows"]>): Line[] {
   const name = formatAddress(result.local!);
   const rate = `${count(result.attemptsPerSecond)} attempts per second`;
-  const after = `${counted(result.attempts, "attempt")} in ${duration(result.elapsedMs)} (${rate})`;
+  const after = `${pluralize(result.attempts, "attempt")} in ${duration(result.elapsedMs)} (${rate})`;
   return [
-    [styled("bold", "joined to itself"), ` after ${after}`],
+    [paint("bold", "joined to itself"), ` after ${after}`],
     "",
     `  local ${name}  getsockname(2)`,
     `  peer  ${formatAddress(result.socket!.getpeername())}  getpeername(2)`,
     "",
-    ...indented("  ", typeof rows === "string" ? [`(no row: ${rows})`] : netstatLines(rows)),
+    ...indent("  ", typeof rows === "string" ? [`(no row: ${rows})`] : netstatLines(rows)),
   ];
 }
 

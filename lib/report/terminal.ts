@@ -4,7 +4,7 @@ import { escapeTerminal } from "./escape.ts";
 
 export type Style = Parameters<typeof styleText>[0];
 
-/** A part of a line. A style is given here and not inside the text, where it could not be told from a hostile one. */
+/** A part of a line. A style is given here and not inside the text, where it would look like a hostile one. */
 export type Piece = string | { readonly style: Style; readonly text: string };
 export type Line = string | readonly Piece[];
 
@@ -13,7 +13,7 @@ export interface TextOptions {
   readonly colours?: boolean;
 }
 
-export function styled(style: Style, text: string): Piece {
+export function paint(style: Style, text: string): Piece {
   return { style, text };
 }
 
@@ -35,9 +35,9 @@ function renderPiece(piece: Piece, colours: boolean): string {
   return colours ? styleText(piece.style, text, { validateStream: false }) : text;
 }
 
-/** The pieces of lines of one text, with `indent` before each line. */
-export function indented(indent: string, lines: readonly Line[]): Line[] {
-  return lines.map((line) => [indent, ...piecesOf(line)]);
+/** The pieces of lines of one text, with `space` before each line. */
+export function indent(space: string, lines: readonly Line[]): Line[] {
+  return lines.map((line) => [space, ...piecesOf(line)]);
 }
 
 /** Rows as columns, each as wide as its widest cell; `align` has "l" or "r" for each column. */

@@ -63,8 +63,8 @@ function factsSection(traced: Trace, { sent }: TraceExtras): string {
     const of = name && ` of ${name}, ${formatAddress(address)}`;
     if (ladder.rows.length > 0) facts.push([`states${of}`, path.join(" → ")]);
     const seen = samples.filter((sample) => sample.end === end);
-    const told = seen.map(({ state, source }) => `${state} (${source})`).join(", ");
-    facts.push([`the kernel's word${name && ` on ${name}`}`, told || "was not asked"]);
+    const reported = seen.map(({ state, source }) => `${state} (${source})`).join(", ");
+    facts.push([`reported by the kernel${name && ` for ${name}`}`, reported || "was not asked"]);
   }
   if (traced.agrees !== null) facts.push(["do they agree", traced.agrees ? "yes" : "NO"]);
   for (const information of traced.information) facts.push(["TCP_INFO", informationText(information)]);
@@ -90,10 +90,10 @@ function capturedText({ ladder, frames, capture }: Trace): string {
   return parts.filter((part) => typeof part === "string").join("; ");
 }
 
-/** As an image: the style inside the picture and that of the page do not meet. The table says the same in words. */
+/** As an image: the style inside the picture and that of the page do not meet. The table has the same in words. */
 function pictureSection(ladder: Ladder): string {
   const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
-  const words = `The ladder of ${ladder.rows.length} packets that the table below tells one by one`;
+  const words = `The ladder of ${ladder.rows.length} packets that the table below lists one by one`;
   return `<section><h2 id="ladder">The ladder</h2>
 <div class="scroll picture" tabindex="0" role="region" aria-labelledby="ladder">
 <img src="${image}" alt="${escapeMarkup(words)}"></div></section>

@@ -6,9 +6,9 @@ import { pcapng } from "../packets/pcapng.ts";
 import type { CaptureSummary, Trace } from "../packets/trace.ts";
 import type { Address } from "../socket/address.ts";
 import { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./ladder-text.ts";
-import { count, counted } from "./numbers.ts";
+import { count, pluralize } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
-import { indented, renderText, styled, tableLines } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
 /** What is shown beside the trace itself. */
 export interface TraceExtras {
@@ -61,7 +61,7 @@ export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | nu
 
 export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
   const { ladder, whyNoCapture, verdict, capture, information } = traced;
-  const lines: Line[] = [[styled("bold", ladder.title), attemptsText(traced)], ""];
+  const lines: Line[] = [[paint("bold", ladder.title), attemptsText(traced)], ""];
   if (whyNoCapture) lines.push(`no packets: ${whyNoCapture}`, "");
   if (ladder.rows.length > 0) lines.push(...ladderLines(ladder));
   if (!ARRIVED.includes(verdict)) lines.push(`not connected: ${verdict}`);
@@ -93,7 +93,7 @@ function stateFacts({ ladder, samples, agrees }: Trace): Piece[][] {
     facts.push(["kernel", `${who}${seen || "was not asked"}`]);
   }
   if (agrees === true) facts.push(["", "which agrees"]);
-  if (agrees === false) facts.push(["", styled("red", "which does NOT agree with the packets")]);
+  if (agrees === false) facts.push(["", paint("red", "which does NOT agree with the packets")]);
   return facts;
 }
 
@@ -101,7 +101,7 @@ function captureFacts({ ladder, frames }: Trace, { device, passed, lost }: Captu
   const copy = "the outgoing copy of each, for loopback passes every packet twice";
   const whole = lost === 0 ? "; none lost" : "";
   const facts: Piece[][] = [["captured", `${packetsText(frames.length)} on ${device}, ${copy}${whole}`]];
-  if (lost > 0) facts.push(["", styled("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
+  if (lost > 0) facts.push(["", paint("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
   const earlier = passed - lost - frames.length - ladder.others.length;
   if (earlier > 0) facts.push(["", `${packetsText(earlier)} of the attempts before left out`]);
   if (ladder.truncated > 0) facts.push(["", `${packetsText(ladder.truncated)} cut short`]);
@@ -122,10 +122,10 @@ function leavingLines(table: readonly Leaving[]): Line[] {
   return [
     "",
     "what each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
-    ...indented("  ", tableLines([LEAVING_COLUMNS, ...table.map(leavingTexts)], "lllll")),
+    ...indent("  ", tableLines([LEAVING_COLUMNS, ...table.map(leavingTexts)], "lllll")),
   ];
 }
 
 function packetsText(packets: number): string {
-  return counted(packets, "packet");
+  return pluralize(packets, "packet");
 }
