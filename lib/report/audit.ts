@@ -8,11 +8,13 @@ import { count, duration } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
 
+/** What `audit()` found, with the environment: the object of docs/schema/audit-1.json. */
 export interface AuditReport extends Audit {
   readonly schema: "selfconnect.audit/1";
   readonly environment: Environment;
 }
 
+/** How an audit is shown as text. */
 export interface AuditTextOptions extends TextOptions {
   /** The port that was asked for instead of the listeners. */
   readonly port?: number | undefined;
@@ -20,10 +22,12 @@ export interface AuditTextOptions extends TextOptions {
 
 const LONGEST_CGROUP = 60;
 
+/** The object of docs/schema/audit-1.json. */
 export function auditReport(found: Audit): AuditReport {
   return { schema: "selfconnect.audit/1", ...found, environment: environment() };
 }
 
+/** An audit for a terminal: range, listeners, joined sockets, what is left of them, and what to do. */
 export function auditText(found: Audit, options: AuditTextOptions = {}): string {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));

@@ -14,6 +14,7 @@ import { pageHtml, scrolledTable } from "./page.ts";
 import type { RoundsLine } from "./plot-svg.ts";
 import { roundsSvg } from "./plot-svg.ts";
 
+/** A benchmark as one HTML page: every round in a plot, and the tables. */
 export function benchHtml(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";

@@ -12,6 +12,7 @@ import {
 import { escapeMarkdown } from "./escape.ts";
 import { markdownTable } from "./markdown.ts";
 
+/** A benchmark as Markdown tables. */
 export function benchMarkdown(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";

@@ -20,6 +20,7 @@ const STYLES = {
   told: "dim",
 } as const;
 
+/** A benchmark for a terminal. */
 export function benchText(report: BenchReport, options: TextOptions = {}): string {
   const rows = tableLines(
     [["what", "ratio (95 % interval)", "to reach"], ...report.rows.map(rowPieces)],

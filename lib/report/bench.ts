@@ -14,6 +14,7 @@ export interface PairedRatio {
   readonly rounds: number;
 }
 
+/** What a cell of a benchmark counts: BENCH_TRIALS has it in words. */
 export type BenchTrial = "attempts" | "self-connects" | "connects" | "time" | "memory" | "in-progress";
 
 /** One driver in one trial: a process of its own in every round. */
@@ -32,6 +33,7 @@ export interface BenchCell {
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
 }
 
+/** Whether a row of a benchmark reached its bound. */
 export type BenchVerdict =
   /** At or past the bound. */
   | "reached"
@@ -57,6 +59,7 @@ export interface BenchRow {
   readonly because: string | null;
 }
 
+/** The object of docs/schema/bench-1.json. */
 export interface BenchReport {
   readonly schema: "selfconnect.bench/1";
   readonly startedAt: string;

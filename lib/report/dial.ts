@@ -8,6 +8,7 @@ import { duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { paint, renderText } from "./terminal.ts";
 
+/** What came of one guarded connect: the object of docs/schema/dial-1.json. */
 export interface DialReport {
   readonly schema: "selfconnect.dial/1";
   /** The peer as it was asked for: an address, or a name with a port. */
@@ -23,8 +24,10 @@ export interface DialReport {
   readonly environment: Environment;
 }
 
+/** A DialReport without what is the same for every outcome. */
 export type DialOutcome = Omit<DialReport, "schema" | "asked" | "environment">;
 
+/** The object of docs/schema/dial-1.json. */
 export function dialReport(asked: string, outcome: DialOutcome): DialReport {
   const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
   return {
@@ -41,6 +44,7 @@ export function dialReport(asked: string, outcome: DialOutcome): DialReport {
   };
 }
 
+/** A guarded connect for a terminal: the verdict, the four-tuple, every attempt. */
 export function dialText(asked: string, outcome: DialOutcome, options: TextOptions = {}): string {
   const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
   const isConnected = verdict === "connected";

@@ -4,6 +4,7 @@ import { kolmogorovTail } from "../loop/statistics.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText } from "./terminal.ts";
 
+/** How one cell of two results compares. */
 export interface Change {
   readonly kernel: string;
   readonly experiment: string;
@@ -14,6 +15,7 @@ export interface Change {
   readonly chance: number | null;
 }
 
+/** The object of docs/schema/compare-1.json. */
 export interface Comparison {
   readonly schema: "selfconnect.compare/1";
   readonly changes: readonly Change[];
@@ -27,6 +29,7 @@ export const UNLIKELY = 0.001;
 /** Fewer samples than this are too few for a statement about a distribution. */
 const FEWEST_SAMPLES = 5;
 
+/** Compares two results cell by cell. */
 export function compareLabs(first: LabResult, second: LabResult): Comparison {
   const [ours, theirs] = [cells(first), cells(second)];
   const keys = [...new Set([...ours.keys(), ...theirs.keys()])];

@@ -14,6 +14,7 @@ const HEADER = [
   "value",
 ];
 
+/** The counts of a lab as CSV: one line for each count of each cell. */
 export function labCsv(result: LabResult): string {
   const kernels = new Map(result.kernels.map((kernel) => [kernel.id, kernel]));
   const lines = result.findings.flatMap((finding) => {

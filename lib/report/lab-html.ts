@@ -10,6 +10,7 @@ import { plotSvg } from "./plot-svg.ts";
 
 const TITLE = "The same questions to many kernels";
 
+/** A lab as one HTML page: the table, plots of the samples, and every raw count. */
 export function labHtml(result: LabResult): string {
   const rows = rowsOfResult(result);
   const body = `<header>${headText(result)}</header>

@@ -3,12 +3,14 @@ import type { KernelPackage } from "../lab/kernels.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText, tableLines } from "./terminal.ts";
 
+/** The object of docs/schema/lab-kernels-1.json. */
 export interface LabKernelsReport {
   readonly schema: "selfconnect.lab-kernels/1";
   readonly suites: readonly string[];
   readonly kernels: readonly KernelPackage[];
 }
 
+/** The object of docs/schema/lab-kernels-1.json. */
 export function labKernelsReport(
   suites: readonly string[],
   kernels: readonly KernelPackage[],
@@ -16,6 +18,7 @@ export function labKernelsReport(
   return { schema: "selfconnect.lab-kernels/1", suites, kernels };
 }
 
+/** The kernels for a terminal: version, suite, release, whether it is cached. */
 export function labKernelsText({ kernels }: LabKernelsReport, options: TextOptions = {}): string {
   const rows = kernels.map(({ release, version, suite, isCached }) => [
     version,

@@ -5,6 +5,7 @@ import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { markdownTable } from "./markdown.ts";
 
+/** A lab as one Markdown table. */
 export function labMarkdown(result: LabResult): string {
   const rows = rowsOfResult(result);
   const columns = groupColumns(rows);

@@ -5,6 +5,7 @@ import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText } from "./terminal.ts";
 
+/** A lab for a terminal. */
 export function labText(result: LabResult, options: TextOptions = {}): string {
   const rows = rowsOfResult(result);
   const missing = result.kernels.flatMap(({ id, missing }) =>

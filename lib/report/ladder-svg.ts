@@ -75,6 +75,7 @@ const STYLE = `
   @media (prefers-color-scheme: dark) {${colours(DARK)}
   }`;
 
+/** The ladder as an SVG picture. */
 export function ladderSvg(ladder: Ladder): string {
   const heights = ladder.rows.map(rowHeight);
   const bottom = TOP + heights.reduce((total, height) => total + height, 0);

@@ -10,6 +10,7 @@ export function netstatLines(rows: readonly (readonly [SocketRow, SocketOwner | 
   return [HEADER, ...rows.map(([row, owner]) => netstatText(row, owner))];
 }
 
+/** One row, without the header. */
 export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   const protocol = row.local.family === 4 ? "tcp" : "tcp6";
   const columns = [

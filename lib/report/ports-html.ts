@@ -14,6 +14,7 @@ const MOST_DOTS = 6000;
 const WIDE_PLOTS =
   "\n.plots.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }\n";
 
+/** Observed ports as one HTML page: plots, the fingerprint, the raw ports. */
 export function portsHtml(observation: Observation, print: Fingerprint): string {
   const { method, ports, peers } = observation;
   const { kernel, node, version } = environment();

@@ -10,6 +10,7 @@ import { barPlot, dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { paint, renderText, tableLines } from "./terminal.ts";
 
+/** A fingerprint and what was observed for it: the object of docs/schema/ports-1.json. */
 export interface PortsReport extends Fingerprint {
   readonly schema: "selfconnect.ports/1";
   readonly method: Method;
@@ -21,6 +22,7 @@ const BARS = 16;
 /** More points than this make the plot of a walk a solid block. */
 const MOST_POINTS = 12_000;
 
+/** The object of docs/schema/ports-1.json. */
 export function portsReport({ method, peers }: Observation, print: Fingerprint): PortsReport {
   return {
     schema: "selfconnect.ports/1",
@@ -31,6 +33,7 @@ export function portsReport({ method, peers }: Observation, print: Fingerprint):
   };
 }
 
+/** Observed ports for a terminal: plots, the fingerprint, the verdict. */
 export function portsText(observation: Observation, print: Fingerprint, options: TextOptions = {}): string {
   const how = observation.method === "bind" ? "on" : "to";
   const lines: Line[] = [

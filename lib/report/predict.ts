@@ -34,6 +34,7 @@ interface Figures {
   readonly p99: number;
 }
 
+/** The object of docs/schema/predict-1.json. */
 export interface PredictReport {
   readonly schema: "selfconnect.predict/1";
   readonly peer: Pick<Address, "family" | "host" | "port">;
@@ -61,6 +62,7 @@ export interface PredictReport {
 
 const PLOT_POINTS = 200;
 
+/** The object of docs/schema/predict-1.json. */
 export function predictReport(prediction: Prediction, question: PredictQuestion): PredictReport {
   const { peer, method, algorithm, basis, never } = prediction;
   const { clients, paces, check } = question;
@@ -107,6 +109,7 @@ function elapsedMsOf({ mean, median, p90, p99 }: Figures, attemptsPerSecond: num
   return { mean: ms(mean), median: ms(median), p90: ms(p90), p99: ms(p99) };
 }
 
+/** A prediction for a terminal: waits, what changes them, and the check. */
 export function predictText(
   prediction: Prediction,
   question: PredictQuestion,

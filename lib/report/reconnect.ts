@@ -13,6 +13,7 @@ import { count, duration, pluralize } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
+/** The object of docs/schema/reconnect-1.json. */
 export interface ReconnectReport extends Pick<ReconnectResult, "strategy" | "threads" | "verdict" | "local"> {
   readonly schema: "selfconnect.reconnect/1";
   readonly peer: Pick<Address, "family" | "host" | "port">;
@@ -71,6 +72,7 @@ function mergeOutcomes(results: readonly ReconnectResult[]): Record<string, numb
   return merged;
 }
 
+/** Loops for a terminal: the moment of the self-connect, or why there was none; several trials as a table. */
 export function reconnectText(
   results: readonly ReconnectResult[],
   options: ReconnectTextOptions = {},

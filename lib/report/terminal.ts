@@ -8,11 +8,13 @@ export type Style = Parameters<typeof styleText>[0];
 export type Piece = string | { readonly style: Style; readonly text: string };
 export type Line = string | readonly Piece[];
 
+/** How a result is shown as text. */
 export interface TextOptions {
   /** Colours and bold, as ANSI escape sequences. */
   readonly colours?: boolean;
 }
 
+/** A piece in a style. */
 export function paint(style: Style, text: string): Piece {
   return { style, text };
 }

@@ -38,6 +38,7 @@ dt { color: var(--dim); } .lost { background: var(--wrong); }
   .download { display: none; } }
 `;
 
+/** A trace as one HTML page: picture, packets, and the pcapng to download. */
 export function traceHtml(traced: Trace, extras: TraceExtras): string {
   const { ladder } = traced;
   const title = escapeMarkup(ladder.title);

@@ -18,6 +18,7 @@ export interface TraceExtras {
   readonly leavings: readonly Leaving[] | null;
 }
 
+/** The object of docs/schema/trace-1.json. */
 export interface TraceReport extends Omit<Trace, "frames" | "received"> {
   readonly schema: "selfconnect.trace/1";
   readonly peer: Address;
@@ -28,6 +29,7 @@ export interface TraceReport extends Omit<Trace, "frames" | "received"> {
 
 const ARRIVED = ["self-connect", "simultaneous-open"];
 
+/** The object of docs/schema/trace-1.json. */
 export function traceReport(peer: Address, traced: Trace, { sent, leavings }: TraceExtras): TraceReport {
   const { frames: _, received, ...rest } = traced;
   return {
@@ -59,6 +61,7 @@ export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | nu
   });
 }
 
+/** A trace for a terminal: the ladder, the states and who reported them, what each ending leaves behind. */
 export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
   const { ladder, whyNoCapture, verdict, capture, information } = traced;
   const lines: Line[] = [[paint("bold", ladder.title), attemptsText(traced)], ""];
