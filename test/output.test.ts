@@ -153,7 +153,7 @@ describe("on a terminal", () => {
     expect(renderText(lines, { colours: true })).toBe("\u001b[31m\\x1b[8mx\u001b[39my");
   });
 
-  it("columns are as wide as what is shown in them, paint or escaped, and nothing trails", () => {
+  it("columns are as wide as what is shown in them, styled or escaped, and nothing trails", () => {
     const rows = [
       ["name", "count", "note"],
       [paint("bold", "a\n"), "12,345", ""],
