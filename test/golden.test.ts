@@ -5,50 +5,55 @@
  * In test/golden/, `x.input.json` is what the library returned in a real run; `x.json` is the object of --json.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { format } from "node:util";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, vi } from "vitest";
-import { report as auditObject, tell as printAudit, printChanges } from "../lib/cli/audit.ts";
-import { tell as printBench } from "../lib/cli/bench.ts";
-import { report as dialObject, tell as printDial } from "../lib/cli/dial.ts";
-import { listKernels } from "../lib/cli/lab.ts";
-import { facts as portsFacts, report as portsObject, tell as printPorts } from "../lib/cli/ports.ts";
-import { report as predictObject, tell as printPredict, held as runCheck } from "../lib/cli/predict.ts";
+import { pacesOf } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
-import {
-  announce,
-  liveText,
-  tell as printReconnect,
-  report as reconnectObject,
-} from "../lib/cli/reconnect.ts";
-import { pcapngOf, tell as printTrace, report as traceObject } from "../lib/cli/trace.ts";
+import { announce, liveText, showHarm } from "../lib/cli/reconnect.ts";
 import { environment, portFacts } from "../lib/kernel/host.ts";
-import { findFourTuple, socketOwner, socketTable } from "../lib/kernel/tables.ts";
-import { KernelShelf } from "../lib/lab/kernels.ts";
 import { portAlgorithm } from "../lib/ports/algorithms.ts";
+import { checkPrediction } from "../lib/ports/check.ts";
 import { fingerprint } from "../lib/ports/fingerprint.ts";
 import { predict } from "../lib/ports/predict.ts";
 import { measureWaits } from "../lib/ports/waits.ts";
-import { benchHtml } from "../lib/report/bench-html.ts";
-import { benchMarkdown } from "../lib/report/bench-markdown.ts";
-import { compareLabs, compareText } from "../lib/report/compare.ts";
-import { labCsv } from "../lib/report/csv.ts";
-import { labHtml } from "../lib/report/html.ts";
-import { ladderSvg } from "../lib/report/ladder-svg.ts";
-import { labMarkdown } from "../lib/report/markdown.ts";
-import { mergeLabs } from "../lib/report/merge.ts";
-import { auditMetrics } from "../lib/report/openmetrics.ts";
-import { portsHtml } from "../lib/report/ports-html.ts";
-import { parseLabResult } from "../lib/report/schema.ts";
-import { labText } from "../lib/report/text.ts";
-import { traceHtml } from "../lib/report/trace.ts";
+import {
+  auditChangesText,
+  auditMetrics,
+  auditReport,
+  auditText,
+  benchHtml,
+  benchMarkdown,
+  benchText,
+  compareLabs,
+  compareText,
+  dialReport,
+  dialText,
+  labCsv,
+  labHtml,
+  labKernelsReport,
+  labKernelsText,
+  labMarkdown,
+  labText,
+  ladderSvg,
+  mergeLabs,
+  parseLabResult,
+  portsHtml,
+  portsReport,
+  portsText,
+  predictReport,
+  predictText,
+  reconnectReport,
+  reconnectText,
+  traceHtml,
+  traceReport,
+  traceText,
+} from "../lib/report/index.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.
 vi.hoisted(() => vi.resetModules());
 // Writers that ask this host a question get the recorded answer.
 vi.mock("../lib/kernel/host.ts", { spy: true });
-vi.mock("../lib/kernel/tables.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/waits.ts", { spy: true });
 
@@ -59,8 +64,6 @@ const used = new Set(["environment.json"]);
 
 vi.mocked(environment).mockReturnValue(ENVIRONMENT);
 vi.mocked(portFacts).mockReturnValue(ENVIRONMENT);
-// Recorded without colours, whatever terminal the tests run in.
-process.stdout.hasColors = () => false;
 
 function recordedText(file: string): string {
   used.add(file);
@@ -101,13 +104,14 @@ function expectSchema(schema: string, object: unknown): void {
 /** What a command prints on stdout. */
 async function printed(print: () => void | Promise<void>): Promise<string> {
   let text = "";
-  const log = vi.spyOn(console, "log").mockImplementation((...parts) => {
-    text += `${format(...parts)}\n`;
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((part) => {
+    text += part;
+    return true;
   });
   try {
     await print();
   } finally {
-    log.mockRestore();
+    write.mockRestore();
   }
   return text;
 }
@@ -128,42 +132,24 @@ function echoingSocket() {
 }
 
 describe("reconnect", () => {
-  const flags = { strategy: "fresh", attempts: 5_000_000, duration: 60_000, trials: 1, threads: 1 } as const;
-  const signal = new AbortController().signal;
-
   it("joined to itself, with the harm", async () => {
     const { never, results, row } = recordedResult("reconnect.input.json");
-    await expectJson("reconnect", "reconnect", reconnectObject(results, never));
-    vi.mocked(findFourTuple).mockReturnValue([row]);
-    vi.mocked(socketOwner).mockReturnValue({ pid: 4242, command: "node" });
+    await expectJson("reconnect", "reconnect", reconnectReport(results, never));
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
-    await expectGolden(
-      "reconnect.txt",
-      await printed(() => printReconnect([{ ...results[0], socket }], flags, signal)),
-    );
+    const moment = reconnectText([{ ...results[0], socket }], {
+      rows: [[row, { pid: 4242, command: "node" }]],
+    });
+    const signal = new AbortController().signal;
+    const harm = await printed(() => showHarm(socket as never, results[0].local, {}, signal));
+    await expectGolden("reconnect.txt", `${moment}\n${harm}`);
   });
 
-  it("three trials", async () => {
-    const { never, results } = recordedResult("reconnect-trials.input.json");
-    await expectJson("reconnect-trials", "reconnect", reconnectObject(results, never));
-    const text = await printed(() => printReconnect(results, { ...flags, trials: 3 }, signal));
-    await expectGolden("reconnect-trials.txt", text);
-  });
-
-  it("never", async () => {
-    const { never, results } = recordedResult("reconnect-never.input.json");
-    await expectJson("reconnect-never", "reconnect", reconnectObject(results, never));
-    await expectGolden("reconnect-never.txt", await printed(() => printReconnect(results, flags, signal)));
-  });
-
-  it("a listener answers", async () => {
-    const { never, results } = recordedResult("reconnect-listener.input.json");
-    const { row } = recordedResult("reconnect.input.json");
-    await expectJson("reconnect-listener", "reconnect", reconnectObject(results, never));
-    vi.mocked(socketTable).mockReturnValue([{ ...row, local: results[0].peer, state: "LISTEN" }]);
-    vi.mocked(socketOwner).mockReturnValue({ pid: 4242, command: "node" });
-    await expectGolden("reconnect-listener.txt", await printed(() => printReconnect(results, flags, signal)));
+  it.each(["reconnect-trials", "reconnect-never", "reconnect-listener"])("%s", async (name) => {
+    const { never, results } = recordedResult(`${name}.input.json`);
+    await expectJson(name, "reconnect", reconnectReport(results, never));
+    const text = reconnectText(results, { listener: { pid: 4242, command: "node" } });
+    await expectGolden(`${name}.txt`, `${text}\n`);
   });
 
   it("the lines before and while it runs", async () => {
@@ -171,7 +157,7 @@ describe("reconnect", () => {
     const loop = results[0];
     const text = await printed(() => {
       announce(loop);
-      console.log(liveText(loop, loop, "trial 1/3 · "));
+      process.stdout.write(`${liveText(loop, loop, "trial 1/3 · ")}\n`);
     });
     await expectGolden("reconnect-live.txt", text);
   });
@@ -180,31 +166,26 @@ describe("reconnect", () => {
 describe("dial", () => {
   it.each(["dial", "dial-failed", "dial-self-connect"])("%s", async (name) => {
     const { asked, ...outcome } = recordedResult(`${name}.input.json`);
-    await expectJson(name, "dial", dialObject(asked, outcome));
-    await expectGolden(`${name}.txt`, await printed(() => printDial(asked, outcome)));
+    await expectJson(name, "dial", dialReport(asked, outcome));
+    await expectGolden(`${name}.txt`, `${dialText(asked, outcome)}\n`);
   });
 });
 
 describe("trace", () => {
   it.each(["trace", "trace-pair", "trace-without-packets"])("%s", async (name) => {
     const { peer, traced, table, flags } = recordedResult(`${name}.input.json`);
-    const hasPackets = traced.capture !== null;
-    await expectJson(name, "trace", traceObject(peer, traced, table, flags));
-    await expectGolden(
-      `${name}.txt`,
-      await printed(() => printTrace(traced, table, hasPackets ? ["x.svg (SVG)"] : [], flags)),
-    );
-    if (hasPackets) await expectGolden(`${name}.svg`, ladderSvg(traced.ladder));
-    const packets = hasPackets ? pcapngOf(traced) : null;
-    const page = { packets, leavings: table, sent: flags.data ?? null, environment: ENVIRONMENT };
-    await expectGolden(`${name}.html`, traceHtml(traced, page));
+    const extras = { sent: flags.data ?? null, leavings: table };
+    await expectJson(name, "trace", traceReport(peer, traced, extras));
+    await expectGolden(`${name}.txt`, `${traceText(traced, extras)}\n`);
+    if (traced.capture) await expectGolden(`${name}.svg`, ladderSvg(traced.ladder));
+    await expectGolden(`${name}.html`, traceHtml(traced, extras));
   });
 });
 
 it("bench", async () => {
   const report = recordedResult("bench.json");
   expectSchema("bench", report);
-  await expectGolden("bench.txt", await printed(() => printBench(report)));
+  await expectGolden("bench.txt", `${benchText(report)}\n`);
   await expectGolden("bench.markdown", benchMarkdown(report));
   await expectGolden("bench.html", benchHtml(report));
 });
@@ -213,9 +194,9 @@ describe("ports", () => {
   it.each(["ports", "ports-bind"])("%s", async (name) => {
     const observation = recordedResult(`${name}.input.json`);
     const print = fingerprint(observation);
-    await expectJson(name, "ports", portsObject(observation, print));
-    await expectGolden(`${name}.txt`, await printed(() => printPorts(observation, print)));
-    await expectGolden(`${name}.html`, portsHtml(observation, print, portsFacts(print)));
+    await expectJson(name, "ports", portsReport(observation, print));
+    await expectGolden(`${name}.txt`, `${portsText(observation, print)}\n`);
+    await expectGolden(`${name}.html`, portsHtml(observation, print));
   });
 });
 
@@ -224,31 +205,26 @@ describe("predict", () => {
     const { peer, algorithm, flags, trials } = recordedResult(`${name}.input.json`);
     const prediction = await predict({ peer, method: flags.method, algorithm: portAlgorithm(algorithm) });
     if (trials) vi.mocked(measureWaits).mockResolvedValue(trials);
-    const check = trials ? await runCheck(prediction, flags, new AbortController().signal) : null;
-    await expectJson(name, "predict", predictObject(prediction, flags, check));
-    await expectGolden(`${name}.txt`, await printed(() => printPredict(prediction, flags, check)));
+    const check = trials ? await checkPrediction(prediction, { trials: trials.length }) : null;
+    const question = { clients: flags.clients, paces: pacesOf(flags), check };
+    await expectJson(name, "predict", predictReport(prediction, question));
+    await expectGolden(`${name}.txt`, `${predictText(prediction, question)}\n`);
   });
 });
 
 describe("audit", () => {
-  const flags = { duration: 3_600_000 };
-
   it.each(["audit", "audit-port", "audit-clean"])("%s", async (name) => {
     const found = recordedResult(`${name}.input.json`);
     const port = name === "audit-port" && { port: found.listeners[0].local.port };
-    await expectJson(name, "audit", auditObject(found));
-    await expectGolden(`${name}.txt`, await printed(() => printAudit(found, { ...flags, ...port })));
+    await expectJson(name, "audit", auditReport(found));
+    await expectGolden(`${name}.txt`, `${auditText(found, { ...port })}\n`);
     await expectGolden(`${name}.prom`, auditMetrics(found));
   });
 
   it("the changes that --watch prints", async () => {
     const [first, second] = ["audit", "audit-port"].map((name) => recordedResult(`${name}.input.json`));
-    vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-26T12:00:00Z") });
-    try {
-      await expectGolden("audit-watch.txt", await printed(() => printChanges(first, second, flags)));
-    } finally {
-      vi.useRealTimers();
-    }
+    const text = auditChangesText(first, second, new Date("2026-11-26T12:00:00Z"));
+    await expectGolden("audit-watch.txt", `${text}\n`);
   });
 });
 
@@ -288,11 +264,9 @@ describe("lab and report", () => {
       kernel,
       { release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye", isCached: false },
     ];
-    vi.spyOn(KernelShelf.prototype, "listOffered").mockReturnValue(kernels);
-    const flags = { suites: ["bookworm", "bullseye"], cache: "cache" };
-    await expectGolden("lab-kernels.txt", await printed(() => listKernels(flags)));
-    const json = await printed(() => listKernels({ ...flags, json: true }));
-    await expectJson("lab-kernels", "lab-kernels", JSON.parse(json));
+    const report = labKernelsReport(["bookworm", "bullseye"], kernels);
+    await expectJson("lab-kernels", "lab-kernels", report);
+    await expectGolden("lab-kernels.txt", `${labKernelsText(report)}\n`);
   });
 });
 

@@ -13,7 +13,7 @@ import {
   socketTable,
 } from "../lib/kernel/index.ts";
 import { parseSocketTable } from "../lib/kernel/tables.ts";
-import { netstatText } from "../lib/report/index.ts";
+import { netstatText } from "../lib/report/netstat.ts";
 import { parsePortList } from "../lib/socket/port-range.ts";
 import { TcpSocket } from "../lib/socket/socket.ts";
 import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "./harness.ts";

@@ -27,6 +27,7 @@ describe("never, because", () => {
     const never = whyNever(peer, strategy, facts)!;
     expect(never.reason).toBe(reason);
     expect(never.because).toContain(reason === "address" ? peer.host : String(peer.port));
+    expect(never.instead, "flags belong to commands").not.toContain("--");
     expect(expectedAttempts(peer, strategy, facts)).toBe(strategy === "range" ? 1 : null);
   });
 

@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { Frame, LadderRow } from "../lib/packets/index.ts";
 import { decodeFrame, ladderOf, pcapng } from "../lib/packets/index.ts";
 import { agreesWith } from "../lib/packets/trace.ts";
-import { ladderLines, ladderSvg } from "../lib/report/index.ts";
+import { ladderSvg } from "../lib/report/index.ts";
+import { ladderLines } from "../lib/report/ladder-text.ts";
+import { renderText } from "../lib/report/terminal.ts";
 import { hostBytes } from "../lib/socket/address.ts";
 import type { TcpState } from "../lib/socket/tcp-state.ts";
 import { FAMILIES, LOOPBACK, random } from "./harness.ts";
@@ -159,7 +161,7 @@ describe("malformed frames", () => {
       const frame = { stampNs: BigInt(round), bytes: cut, wireBytes: cut.length };
       const ladder = ladderOf([frame, frame], [answer.from], "fuzz");
       if (round % 50 === 0)
-        expect(ladderSvg(ladder) + ladderLines(ladder).join("")).not.toContain("undefined");
+        expect(ladderSvg(ladder) + renderText(ladderLines(ladder))).not.toContain("undefined");
     }
     // Both ends of the decoder were reached: a fuzz test that sees only refusals tests nothing.
     expect(decoded.segments).toBeGreaterThan(1000);
@@ -276,7 +278,7 @@ describe("the states that packets imply", () => {
 describe("the ladder", () => {
   it("as text keeps to 80 columns and names every state of the path", () => {
     const ladder = self(SELF);
-    const lines = ladderLines(ladder);
+    const lines = renderText(ladderLines(ladder)).split("\n");
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
     for (const state of ladder.ends[0]!.path satisfies readonly TcpState[])
       expect(lines.join("\n")).toContain(state);
@@ -286,7 +288,7 @@ describe("the ladder", () => {
     const hostile = `<script>"&'`;
     const svg = ladderSvg(self([...SELF.slice(0, 3), { flags: "PA", seq: 101, ack: 101, data: hostile }]));
     expect(svg).not.toContain("<script>");
-    expect(svg).toContain("&lt;script&gt;&quot;&amp;'");
+    expect(svg).toContain("&lt;script&gt;&quot;&amp;&#39;");
     expect(svg).toMatch(/<title id="title">self<\/title>/);
     expect(svg).toMatch(/<desc id="description">1\. SYN sent in SYN-SENT, received: SYN-RECEIVED\./);
     expect(svg).toContain("prefers-color-scheme: dark");

@@ -329,7 +329,11 @@ describe("selfconnect ports", () => {
     } as unknown as Observation;
     const print = fingerprint(observation);
     const verdict = { ...print.verdict, name: evil as AlgorithmName, reason: evil };
-    const page = portsHtml(observation, { ...print, verdict }, [[evil, evil]]);
+    const page = portsHtml(observation, {
+      ...print,
+      verdict,
+      dependence: { ...print.dependence, whyNoNamespace: evil },
+    });
     expect(page.match(/<script>/g)).toHaveLength(1);
     expect(page.match(/&quot;&gt;&lt;script&gt;alert/g)!.length).toBeGreaterThan(5);
   });

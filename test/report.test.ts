@@ -7,8 +7,8 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Browser, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { labExitCode } from "../lib/cli/lab.ts";
 import type { Finding, LabKernel, LabResult } from "../lib/lab/index.ts";
-import { twoSampleTest } from "../lib/report/compare.ts";
 import {
   compareLabs,
   compareText,
@@ -19,6 +19,7 @@ import {
   mergeLabs,
   parseLabResult,
 } from "../lib/report/index.ts";
+import { twoSampleTest } from "../lib/report/lab-compare.ts";
 import { cli, command, MAIN } from "./harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;
@@ -123,6 +124,48 @@ describe("the schema", () => {
   });
 });
 
+/** Each place of an object, without its value. */
+function* placesOf(value: unknown, at: readonly string[] = []): Generator<readonly string[]> {
+  if (value === null || typeof value !== "object") return;
+  for (const [key, inner] of Object.entries(value)) {
+    yield [...at, key];
+    yield* placesOf(inner, [...at, key]);
+  }
+}
+
+it("a result of a file is read only where its published schema allows it", () => {
+  const validate = validator("lab-1");
+  const text = readFileSync("test/golden/lab.json", "utf8");
+  const wrongs = [undefined, 1, "text", {}, []];
+  const accepted: string[] = [];
+  for (const place of placesOf(JSON.parse(text))) {
+    for (const wrong of wrongs) {
+      const changed = JSON.parse(text);
+      const parent = place.slice(0, -1).reduce((object, key) => object[key], changed);
+      parent[place.at(-1)!] = wrong;
+      const json = JSON.stringify(changed);
+      if (validate(JSON.parse(json))) continue;
+      try {
+        // What it drops or corrects is of the schema again.
+        if (!validate(parseLabResult(json))) accepted.push(`${place.join(".")}: ${JSON.stringify(wrong)}`);
+      } catch {}
+    }
+  }
+  expect(accepted).toEqual([]);
+});
+
+it("a lab exits with 3 where an answer was not expected, whatever else is missing, and with 1 where one is missing", () => {
+  const [contradicted] = result.findings.filter(({ isAsExpected }) => isAsExpected === false);
+  const unanswered = result.findings.at(-1)!;
+  const answered = result.findings[0]!;
+  const exitCodeOf = (...findings: Finding[]) => labExitCode({ ...result, findings }, false);
+  expect(exitCodeOf(answered)).toBe(0);
+  expect(exitCodeOf(answered, unanswered)).toBe(1);
+  expect(exitCodeOf(answered, unanswered, contradicted!)).toBe(3);
+  expect(labExitCode({ ...result, kernels: result.kernels.slice(3), findings: [] }, false)).toBe(1);
+  expect(labExitCode(result, true)).toBe(130);
+});
+
 describe("formats", () => {
   it("Markdown keeps its columns whatever a guest says, contradictions first", () => {
     const text = labMarkdown(result);
@@ -178,7 +221,7 @@ describe("compare", () => {
       comparison.changes.map((change) => [`${change.kernel} ${change.experiment}`, change.kind]),
     );
     expect(kinds).toMatchObject({ "old steps": "same", "mid steps": "changed", "mid laps": "only-second" });
-    expect(compareText(comparison)).toMatch(/mid, steps: yes -> no[\s\S]*old, steps: its samples moved/);
+    expect(compareText(comparison)).toMatch(/mid, steps: yes -> no[\s\S]*old, steps: its samples differ/);
   });
 
   it("finds nothing between a result and itself", () => {

@@ -7,7 +7,6 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { chromium } from "playwright-core";
 import type { TestContext } from "vitest";
 import { afterAll, describe, expect, it } from "vitest";
-import { environment } from "../lib/kernel/index.ts";
 import type { Leaving, TraceOptions } from "../lib/packets/index.ts";
 import { Capture, observeLeavings, trace } from "../lib/packets/index.ts";
 import { traceHtml } from "../lib/report/index.ts";
@@ -267,7 +266,7 @@ describe("--html", () => {
     const traced = { ...(await trace({ peer: deadPeer() })), capture: null, frames: [], agrees: null };
     const ladder = { ...traced.ladder, rows: [] };
     const without = { ...traced, ladder, whyNoCapture: "needs <CAP_NET_RAW>" };
-    const extra = { packets: null, leavings: null, sent: null, environment: environment() };
+    const extra = { leavings: null, sent: null };
     const html = traceHtml(without, extra);
     expect(html).toContain("No packets: needs &lt;CAP_NET_RAW&gt;");
     expect(html).toContain("ESTABLISHED (TCP_INFO)");

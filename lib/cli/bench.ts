@@ -1,22 +1,13 @@
 /** selfconnect bench: attempts per second beside the peers, in one run. */
 import { fork } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import Table from "cli-table3";
+import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
-import type { BenchReport, BenchRow } from "../report/index.ts";
-import {
-  BENCH_CELL_COLUMNS,
-  BENCH_TRIALS,
-  benchBound,
-  benchCellsByTrial,
-  benchCellTexts,
-  benchFigure,
-  benchHeading,
-  benchHtml,
-  benchMarkdown,
-} from "../report/index.ts";
+import type { BenchReport } from "../report/index.ts";
+import { BENCH_TRIALS, benchHtml, benchMarkdown, benchText } from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
-import { INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
+import { EXIT } from "./exit-codes.ts";
+import { writeWhole } from "./files.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
   readonly rounds: number;
@@ -50,7 +41,9 @@ export function benchCommand(): Command {
         .default(300, "300ms"),
     )
     .addOption(
-      new Option("--only <trials...>", "only these").choices(Object.keys(BENCH_TRIALS)).default([], "all"),
+      new Option("--only <trials...>", "run only these trials")
+        .choices(Object.keys(BENCH_TRIALS))
+        .default([], "all"),
     )
     .option("--long", "watch memory from 1 to 30 million attempts, not to 4")
     .option("--markdown <file>", "write the tables as Markdown too")
@@ -67,21 +60,23 @@ const EXAMPLES = `Examples:
   selfconnect bench --only attempts --rounds 6         the rates alone
   selfconnect bench --html bench.html --json           a page with a plot, and the data
 
-Exit codes: 0 every bound that could be measured was reached, 1 one was missed, or rounds disagree.`;
+It succeeds where every bound that could be measured was reached; rounds that disagree are no success.`;
 
 async function bench(flags: Flags): Promise<number> {
   if (!existsSync(RUNNER)) throw new Error("this copy of selfconnect was built without its benchmarks");
-  const report = await measured(flags);
-  if (flags.markdown) writeFileSync(flags.markdown, benchMarkdown(report));
-  if (flags.html) writeFileSync(flags.html, benchHtml(report));
-  if (flags.json) console.log(JSON.stringify(report, null, 2));
-  else tell(report);
-  if (report.isInterrupted) return INTERRUPTED;
-  return report.rows.some(({ verdict }) => verdict === "missed" || verdict === "disagree") ? 1 : 0;
+  const report = await runBenchmark(flags);
+  if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
+  if (flags.html) writeWhole(flags.html, benchHtml(report));
+  if (flags.json) printJson(report);
+  else print(benchText(report, textOptions()));
+  if (report.isInterrupted) return EXIT.interrupted;
+  return report.rows.some(({ verdict }) => verdict === "missed" || verdict === "disagree")
+    ? EXIT.failed
+    : EXIT.done;
 }
 
 /** Ctrl-C reaches the runner too, which then sends what it has. */
-async function measured(flags: Flags): Promise<BenchReport> {
+async function runBenchmark(flags: Flags): Promise<BenchReport> {
   const signal = interruption();
   using line = new LiveLine();
   const startedAt = performance.now();
@@ -97,59 +92,3 @@ async function measured(flags: Flags): Promise<BenchReport> {
     runner.on("exit", (status) => reject(new Error(`the benchmark ended without a report (${status})`)));
   });
 }
-
-export function tell(report: BenchReport): void {
-  console.log(benchHeading(report));
-  console.log(table(["what", "ratio (95 % interval)", "to reach", ""], report.rows.map(rowTexts), [1]));
-  for (const [trial, cells] of benchCellsByTrial(report)) {
-    console.log(`\n${styled("bold", BENCH_TRIALS[trial])}`);
-    console.log(table([...BENCH_CELL_COLUMNS], cells.map(benchCellTexts), [1, 2, 3, 4, 5]));
-  }
-  for (const { name, because } of report.skipped) {
-    console.log(`${styled("yellow", "skipped")} ${name}: ${because}`);
-  }
-  if (report.isInterrupted) console.log(styled("yellow", "interrupted: what there was by then"));
-}
-
-function rowTexts(row: BenchRow): string[] {
-  const styles = {
-    reached: "green",
-    missed: "red",
-    disagree: "yellow",
-    skipped: "yellow",
-    told: "dim",
-  } as const;
-  const verdict = row.verdict === "told" ? "" : styled(styles[row.verdict], row.verdict);
-  const because = row.value === null || !row.because ? "" : ` (${row.because})`;
-  return [row.what, benchFigure(row), benchBound(row), verdict + because];
-}
-
-function table(head: string[], rows: string[][], rightAligned: number[]): string {
-  const colAligns = head.map((_, column) => (rightAligned.includes(column) ? "right" : "left")) as (
-    | "left"
-    | "right"
-  )[];
-  const plain = { head: [], border: [] };
-  const drawn = new Table({ head, colAligns, style: { ...plain, compact: true }, chars: LINES });
-  drawn.push(...rows);
-  return drawn.toString();
-}
-
-/** A rule under the head and nothing else: columns are apart by space. */
-const LINES = {
-  top: "",
-  "top-mid": "",
-  "top-left": "",
-  "top-right": "",
-  bottom: "",
-  "bottom-mid": "",
-  "bottom-left": "",
-  "bottom-right": "",
-  left: "",
-  "left-mid": "",
-  mid: "",
-  "mid-mid": "",
-  right: "",
-  "right-mid": "",
-  middle: " ",
-};

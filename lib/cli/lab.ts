@@ -1,13 +1,14 @@
 /** selfconnect lab: the same questions to many kernels. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
 import type { LabResult } from "../lab/index.ts";
 import { defaultCacheFolder, findExperiments, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
-import { labText, parseLabResult } from "../report/index.ts";
+import { labKernelsReport, labKernelsText, labText, parseLabResult } from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
+import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { INTERRUPTED, interruption, LiveLine } from "./output.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 import type { Asking } from "./progress.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
@@ -46,15 +47,15 @@ export function labCommand(): Command {
     .addOption(
       listOption("--kernels <names>", "for qemu: versions, newest, or a vmlinuz", "5.10,6.1,6.12,newest"),
     )
-    .option("--experiments <names>", "some of the questions; all unless said otherwise", parseList)
-    .option("--trials <count>", "how often a random thing is repeated", parseCount, 12)
+    .option("--experiments <names>", "only these experiments (default: all)", parseList)
+    .option("--trials <count>", "how many trials of what is random", parseCount, 12)
     .addOption(
-      new Option("--silence <time>", "a guest that says nothing for so long is killed")
+      new Option("--silence <time>", "kill a guest after this long without output")
         .argParser(parseDurationMs)
         .default(90_000, "90s"),
     )
-    .option("--output <file>", "the results, written after every cell (in the cache unless said otherwise)")
-    .option("--resume", "go on from the results in that file")
+    .option("--output <file>", "the results, written after every cell (default: lab.json in the cache)")
+    .option("--resume", "continue from the results in that file")
     .option("--html <file>", "write the report as one HTML file")
     .option("--markdown <file>", "write the table as Markdown")
     .option("--csv <file>", "write the counts as CSV")
@@ -65,7 +66,7 @@ export function labCommand(): Command {
   withShelf(command);
   // The parent has options of these names too, which would otherwise keep them from it.
   const kernels = new Command("kernels")
-    .summary("which kernels can be had, and which are cached")
+    .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
     .action((_: unknown, self: Command) => listKernels(self.optsWithGlobals()));
   return command.addCommand(withShelf(kernels));
@@ -74,7 +75,7 @@ export function labCommand(): Command {
 function withShelf(command: Command): Command {
   return command
     .option("--suites <names>", "Debian suites to take kernels from", parseList)
-    .option("--mirror <url>", "the Debian mirror; that of this host's apt unless said otherwise")
+    .option("--mirror <url>", "the Debian mirror (default: that of this host's apt)")
     .addOption(
       new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
         defaultCacheFolder(),
@@ -88,8 +89,9 @@ function listOption(flags: string, description: string, names: string): Option {
 }
 
 async function lab(flags: Flags): Promise<number> {
-  await findExperiments(flags.experiments); // A misspelt name is told before anything is fetched.
+  await findExperiments(flags.experiments); // A misspelt name is an error before anything is fetched.
   const signal = interruption();
+  if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
   using line = new LiveLine();
@@ -122,32 +124,29 @@ async function lab(flags: Flags): Promise<number> {
   writeWhole(output, `${JSON.stringify(result)}\n`);
   line.show();
   writeReports(result, flags);
-  console.log(flags.json ? JSON.stringify(result, null, 2) : labText(result));
-  return exitCode(result, signal.aborted);
+  if (flags.json) printJson(result);
+  else print(labText(result, textOptions()));
+  return labExitCode(result, signal.aborted);
 }
 
-/** 1 when a cell was asked and not answered; a machine that is not here was not asked. */
-function exitCode(result: LabResult, isInterrupted: boolean): number {
-  if (isInterrupted) return INTERRUPTED;
+/** A machine that is not here was not asked. */
+export function labExitCode(result: LabResult, isInterrupted: boolean): number {
+  if (isInterrupted) return EXIT.interrupted;
+  if (result.findings.some(({ isAsExpected }) => isAsExpected === false)) return EXIT.found;
   const isAnswered = result.findings.every(({ status }) => status === "answered" || status === "not-here");
   const isAsked = result.kernels.some(({ missing }) => missing === null);
-  return isAnswered && isAsked ? 0 : 1;
+  return isAnswered && isAsked ? EXIT.done : EXIT.failed;
 }
 
-export function listKernels(flags: KernelFlags): void {
+function listKernels(flags: KernelFlags): void {
   const shelf = shelfOf(flags);
   using line = new LiveLine();
   line.show(`asking ${shelf.suites.join(", ")} …`);
   const kernels = shelf.listOffered();
   line.show();
-  if (flags.json) {
-    const report = { schema: "selfconnect.lab-kernels/1", suites: shelf.suites, kernels };
-    console.log(JSON.stringify(report, null, 2));
-    return;
-  }
-  for (const { release, version, suite, isCached } of kernels) {
-    console.log(`${version.padEnd(20)} ${suite.padEnd(20)} ${release}${isCached ? "  cached" : ""}`);
-  }
+  const report = labKernelsReport(shelf.suites, kernels);
+  if (flags.json) printJson(report);
+  else print(labKernelsText(report, textOptions()));
 }
 
 function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {

@@ -1,27 +1,25 @@
-/** selfconnect <command>: data on stdout, progress on stderr, exit codes 0, 1, 2, 3, 130. */
+/** selfconnect <command>: data on stdout, progress on stderr, exit codes of one table. */
 import { Command, CommanderError } from "commander";
 import { environment } from "../kernel/index.ts";
 import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
 import { dialCommand } from "./dial.ts";
+import { EXIT, exitCodeHelp } from "./exit-codes.ts";
 import { labCommand } from "./lab.ts";
+import { printNotice, watchOutput } from "./output.ts";
 import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { reportCommand } from "./report.ts";
 import { traceCommand } from "./trace.ts";
 
-const USAGE = 2;
+watchOutput();
 
 const program = new Command("selfconnect")
   .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
   .version(environment().version)
   .showHelpAfterError("(add --help for the options and their defaults)")
-  .addHelpText(
-    "after",
-    "\nExit codes: 0 done, 1 it did not succeed, 2 usage,\n" +
-      "3 a self-connect or a port at risk was found, 130 interrupted.",
-  );
+  .addHelpText("after", `\n${exitCodeHelp()}`);
 
 const commands = [
   reconnectCommand(),
@@ -42,12 +40,13 @@ try {
   process.exitCode = exitCodeOf(error);
 }
 
-/** Prints what went wrong in one line, without a stack trace, and says how to exit. */
+/** Prints what went wrong in one line, without a stack trace. Returns the exit code. */
 function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE; // Commander has printed it.
+  // Commander has printed its own.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   const { message, code } = error as Error & { code?: string };
-  console.error(`selfconnect: ${message}`);
+  printNotice([`selfconnect: ${message}`]);
   // What the library throws as a programmer error is here what the user asked for.
   const isMisuse = error instanceof TypeError || error instanceof RangeError;
-  return isMisuse && code?.startsWith("ERR_") ? USAGE : 1;
+  return isMisuse && code?.startsWith("ERR_") ? EXIT.usage : EXIT.failed;
 }

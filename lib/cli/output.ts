@@ -1,25 +1,47 @@
-/** How things look on a terminal: numbers, times, colour, the live lines. */
+/** What commands print: results on stdout, progress and errors on stderr. */
 import readline from "node:readline";
-import { styleText } from "node:util";
+import type { Never } from "../ports/index.ts";
+import { escapeJson, escapeTerminal } from "../report/escape.ts";
+import type { Line, TextOptions } from "../report/terminal.ts";
+import { paint, renderText } from "../report/terminal.ts";
+import { EXIT } from "./exit-codes.ts";
 
-type Style = Parameters<typeof styleText>[0];
-
-/** Styled where stdout is a terminal that has colours (NO_COLOR and FORCE_COLOR are honoured), else plain. */
-export function styled(style: Style, text: string): string {
-  return process.stdout.hasColors?.() ? styleText(style, text) : text;
+/** Whether stdout is a terminal that has colours: NO_COLOR and FORCE_COLOR are honoured. */
+export function textOptions(): Required<TextOptions> {
+  return { colours: process.stdout.hasColors?.() ?? false };
 }
 
-/** 13712.4 as "13,712". */
-export function count(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
+/** A text that a writer of lib/report has escaped. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
 }
 
-/** Milliseconds as "205 ms", "4.1 s", "3.9 h". */
-export function duration(ms: number): string {
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 120_000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms < 7_200_000 ? `${(ms / 60_000).toFixed(1)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
+export function printLines(lines: readonly Line[]): void {
+  print(renderText(lines, textOptions()));
+}
+
+/** One object; with an indent of 0 on one line. */
+export function printJson(object: unknown, indent = 2): void {
+  print(escapeJson(object, indent));
+}
+
+/** For people, on stderr: stdout may be an object. */
+export function printNotice(lines: readonly Line[]): void {
+  console.error(renderText(lines, { colours: process.stderr.hasColors?.() ?? false }));
+}
+
+export function neverLine({ because, instead }: Never): Line {
+  return [paint("yellow", "never"), `, because ${because}. Instead: ${instead}.`];
+}
+
+/** A result that nobody gets is an error; a reader that has closed the pipe has had enough. */
+export function watchOutput(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(process.exitCode ?? EXIT.failed);
+    printNotice([`selfconnect: the result could not be written: ${error.message}`]);
+    process.exit(EXIT.failed);
+  });
+  process.stderr.on("error", () => {}); // Nobody reads the progress: the result is still to come.
 }
 
 /** Lines on stderr that are written over while something runs; nothing at all where stderr is no terminal. */
@@ -31,7 +53,7 @@ export class LiveLine implements Disposable {
     this.#clear();
     const { columns, rows } = process.stderr;
     // What is taller or wider than the terminal could not be written over.
-    const fitting = lines.slice(0, Math.max(1, (rows || 24) - 1));
+    const fitting = lines.slice(0, Math.max(1, (rows || 24) - 1)).map(escapeTerminal);
     this.#shown = fitting.length;
     process.stderr.write(fitting.map((line) => line.slice(0, (columns || 80) - 1)).join("\n"));
   }
@@ -47,9 +69,6 @@ export class LiveLine implements Disposable {
     this.#shown = 0;
   }
 }
-
-/** The exit code after Ctrl-C, as a shell tells it: 128 and SIGINT's number. */
-export const INTERRUPTED = 130;
 
 /** Aborts at the first Ctrl-C (or SIGTERM), so that what there is can be printed. */
 export function interruption(): AbortSignal {

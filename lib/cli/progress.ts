@@ -1,5 +1,6 @@
 /** How far a lab is: one line per kernel, for those who watch. Pure. */
 import type { LabResult } from "../lab/index.ts";
+import { renderText, tableLines } from "../report/terminal.ts";
 
 /** What a kernel is asked just now. */
 export interface Asking {
@@ -10,13 +11,7 @@ export interface Asking {
 /** Kernel, state, cells done, note; `titles` are the machines in the order in which they are asked. */
 export function progressLines(titles: readonly string[], result: LabResult, asking: Asking | null): string[] {
   const rows = titles.map((title) => progressOf(title, result, asking));
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
+  return renderText(tableLines(rows, "llll")).split("\n");
 }
 
 function progressOf(title: string, result: LabResult, asking: Asking | null): string[] {

@@ -1,15 +1,27 @@
 /** selfconnect reconnect [peer]: the main job. */
-import { closeSync, openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
-import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket, Trial } from "../index.ts";
-import { formatAddress, listenRefusal, ReconnectLoop, summarizeTrials } from "../index.ts";
-import { environment, findFourTuple, portFacts, socketOwner, socketTable } from "../kernel/index.ts";
-import type { Never } from "../ports/index.ts";
+import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
+import { formatAddress, listenRefusal, ReconnectLoop } from "../index.ts";
+import type { SocketOwner } from "../kernel/index.ts";
+import { findFourTuple, portFacts, socketOwner, socketTable } from "../kernel/index.ts";
 import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
-import { NETSTAT_HEADER, netstatText } from "../report/index.ts";
+import type { ReconnectTextOptions } from "../report/index.ts";
+import { reconnectReport, reconnectText } from "../report/index.ts";
+import { count, duration, pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
-import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
+import { EXIT } from "./exit-codes.ts";
+import { WholeFile } from "./files.ts";
+import {
+  interruption,
+  LiveLine,
+  neverLine,
+  print,
+  printJson,
+  printLines,
+  printNotice,
+  textOptions,
+} from "./output.ts";
 
 interface Flags {
   readonly strategy: Strategy;
@@ -73,24 +85,24 @@ const EXAMPLES = `Examples:
 async function reconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   const never = whyNever(peer, flags.strategy, portFacts());
-  if (never)
-    console.error(`${styled("yellow", "never")}, because ${never.because}. Instead: ${never.instead}.`);
+  if (never) printNotice([neverLine({ ...never, instead: nameFlag(never.instead) })]);
   const results = await runTrials(peer, flags, signal);
-  if (flags.json) await print(report(results, never), results, flags, signal);
-  else await tell(results, flags, signal);
-  results.at(-1)?.socket?.reset();
+  const last = results.at(-1)!;
+  const isJoined = last.verdict === "self-connect";
+  if (flags.json) printJson(reconnectReport(results, never));
+  else print(reconnectText(results, { ...textOptions(), ...socketFacts(last) }));
+  if (isJoined && !flags.json && (flags.trials === 1 || flags.hold)) {
+    await showHarm(last.socket!, last.local!, flags, signal);
+  } else if (isJoined && flags.hold) {
+    await hold(last.local!, signal);
+  }
+  last.socket?.reset();
   return exitCode(results);
 }
 
-async function print(
-  object: object,
-  results: readonly ReconnectResult[],
-  flags: Flags,
-  signal: AbortSignal,
-): Promise<void> {
-  console.log(JSON.stringify(object, null, 2));
-  const last = results.at(-1)!;
-  if (flags.hold && last.verdict === "self-connect") await hold(last.local!, signal);
+/** The library names a strategy; here it is chosen by a flag. */
+function nameFlag(advice: string): string {
+  return advice.replace("strategy ", "--strategy ");
 }
 
 /** One loop after another, each reset before the next, until one does not self-connect. */
@@ -109,17 +121,18 @@ async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Prom
       ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
     });
     if (trial === 1 && !flags.json) announce(loop);
-    const result = await watched(loop, signal, (progress) => {
+    const result = await runWithProgress(loop, signal, (progress) => {
       line.show(liveText(loop, progress, flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : ""));
     });
     results.push(result);
     if (result.verdict !== "self-connect") break;
     if (trial < flags.trials) result.socket?.reset();
   }
+  ports?.commit();
   return results;
 }
 
-async function watched(
+async function runWithProgress(
   loop: ReconnectLoop,
   signal: AbortSignal,
   look: (progress: ReconnectProgress) => void,
@@ -137,8 +150,8 @@ export function announce(loop: ReconnectLoop): void {
   const range = facts.ephemeralRange;
   const attempts = expectedAttempts(loop.peer, loop.strategy, facts);
   const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
-  const expected = attempts ? `, about ${count(attempts)} attempt${attempts === 1 ? "" : "s"} expected` : "";
-  console.log(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
+  const expected = attempts ? `, about ${pluralize(attempts, "attempt")} expected` : "";
+  print(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
 }
 
 export function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefix: string): string {
@@ -161,78 +174,42 @@ function rangeBar(port: number, range: { low: number; high: number }): string {
   return `port ${port} ${"━".repeat(at)}●${"─".repeat(BAR_WIDTH - 1 - at)}`;
 }
 
-export async function tell(
-  results: readonly ReconnectResult[],
-  flags: Flags,
+/** What the tables of this host show beside a result. */
+function socketFacts({ verdict, local, peer }: ReconnectResult): ReconnectTextOptions {
+  if (verdict === "connected") return { listener: listenerOwner(peer) };
+  if (verdict !== "self-connect" || !local) return {};
+  try {
+    return { rows: findFourTuple(local, local).map((row) => [row, socketOwner(row.inode)] as const) };
+  } catch (error) {
+    return { rows: (error as Error).message }; // No /proc/net/tcp: another kernel than Linux.
+  }
+}
+
+/** Shows the harm, and that a reset ends it. */
+export async function showHarm(
+  socket: TcpSocket,
+  local: Address,
+  flags: Pick<Flags, "hold">,
   signal: AbortSignal,
 ): Promise<void> {
-  const last = results.at(-1)!;
-  if (flags.trials > 1) tellTrials(results);
-  if (last.verdict !== "self-connect") return tellFailure(last);
-  if (flags.trials === 1) tellMoment(last);
-  if (flags.trials === 1 || flags.hold) await tellHarm(last.socket!, last.local!, flags, signal);
-}
-
-function tellTrials(results: readonly ReconnectResult[]): void {
-  const { attempts, elapsedMs } = summarizeTrials(results);
-  const done = results.filter((result) => result.verdict === "self-connect").length;
-  console.log(`${count(done)} of ${count(results.length)} trials self-connected`);
-  if (!attempts || !elapsedMs) return;
-  const columns = ["min", "median", "mean", "p90", "max"] as const;
-  const row = (name: string, cells: string[]) =>
-    name.padEnd(10) + cells.map((cell) => cell.padStart(11)).join("");
-  console.log(row("", [...columns]));
-  console.log(
-    row(
-      "attempts",
-      columns.map((column) => count(attempts[column])),
-    ),
-  );
-  console.log(
-    row(
-      "time",
-      columns.map((column) => duration(elapsedMs[column])),
-    ),
-  );
-}
-
-function tellFailure(result: ReconnectResult): void {
-  const made = `${attemptsText(result.attempts)} in ${duration(result.elapsedMs)}`;
-  const outcomes = Object.entries(result.outcomes).map(([name, number]) => `${name} ${count(number)}`);
-  const verdicts = {
-    connected: `connected to a listener, not to itself: ${listenerText(result.peer)}`,
-    "attempts-spent": "not joined to itself: the attempts are spent (--attempts)",
-    deadline: "not joined to itself: the time is up (--duration)",
-    interrupted: "interrupted, not joined to itself",
-    "self-connect": "",
-  };
-  console.log(`${verdicts[result.verdict]}; ${made} (${outcomes.join(", ") || "no outcome"})`);
-}
-
-function tellMoment(result: ReconnectResult): void {
-  const local = formatAddress(result.local!);
-  const rate = `${count(result.attemptsPerSecond)} attempts per second`;
-  const after = `${attemptsText(result.attempts)} in ${duration(result.elapsedMs)} (${rate})`;
-  console.log(`${styled("bold", "joined to itself")} after ${after}\n`);
-  console.log(`  local ${local}  getsockname(2)`);
-  console.log(`  peer  ${formatAddress(result.socket!.getpeername())}  getpeername(2)\n`);
-  for (const text of netstatLines(result.local!)) console.log(`  ${text}`);
-}
-
-async function tellHarm(socket: TcpSocket, local: Address, flags: Flags, signal: AbortSignal): Promise<void> {
   const name = formatAddress(local);
   const refusal = listenRefusal(local);
   const read = new TextDecoder().decode(await echo(socket, new TextEncoder().encode(SECRET)));
-  console.log("\nthe harm while it lives");
-  console.log(`  a server's listen on ${name}: ${refusal ?? "starts (unexpected)"}`);
-  console.log(`  wrote "${SECRET}", read "${read}"`);
+  printLines([
+    "",
+    "the harm while it lives",
+    `  a server's listen on ${name}: ${refusal ?? "starts (unexpected)"}`,
+    `  wrote "${SECRET}", read "${read}"`,
+  ]);
   if (flags.hold) await hold(local, signal);
   socket.reset();
-  console.log("after reset()");
-  console.log(`  a server's listen on ${name}: ${listenRefusal(local) ?? "starts at once"}`);
+  printLines([
+    "after reset()",
+    `  a server's listen on ${name}: ${listenRefusal(local) ?? "starts at once"}`,
+  ]);
 }
 
-/** Sends bytes and gives back what the same socket then receives. */
+/** Sends bytes and returns what the same socket then receives. */
 async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   socket.send(bytes);
   const received = new Uint8Array(bytes.length);
@@ -247,102 +224,52 @@ async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   return received.subarray(0, length);
 }
 
-/** Keeps the socket until Ctrl-C. What it says is for a person, and stdout may be an object: so it is on stderr. */
+/** Keeps the socket until Ctrl-C. How to look at it goes to stderr: stdout may be an object. */
 async function hold(local: Address, signal: AbortSignal): Promise<void> {
-  console.error(`\nheld by pid ${process.pid} until Ctrl-C; in another terminal:`);
-  console.error(`  ss -tanp 'sport = :${local.port}'`);
-  console.error(`  netstat -tanp | grep ${local.port}\n`);
+  printNotice([
+    "",
+    `held by pid ${process.pid} until Ctrl-C; in another terminal:`,
+    `  ss -tanp 'sport = :${local.port}'`,
+    `  netstat -tanp | grep ${local.port}`,
+    "",
+  ]);
   const day = 86_400_000;
   while (!signal.aborted) await sleep(day, undefined, { signal }).catch(() => undefined);
 }
 
-function netstatLines(local: Address): string[] {
-  try {
-    return [
-      NETSTAT_HEADER,
-      ...findFourTuple(local, local).map((row) => netstatText(row, socketOwner(row.inode))),
-    ];
-  } catch (error) {
-    return [`(no row: ${(error as Error).message})`]; // No /proc/net/tcp: another kernel than Linux.
-  }
-}
-
-function listenerText(peer: Address): string {
-  const text = `something listens on ${formatAddress(peer)}`;
+function listenerOwner(peer: Address): SocketOwner | null {
   try {
     const row = socketTable().find((one) => one.state === "LISTEN" && one.local.port === peer.port);
-    const owner = row ? socketOwner(row.inode) : null;
-    return owner ? `${text} (pid ${owner.pid}, ${owner.command})` : text;
+    return row ? socketOwner(row.inode) : null;
   } catch {
-    return text; // The owner is an extra that only Linux tells.
+    return null; // The owner is an extra that only Linux reports.
   }
-}
-
-function attemptsText(attempts: number): string {
-  return `${count(attempts)} attempt${attempts === 1 ? "" : "s"}`;
 }
 
 function exitCode(results: readonly ReconnectResult[]): number {
-  if (results.some((result) => result.verdict === "interrupted")) return INTERRUPTED;
-  return results.every((result) => result.verdict === "self-connect") ? 0 : 1;
+  if (results.some((result) => result.verdict === "interrupted")) return EXIT.interrupted;
+  return results.every((result) => result.verdict === "self-connect") ? EXIT.done : EXIT.failed;
 }
 
-/** The object of docs/schema/reconnect-1.json. */
-export function report(results: readonly ReconnectResult[], never: Never | null) {
-  const last = results.at(-1)!;
-  const { family, host, port } = last.peer;
-  const attempts = sum(results.map((result) => result.attempts));
-  const elapsedMs = sum(results.map((result) => result.elapsedMs));
-  const trials: Trial[] = results.map(({ verdict, attempts, elapsedMs }) => ({
-    verdict,
-    attempts,
-    elapsedMs,
-  }));
-  return {
-    schema: "selfconnect.reconnect/1",
-    peer: { family, host, port },
-    strategy: last.strategy,
-    threads: last.threads,
-    verdict: last.verdict,
-    never,
-    attempts,
-    elapsedMs,
-    attemptsPerSecond: elapsedMs > 0 ? (attempts * 1000) / elapsedMs : 0,
-    outcomes: mergedOutcomes(results),
-    local: last.local,
-    trials,
-    attemptsToSelfConnect: summarizeTrials(trials).attempts,
-    environment: environment(),
-  };
-}
-
-function mergedOutcomes(results: readonly ReconnectResult[]): Record<string, number> {
-  const merged: Record<string, number> = {};
-  for (const { outcomes } of results) {
-    for (const [name, number] of Object.entries(outcomes)) merged[name] = (merged[name] ?? 0) + number;
-  }
-  return merged;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
-/** The file of --ports: one port a line. It is made with the first ports, after all flags were found good. */
+/** The file of --ports: one port a line. It is begun with the first ports, after all flags were found good. */
 class PortFile implements Disposable {
   readonly #path: string;
-  #fd: number | undefined;
+  #file: WholeFile | undefined;
 
   constructor(path: string) {
     this.#path = path;
   }
 
   append(ports: Uint16Array): void {
-    this.#fd ??= openSync(this.#path, "w");
-    if (ports.length > 0) writeSync(this.#fd, `${ports.join("\n")}\n`);
+    this.#file ??= new WholeFile(this.#path);
+    if (ports.length > 0) this.#file.append(`${ports.join("\n")}\n`);
+  }
+
+  commit(): void {
+    this.#file?.commit();
   }
 
   [Symbol.dispose](): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#file?.[Symbol.dispose]();
   }
 }

@@ -13,6 +13,7 @@ import {
   parseLabResult,
 } from "../report/index.ts";
 import { writeWhole } from "./files.ts";
+import { print, printJson, textOptions } from "./output.ts";
 
 interface ReportFlags {
   readonly html?: string;
@@ -33,8 +34,8 @@ export function reportCommand(): Command {
     .action((files: string[], flags: ReportFlags) => {
       const result = mergeLabs(files.map(readResult));
       writeReports(result, flags);
-      if (flags.json) console.log(JSON.stringify(result, null, 2));
-      else if (!flags.html && !flags.markdown && !flags.csv) console.log(labText(result));
+      if (flags.json) printJson(result);
+      else if (!flags.html && !flags.markdown && !flags.csv) print(labText(result, textOptions()));
     });
   const compare = new Command("compare")
     .summary("what changed between two results, and how sure that is")
@@ -44,7 +45,8 @@ export function reportCommand(): Command {
     .action((first: string, second: string, _: unknown, self: Command) => {
       const comparison = compareLabs(readResult(first), readResult(second));
       const isJson = self.optsWithGlobals<ReportFlags>().json;
-      console.log(isJson ? JSON.stringify(comparison, null, 2) : compareText(comparison));
+      if (isJson) printJson(comparison);
+      else print(compareText(comparison, textOptions()));
     });
   return command.addCommand(compare);
 }

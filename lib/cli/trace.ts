@@ -1,24 +1,27 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
-import { writeFileSync } from "node:fs";
 import { Argument, Command, Option } from "commander";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
-import { environment, portFacts, socketTable } from "../kernel/index.ts";
-import type { CaptureSummary, Closing, Leaving, Trace } from "../packets/index.ts";
-import { CLOSINGS, observeLeavings, pcapng, trace } from "../packets/index.ts";
+import { portFacts, socketTable } from "../kernel/index.ts";
+import type { Closing, Trace } from "../packets/index.ts";
+import { CLOSINGS, observeLeavings, trace } from "../packets/index.ts";
 import { whyNever } from "../ports/index.ts";
-import type { Paint } from "../report/index.ts";
-import {
-  informationText,
-  LEAVING_COLUMNS,
-  ladderLines,
-  ladderSvg,
-  leavingTexts,
-  traceHtml,
-} from "../report/index.ts";
+import type { TraceExtras } from "../report/index.ts";
+import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
+import { duration, pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
+import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { count, duration, INTERRUPTED, interruption, LiveLine, styled } from "./output.ts";
+import {
+  interruption,
+  LiveLine,
+  neverLine,
+  print,
+  printJson,
+  printLines,
+  printNotice,
+  textOptions,
+} from "./output.ts";
 
 interface Flags {
   readonly natural?: boolean;
@@ -84,15 +87,20 @@ const EXAMPLES = `Examples:
 async function run(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   if (flags.natural) warnIfNever(peer);
-  const traced = await made(peer, flags, signal);
+  const traced = await runTrace(peer, flags, signal);
   const table = flags.close && !signal.aborted ? await observeLeavings(peer) : null;
-  const files = writeFiles(traced, table, flags);
-  if (flags.json) console.log(JSON.stringify(report(peer, traced, table, flags), null, 2));
-  else tell(traced, table, files, flags);
+  const extras = { sent: flags.data ?? null, leavings: table };
+  const files = writeFiles(traced, extras, flags);
+  if (flags.json) {
+    printJson(traceReport(peer, traced, extras));
+  } else {
+    print(traceText(traced, extras, textOptions()));
+    printLines(files.map((file) => `written   ${file}`));
+  }
   return exitCode(traced, files, flags, signal);
 }
 
-async function made(peer: Address, flags: Flags, signal: AbortSignal): Promise<Trace> {
+async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promise<Trace> {
   using line = new LiveLine();
   if (flags.natural) line.show(`reconnecting to ${formatAddress(peer)} until joined to itself …`);
   try {
@@ -109,158 +117,43 @@ async function made(peer: Address, flags: Flags, signal: AbortSignal): Promise<T
   }
 }
 
-/** EADDRINUSE alone does not say that an earlier trace's TIME-WAIT is in the way. */
+/** EADDRINUSE alone does not show that an earlier trace's TIME-WAIT is in the way. */
 function withOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
   const row = socketTable().find(({ local }) => local.port === peer.port);
   if (!row) return error;
   const left = row.state === "TIME-WAIT" ? ` for another ${duration(row.timerMs)}` : "";
-  const mend = "give another port, or end with --close reset, which leaves nothing behind";
-  return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${mend}`);
+  const remedy = "give another port, or end with --close reset, which leaves nothing behind";
+  return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${remedy}`);
 }
 
 function warnIfNever(peer: Address): void {
   const never = whyNever(peer, "fresh", portFacts());
-  if (never)
-    console.error(`${styled("yellow", "never")}, because ${never.because}. Instead: ${never.instead}.`);
+  if (never) printNotice([neverLine(never)]);
 }
 
-/** The files that were asked for, in words. Without packets there is nothing to write but the page that says why. */
-function writeFiles(traced: Trace, table: readonly Leaving[] | null, flags: Flags): string[] {
+/** Writes the files that were asked for, and names them. Without packets there is only the page, which explains why. */
+function writeFiles(traced: Trace, extras: TraceExtras, flags: Flags): string[] {
   const files: string[] = [];
-  const packets = traced.ladder.rows.length > 0 ? pcapngOf(traced) : null;
+  const packets = tracePcapng(traced);
   if (flags.write !== undefined && packets) {
-    writeFileSync(flags.write, packets);
-    files.push(`${flags.write} (pcapng, ${packetsText(traced.frames.length)})`);
+    writeWhole(flags.write, packets);
+    files.push(`${flags.write} (pcapng, ${pluralize(traced.frames.length, "packet")})`);
   }
   if (flags.svg !== undefined && packets) {
-    writeFileSync(flags.svg, ladderSvg(traced.ladder));
+    writeWhole(flags.svg, ladderSvg(traced.ladder));
     files.push(`${flags.svg} (SVG)`);
   }
   if (flags.html !== undefined) {
-    const sent = flags.data ?? null;
-    writeWhole(flags.html, traceHtml(traced, { packets, leavings: table, sent, environment: environment() }));
+    writeWhole(flags.html, traceHtml(traced, extras));
     files.push(`${flags.html} (HTML)`);
   }
   return files;
 }
 
-export function pcapngOf({ ladder, frames, capture }: Trace): Uint8Array {
-  const { device, filter, passed, lost } = capture!;
-  const { kernel, version } = environment();
-  const commented = frames.map(({ frame }, index) => {
-    const { sent, received, why } = ladder.rows[index]!;
-    return { frame, comment: `${sent.after} -> ${received.after}: ${why}` };
-  });
-  return pcapng(commented, {
-    device,
-    filter,
-    comment: `${ladder.title}. Of the two copies that loopback passes, the outgoing one.`,
-    system: `Linux ${kernel}`,
-    application: `selfconnect ${version}`,
-    counts: { passed, lost },
-  });
-}
-
-export function tell(
-  traced: Trace,
-  table: readonly Leaving[] | null,
-  files: readonly string[],
-  flags: Flags,
-): void {
-  console.log(`${styled("bold", traced.ladder.title)}${attemptsText(traced)}\n`);
-  if (traced.whyNoCapture) console.log(`no packets: ${traced.whyNoCapture}\n`);
-  if (traced.ladder.rows.length > 0) console.log(ladderLines(traced.ladder, paint).join("\n"));
-  if (!ARRIVED.includes(traced.verdict)) console.log(`not connected: ${traced.verdict}`);
-  tellStates(traced);
-  if (traced.capture) tellCapture(traced, traced.capture);
-  else for (const information of traced.information) console.log(`TCP_INFO  ${informationText(information)}`);
-  if (flags.data !== undefined) console.log(echoText(traced, flags.data));
-  for (const file of files) console.log(`written   ${file}`);
-  if (table) tellLeavings(table);
-}
-
-function attemptsText({ isPair, attempts }: Trace): string {
-  if (attempts === 1) return "";
-  const others = isPair ? ": in the others one SYN came too early and was answered with RST" : "";
-  return `, at attempt ${count(attempts)}${others}`;
-}
-
-function tellStates({ ladder, samples, agrees }: Trace): void {
-  for (const [end, { name, path }] of ladder.ends.entries()) {
-    const who = name && `${name}: `;
-    if (ladder.rows.length > 0) console.log(`states    ${who}${path.join(" → ")}`);
-    const reported = samples.filter((sample) => sample.end === end);
-    const seen = reported.map(({ state, source }) => `${state} (${source})`).join(", ");
-    console.log(`kernel    ${who}${seen || "was not asked"}`);
-  }
-  if (agrees === true) console.log("          which agrees");
-  if (agrees === false) console.log(styled("red", "          which does NOT agree with the packets"));
-}
-
-function tellCapture({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): void {
-  const missing = lost > 0 ? styled("red", `${packetsText(lost)} LOST: the ladder has gaps`) : "none lost";
-  const copy = "the outgoing copy of each, for loopback passes every packet twice";
-  console.log(`captured  ${packetsText(frames.length)} on ${device}, ${copy}; ${missing}`);
-  const earlier = passed - lost - frames.length - ladder.others.length;
-  if (earlier > 0) console.log(`          ${packetsText(earlier)} of the attempts before left out`);
-  if (ladder.truncated > 0) console.log(`          ${packetsText(ladder.truncated)} cut short`);
-  if (ladder.others.length > 0) {
-    console.log(
-      `          ${packetsText(ladder.others.length)} left out: ${[...new Set(ladder.others)].join("; ")}`,
-    );
-  }
-}
-
-function echoText({ isPair, received }: Trace, data: string): string {
-  const reader = isPair ? "B" : "the same socket";
-  const read = new TextDecoder().decode(received);
-  return `data      wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(read)}`;
-}
-
-function tellLeavings(table: readonly Leaving[]): void {
-  const columns = [34, 13, 9, 12];
-  const line = (cells: readonly string[]) =>
-    `  ${cells.map((cell, i) => cell.padEnd(columns[i] ?? 0)).join("")}`.trimEnd();
-  console.log(
-    "\nwhat each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
-  );
-  console.log(line(LEAVING_COLUMNS));
-  for (const row of table) console.log(line(leavingTexts(row)));
-}
-
-function packetsText(packets: number): string {
-  return `${count(packets)} packet${packets === 1 ? "" : "s"}`;
-}
-
-const STYLES = {
-  time: "dim",
-  state: "green",
-  flags: ["bold", "cyan"],
-  line: "cyan",
-  detail: "dim",
-  reason: "reset",
-} as const;
-
-const paint: Paint = (role, text) => styled(STYLES[role] as Parameters<typeof styled>[0], text);
-
 function exitCode(traced: Trace, files: readonly string[], flags: Flags, signal: AbortSignal): number {
-  if (signal.aborted) return INTERRUPTED;
+  if (signal.aborted) return EXIT.interrupted;
   const asked = [flags.write, flags.svg, flags.html].filter((path) => path !== undefined).length;
   const isDone = ARRIVED.includes(traced.verdict) && traced.agrees !== false && files.length === asked;
-  return isDone ? 0 : 1;
-}
-
-/** The object of docs/schema/trace-1.json. */
-export function report(peer: Address, traced: Trace, table: readonly Leaving[] | null, flags: Flags) {
-  const { frames: _, received, ...rest } = traced;
-  const text = new TextDecoder().decode(received);
-  return {
-    schema: "selfconnect.trace/1",
-    peer,
-    ...rest,
-    data: flags.data === undefined ? null : { sent: flags.data, received: text },
-    leavings: table,
-    environment: environment(),
-  };
+  return isDone ? EXIT.done : EXIT.failed;
 }

@@ -202,7 +202,7 @@ function hostMirror(): string {
   });
   const debian = text.split("\n").find((line) => line.endsWith("|Debian|Debian|main"));
   if (debian) return debian.split("|")[0]!;
-  throw new Error("apt here is not set up for Debian: name a mirror with --mirror");
+  throw new Error("apt here is not set up for Debian: name a mirror");
 }
 
 function isNamed({ release, version }: KernelPackage, word: string): boolean {

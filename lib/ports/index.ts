@@ -1,6 +1,8 @@
 /** `selfconnect/ports`: how kernels pick local ports. */
 export type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
 export { PORT_ALGORITHMS, portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
+export type { PredictionCheck, PredictionCheckOptions } from "./check.ts";
+export { checkPrediction } from "./check.ts";
 export type { Fingerprint, FingerprintVerdict } from "./fingerprint.ts";
 export { fingerprint } from "./fingerprint.ts";
 export type { ModelFacts, Wait } from "./model.ts";

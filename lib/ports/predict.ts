@@ -146,7 +146,7 @@ function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
   return {
     reason: "address",
     because: `the kernel gives connects to ${host} the local address 127.0.0.1`,
-    instead: `use 127.0.0.1:${peer.port}, or --strategy bind`,
+    instead: `use 127.0.0.1:${peer.port}, or strategy bind`,
   };
 }
 
@@ -163,14 +163,14 @@ function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never 
     return {
       reason: "outside-range",
       because: `port ${port} is outside the ephemeral range ${range.low}-${range.high}`,
-      instead: `choose a port inside it, or --strategy bind (this is also the cure: listen outside the range)`,
+      instead: `choose a port inside it, or strategy bind (this is also the cure: listen outside the range)`,
     };
   }
   if (facts.reservedPorts.some((reserved) => holds(reserved, port))) {
     return {
       reason: "reserved",
       because: `port ${port} is in net.ipv4.ip_local_reserved_ports, which the kernel never picks`,
-      instead: "choose another port, or --strategy bind",
+      instead: "choose another port, or strategy bind",
     };
   }
   if (sandbox() === "gvisor") return strategy === "autobind" ? null : GVISOR;
@@ -187,7 +187,7 @@ function neverByParity(port: number, strategy: Strategy, range: PortRange): Neve
   return {
     reason: "parity",
     because: `${how} picks ${oddOrEven(neighbour)} ports here while one is free, and ${port} is ${oddOrEven(port)}`,
-    instead: `choose port ${neighbour}, or --strategy ${picksLowParity ? "autobind" : "fresh"}, range or bind`,
+    instead: `choose port ${neighbour}, or strategy ${picksLowParity ? "autobind" : "fresh"}, range or bind`,
   };
 }
 

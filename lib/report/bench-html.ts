@@ -9,15 +9,12 @@ import {
   benchFigure,
   benchHeading,
 } from "./bench.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 import { pageHtml, scrolledTable } from "./page.ts";
+import type { RoundsLine } from "./plot-svg.ts";
+import { roundsSvg } from "./plot-svg.ts";
 
-const WIDTH = 900;
-const LABEL_WIDTH = 260;
-const ROW_HEIGHT = 24;
-const AXIS_HEIGHT = 30;
-
-/** A benchmark as one HTML page, without a script and without a request. */
+/** A benchmark as one HTML page: every round in a plot, and the tables. */
 export function benchHtml(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";
@@ -26,13 +23,15 @@ export function benchHtml(report: BenchReport): string {
   const trials = benchCellsByTrial(report).map(([trial, cells]) => {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
     const unit = trial === "time" ? "milliseconds" : "per second";
-    return `<section><h2>${escapeHtml(BENCH_TRIALS[trial])}</h2>
-${plot(plotted, unit)}
+    return `<section><h2>${escapeMarkup(BENCH_TRIALS[trial])}</h2>
+${roundsSvg(plotted.map(lineOf), unit)}
 ${scrolledTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
-  const skipped = report.skipped.map(({ name, because }) => `<li>${escapeHtml(`${name}: ${because}`)}</li>`);
+  const skipped = report.skipped.map(
+    ({ name, because }) => `<li>${escapeMarkup(`${name}: ${because}`)}</li>`,
+  );
   const body = `<header><h1>selfconnect bench</h1>
-<p>${escapeHtml(benchHeading(report))}</p></header>
+<p>${escapeMarkup(benchHeading(report))}</p></header>
 <main>
 ${scrolledTable("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
 ${trials.join("\n")}
@@ -42,7 +41,7 @@ ${skipped.length > 0 ? `<section><h2>Skipped</h2><ul>${skipped.join("")}</ul></s
 }
 
 const STYLE = `
-.rounds { width: 100%; max-width: ${WIDTH}px; height: auto; }
+.rounds { width: 100%; max-width: 900px; height: auto; }
 .rounds text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .rule { stroke: var(--line); }
 .round { fill: var(--dim); fill-opacity: .5; }
@@ -50,39 +49,7 @@ const STYLE = `
 .ours { fill: #d9480f; }
 `;
 
-/** One line for each cell on a logarithmic axis: a dot for each round, a larger one for their median. */
-function plot(cells: readonly BenchCell[], unit: string): string {
-  if (cells.length === 0) return "";
-  const [low, high] = decades(cells.flatMap((cell) => cell.rounds));
-  const x = (value: number) =>
-    LABEL_WIDTH + ((Math.log10(value) - low) / (high - low)) * (WIDTH - LABEL_WIDTH - 40);
-  const height = cells.length * ROW_HEIGHT + AXIS_HEIGHT;
-  const axis = Array.from({ length: high - low + 1 }, (_, i) => {
-    const value = 10 ** (low + i);
-    const at = x(value).toFixed(1);
-    const text = `<text x="${at}" y="${height - 8}" text-anchor="middle">${value.toLocaleString("en-US")}</text>`;
-    return `<line class="rule" x1="${at}" x2="${at}" y1="0" y2="${height - AXIS_HEIGHT}"/>${text}`;
-  });
-  const lines = cells.map((cell, i) => line(cell, (i + 0.5) * ROW_HEIGHT, x));
-  return `<svg class="rounds" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(unit)}, logarithmic">
-${axis.join("\n")}
-${lines.join("\n")}
-<text x="0" y="${height - 8}">${escapeHtml(unit)}</text>
-</svg>`;
-}
-
-function line(cell: BenchCell, y: number, x: (value: number) => number): string {
-  const isOurs = /^(selfconnect|TcpSocket|[\d,]+ sockets)/.test(cell.name);
-  const dots = cell.rounds.map(
-    (round) => `<circle class="round" cx="${x(round).toFixed(1)}" cy="${y}" r="3"/>`,
-  );
-  const at = x(cell.summary.median).toFixed(1);
-  const median = `<circle class="${isOurs ? "ours" : "median"}" cx="${at}" cy="${y}" r="5"/>`;
-  return `<text x="0" y="${y + 4}">${escapeHtml(cell.name)}</text>${dots.join("")}${median}`;
-}
-
-/** The powers of ten around all values. */
-function decades(values: readonly number[]): [low: number, high: number] {
-  const low = Math.floor(Math.log10(Math.min(...values)));
-  return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
+function lineOf({ name, rounds, summary }: BenchCell): RoundsLine {
+  const isOurs = /^(selfconnect|TcpSocket|[\d,]+ sockets)/.test(name);
+  return { name, values: rounds, median: summary.median, isOurs };
 }

@@ -9,8 +9,10 @@ import {
   benchFigure,
   benchHeading,
 } from "./bench.ts";
+import { escapeMarkdown } from "./escape.ts";
+import { markdownTable } from "./markdown.ts";
 
-/** A benchmark as Markdown: one table of rows, and one of cells for each trial. */
+/** A benchmark as Markdown tables. */
 export function benchMarkdown(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";
@@ -18,21 +20,17 @@ export function benchMarkdown(report: BenchReport): string {
   });
   const cells = benchCellsByTrial(report).flatMap(([trial, of]) => [
     `\n## ${BENCH_TRIALS[trial]}\n`,
-    ...table([...BENCH_CELL_COLUMNS], of.map(benchCellTexts)),
+    ...markdownTable([...BENCH_CELL_COLUMNS], of.map(benchCellTexts)),
   ]);
-  const skipped = report.skipped.map(({ name, because }) => `- skipped ${name}: ${because}`);
+  const skipped = report.skipped.map(
+    ({ name, because }) => `- skipped ${escapeMarkdown(`${name}: ${because}`)}`,
+  );
   const lines = [
     benchHeading(report),
     "",
-    ...table(["what", "figure (95 % interval)", "to reach", "verdict"], rows),
+    ...markdownTable(["what", "figure (95 % interval)", "to reach", "verdict"], rows),
     ...cells,
     ...(skipped.length > 0 ? ["", ...skipped] : []),
   ];
   return `${lines.join("\n")}\n`;
-}
-
-function table(head: readonly string[], rows: readonly string[][]): string[] {
-  const line = (texts: readonly string[]) =>
-    `| ${texts.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)];
 }

@@ -1,6 +1,7 @@
 /** The object of docs/schema/bench-1.json: what `selfconnect bench` measured. */
 import type { Environment } from "../kernel/host.ts";
 import type { Summary } from "../loop/statistics.ts";
+import { count, duration, mebibytes, ratio } from "./numbers.ts";
 
 /** How the rounds of one cell compare with those of another, each round with its own pair. */
 export interface PairedRatio {
@@ -13,7 +14,7 @@ export interface PairedRatio {
   readonly rounds: number;
 }
 
-/** What a cell of the benchmark is about: the key of BENCH_TRIALS, which says what is counted. */
+/** What a cell of a benchmark counts: BENCH_TRIALS has it in words. */
 export type BenchTrial =
   | "attempts"
   | "self-connects"
@@ -42,7 +43,7 @@ export interface BenchCell {
   readonly counts?: Readonly<Record<string, number>>;
 }
 
-/** How the figure of a row stands to its bound. */
+/** Whether a row of a benchmark reached its bound. */
 export type BenchVerdict =
   /** At or past the bound. */
   | "reached"
@@ -68,7 +69,7 @@ export interface BenchRow {
   readonly because: string | null;
 }
 
-/** The object of docs/schema/bench-1.json: every row, every cell, and what could not run. */
+/** The object of docs/schema/bench-1.json. */
 export interface BenchReport {
   readonly schema: "selfconnect.bench/1";
   readonly startedAt: string;
@@ -87,8 +88,8 @@ export interface BenchReport {
 export function benchFigure(row: BenchRow): string {
   if (row.value === null) return row.because ?? "";
   if (row.unit === "bytes") return mebibytes(row.value);
-  if (row.unit === "milliseconds") return `${row.value.toFixed(1)} ms`;
-  if (row.unit === "dials") return row.value.toLocaleString("en-US");
+  if (row.unit === "milliseconds") return duration(row.value);
+  if (row.unit === "dials") return count(row.value);
   const interval = row.low === null ? "" : ` (${ratio(row.low)}–${ratio(row.high!)})`;
   return `${ratio(row.value)}${interval}`;
 }
@@ -116,7 +117,7 @@ export const BENCH_CELL_COLUMNS = [
 /** One text for each of BENCH_CELL_COLUMNS; "" where nothing was measured. */
 export function benchCellTexts(cell: BenchCell): string[] {
   const { summary, toLimit, cpuUsPerAttempt, peakMemoryBytes, eventLoopDelayMs: delay } = cell;
-  const figure = cell.trial === "time" ? (ms: number) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : perSecond;
+  const figure = cell.trial === "time" ? duration : (rate: number) => `${count(rate)}/s`;
   return [
     cell.name,
     figure(summary.median),
@@ -151,19 +152,7 @@ export function benchCellsByTrial(report: BenchReport): [BenchTrial, BenchCell[]
 /** The host and the run in one line. */
 export function benchHeading(report: BenchReport): string {
   const { kernel, architecture, cpus, node, version } = report.environment;
-  const minutes = (report.elapsedMs / 60_000).toFixed(1);
   const host = `Node ${node}, Linux ${kernel} ${architecture}, ${cpus} CPUs`;
-  return `selfconnect ${version}, ${host}: ${report.rounds} rounds, ${report.cellMs} ms a cell, ${minutes} min`;
-}
-
-function ratio(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
-}
-
-function perSecond(value: number): string {
-  return `${Math.round(value).toLocaleString("en-US")}/s`;
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const run = `${report.rounds} rounds, ${report.cellMs} ms a cell, ${duration(report.elapsedMs)}`;
+  return `selfconnect ${version}, ${host}: ${run}`;
 }

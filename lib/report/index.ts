@@ -1,4 +1,7 @@
-/** `selfconnect/report`: results as text, HTML, Markdown, CSV, SVG and metrics. */
+/** `selfconnect/report`: results as published objects, text, HTML, Markdown, CSV, SVG, pcapng and metrics. */
+export type { AuditReport, AuditTextOptions } from "./audit.ts";
+export { auditChangesText, auditReport, auditText } from "./audit.ts";
+export { auditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
   BenchReport,
@@ -7,32 +10,31 @@ export type {
   BenchVerdict,
   PairedRatio,
 } from "./bench.ts";
-export {
-  BENCH_CELL_COLUMNS,
-  BENCH_TRIALS,
-  benchBound,
-  benchCellsByTrial,
-  benchCellTexts,
-  benchFigure,
-  benchHeading,
-} from "./bench.ts";
+export { BENCH_TRIALS } from "./bench.ts";
 export { benchHtml } from "./bench-html.ts";
 export { benchMarkdown } from "./bench-markdown.ts";
-export type { Change, Comparison } from "./compare.ts";
-export { compareLabs, compareText } from "./compare.ts";
-export { labCsv } from "./csv.ts";
-export { labHtml } from "./html.ts";
+export { benchText } from "./bench-text.ts";
+export type { DialOutcome, DialReport } from "./dial.ts";
+export { dialReport, dialText } from "./dial.ts";
+export type { Change, Comparison } from "./lab-compare.ts";
+export { compareLabs, compareText } from "./lab-compare.ts";
+export { labCsv } from "./lab-csv.ts";
+export { labHtml } from "./lab-html.ts";
+export type { LabKernelsReport } from "./lab-kernels.ts";
+export { labKernelsReport, labKernelsText } from "./lab-kernels.ts";
+export { labMarkdown } from "./lab-markdown.ts";
+export { mergeLabs } from "./lab-merge.ts";
+export { parseLabResult } from "./lab-schema.ts";
+export { labText } from "./lab-text.ts";
 export { ladderSvg } from "./ladder-svg.ts";
-export type { Paint } from "./ladder-text.ts";
-export { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./ladder-text.ts";
-export { labMarkdown } from "./markdown.ts";
-export { mergeLabs } from "./merge.ts";
-export { NETSTAT_HEADER, netstatText } from "./netstat.ts";
-export { auditMetrics } from "./openmetrics.ts";
-export type { PlotLabels, Point } from "./plot-text.ts";
-export { barPlot, dotPlot } from "./plot-text.ts";
+export type { PortsReport } from "./ports.ts";
+export { portsReport, portsText } from "./ports.ts";
 export { portsHtml } from "./ports-html.ts";
-export { parseLabResult } from "./schema.ts";
-export { labText } from "./text.ts";
-export type { TracePage } from "./trace.ts";
-export { traceHtml } from "./trace.ts";
+export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
+export { predictReport, predictText } from "./predict.ts";
+export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
+export { reconnectReport, reconnectText } from "./reconnect.ts";
+export type { TextOptions } from "./terminal.ts";
+export type { TraceExtras, TraceReport } from "./trace.ts";
+export { tracePcapng, traceReport, traceText } from "./trace.ts";
+export { traceHtml } from "./trace-html.ts";

@@ -2,7 +2,7 @@
 
 import type { Ladder, LadderRow } from "../packets/ladder.ts";
 import { formatAddress } from "../socket/address.ts";
-import { escapeXml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 import {
   crossedText,
   dataText,
@@ -10,7 +10,7 @@ import {
   numbersText,
   optionsText,
   timeText,
-  wrapped,
+  wrapText,
 } from "./ladder-text.ts";
 
 const WIDTH = 960;
@@ -75,7 +75,7 @@ const STYLE = `
   @media (prefers-color-scheme: dark) {${colours(DARK)}
   }`;
 
-/** The ladder as one SVG picture. */
+/** The ladder as an SVG picture. */
 export function ladderSvg(ladder: Ladder): string {
   const heights = ladder.rows.map(rowHeight);
   const bottom = TOP + heights.reduce((total, height) => total + height, 0);
@@ -88,8 +88,8 @@ export function ladderSvg(ladder: Ladder): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title description">`,
-    `<title id="title">${escapeXml(ladder.title)}</title>`,
-    `<desc id="description">${escapeXml(description(ladder))}</desc>`,
+    `<title id="title">${escapeMarkup(ladder.title)}</title>`,
+    `<desc id="description">${escapeMarkup(description(ladder))}</desc>`,
     `<style>${STYLE}\n</style>`,
     `<rect class="paper" width="${WIDTH}" height="${height}" rx="8"/>`,
     text(MARGIN, 36, ladder.title, "title"),
@@ -141,7 +141,7 @@ function drawRow(row: LadderRow, y: number, isPair: boolean): string {
     labels.push(text(LEFT_RAIL + 16, startY + FALL + LINE * (index + 1), line, "soft detail"));
   }
   return [
-    `<g><title>${escapeXml(`${row.number}. ${row.why}`)}</title>`,
+    `<g><title>${escapeMarkup(`${row.number}. ${row.why}`)}</title>`,
     text(MARGIN, startY + 4, timeText(row.timeNs), "soft"),
     arrow(start, startY, finish, startY + fall),
     stateText(isBack, row.sent, startY + 4),
@@ -173,8 +173,8 @@ function arrow(x1: number, y1: number, x2: number, y2: number): string {
 function detailLines(row: LadderRow): string[] {
   return [
     numbersText(row),
-    ...wrapped(optionsText(row.options), CHARACTERS),
-    ...wrapped(crossedText(row) + row.why, CHARACTERS),
+    ...wrapText(optionsText(row.options), CHARACTERS),
+    ...wrapText(crossedText(row) + row.why, CHARACTERS),
   ];
 }
 
@@ -184,5 +184,5 @@ function rowHeight(row: LadderRow): number {
 
 function text(x: number, y: number, content: string, kind: string, anchor = "start"): string {
   const at = anchor === "start" ? "" : ` text-anchor="${anchor}"`;
-  return `<text class="${kind}" x="${x}" y="${y}"${at}>${escapeXml(content)}</text>`;
+  return `<text class="${kind}" x="${x}" y="${y}"${at}>${escapeMarkup(content)}</text>`;
 }

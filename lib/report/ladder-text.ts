@@ -1,15 +1,21 @@
-/** The ladder and what belongs to it as text. Pure; colour is the caller's. */
+/** The ladder and what belongs to it as text. */
 
 import type { Flag, SegmentOptions } from "../packets/decode.ts";
 import type { Ladder, LadderRow } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
 import { formatAddress } from "../socket/address.ts";
 import type { TcpInformation } from "../socket/options.ts";
+import { duration } from "./numbers.ts";
+import type { Line, Piece, Style } from "./terminal.ts";
+import { paint } from "./terminal.ts";
 
-/** What a piece of text is, for those who paint it. */
-export type Role = "time" | "state" | "flags" | "line" | "detail" | "reason";
-/** Colours a piece of text by its role, or returns it unchanged. */
-export type Paint = (role: Role, text: string) => string;
+const STYLES = {
+  time: "dim",
+  state: "green",
+  flags: ["bold", "cyan"],
+  line: "cyan",
+  detail: "dim",
+} satisfies Record<string, Style>;
 
 const TIME_WIDTH = 10;
 const STATE_WIDTH = 12;
@@ -17,41 +23,42 @@ const ARROW_WIDTH = 38;
 const INDENT = " ".repeat(TIME_WIDTH + 2);
 
 /** One line of the ladder each; every packet is followed by its numbers and the reason for it. */
-export function ladderLines(ladder: Ladder, paint: Paint = (_, text) => text): string[] {
+export function ladderLines(ladder: Ladder): Line[] {
   const [one, other] = ladder.ends;
   const left = other ? `A ${formatAddress(one!.address)}` : "leaves in";
   const right = other ? `B ${formatAddress(other.address)}` : "arrives: then in";
   const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
-  const closed = paint("state", "CLOSED");
-  const start = `${INDENT}${closed}${other ? `${" ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2)}${closed}` : ""}`;
-  return [head, start, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined, paint))];
+  const closed = paint(STYLES.state, "CLOSED");
+  const between = " ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2);
+  const start = [INDENT, closed, ...(other ? [between, closed] : [])];
+  return [head, start, ...ladder.rows.flatMap((row) => rowLines(row, other !== undefined))];
 }
 
-function rowLines(row: LadderRow, isPair: boolean, paint: Paint): string[] {
+function rowLines(row: LadderRow, isPair: boolean): Line[] {
   const isBack = isPair && row.from === 1;
   const [left, right] = isBack ? [row.received.after, row.sent.after] : [row.sent.after, row.received.after];
-  const time = paint("time", timeText(row.timeNs).padStart(TIME_WIDTH));
-  const rung = [
-    paint("state", left.padEnd(STATE_WIDTH)),
-    arrow(row, isBack, paint),
-    paint("state", right),
-  ].join(" ");
+  const time = paint(STYLES.time, timeText(row.timeNs).padStart(TIME_WIDTH));
+  const states = [left.padEnd(STATE_WIDTH), right].map((state) => paint(STYLES.state, state)) as [
+    Piece,
+    Piece,
+  ];
+  const details = [numbersText(row), ...optionLines(row)];
   return [
-    `${time}  ${rung}`,
-    INDENT + paint("detail", numbersText(row)),
-    ...optionLines(row).map((line) => INDENT + paint("detail", line)),
-    ...wrapped(crossedText(row) + row.why, 66).map((line) => INDENT + paint("reason", line)),
+    [time, "  ", states[0], " ", ...arrowPieces(row, isBack), " ", states[1]],
+    ...details.map((detail) => [INDENT, paint(STYLES.detail, detail)]),
+    ...wrapText(crossedText(row) + row.why, 66).map((reason) => INDENT + reason),
     "",
   ];
 }
 
-function arrow(row: LadderRow, isBack: boolean, paint: Paint): string {
+function arrowPieces(row: LadderRow, isBack: boolean): Piece[] {
   const label = ` ${flagsText(row.flags)}${row.dataBytes > 0 ? ` ${dataText(row, 18)}` : ""} `;
   const line = "─".repeat(Math.max(2, ARROW_WIDTH - label.length - 4));
-  const shown = paint("flags", label);
-  return isBack
-    ? paint("line", `◀${line}`) + shown + paint("line", "───")
-    : paint("line", "───") + shown + paint("line", `${line}▶`);
+  return [
+    paint(STYLES.line, isBack ? `◀${line}` : "───"),
+    paint(STYLES.flags, label),
+    paint(STYLES.line, isBack ? "───" : `${line}▶`),
+  ];
 }
 
 /** "SYN+ACK"; ACK goes last where it is not alone. */
@@ -124,18 +131,18 @@ export function leavingTexts({ closing, hadReuseAddress, left, remainingMs, ...r
   return [
     hadReuseAddress ? `${name}, itself SO_REUSEADDR` : name,
     left === "CLOSED" ? "nothing" : left,
-    remainingMs > 0 ? `${(remainingMs / 1000).toFixed(1)} s` : "",
+    remainingMs > 0 ? duration(remainingMs) : "",
     row.listen ?? "starts",
     row.listenWithReuseAddress ?? "starts",
   ];
 }
 
 function optionLines({ options }: LadderRow): string[] {
-  return wrapped(optionsText(options), 66);
+  return wrapText(optionsText(options), 66);
 }
 
 /** Lines of at most `width`, broken at spaces. */
-export function wrapped(text: string, width: number): string[] {
+export function wrapText(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ").filter(Boolean)) {
     const last = lines.at(-1);

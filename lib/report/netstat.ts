@@ -3,7 +3,15 @@ import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
-/** The row as netstat(8) prints it, under netstat's own header. */
+const HEADER =
+  "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
+
+/** The rows under netstat's own header, in netstat's own widths. */
+export function netstatLines(rows: readonly (readonly [SocketRow, SocketOwner | null])[]): string[] {
+  return [HEADER, ...rows.map(([row, owner]) => netstatText(row, owner))];
+}
+
+/** One row, without the header. */
 export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   const protocol = row.local.family === 4 ? "tcp" : "tcp6";
   const columns = [
@@ -17,10 +25,6 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   ];
   return columns.join(" ");
 }
-
-/** The heading that netstat(8) prints above its rows. */
-export const NETSTAT_HEADER =
-  "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
 
 /** What netstat writes otherwise than RFC 9293 does. */
 const NETSTAT_STATES: Partial<Readonly<Record<TcpState, string>>> = {

@@ -1,6 +1,6 @@
 /** What the HTML reports look like and do: one style, one script, inside a page that asks no network for anything. */
 import { createHash } from "node:crypto";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 
 export interface PageParts {
   readonly title: string;
@@ -24,7 +24,7 @@ export function pageHtml({ title, body, style = "", script = "" }: PageParts): s
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <link rel="icon" href="data:,">
-<title>${escapeHtml(title)}</title>
+<title>${escapeMarkup(title)}</title>
 <style>${look}</style>
 </head>
 <body>
@@ -36,10 +36,10 @@ ${run}</body>
 
 /** A table of texts: the first of each row is its name. */
 export function tableHtml(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const heads = head.map((text) => `<th scope="col">${escapeHtml(text)}</th>`);
+  const heads = head.map((text) => `<th scope="col">${escapeMarkup(text)}</th>`);
   const lines = rows.map(([first = "", ...rest]) => {
-    const cells = rest.map((text) => `<td>${escapeHtml(text)}</td>`);
-    return `<tr><th scope="row">${escapeHtml(first)}</th>${cells.join("")}</tr>`;
+    const cells = rest.map((text) => `<td>${escapeMarkup(text)}</td>`);
+    return `<tr><th scope="row">${escapeMarkup(first)}</th>${cells.join("")}</tr>`;
   });
   return `<table><thead><tr>${heads.join("")}</tr></thead>
 <tbody>${lines.join("\n")}</tbody></table>`;
@@ -51,7 +51,7 @@ export function scrolledTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const name = escapeHtml(label);
+  const name = escapeMarkup(label);
   return `<div class="scroll" tabindex="0" role="region" aria-label="${name}">${tableHtml(head, rows)}</div>`;
 }
 
@@ -112,7 +112,7 @@ details pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem;
   .scroll tbody th { position: static; } }
 `;
 
-/** Sorting and zooming are extras: without the script the page says the same. */
+/** Sorting and zooming are extras: without the script the page has the same content. */
 export const SCRIPT = `
 "use strict";
 const table = document.querySelector("#questions");

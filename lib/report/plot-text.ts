@@ -1,4 +1,5 @@
 /** Plots on a terminal: dots of braille, two by four in a character, and bars. */
+import { count } from "./numbers.ts";
 
 const DOT_COLUMNS = 2;
 const DOT_ROWS = 4;
@@ -30,8 +31,8 @@ export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 
   const ys = boundsOf(points.map((point) => point.y));
   const cells = new Uint8Array(columns * rows);
   for (const { x, y } of points) {
-    const column = scaled(x, xs, columns * DOT_COLUMNS);
-    const row = rows * DOT_ROWS - 1 - scaled(y, ys, rows * DOT_ROWS);
+    const column = scaleTo(x, xs, columns * DOT_COLUMNS);
+    const row = rows * DOT_ROWS - 1 - scaleTo(y, ys, rows * DOT_ROWS);
     const cell = Math.floor(row / DOT_ROWS) * columns + Math.floor(column / DOT_COLUMNS);
     cells[cell]! |= DOTS[row % DOT_ROWS]![column % DOT_COLUMNS]!;
   }
@@ -52,7 +53,7 @@ export function barPlot(rows: readonly { label: string; value: number }[], colum
   const margin = Math.max(...rows.map((row) => row.label.length));
   return rows.map(({ label, value }) => {
     const bar = "█".repeat(most > 0 ? Math.round((value / most) * columns) : 0);
-    return `${label.padStart(margin)} ┤${bar} ${value.toLocaleString("en-US")}`;
+    return `${label.padStart(margin)} ┤${bar} ${count(value)}`;
   });
 }
 
@@ -62,7 +63,7 @@ function boundsOf(values: readonly number[]): { low: number; high: number } {
   return { low, high };
 }
 
-function scaled(value: number, { low, high }: { low: number; high: number }, size: number): number {
+function scaleTo(value: number, { low, high }: { low: number; high: number }, size: number): number {
   return high === low ? 0 : Math.min(size - 1, Math.floor(((value - low) / (high - low)) * size));
 }
 

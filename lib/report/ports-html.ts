@@ -4,31 +4,28 @@ import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
 import type { Observation } from "../ports/sample.ts";
 import { formatAddress } from "../socket/address.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
-import { plotSvg } from "./plots.ts";
+import { plotSvg } from "./plot-svg.ts";
+import { portsFacts } from "./ports.ts";
 
 /** More dots than this are one block, however far one zooms in. */
 const MOST_DOTS = 6000;
 const WIDE_PLOTS =
   "\n.plots.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }\n";
 
-/** `facts` are the lines of the fingerprint in words, as the terminal shows them too. */
-export function portsHtml(
-  observation: Observation,
-  print: Fingerprint,
-  facts: readonly (readonly [name: string, value: string])[],
-): string {
+/** Observed ports as one HTML page: plots, the fingerprint, the raw ports. */
+export function portsHtml(observation: Observation, print: Fingerprint): string {
   const { method, ports, peers } = observation;
   const { kernel, node, version } = environment();
-  const told = `${ports.length} attempts, ${method}, peer ${formatAddress(peers[0]!)}`;
-  const rows = facts.map(
-    ([name, value]) => `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`,
+  const about = `${ports.length} attempts, ${method}, peer ${formatAddress(peers[0]!)}`;
+  const rows = portsFacts(print).map(
+    ([name, value]) => `<tr><th scope="row">${escapeMarkup(name)}</th><td>${escapeMarkup(value)}</td></tr>`,
   );
   const title = `Local ports: ${print.verdict.name}`;
-  const body = `<header><h1>${escapeHtml(title)}</h1>
-<p>${escapeHtml(verdictText(print))}</p>
-<p class="dim">${escapeHtml(`${told}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
+  const body = `<header><h1>${escapeMarkup(title)}</h1>
+<p>${escapeMarkup(verdictText(print))}</p>
+<p class="dim">${escapeMarkup(`${about}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
 <main>
 <section class="plots wide">${figures(ports)}</section>
 ${drawnNote(ports)}
@@ -65,7 +62,7 @@ function drawnNote({ length }: Uint16Array): string {
 }
 
 function figure(caption: string, svg: string): string {
-  return svg === "" ? "" : `<figure><figcaption>${escapeHtml(caption)}</figcaption>${svg}</figure>`;
+  return svg === "" ? "" : `<figure><figcaption>${escapeMarkup(caption)}</figcaption>${svg}</figure>`;
 }
 
 /** The steps of the histogram in figures, of all attempts. */

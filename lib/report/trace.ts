@@ -1,165 +1,134 @@
-/** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
-
+/** The object of docs/schema/trace-1.json: one self-connect, packet by packet; the same as text, and as pcapng. */
 import type { Environment } from "../kernel/host.ts";
-import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
+import { environment } from "../kernel/host.ts";
 import type { Leaving } from "../packets/leavings.ts";
-import type { Trace } from "../packets/trace.ts";
-import { formatAddress } from "../socket/address.ts";
-import { escapeHtml } from "./escape.ts";
-import { ladderSvg } from "./ladder-svg.ts";
-import {
-  crossedText,
-  dataText,
-  flagsText,
-  informationText,
-  LEAVING_COLUMNS,
-  leavingTexts,
-  optionsText,
-  timeText,
-} from "./ladder-text.ts";
-import { pageHtml, tableHtml } from "./page.ts";
+import { pcapng } from "../packets/pcapng.ts";
+import type { CaptureSummary, Trace } from "../packets/trace.ts";
+import type { Address } from "../socket/address.ts";
+import { informationText, LEAVING_COLUMNS, ladderLines, leavingTexts } from "./ladder-text.ts";
+import { count, pluralize } from "./numbers.ts";
+import type { Line, Piece, TextOptions } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
-/** What a page shows beside the trace itself. */
-export interface TracePage {
-  /** The packets as pcapng; null where there are none. */
-  readonly packets: Uint8Array | null;
-  readonly leavings: readonly Leaving[] | null;
+/** What is shown beside the trace itself. */
+export interface TraceExtras {
   /** The data that was to come back; null where none was sent. */
   readonly sent: string | null;
+  /** What each way to end it leaves behind; null where that was not tried. */
+  readonly leavings: readonly Leaving[] | null;
+}
+
+/** The object of docs/schema/trace-1.json. */
+export interface TraceReport extends Omit<Trace, "frames" | "received"> {
+  readonly schema: "selfconnect.trace/1";
+  readonly peer: Address;
+  readonly data: { readonly sent: string; readonly received: string } | null;
+  readonly leavings: readonly Leaving[] | null;
   readonly environment: Environment;
 }
 
-const STYLE = `
-.picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
-.packets td, .leavings td { min-width: 0; } .packets td.why { min-width: 16rem; }
-.packets td.options { min-width: 9rem; }
-.packets th .figure { display: block; color: var(--dim); font-size: .92em; } .packets tbody th { min-width: 6rem; }
-.whole { font-variant-numeric: tabular-nums; white-space: nowrap; } .changed { font-weight: 600; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dd { margin: 0; }
-dt { color: var(--dim); } .lost { background: var(--wrong); }
-.download { display: inline-block; border: 1px solid var(--line); border-radius: 6px; background: var(--soft);
-  padding: .4rem .8rem; }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin: 0 0 .4rem; } }
-@media print { .picture img { min-width: 0; } .packets td.why, .packets td.options,
-  .packets tbody th { min-width: 0; }
-  .download { display: none; } }
-`;
+const ARRIVED = ["self-connect", "simultaneous-open"];
 
-/** A trace as one HTML page, without a script and without a request; the pcapng is inside. */
-export function traceHtml(traced: Trace, page: TracePage): string {
-  const { ladder } = traced;
-  const title = escapeHtml(ladder.title);
-  const { kernel, version } = page.environment;
-  const attempts = traced.attempts === 1 ? "" : `, at attempt ${traced.attempts.toLocaleString("en-US")}`;
-  const body = `<header><h1>${title}</h1>
-<p class="dim">Linux ${escapeHtml(kernel)}, selfconnect ${escapeHtml(version)}${attempts}.</p></header>
-<main>
-${traced.whyNoCapture === null ? "" : `<p>No packets: ${escapeHtml(traced.whyNoCapture)}</p>`}
-${factsSection(traced, page)}
-${ladder.rows.length > 0 ? pictureSection(ladder) + packetsSection(ladder) : ""}
-${page.packets ? downloadSection(page.packets, ladder) : ""}
-${page.leavings ? leavingsSection(page.leavings) : ""}
-</main>`;
-  return pageHtml({ title: ladder.title, body, style: STYLE });
+/** The object of docs/schema/trace-1.json. */
+export function traceReport(peer: Address, traced: Trace, { sent, leavings }: TraceExtras): TraceReport {
+  const { frames: _, received, ...rest } = traced;
+  return {
+    schema: "selfconnect.trace/1",
+    peer,
+    ...rest,
+    data: sent === null ? null : { sent, received: new TextDecoder().decode(received) },
+    leavings,
+    environment: environment(),
+  };
 }
 
-function factsSection(traced: Trace, { sent }: TracePage): string {
-  const { ladder, samples, capture, received } = traced;
-  const facts: [name: string, text: string][] = [["outcome", traced.verdict]];
-  for (const [end, { name, address, path }] of ladder.ends.entries()) {
-    const of = name && ` of ${name}, ${formatAddress(address)}`;
-    if (ladder.rows.length > 0) facts.push([`states${of}`, path.join(" → ")]);
-    const seen = samples.filter((sample) => sample.end === end);
-    const told = seen.map(({ state, source }) => `${state} (${source})`).join(", ");
-    facts.push([`the kernel's word${name && ` on ${name}`}`, told || "was not asked"]);
+/** The packets for Wireshark and tshark, with states and reasons as comments; null where there are none. */
+export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | null {
+  if (!capture || ladder.rows.length === 0) return null;
+  const { device, filter, passed, lost } = capture;
+  const { kernel, version } = environment();
+  const commented = frames.map(({ frame }, index) => {
+    const { sent, received, why } = ladder.rows[index]!;
+    return { frame, comment: `${sent.after} -> ${received.after}: ${why}` };
+  });
+  return pcapng(commented, {
+    device,
+    filter,
+    comment: `${ladder.title}. Of the two copies that loopback passes, the outgoing one.`,
+    system: `Linux ${kernel}`,
+    application: `selfconnect ${version}`,
+    counts: { passed, lost },
+  });
+}
+
+/** A trace for a terminal: the ladder, the states and who reported them, what each ending leaves behind. */
+export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
+  const { ladder, whyNoCapture, verdict, capture, information } = traced;
+  const lines: Line[] = [[paint("bold", ladder.title), attemptsText(traced)], ""];
+  if (whyNoCapture) lines.push(`no packets: ${whyNoCapture}`, "");
+  if (ladder.rows.length > 0) lines.push(...ladderLines(ladder));
+  if (!ARRIVED.includes(verdict)) lines.push(`not connected: ${verdict}`);
+  const facts = [
+    ...stateFacts(traced),
+    ...(capture
+      ? captureFacts(traced, capture)
+      : information.map((one) => ["TCP_INFO", informationText(one)])),
+    ...(extras.sent === null ? [] : [["data", echoText(traced, extras.sent)]]),
+  ];
+  lines.push(...tableLines(facts, "ll"));
+  if (extras.leavings) lines.push(...leavingLines(extras.leavings));
+  return renderText(lines, options);
+}
+
+function attemptsText({ isPair, attempts }: Trace): string {
+  if (attempts === 1) return "";
+  const others = isPair ? ": in the others one SYN came too early and was answered with RST" : "";
+  return `, at attempt ${count(attempts)}${others}`;
+}
+
+function stateFacts({ ladder, samples, agrees }: Trace): Piece[][] {
+  const facts: Piece[][] = [];
+  for (const [end, { name, path }] of ladder.ends.entries()) {
+    const who = name && `${name}: `;
+    if (ladder.rows.length > 0) facts.push(["states", `${who}${path.join(" → ")}`]);
+    const reported = samples.filter((sample) => sample.end === end);
+    const seen = reported.map(({ state, source }) => `${state} (${source})`).join(", ");
+    facts.push(["kernel", `${who}${seen || "was not asked"}`]);
   }
-  if (traced.agrees !== null) facts.push(["do they agree", traced.agrees ? "yes" : "NO"]);
-  for (const information of traced.information) facts.push(["TCP_INFO", informationText(information)]);
-  if (capture) facts.push(["captured", capturedText(traced)]);
-  if (sent !== null) facts.push(["data", `wrote "${sent}", read "${new TextDecoder().decode(received)}"`]);
-  const isWrong = (name: string) =>
-    (name === "captured" && capture!.lost > 0) || (name === "do they agree" && !traced.agrees);
-  const lines = facts.map(
-    ([name, text]) =>
-      `<dt>${escapeHtml(name)}</dt><dd${isWrong(name) ? ' class="lost"' : ""}>${escapeHtml(text)}</dd>`,
-  );
-  return `<section><h2>What happened</h2><dl>${lines.join("\n")}</dl></section>`;
+  if (agrees === true) facts.push(["", "which agrees"]);
+  if (agrees === false) facts.push(["", paint("red", "which does NOT agree with the packets")]);
+  return facts;
 }
 
-function capturedText({ ladder, frames, capture }: Trace): string {
-  const { device, filter, lost } = capture!;
-  const parts = [
-    `${frames.length} packets on ${device}, filter "${filter}", the outgoing copy of each`,
-    lost > 0 ? `${lost} LOST: the ladder has gaps` : "none lost",
-    ladder.truncated > 0 && `${ladder.truncated} cut short`,
-    ladder.others.length > 0 && `${ladder.others.length} left out: ${[...new Set(ladder.others)].join("; ")}`,
+function captureFacts({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): Piece[][] {
+  const copy = "the outgoing copy of each, for loopback passes every packet twice";
+  const whole = lost === 0 ? "; none lost" : "";
+  const facts: Piece[][] = [["captured", `${packetsText(frames.length)} on ${device}, ${copy}${whole}`]];
+  if (lost > 0) facts.push(["", paint("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
+  const earlier = passed - lost - frames.length - ladder.others.length;
+  if (earlier > 0) facts.push(["", `${packetsText(earlier)} of the attempts before left out`]);
+  if (ladder.truncated > 0) facts.push(["", `${packetsText(ladder.truncated)} cut short`]);
+  if (ladder.others.length > 0) {
+    const reasons = [...new Set(ladder.others)].join("; ");
+    facts.push(["", `${packetsText(ladder.others.length)} left out: ${reasons}`]);
+  }
+  return facts;
+}
+
+function echoText({ isPair, received }: Trace, data: string): string {
+  const reader = isPair ? "B" : "the same socket";
+  const read = new TextDecoder().decode(received);
+  return `wrote ${JSON.stringify(data)}, ${reader} read ${JSON.stringify(read)}`;
+}
+
+function leavingLines(table: readonly Leaving[]): Line[] {
+  return [
+    "",
+    "what each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
+    ...indent("  ", tableLines([LEAVING_COLUMNS, ...table.map(leavingTexts)], "lllll")),
   ];
-  return parts.filter((part) => typeof part === "string").join("; ");
 }
 
-/** As an image: the style inside the picture and that of the page do not meet. The table says the same in words. */
-function pictureSection(ladder: Ladder): string {
-  const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
-  const words = `The ladder of ${ladder.rows.length} packets that the table below tells one by one`;
-  return `<section><h2 id="ladder">The ladder</h2>
-<div class="scroll picture" tabindex="0" role="region" aria-labelledby="ladder">
-<img src="${image}" alt="${escapeHtml(words)}"></div></section>
-`;
-}
-
-function packetsSection(ladder: Ladder): string {
-  const isPair = ladder.ends.length > 1;
-  const heads = ["packet", "time", "sender", "receiver", "why", "seq", "ack", "window", "options"];
-  const cells = heads.map((head) => `<th scope="col">${head}</th>`);
-  return `<section><h2 id="packets">Packet by packet</h2>
-<p class="dim">Numbers relative, and in brackets as on the wire; sections and figures are RFC 9293's.</p>
-<div class="scroll packets" tabindex="0" role="region" aria-labelledby="packets">
-<table id="every-packet"><thead><tr>${cells.join("")}</tr></thead>
-<tbody>
-${ladder.rows.map((row) => packetRow(row, isPair ? ladder.ends : null)).join("\n")}
-</tbody></table></div></section>`;
-}
-
-function packetRow(row: LadderRow, ends: Ladder["ends"] | null): string {
-  const { sequence, acknowledgement } = row;
-  const way = ends ? `${ends[row.from]!.name} → ${ends[row.to]!.name}` : "";
-  const data = row.dataBytes > 0 ? `<span class="figure">${escapeHtml(dataText(row, 64))}</span>` : "";
-  const cells = [
-    `<th scope="row"><b>${row.number}. ${escapeHtml(flagsText(row.flags))}</b>${escapeHtml(way)}${data}</th>`,
-    `<td class="whole">${escapeHtml(timeText(row.timeNs))}</td>`,
-    `<td>${stateHtml(row.sent)}</td>`,
-    `<td>${stateHtml(row.received)}</td>`,
-    `<td class="why">${escapeHtml(crossedText(row) + row.why)}</td>`,
-    `<td>${numberHtml(sequence)}</td>`,
-    `<td>${acknowledgement ? numberHtml(acknowledgement) : ""}</td>`,
-    `<td class="whole">${row.window}</td>`,
-    `<td class="options">${escapeHtml(optionsText(row.options).replaceAll("\u00a0", " "))}</td>`,
-  ];
-  return `<tr>${cells.join("")}</tr>`;
-}
-
-function numberHtml({ relative, absolute }: SequenceNumber): string {
-  return `<span class="whole">${relative}<span class="figure">(${absolute})</span></span>`;
-}
-
-/** A line is broken between two states, not within the name of one. */
-function stateHtml({ before, after }: LadderRow["sent"]): string {
-  const whole = (text: string, kind: string) => `<span class="${kind}">${escapeHtml(text)}</span>`;
-  if (before === after) return whole(after, "whole");
-  return `${whole(`${before} →`, "whole")} ${whole(after, "whole changed")}`;
-}
-
-function downloadSection(packets: Uint8Array, ladder: Ladder): string {
-  const link = `data:application/octet-stream;base64,${Buffer.from(packets).toString("base64")}`;
-  return `<section><h2>For Wireshark</h2>
-<p><a class="download" download="selfconnect.pcapng" href="${link}">selfconnect.pcapng</a>
-${ladder.rows.length} packets, ${packets.length.toLocaleString("en-US")} bytes,
-with states and reasons as comments; inside this page.</p></section>`;
-}
-
-function leavingsSection(leavings: readonly Leaving[]): string {
-  return `<section><h2 id="leavings">What each way to end it leaves behind</h2>
-<p class="dim">Each tried on a port of its own; and who can listen there meanwhile.</p>
-<div class="scroll leavings" tabindex="0" role="region" aria-labelledby="leavings">
-${tableHtml(LEAVING_COLUMNS, leavings.map(leavingTexts))}</div></section>`;
+function packetsText(packets: number): string {
+  return pluralize(packets, "packet");
 }

@@ -4,6 +4,7 @@ import { listenRefusal } from "./listen-refusal.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
 
+/** Which of the ports to look at, and in which order. */
 export interface FreePortOptions {
   /** Where the port must be free: on each of these; 127.0.0.1 unless given. Their ports are ignored. */
   readonly addresses?: readonly Address[];

@@ -42,7 +42,7 @@ Result send(int fd, const void* bytes, size_t length);
 Result recv(int fd, void* bytes, size_t length);
 /// close(2).
 Result close(int fd);
-/// setsockopt(2), SO_LINGER {1, 0}, then close(2): RST, and no TIME_WAIT.
+/// setsockopt(2), SO_LINGER {1, 0}, then close(2): RST, and no TIME-WAIT.
 Result reset(int fd);
 /// fcntl(2), O_NONBLOCK.
 Result set_nonblocking(int fd);

@@ -1,5 +1,6 @@
 /** An audit as metrics, in OpenMetrics text, which node_exporter's textfile collector reads too. */
 import type { Audit } from "../audit/audit.ts";
+import { escapeLabel } from "./escape.ts";
 
 interface Metric {
   readonly name: string;
@@ -24,7 +25,9 @@ function metricsOf(found: Audit): Metric[] {
     {
       name: "selfconnect_listener_at_risk",
       help: "Whether a listener inside the ephemeral range may lose its port to a self-connect.",
-      samples: distinct(found.listeners.map((one) => ({ labels: labels(one), value: one.isAtRisk ? 1 : 0 }))),
+      samples: withoutDuplicates(
+        found.listeners.map((one) => ({ labels: labels(one), value: one.isAtRisk ? 1 : 0 })),
+      ),
     },
     {
       name: "selfconnect_joined_sockets",
@@ -50,19 +53,15 @@ function metricsOf(found: Audit): Metric[] {
 }
 
 /** Listeners that share a port (SO_REUSEPORT) are one sample: a metric must not have two of the same labels. */
-function distinct(samples: Metric["samples"]): Metric["samples"] {
+function withoutDuplicates(samples: Metric["samples"]): Metric["samples"] {
   return [...new Map(samples.map((sample) => [JSON.stringify(sample.labels), sample])).values()];
 }
 
 function familyLines({ name, help, samples }: Metric): string[] {
   if (samples.length === 0) return [];
   const lines = samples.map(({ labels, value }) => {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escaped(text)}"`);
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escapeLabel(text)}"`);
     return `${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}`;
   });
   return [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, ...lines];
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

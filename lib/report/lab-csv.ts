@@ -1,5 +1,6 @@
 /** Results as CSV (RFC 4180): one line for each count of each cell. */
 import type { LabResult } from "../lab/lab.ts";
+import { escapeCsv } from "./escape.ts";
 
 const HEADER = [
   "kernel",
@@ -13,7 +14,7 @@ const HEADER = [
   "value",
 ];
 
-/** A lab result as CSV (RFC 4180): a header, then one line for each count of each finding. */
+/** The counts of a lab as CSV: one line for each count of each cell. */
 export function labCsv(result: LabResult): string {
   const kernels = new Map(result.kernels.map((kernel) => [kernel.id, kernel]));
   const lines = result.findings.flatMap((finding) => {
@@ -30,11 +31,5 @@ export function labCsv(result: LabResult): string {
     const counts = Object.entries({ ...finding.counts, elapsedMs: finding.elapsedMs });
     return counts.map(([name, value]) => [...cell, name, String(value)]);
   });
-  return [HEADER, ...lines].map((line) => `${line.map(field).join(",")}\r\n`).join("");
-}
-
-/** A spreadsheet would run a field that begins like a formula: an apostrophe makes it text. */
-function field(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return [HEADER, ...lines].map((line) => `${line.map(escapeCsv).join(",")}\r\n`).join("");
 }

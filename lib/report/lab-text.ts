@@ -1,15 +1,17 @@
 /** Results for a terminal: each question with its answers, and who gave them. */
 import type { LabResult } from "../lab/lab.ts";
-import type { Row } from "./table.ts";
-import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+import type { Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import type { TextOptions } from "./terminal.ts";
+import { renderText } from "./terminal.ts";
 
-/** A lab result for a terminal: contradictions first, then each question with its answers. */
-export function labText(result: LabResult): string {
+/** A lab for a terminal. */
+export function labText(result: LabResult, options: TextOptions = {}): string {
   const rows = rowsOfResult(result);
   const missing = result.kernels.flatMap(({ id, missing }) =>
     missing ? [`${id} could not be asked: ${missing}`] : [],
   );
-  return [...contradictionLines(rows), ...rows.flatMap(rowLines), ...missing].map(printable).join("\n");
+  return renderText([...contradictionLines(rows), ...rows.flatMap(rowLines), ...missing], options);
 }
 
 function contradictionLines(rows: readonly Row[]): string[] {
@@ -24,11 +26,6 @@ function rowLines({ name, question, cells }: Row): string[] {
   const answers = new Map<string, string[]>();
   for (const { words, kernel } of cells)
     answers.set(words, [...(answers.get(words) ?? []), kernelTitle(kernel)]);
-  const lines = [...answers].map(([words, kernels]) => `  ${words}\n      ${kernels.join(", ")}`);
+  const lines = [...answers].flatMap(([words, kernels]) => [`  ${words}`, `      ${kernels.join(", ")}`]);
   return [`${name}: ${question}`, ...lines, ""];
-}
-
-/** What a guest said is text, not commands to a terminal. */
-function printable(words: string): string {
-  return words.replaceAll(/(?!\n)\p{Cc}/gu, "?");
 }

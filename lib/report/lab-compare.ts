@@ -1,8 +1,10 @@
 /** Two results beside each other: what changed, and how sure that is. */
 import type { Finding, LabResult } from "../lab/lab.ts";
 import { kolmogorovTail } from "../loop/statistics.ts";
+import type { TextOptions } from "./terminal.ts";
+import { renderText } from "./terminal.ts";
 
-/** One cell of two lab results, beside each other. */
+/** How one cell of two results compares. */
 export interface Change {
   readonly kernel: string;
   readonly experiment: string;
@@ -21,13 +23,13 @@ export interface Comparison {
   readonly changed: number;
 }
 
-/** Below this the samples of a cell are held to come from different distributions. */
+/** Below this the samples of a cell are taken to come from different distributions. */
 export const UNLIKELY = 0.001;
 
-/** Fewer samples than this say nothing about a distribution. */
+/** Fewer samples than this are too few for a statement about a distribution. */
 const FEWEST_SAMPLES = 5;
 
-/** Compares every cell of two lab results: the answers as text, the samples by a two-sample test. */
+/** Compares two results cell by cell. */
 export function compareLabs(first: LabResult, second: LabResult): Comparison {
   const [ours, theirs] = [cells(first), cells(second)];
   const keys = [...new Set([...ours.keys(), ...theirs.keys()])];
@@ -41,7 +43,7 @@ export function compareLabs(first: LabResult, second: LabResult): Comparison {
 }
 
 /** The comparison for reading: what changed, first to last, then the rest in one line. */
-export function compareText({ changes, same, changed }: Comparison): string {
+export function compareText({ changes, same, changed }: Comparison, options: TextOptions = {}): string {
   const lines = changes
     .filter(({ kind }) => kind !== "same")
     .map(({ kernel, experiment, kind, first, second }) => {
@@ -51,11 +53,11 @@ export function compareText({ changes, same, changed }: Comparison): string {
   const shifted = changes.filter(({ chance }) => chance !== null && chance < UNLIKELY);
   const shifts = shifted.map(
     ({ kernel, experiment, chance }) =>
-      `${kernel}, ${experiment}: its samples moved (chance of that by chance ${chance!.toPrecision(2)})`,
+      `${kernel}, ${experiment}: its samples differ (p = ${chance!.toPrecision(2)})`,
   );
   const rest = changes.length - same - changed;
   const total = `${same} cells answered the same, ${changed} otherwise, ${rest} cannot be compared`;
-  return [...lines, ...shifts, total].join("\n");
+  return renderText([...lines, ...shifts, total], options);
 }
 
 function changeOf(first: Finding | undefined, second: Finding | undefined): Change {

@@ -1,4 +1,4 @@
-/** Results as a table: questions as rows, kernels as columns. What every format is made from. */
+/** Results as a table: questions as rows, kernels as columns. Every format is written from it. */
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 
 export interface Cell {
@@ -28,7 +28,7 @@ export function rowsOfResult(result: LabResult): Row[] {
       finding: cells.get(`${kernel.id}\n${name}`) ?? null,
     }));
     const most = commonest(row.flatMap(({ finding }) => finding?.answer ?? []));
-    return { name, question, cells: row.map((cell) => ({ ...cell, ...marks(cell, most) })) };
+    return { name, question, cells: row.map((cell) => ({ ...cell, ...marksOf(cell, most) })) };
   });
 }
 
@@ -39,15 +39,15 @@ export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[]
   );
 }
 
-/** "qemu 6.1.176 (6.1.0-50-cloud-amd64)": what a column is, as far as it has said so. */
+/** "qemu 6.1.176 (6.1.0-50-cloud-amd64)": what a column is, as far as it has reported it. */
 export function kernelTitle(kernel: LabKernel): string {
   const { environment, machine } = kernel;
   if (!environment) return kernel.id;
-  if (machine === "gvisor") return `gvisor (says ${environment.kernel})`;
+  if (machine === "gvisor") return `gvisor (reports ${environment.kernel})`;
   return `${machine} ${environment.upstream}`;
 }
 
-function marks(
+function marksOf(
   { kernel, finding }: { kernel: LabKernel; finding: Finding | null },
   most: string | null,
 ): Pick<Cell, "words" | "differs" | "contradicts"> {
@@ -61,7 +61,7 @@ function marks(
 function wordsOf(finding: Finding): string {
   if (finding.status === "answered") return finding.answer ?? "";
   const kinds = { failed: "failed", died: "died", "not-here": "not here" };
-  return `${kinds[finding.status]}: ${finding.note ?? "no reason told"}`;
+  return `${kinds[finding.status]}: ${finding.note ?? "no reason given"}`;
 }
 
 function commonest(words: readonly string[]): string | null {

@@ -2,15 +2,15 @@
 import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
+import type { Cell, Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { pageHtml, SCRIPT, scrolledTable } from "./page.ts";
-import { plotSvg } from "./plots.ts";
-import type { Cell, Row } from "./table.ts";
-import { contradictions, kernelTitle, rowsOfResult } from "./table.ts";
+import { plotSvg } from "./plot-svg.ts";
 
 const TITLE = "The same questions to many kernels";
 
-/** A lab result as one HTML page, without a script and without a request. */
+/** A lab as one HTML page: the table, plots of the samples, and every raw count. */
 export function labHtml(result: LabResult): string {
   const rows = rowsOfResult(result);
   const body = `<header>${headText(result)}</header>
@@ -25,13 +25,13 @@ ${rawSection(rows)}
 }
 
 function headText({ startedAt, endedAt, command, version, commit, trials }: LabResult): string {
-  const from = commit ? `, commit ${escapeHtml(commit.slice(0, 12))}` : "";
-  const until = endedAt ? `to <time>${escapeHtml(endedAt)}</time>` : "and not at its end yet";
+  const from = commit ? `, commit ${escapeMarkup(commit.slice(0, 12))}` : "";
+  const until = endedAt ? `to <time>${escapeMarkup(endedAt)}</time>` : "and not at its end yet";
   return `<h1>${TITLE}</h1>
 <p class="dim">Local ports and self-connects of TCP, measured inside each kernel
-by selfconnect ${escapeHtml(version)}${from},
-${trials} trials of what is random, from <time>${escapeHtml(startedAt)}</time> ${until}.</p>
-<p class="dim"><code>${escapeHtml(command || "selfconnect lab")}</code></p>`;
+by selfconnect ${escapeMarkup(version)}${from},
+${trials} trials of what is random, from <time>${escapeMarkup(startedAt)}</time> ${until}.</p>
+<p class="dim"><code>${escapeMarkup(command || "selfconnect lab")}</code></p>`;
 }
 
 function contradictionSection(rows: readonly Row[]): string {
@@ -39,17 +39,18 @@ function contradictionSection(rows: readonly Row[]): string {
   if (found.length === 0) return "<p>No finding contradicts what was expected of its kernel.</p>";
   const items = found.map(({ row, cell }) => {
     const { answer = "", expected } = cell.finding!;
-    return `<li>${escapeHtml(kernelTitle(cell.kernel))}, <a href="#${rawId(cell)}">${escapeHtml(row.name)}</a>:
-<b>${escapeHtml(answer)}</b>; expected ${escapeHtml(expected ?? "")}</li>`;
+    return `<li>${escapeMarkup(kernelTitle(cell.kernel))}, <a href="#${rawId(cell)}">${escapeMarkup(row.name)}</a>:
+<b>${escapeMarkup(answer)}</b>; expected ${escapeMarkup(expected ?? "")}</li>`;
   });
   return `<section class="contradictions"><h2>Contradictions</h2><ul>${items.join("\n")}</ul></section>`;
 }
 
 function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): string {
-  const heads = kernels.map((kernel) => `<th scope="col">${escapeHtml(kernelTitle(kernel))}</th>`);
+  const heads = kernels.map((kernel) => `<th scope="col">${escapeMarkup(kernelTitle(kernel))}</th>`);
   const lines = rows.map(
     ({ name, question, cells }) =>
-      `<tr><th scope="row"><b>${escapeHtml(name)}</b>${escapeHtml(question)}</th>${cells.map(cellHtml).join("")}</tr>`,
+      `<tr><th scope="row"><b>${escapeMarkup(name)}</b>${escapeMarkup(question)}</th>` +
+      `${cells.map(cellHtml).join("")}</tr>`,
   );
   return `<section><h2 id="table">Questions and kernels</h2>
 <p class="dim">≠ differs from most of its row; ✗ contradicts what was expected.
@@ -63,15 +64,17 @@ ${lines.join("\n")}
 
 function cellHtml(cell: Cell): string {
   const { finding, words, differs, contradicts } = cell;
-  if (!finding) return `<td class="dim">${escapeHtml(words)}</td>`;
+  if (!finding) return `<td class="dim">${escapeMarkup(words)}</td>`;
   const kind = contradicts ? "wrong" : differs ? "differs" : "";
   const mark = contradicts ? '<span class="kind">✗ </span>' : differs ? '<span class="kind">≠ </span>' : "";
   const emulated = finding.experiment === "rate" && cell.kernel.isEmulated ? ", emulated" : "";
-  const figure = finding.figure ? `<span class="figure">${escapeHtml(finding.figure + emulated)}</span>` : "";
-  const expected = contradicts
-    ? `<span class="expected">expected ${escapeHtml(finding.expected ?? "")}</span>`
+  const figure = finding.figure
+    ? `<span class="figure">${escapeMarkup(finding.figure + emulated)}</span>`
     : "";
-  return `<td class="${kind}">${mark}<a href="#${rawId(cell)}">${escapeHtml(words)}</a>${figure}${expected}</td>`;
+  const expected = contradicts
+    ? `<span class="expected">expected ${escapeMarkup(finding.expected ?? "")}</span>`
+    : "";
+  return `<td class="${kind}">${mark}<a href="#${rawId(cell)}">${escapeMarkup(words)}</a>${figure}${expected}</td>`;
 }
 
 function plotSections(rows: readonly Row[]): string {
@@ -81,7 +84,7 @@ function plotSections(rows: readonly Row[]): string {
       const drawn = cells.filter(hasSamples);
       const samples = drawn.map(({ finding }) => finding!.samples!);
       const figures = drawn.map((cell) => figureHtml(cell, samples));
-      return `<section><h2>${escapeHtml(name)}</h2><p>${escapeHtml(question)}</p>
+      return `<section><h2>${escapeMarkup(name)}</h2><p>${escapeMarkup(question)}</p>
 <div class="plots">${figures.join("\n")}</div></section>`;
     })
     .join("\n");
@@ -94,15 +97,15 @@ function hasSamples({ finding }: Cell): boolean {
 function figureHtml(cell: Cell, row: readonly Samples[]): string {
   const title = kernelTitle(cell.kernel);
   const svg = plotSvg(cell.finding!.samples!, `${title}, ${cell.finding!.experiment}`, row);
-  return `<figure><figcaption>${escapeHtml(title)}</figcaption>${svg}</figure>`;
+  return `<figure><figcaption>${escapeMarkup(title)}</figcaption>${svg}</figure>`;
 }
 
 function kernelSection(kernels: readonly LabKernel[]): string {
   const lines = kernels.map(({ id, machine, isEmulated, missing, environment }) => {
-    const told = environment
+    const facts = environment
       ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
-      : [missing ?? "never said hello", "", "", ""];
-    return [id, machine + (isEmulated ? ", emulated" : ""), ...told];
+      : [missing ?? "never answered", "", "", ""];
+    return [id, machine + (isEmulated ? ", emulated" : ""), ...facts];
   });
   const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
   return `<section><h2>Kernels</h2>${scrolledTable("Kernels", heads, lines)}</section>`;
@@ -117,15 +120,15 @@ function rawSection(rows: readonly Row[]): string {
 
 function rawHtml(name: string, cell: Cell, finding: Finding): string {
   const lines = Object.entries({ ...finding.counts, elapsedMs: finding.elapsedMs }).map(
-    ([count, value]) => `<tr><td>${escapeHtml(count)}</td><td>${value}</td></tr>`,
+    ([count, value]) => `<tr><td>${escapeMarkup(count)}</td><td>${value}</td></tr>`,
   );
   const { samples } = finding;
   const values = samples
-    ? `<details><summary>${samples.values.length} samples, ${escapeHtml(samples.unit)}</summary>` +
+    ? `<details><summary>${samples.values.length} samples, ${escapeMarkup(samples.unit)}</summary>` +
       `<pre>${samples.values.join(" ")}</pre></details>`
     : "";
-  return `<section id="${rawId(cell)}"><h3>${escapeHtml(kernelTitle(cell.kernel))}, ${escapeHtml(name)}</h3>
-<p>${escapeHtml(cell.words)} <span class="dim">expected: ${escapeHtml(finding.expected ?? "unknown")}</span></p>
+  return `<section id="${rawId(cell)}"><h3>${escapeMarkup(kernelTitle(cell.kernel))}, ${escapeMarkup(name)}</h3>
+<p>${escapeMarkup(cell.words)} <span class="dim">expected: ${escapeMarkup(finding.expected ?? "unknown")}</span></p>
 <table>${lines.join("")}</table>${values}</section>`;
 }
 

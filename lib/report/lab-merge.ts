@@ -1,25 +1,25 @@
 /** Several results as one table: columns beside each other, named apart where they must be. */
 import type { LabResult } from "../lab/lab.ts";
 
-/** One lab result from several: the kernels of all; a kernel that two results have is kept twice, under two names. */
+/** Several results as one: a kernel of the same name gets a number. At least one result. */
 export function mergeLabs(results: readonly LabResult[]): LabResult {
   const [first, ...others] = results;
   if (!first) throw new Error("there are no results to merge");
-  return others.reduce(merged, first);
+  return others.reduce(mergePair, first);
 }
 
-function merged(one: LabResult, other: LabResult): LabResult {
+function mergePair(one: LabResult, other: LabResult): LabResult {
   const taken = new Set(one.kernels.map(({ id }) => id));
-  const named = (id: string) => (taken.has(id) ? freeName(id, taken) : id);
+  const rename = (id: string) => (taken.has(id) ? freeName(id, taken) : id);
   const questions = new Set(one.experiments.map(({ name }) => name));
   return {
     ...one,
     endedAt: other.endedAt,
     experiments: [...one.experiments, ...other.experiments.filter(({ name }) => !questions.has(name))],
-    kernels: [...one.kernels, ...other.kernels.map((kernel) => ({ ...kernel, id: named(kernel.id) }))],
+    kernels: [...one.kernels, ...other.kernels.map((kernel) => ({ ...kernel, id: rename(kernel.id) }))],
     findings: [
       ...one.findings,
-      ...other.findings.map((finding) => ({ ...finding, kernel: named(finding.kernel) })),
+      ...other.findings.map((finding) => ({ ...finding, kernel: rename(finding.kernel) })),
     ],
   };
 }

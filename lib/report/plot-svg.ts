@@ -1,7 +1,7 @@
 /** Samples as static SVG: readable without a script, in any colour scheme, and on paper. */
 import type { Samples } from "../lab/experiment.ts";
 import { quantile } from "../loop/statistics.ts";
-import { escapeHtml } from "./escape.ts";
+import { escapeMarkup } from "./escape.ts";
 
 const WIDTH = 360;
 const HEIGHT = 190;
@@ -10,6 +10,8 @@ const RIGHT = 12;
 const TOP = 22;
 const BOTTOM = 34;
 const TICKS = 4;
+/** The plot of rounds: its names stand left, its axis below. */
+const ROUNDS = { width: 900, name: 260, row: 24, axis: 30 };
 /** Longer steps are jumps, and are counted together. */
 const BARS_UP_TO = 20;
 
@@ -19,17 +21,70 @@ interface Axis {
 }
 
 /**
- * One figure. The label says what is drawn to those who cannot see it. `row` are the samples of all figures
+ * One figure. The label describes it for those who cannot see it. `row` are the samples of all figures
  * beside it: they share their axes.
  */
 export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
   if (values.length === 0) return "";
   const drawn = { distribution, steps, walk }[plot](values, unit, row);
-  const label = escapeHtml(`${title}: ${drawn.label}`);
-  return (
-    `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">` +
-    `<title>${label}</title>${drawn.body}</svg>`
-  );
+  const label = `${title}: ${drawn.label}`;
+  return svg("plot", WIDTH, HEIGHT, label, `<title>${escapeMarkup(label)}</title>${drawn.body}`);
+}
+
+/** One line of a plot of rounds. */
+export interface RoundsLine {
+  readonly name: string;
+  readonly values: readonly number[];
+  readonly median: number;
+  /** Whether its median is drawn in the colour of this package. */
+  readonly isOurs: boolean;
+}
+
+/** One line for each cell on a logarithmic axis: a dot for each round, a larger one for their median. */
+export function roundsSvg(lines: readonly RoundsLine[], unit: string): string {
+  if (lines.length === 0) return "";
+  const { width, name, row, axis } = ROUNDS;
+  const [low, high] = decadesAround(lines.flatMap(({ values }) => values));
+  const x = (value: number) => {
+    const share = (Math.log10(value) - low) / (high - low);
+    return (name + share * (width - name - 40)).toFixed(1);
+  };
+  const height = lines.length * row + axis;
+  const ticks = Array.from({ length: high - low + 1 }, (_, i) => {
+    const value = 10 ** (low + i);
+    const rule = `<line class="rule" x1="${x(value)}" x2="${x(value)}" y1="0" y2="${height - axis}"/>`;
+    const label = value.toLocaleString("en-US");
+    return `${rule}<text x="${x(value)}" y="${height - 8}" text-anchor="middle">${label}</text>`;
+  });
+  const body = [
+    "",
+    ...ticks,
+    ...lines.map((line, i) => roundsLine(line, (i + 0.5) * row, x)),
+    `<text x="0" y="${height - 8}">${escapeMarkup(unit)}</text>`,
+    "",
+  ];
+  return svg("rounds", width, height, `${unit}, logarithmic`, body.join("\n"));
+}
+
+function roundsLine(
+  { name, values, median, isOurs }: RoundsLine,
+  y: number,
+  x: (value: number) => string,
+): string {
+  const dots = values.map((value) => `<circle class="round" cx="${x(value)}" cy="${y}" r="3"/>`);
+  const middle = `<circle class="${isOurs ? "ours" : "median"}" cx="${x(median)}" cy="${y}" r="5"/>`;
+  return `<text x="0" y="${y + 4}">${escapeMarkup(name)}</text>${dots.join("")}${middle}`;
+}
+
+/** The powers of ten around all values. */
+function decadesAround(values: readonly number[]): [low: number, high: number] {
+  const low = Math.floor(Math.log10(Math.min(...values)));
+  return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
+}
+
+function svg(kind: string, width: number, height: number, label: string, body: string): string {
+  const box = `viewBox="0 0 ${width} ${height}"`;
+  return `<svg class="${kind}" ${box} role="img" aria-label="${escapeMarkup(label)}">${body}</svg>`;
 }
 
 /** The share of samples at or below each value. */
@@ -107,8 +162,8 @@ function frame(x: Axis, y: Axis, xName: string, yName: string): string {
     lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(xValue)}</text>`);
   }
   const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
-  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeHtml(xName)}</text>`);
-  lines.push(`<text x="4" y="${TOP - 11}">${escapeHtml(yName)}</text>`);
+  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeMarkup(xName)}</text>`);
+  lines.push(`<text x="4" y="${TOP - 11}">${escapeMarkup(yName)}</text>`);
   return lines.join("");
 }
 

@@ -1,0 +1,20 @@
+/** The exit codes: one table for all commands. */
+
+export const EXIT = { done: 0, failed: 1, usage: 2, found: 3, interrupted: 130 } as const;
+
+const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
+  done: "done",
+  failed: "it did not succeed, or could not be known",
+  usage: "usage",
+  found: "found what the command looks for: a self-connect, a port at risk,\nan answer that was not expected",
+  interrupted: "interrupted, what there was by then is printed",
+};
+
+/** The table, for --help. */
+export function exitCodeHelp(): string {
+  const lines = Object.entries(EXIT).flatMap(([name, code]) => {
+    const [first, ...more] = MEANINGS[name as keyof typeof EXIT].split("\n");
+    return [`  ${String(code).padEnd(5)}${first}`, ...more.map((line) => " ".repeat(7) + line)];
+  });
+  return ["Exit codes:", ...lines].join("\n");
+}

@@ -1,0 +1,69 @@
+/** The object of docs/schema/dial-1.json: what came of one guarded connect; and the same as text. */
+import type { Environment } from "../kernel/host.ts";
+import { environment } from "../kernel/host.ts";
+import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
+import type { Attempt } from "../socket/errors.ts";
+import { duration } from "./numbers.ts";
+import type { Line, TextOptions } from "./terminal.ts";
+import { paint, renderText } from "./terminal.ts";
+
+/** What came of one guarded connect: the object of docs/schema/dial-1.json. */
+export interface DialReport {
+  readonly schema: "selfconnect.dial/1";
+  /** The peer as it was asked for: an address, or a name with a port. */
+  readonly asked: string;
+  readonly verdict: "connected" | "self-connect" | "failed" | "interrupted";
+  readonly local: Address | null;
+  readonly peer: Address | null;
+  readonly attempts: readonly Attempt[];
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** Whether a server could listen on the peer's address; null where that was not asked, or is not of this host. */
+  readonly listenCheck: { readonly address: Address; readonly refusal: string | null } | null;
+  readonly elapsedMs: number;
+  readonly environment: Environment;
+}
+
+/** A DialReport without what is the same for every outcome. */
+export type DialOutcome = Omit<DialReport, "schema" | "asked" | "environment">;
+
+/** The object of docs/schema/dial-1.json. */
+export function dialReport(asked: string, outcome: DialOutcome): DialReport {
+  const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
+  return {
+    schema: "selfconnect.dial/1",
+    asked,
+    verdict,
+    local,
+    peer,
+    attempts,
+    error,
+    listenCheck,
+    elapsedMs,
+    environment: environment(),
+  };
+}
+
+/** A guarded connect for a terminal: the verdict, the four-tuple, every attempt. */
+export function dialText(asked: string, outcome: DialOutcome, options: TextOptions = {}): string {
+  const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
+  const isConnected = verdict === "connected";
+  const lines: Line[] = [
+    [`${asked}: `, paint(isConnected ? "green" : "red", verdict), ` after ${duration(elapsedMs)}`],
+    ...(isConnected ? [`  local ${formatAddress(local!)}`, `  peer  ${formatAddress(peer!)}`] : []),
+    ...(error ? [`  ${error.message}`] : []),
+    ...attempts.map((attempt, i) => `  attempt ${i + 1}: ${attemptText(attempt)}`),
+    ...(listenCheck ? [`  ${listenText(listenCheck)}`] : []),
+  ];
+  return renderText(lines, options);
+}
+
+function attemptText({ outcome, local, peer, elapsedMs }: Attempt): string {
+  const from = local ? `${formatAddress(local)} -> ` : "";
+  return `${from}${formatAddress(peer)} ${outcome}, ${duration(elapsedMs)}`;
+}
+
+function listenText({ address, refusal }: NonNullable<DialReport["listenCheck"]>): string {
+  const could = refusal === null ? "could start now" : `could not start: ${refusal}`;
+  return `a server on ${formatAddress(address)} ${could}`;
+}

@@ -1,0 +1,30 @@
+/** The object of docs/schema/lab-kernels-1.json: the kernels that a lab can have; and the same as text. */
+import type { KernelPackage } from "../lab/kernels.ts";
+import type { TextOptions } from "./terminal.ts";
+import { renderText, tableLines } from "./terminal.ts";
+
+/** The object of docs/schema/lab-kernels-1.json. */
+export interface LabKernelsReport {
+  readonly schema: "selfconnect.lab-kernels/1";
+  readonly suites: readonly string[];
+  readonly kernels: readonly KernelPackage[];
+}
+
+/** The object of docs/schema/lab-kernels-1.json. */
+export function labKernelsReport(
+  suites: readonly string[],
+  kernels: readonly KernelPackage[],
+): LabKernelsReport {
+  return { schema: "selfconnect.lab-kernels/1", suites, kernels };
+}
+
+/** The kernels for a terminal: version, suite, release, whether it is cached. */
+export function labKernelsText({ kernels }: LabKernelsReport, options: TextOptions = {}): string {
+  const rows = kernels.map(({ release, version, suite, isCached }) => [
+    version,
+    suite,
+    release,
+    isCached ? "cached" : "",
+  ]);
+  return renderText(tableLines(rows, "llll"), options);
+}

@@ -1,0 +1,89 @@
+/** Results as Markdown: one table, contradictions first; kernels that answer all questions alike share a column. */
+import type { LabResult } from "../lab/lab.ts";
+import { escapeMarkdown } from "./escape.ts";
+import type { Cell, Row } from "./lab-table.ts";
+import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { markdownTable } from "./markdown.ts";
+
+/** A lab as one Markdown table. */
+export function labMarkdown(result: LabResult): string {
+  const rows = rowsOfResult(result);
+  const columns = groupColumns(rows);
+  const titles = columns.map((group) => group.map((at) => kernelTitle(result.kernels[at]!)).join(", "));
+  const lines = [
+    "# The same questions to many kernels",
+    "",
+    ...about(result),
+    "",
+    ...contradictionLines(rows),
+    "",
+    "Kernels that answer all questions alike share a column. ≠ differs from most of its row; ✗ contradicts what was",
+    "expected of this kernel.",
+    "",
+    ...markdownTable(
+      ["question", ...titles],
+      rows.map((row) => [questionText(row), ...columns.map(([at]) => cellText(row.cells[at!]!))]),
+    ),
+    "",
+    ...figureLines(result, rows),
+    ...missingLines(result),
+  ];
+  return `${lines.join("\n").trimEnd()}\n`;
+}
+
+function about({ startedAt, endedAt, command, version, commit, trials }: LabResult): string[] {
+  const ended = endedAt ? `to ${endedAt}` : "and not at its end yet";
+  const from = commit ? `, commit ${commit.slice(0, 12)}` : "";
+  return [
+    `Made by \`${command || "selfconnect lab"}\``,
+    `(selfconnect ${version}${from}; ${trials} trials of what is random),`,
+    `from ${startedAt} ${ended}.`,
+  ];
+}
+
+/** The places of columns whose cells are alike from first to last. */
+function groupColumns(rows: readonly Row[]): number[][] {
+  const groups = new Map<string, number[]>();
+  const width = rows[0]?.cells.length ?? 0;
+  for (let at = 0; at < width; at++) {
+    const key = JSON.stringify(rows.map(({ cells }) => cells[at]!.words));
+    groups.set(key, [...(groups.get(key) ?? []), at]);
+  }
+  return [...groups.values()];
+}
+
+function contradictionLines(rows: readonly Row[]): string[] {
+  const found = contradictions(rows);
+  if (found.length === 0) return ["No finding contradicts what was expected."];
+  const lines = found.map(({ row, cell }) => {
+    const { answer = "", expected } = cell.finding!;
+    const [got, due] = [answer, expected ?? ""].map(escapeMarkdown);
+    return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${got}**, expected ${due}`;
+  });
+  return ["## Contradictions", "", ...lines];
+}
+
+/** What differs from run to run, kernel by kernel. */
+function figureLines(result: LabResult, rows: readonly Row[]): string[] {
+  const measured = rows.filter(({ cells }) => cells.some(({ finding }) => finding?.figure));
+  if (measured.length === 0) return [];
+  const lines = result.kernels.map((kernel, at) => {
+    const emulated = kernel.isEmulated ? " (emulated)" : "";
+    return [kernelTitle(kernel) + emulated, ...measured.map(({ cells }) => cells[at]!.finding?.figure ?? "")];
+  });
+  return ["## Figures", "", ...markdownTable(["kernel", ...measured.map(({ name }) => name)], lines), ""];
+}
+
+function missingLines({ kernels }: LabResult): string[] {
+  return kernels.flatMap(({ id, missing }) =>
+    missing ? [`- ${escapeMarkdown(`${id} could not be asked: ${missing}`)}`] : [],
+  );
+}
+
+function questionText({ name, question }: Row): string {
+  return `**${name}** ${question}`;
+}
+
+function cellText({ words, differs, contradicts }: Cell): string {
+  return `${contradicts ? "✗ " : differs ? "≠ " : ""}${words}`;
+}

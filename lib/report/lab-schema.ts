@@ -1,0 +1,62 @@
+/** Results that come from a file: checked field by field, and copied, before anything is rendered. */
+import type { MachineName } from "../lab/experiment.ts";
+import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
+import { LAB_SCHEMA } from "../lab/lab.ts";
+import { checkEnvironment, checkFinding, number, record, text } from "../lab/transcript.ts";
+
+const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
+const MOST_ROWS = 10_000;
+
+/** A lab's results from JSON text. Throws what is wrong with it, in one line. */
+export function parseLabResult(json: string): LabResult {
+  const result = record(JSON.parse(json), "a lab's result");
+  if (result.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
+  return {
+    schema: LAB_SCHEMA,
+    startedAt: text(result.startedAt, "startedAt"),
+    endedAt: result.endedAt === null ? null : text(result.endedAt, "endedAt"),
+    command: text(result.command, "command"),
+    version: text(result.version, "version"),
+    commit: result.commit === null ? null : text(result.commit, "commit"),
+    trials: number(result.trials, "trials"),
+    experiments: list(result.experiments, "experiments").map(checkExperiment),
+    kernels: list(result.kernels, "kernels").map(checkKernel),
+    findings: list(result.findings, "findings").map(checkCell),
+  };
+}
+
+function checkExperiment(value: unknown): { name: string; question: string } {
+  const { name, question } = record(value, "an experiment");
+  return { name: text(name, "name"), question: text(question, "question") };
+}
+
+function checkKernel(value: unknown): LabKernel {
+  const kernel = record(value, "a kernel");
+  const machine = MACHINES.find((name) => name === kernel.machine);
+  if (!machine) throw new Error("a kernel has no known machine");
+  return {
+    id: text(kernel.id, "id"),
+    machine,
+    isEmulated: kernel.isEmulated === true,
+    missing: kernel.missing === null ? null : text(kernel.missing, "missing"),
+    environment: kernel.environment === null ? null : checkEnvironment(kernel.environment),
+  };
+}
+
+function checkCell(value: unknown): Finding {
+  const fields = record(value, "a finding");
+  const isDead = fields.status === "died";
+  const finding = checkFinding(isDead ? { ...fields, status: "failed" } : fields);
+  return {
+    kernel: text(fields.kernel, "kernel"),
+    ...finding,
+    status: isDead ? "died" : finding.status,
+    expected: fields.expected === null ? null : text(fields.expected, "expected"),
+    isAsExpected: typeof fields.isAsExpected === "boolean" ? fields.isAsExpected : null,
+  };
+}
+
+function list(value: unknown, name: string): unknown[] {
+  if (Array.isArray(value) && value.length <= MOST_ROWS) return value;
+  throw new Error(`${name} is no list`);
+}

@@ -1,0 +1,100 @@
+/** The object of docs/schema/ports-1.json: how local ports were picked; and the same as text. */
+import type { Environment } from "../kernel/host.ts";
+import { environment } from "../kernel/host.ts";
+import type { Fingerprint } from "../ports/fingerprint.ts";
+import type { Method, Observation } from "../ports/sample.ts";
+import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
+import { count, duration } from "./numbers.ts";
+import { barPlot, dotPlot } from "./plot-text.ts";
+import type { Line, TextOptions } from "./terminal.ts";
+import { paint, renderText, tableLines } from "./terminal.ts";
+
+/** A fingerprint and what was observed for it: the object of docs/schema/ports-1.json. */
+export interface PortsReport extends Fingerprint {
+  readonly schema: "selfconnect.ports/1";
+  readonly method: Method;
+  readonly peers: readonly Pick<Address, "family" | "host" | "port">[];
+  readonly environment: Environment;
+}
+
+const BARS = 16;
+/** More points than this make the plot of a walk a solid block. */
+const MOST_POINTS = 12_000;
+
+/** The object of docs/schema/ports-1.json. */
+export function portsReport({ method, peers }: Observation, print: Fingerprint): PortsReport {
+  return {
+    schema: "selfconnect.ports/1",
+    method,
+    peers: peers.map(({ family, host, port }) => ({ family, host, port })),
+    ...print,
+    environment: environment(),
+  };
+}
+
+/** Observed ports for a terminal: plots, the fingerprint, the verdict. */
+export function portsText(observation: Observation, print: Fingerprint, options: TextOptions = {}): string {
+  const how = observation.method === "bind" ? "on" : "to";
+  const lines: Line[] = [
+    `${count(print.attempts)} attempts ${how} ${formatAddress(observation.peers[0]!)}, ${observation.method}`,
+    "",
+  ];
+  if (print.attempts > 0) {
+    lines.push(...plotLines(observation, print), ...tableLines(portsFacts(print), "ll"), "");
+    lines.push(...verdictLines(print));
+  }
+  return renderText(lines, options);
+}
+
+function verdictLines({ verdict }: Fingerprint): Line[] {
+  const { name, family, kernels, reason, runnerUp, bitsPerAttempt } = verdict;
+  if (reason !== null) return [[paint("bold", "unknown"), `: ${reason}`]];
+  const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}`;
+  return [
+    [paint("bold", name), `: ${family}`],
+    ...(kernels ? [`as in ${kernels}`] : []),
+    ...(odds ? [`${bitsPerAttempt.toFixed(2)} bits an attempt; ${odds}, the runner-up`] : []),
+  ];
+}
+
+function plotLines(observation: Observation, print: Fingerprint): string[] {
+  const points = Array.from(observation.ports.subarray(0, MOST_POINTS), (y, x) => ({ x: x + 1, y }));
+  const steps = [...print.steps.slice(0, BARS)].sort((a, b) => a.step - b.step);
+  const bars = steps.map(({ step, count }) => ({ label: `+${step}`, value: count }));
+  const isWalk = print.steps.reduce((sum, { count }) => sum + count, 0) > print.attempts / 2;
+  const lines = [...dotPlot(points, { x: "attempts", y: "local port" }), ""];
+  return isWalk ? [...lines, "step to the next port", ...barPlot(bars), ""] : lines;
+}
+
+/** The fingerprint as names and values, for every format. */
+export function portsFacts(print: Fingerprint): [name: string, value: string][] {
+  const { parity, wrap, jumps, entropy, reuse, dependence } = print;
+  const wraps = wrap ? `, from ${wrap.from} on to ${wrap.to}` : "";
+  const every = jumps.everyMs === null ? "" : `, every ${duration(jumps.everyMs)}`;
+  const again = reuse
+    ? `after ${count(reuse.least)} attempts at the earliest, median ${count(reuse.median)}`
+    : "none";
+  const claims: [string, boolean | null][] = [
+    ["the peer's port", dependence.peerPort],
+    ["its address", dependence.peerAddress],
+    ["other traffic", dependence.otherTraffic],
+    ["the network namespace", dependence.namespace],
+  ];
+  const observed = claims.filter(([, claim]) => claim !== null);
+  const facts: [string, string][] = [
+    ["ports", `${print.low}-${print.high}, ${count(parity.even)} even, ${count(parity.odd)} odd`],
+    ["laps", `${count(print.laps)}${wraps}`],
+    ["jumps", `${count(jumps.count)}${every}`],
+    ["entropy", `${entropy.isLowerBound ? "at least " : ""}${entropy.bits.toFixed(2)} bits of the next port`],
+    ["re-use", again],
+  ];
+  if (observed.length > 0) {
+    const claimTexts = observed.map(([name, claim]) => `${name}: ${claim ? "yes" : "no"}`);
+    facts.push(["depends on", claimTexts.join(", ")]);
+  }
+  if (dependence.whyNoNamespace) {
+    facts.push(["not observed", `the network namespace: ${dependence.whyNoNamespace}`]);
+  }
+  return facts;
+}

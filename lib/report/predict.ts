@@ -1,0 +1,209 @@
+/** The object of docs/schema/predict-1.json: a prediction at some paces, and its check; and the same as text. */
+import type { Environment } from "../kernel/host.ts";
+import { environment, portFacts } from "../kernel/host.ts";
+import { summarize } from "../loop/statistics.ts";
+import type { PredictionCheck } from "../ports/check.ts";
+import type { Wait } from "../ports/model.ts";
+import type { Never, Prediction } from "../ports/predict.ts";
+import type { Method } from "../ports/sample.ts";
+import type { MeasuredWait } from "../ports/waits.ts";
+import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
+import { count, duration } from "./numbers.ts";
+import { dotPlot } from "./plot-text.ts";
+import type { Line, TextOptions } from "./terminal.ts";
+import { indent, paint, renderText, tableLines } from "./terminal.ts";
+
+/** A pace of attempts, all clients together. */
+export interface PredictPace {
+  readonly name: string;
+  readonly attemptsPerSecond: number;
+}
+
+/** What a prediction is shown for. */
+export interface PredictQuestion {
+  readonly clients: number;
+  readonly paces: readonly PredictPace[];
+  readonly check: PredictionCheck | null;
+}
+
+interface Figures {
+  readonly mean: number;
+  readonly median: number;
+  readonly p90: number;
+  readonly p99: number;
+}
+
+/** The object of docs/schema/predict-1.json. */
+export interface PredictReport {
+  readonly schema: "selfconnect.predict/1";
+  readonly peer: Pick<Address, "family" | "host" | "port">;
+  readonly method: Method;
+  readonly algorithm: string;
+  readonly basis: Prediction["basis"];
+  readonly never: Never | null;
+  readonly clients: number;
+  /** One for each pace; none when never. */
+  readonly predictions: readonly {
+    readonly attemptsPerSecond: number;
+    readonly chancePerAttempt: number;
+    readonly attempts: Figures;
+    readonly elapsedMs: Figures;
+  }[];
+  readonly check: {
+    readonly trials: readonly MeasuredWait[];
+    readonly attemptsPerSecond: number;
+    readonly predictedMean: number;
+    readonly statistic: number;
+    readonly p: number;
+  } | null;
+  readonly environment: Environment;
+}
+
+const PLOT_POINTS = 200;
+
+/** The object of docs/schema/predict-1.json. */
+export function predictReport(prediction: Prediction, question: PredictQuestion): PredictReport {
+  const { peer, method, algorithm, basis, never } = prediction;
+  const { clients, paces, check } = question;
+  return {
+    schema: "selfconnect.predict/1",
+    peer: { family: peer.family, host: peer.host, port: peer.port },
+    method,
+    algorithm: algorithm.name,
+    basis,
+    never,
+    clients,
+    predictions: never ? [] : paces.map((pace) => paceReport(prediction, pace)),
+    check: check && {
+      trials: check.trials,
+      attemptsPerSecond: check.attemptsPerSecond,
+      predictedMean: check.wait.mean,
+      statistic: check.test.statistic,
+      p: check.test.p,
+    },
+    environment: environment(),
+  };
+}
+
+function paceReport(
+  prediction: Prediction,
+  { attemptsPerSecond }: PredictPace,
+): PredictReport["predictions"][number] {
+  const wait = prediction.wait(attemptsPerSecond)!;
+  const attempts = figuresOf(wait);
+  return {
+    attemptsPerSecond,
+    chancePerAttempt: wait.chancePerAttempt,
+    attempts,
+    elapsedMs: elapsedMsOf(attempts, attemptsPerSecond),
+  };
+}
+
+function figuresOf(wait: Wait): Figures {
+  return { mean: wait.mean, median: wait.quantile(0.5), p90: wait.quantile(0.9), p99: wait.quantile(0.99) };
+}
+
+function elapsedMsOf({ mean, median, p90, p99 }: Figures, attemptsPerSecond: number): Figures {
+  const ms = (attempts: number) => (attempts / attemptsPerSecond) * 1000;
+  return { mean: ms(mean), median: ms(median), p90: ms(p90), p99: ms(p99) };
+}
+
+/** A prediction for a terminal: waits, what changes them, and the check. */
+export function predictText(
+  prediction: Prediction,
+  question: PredictQuestion,
+  options: TextOptions = {},
+): string {
+  const { peer, method, algorithm, basis, never } = prediction;
+  const range = portFacts().ephemeralRange;
+  const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
+  const lines: Line[] = [
+    `${formatAddress(peer)} by ${method}: ${algorithm.name} (${basis})${inRange}`,
+    "",
+    ...(never ? neverLines(never) : waitLines(prediction, question)),
+    "",
+    "what changes it",
+    ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
+    ...(question.check ? checkLines(question.check) : []),
+  ];
+  return renderText(lines, options);
+}
+
+function neverLines({ because, instead }: Never): Line[] {
+  return [[paint("bold", "never"), `, because ${because}.`], `Instead: ${instead}.`];
+}
+
+function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion): Line[] {
+  const together = clients > 1 ? `, ${count(clients)} clients` : "";
+  const rows = paces.flatMap(({ name, attemptsPerSecond }) => {
+    const attempts = figuresOf(prediction.wait(attemptsPerSecond)!);
+    const elapsedMs = elapsedMsOf(attempts, attemptsPerSecond);
+    return [
+      [name + together, ...Object.values(attempts).map(count)],
+      ["", ...Object.values(elapsedMs).map(duration)],
+    ];
+  });
+  const { chancePerAttempt } = prediction.wait(paces[0]!.attemptsPerSecond)!;
+  return [
+    `chance per attempt: 1 in ${count(1 / chancePerAttempt)}`,
+    ...tableLines([["", "mean", "median", "p90", "p99"], ...rows], "lrrrr", 3),
+  ];
+}
+
+/** What would make it sooner, later or never. */
+function changesOf(
+  { peer, method }: Prediction,
+  { clients }: PredictQuestion,
+): [what: string, how: string][] {
+  const changes: [string, string][] = [
+    ["bind(P) before connect", "a self-connect at the first attempt"],
+    ["IP_LOCAL_PORT_RANGE without P", "never: what the guard does"],
+    ["P below the ephemeral range", "never, for every client: the cure"],
+    ["P in ip_local_reserved_ports", "never, for every client that does not bind(P)"],
+  ];
+  if (method !== "bind") changes.push(["bind(2) with port 0 first", "the other parity (method bind)"]);
+  if (method === "bind") changes.push(["SO_REUSEADDR before bind(0)", "the lower half of the range first"]);
+  else changes.push(["SO_REUSEADDR", "nothing for a connect without bind"]);
+  if (method !== "range") changes.push(["IP_LOCAL_PORT_RANGE, all", "6.8+: both parities (method range)"]);
+  if (clients === 1) changes.push([`clients of ${peer.host} here`, "one walk: their attempts add up"]);
+  return changes;
+}
+
+function checkLines({ trials, attemptsPerSecond, test, wait, holds }: PredictionCheck): Line[] {
+  const title = `${count(trials.length)} real self-connects, each on a port of its own`;
+  const real = summarize(trials.map((trial) => trial.attempts));
+  if (!real) return ["", title];
+  const predicted = figuresOf(wait);
+  const rows = [
+    ["real", `mean ${count(real.mean)}, median ${count(real.median)}, p90 ${count(real.p90)}`],
+    [
+      "predicted",
+      `mean ${count(predicted.mean)}, median ${count(predicted.median)}, p90 ${count(predicted.p90)}, ` +
+        `at ${count(attemptsPerSecond)}/s`,
+    ],
+  ];
+  const result = holds ? paint("green", "holds") : paint("red", "does not hold");
+  const { statistic, p } = test;
+  return [
+    "",
+    title,
+    ...indent("  ", tableLines(rows, "ll")),
+    "",
+    ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share that is joined" }),
+    "",
+    [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
+  ];
+}
+
+/** Every trial is a dot of the stairs, and the prediction is the smooth line through them. */
+function bothCurves(trials: readonly MeasuredWait[], wait: Wait): { x: number; y: number }[] {
+  const sorted = trials.map((trial) => trial.attempts).sort((a, b) => a - b);
+  const stairs = sorted.map((x, index) => ({ x, y: (index + 1) / sorted.length }));
+  const most = sorted.at(-1)!;
+  const line = Array.from({ length: PLOT_POINTS + 1 }, (_, index) => {
+    const x = Math.round((index / PLOT_POINTS) * most);
+    return { x, y: wait.cdf(x) };
+  });
+  return [...stairs, ...line];
+}

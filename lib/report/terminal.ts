@@ -1,0 +1,65 @@
+/** Text for a terminal: every writer makes lines of pieces, and one function here escapes, colours and joins them. */
+import { styleText } from "node:util";
+import { escapeTerminal } from "./escape.ts";
+
+export type Style = Parameters<typeof styleText>[0];
+
+/** A part of a line. A style is given here and not inside the text, where it would look like a hostile one. */
+export type Piece = string | { readonly style: Style; readonly text: string };
+export type Line = string | readonly Piece[];
+
+/** How a result is shown as text. */
+export interface TextOptions {
+  /** Colours and bold, as ANSI escape sequences. */
+  readonly colours?: boolean;
+}
+
+/** A piece in a style. */
+export function paint(style: Style, text: string): Piece {
+  return { style, text };
+}
+
+/** The lines as one text, without a newline at its end. */
+export function renderText(lines: readonly Line[], { colours = false }: TextOptions = {}): string {
+  return lines
+    .map((line) =>
+      piecesOf(line)
+        .map((piece) => renderPiece(piece, colours))
+        .join(""),
+    )
+    .join("\n");
+}
+
+function renderPiece(piece: Piece, colours: boolean): string {
+  if (typeof piece === "string") return escapeTerminal(piece);
+  const text = escapeTerminal(piece.text);
+  // The caller knows whether there are colours: styleText must not ask stdout.
+  return colours ? styleText(piece.style, text, { validateStream: false }) : text;
+}
+
+/** The pieces of lines of one text, with `space` before each line. */
+export function indent(space: string, lines: readonly Line[]): Line[] {
+  return lines.map((line) => [space, ...piecesOf(line)]);
+}
+
+/** Rows as columns, each as wide as its widest cell; `align` has "l" or "r" for each column. */
+export function tableLines(rows: readonly (readonly Piece[])[], align: string, gap = 2): Line[] {
+  const widths = [...align].map((_, at) => Math.max(0, ...rows.map((row) => widthOf(row[at] ?? ""))));
+  return rows.map((row) => {
+    const last = row.findLastIndex((cell) => widthOf(cell) > 0);
+    return row.slice(0, last + 1).flatMap((cell, at) => {
+      const space = " ".repeat(widths[at]! - widthOf(cell));
+      const between = at === 0 ? "" : " ".repeat(gap);
+      if (align[at] === "r") return [between + space, cell];
+      return at === last ? [between, cell] : [between, cell, space];
+    });
+  });
+}
+
+function piecesOf(line: Line): readonly Piece[] {
+  return typeof line === "string" ? [line] : line;
+}
+
+function widthOf(piece: Piece): number {
+  return [...escapeTerminal(typeof piece === "string" ? piece : piece.text)].length;
+}
