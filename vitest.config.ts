@@ -3,10 +3,10 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     // Deep checks take minutes: npm run check:deep.
-    include: ["test/*.test.ts", ...(process.env.DEEP ? ["test/deep/*.deep.ts"] : [])],
+    include: ["test/**/*.test.ts", ...(process.env.DEEP ? ["test/**/*.deep.ts"] : [])],
     // Many tests run dist: a stale one ends the run before it begins.
-    globalSetup: ["test/fresh.mjs"],
-    setupFiles: ["test/census.ts"],
+    globalSetup: ["test/support/fresh.mjs"],
+    setupFiles: ["test/support/census.ts"],
     // One process for each file: the census counts the descriptors of a whole process.
     pool: "forks",
     // Tests share one host's ports and its one sequence of local ports.

@@ -59,7 +59,7 @@ function coreTests(sanitizers, name) {
   if (built) step(`core tests, -fsanitize=${sanitizers}`, path.join(out, "core_test"), []);
 }
 
-/** vitest: tidy and every test/*.test.ts; with --deep test/deep as well. */
+/** vitest: tidy and every *.test.ts below test/; with --deep every *.deep.ts as well. */
 function tests() {
   const report = path.join(folder, "vitest.json");
   const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
@@ -78,7 +78,7 @@ function count(verdict) {
 }
 
 function native() {
-  const folders = ["native/core", "native/binding", "test"];
+  const folders = ["native/core", "native/binding", "test/native"];
   return folders.flatMap((one) =>
     readdirSync(one)
       .filter((name) => /\.(cc|h)$/.test(name))

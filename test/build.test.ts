@@ -3,7 +3,7 @@ import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wr
 import os from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { command } from "./harness.ts";
+import { command } from "./support/harness.ts";
 
 const INPUTS = [
   "build.mjs",
@@ -67,8 +67,8 @@ describe("a stale build", () => {
       cpSync(path.join(built, ".made-from"), path.join(copy, built, ".made-from"));
     }
     mkdirSync(path.join(copy, "test"));
-    cpSync("test/fresh.mjs", path.join(copy, "test/fresh.mjs"));
-    writeFileSync(path.join(copy, "test/census.ts"), "");
+    cpSync("test/support/fresh.mjs", path.join(copy, "test/support/fresh.mjs"));
+    writeFileSync(path.join(copy, "test/support/census.ts"), "");
     writeFileSync(path.join(copy, "test/x.test.ts"), "import { it } from 'vitest'; it('runs', () => {});");
   });
 

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/socket/native.ts";
 import { optionTable } from "../lib/socket/supported.ts";
-import { cli, command, inNamespace } from "./harness.ts";
+import { cli, command, inNamespace } from "./support/harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
 

@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatAddress } from "../lib/socket/address.ts";
-import { deadPeer } from "./harness.ts";
+import { deadPeer } from "./support/harness.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-package-"));
 const installed = path.join(folder, "node_modules", "selfconnect");

@@ -102,7 +102,7 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
     /^test\/(?!tidy).*\.ts$/.test(where)
       ? lines(text, (line) =>
           /(listen|connect)\((\{ port: )?[1-9]\d+|(127\.0\.0\.1|\[::1\]):[1-9]\d{3,4}\b(?!")/.test(line)
-            ? ["no literal port: deadPort(), deadPeer() or withListener() of test/harness.ts"]
+            ? ["no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts"]
             : [],
         )
       : [],
@@ -257,7 +257,7 @@ describe("tidy itself", () => {
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
         "line 1: #ifdef only in option.cc and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",
-        "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/harness.ts: server.listen(8080);",
+        "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts: server.listen(8080);",
         "line 1: name no path of one machine: open("/root/x")",
         "2 first-level headings: a page has one",
       ]

@@ -1,0 +1,328 @@
+/** The audit against what was planted, against ss and /proc, and in a namespace where there is nothing to find. */
+
+import { readFileSync } from "node:fs";
+import os from "node:os";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterEach, describe, expect, test } from "vitest";
+import { parseCgroup } from "../../lib/audit/audit.ts";
+import { audit } from "../../lib/audit/index.ts";
+import { findFourTuple, findSockets, portFacts, socketTable } from "../../lib/kernel/index.ts";
+import type { Address } from "../../lib/socket/address.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import type { TcpState } from "../../lib/socket/tcp-state.ts";
+import {
+  cli,
+  command,
+  deadPeer,
+  deadPort,
+  FAMILIES,
+  inNamespace,
+  MAIN,
+  needsNamespaces,
+  withNative,
+} from "../support/harness.ts";
+
+/** A backlog for more connections than the first room for records has places. */
+const PLENTY = 2000;
+
+const planted: TcpSocket[] = [];
+
+afterEach(() => {
+  for (const socket of planted.splice(0)) socket.reset();
+});
+
+function plant(family: 4 | 6): TcpSocket {
+  const socket = TcpSocket.open(family);
+  planted.push(socket);
+  return socket;
+}
+
+/** A socket that is joined to itself. */
+function plantJoined(family: 4 | 6): Address {
+  const address = deadPeer(family);
+  plant(family).bind(address).connect(address);
+  return address;
+}
+
+function plantListener(family: 4 | 6, parity: "connect" | "other" = "connect"): Address {
+  const address = deadPeer(family, parity);
+  plant(family).bind(address).listen();
+  return address;
+}
+
+describe.each(FAMILIES)("IPv%i", (family) => {
+  test("a planted self-connect is found, with this process as its owner, and is gone after reset", async () => {
+    const local = plantJoined(family);
+    const found = audit();
+    expect(found.source).toBe("sock_diag");
+    const joined = found.joined.find((one) => one.local.port === local.port);
+    expect(joined).toMatchObject({ local, state: "ESTABLISHED", owner: { pid: process.pid } });
+    expect(joined!.ageMs).toBeGreaterThanOrEqual(0);
+    expect(found.isClean).toBe(false);
+    for (const socket of planted.splice(0)) socket.reset();
+    expect(audit().joined.filter((one) => one.local.port === local.port)).toEqual([]);
+  });
+
+  test("a closed self-connect is a leftover, and not joined", () => {
+    const local = plantJoined(family);
+    planted.pop()!.close();
+    const found = audit();
+    expect(found.joined.filter((one) => one.local.port === local.port)).toEqual([]);
+    const leftover = found.leftovers.find((one) => one.local.port === local.port);
+    expect(leftover).toMatchObject({ local, state: "TIME-WAIT", owner: null });
+    expect(leftover!.ageMs).toBeLessThan(60_000);
+  });
+
+  test("a planted listener at risk is found, and one of the other parity is spared", () => {
+    const local = plantListener(family);
+    const other = plantListener(family, "other");
+    const found = audit();
+    const [risk, spared] = [local, other].map((address) =>
+      found.listeners.find((one) => one.local.port === address.port),
+    );
+    expect(risk).toMatchObject({ local, owner: { pid: process.pid }, isAtRisk: true, never: null });
+    expect(spared).toMatchObject({
+      local: other,
+      isAtRisk: false,
+      never: { reason: "parity" },
+      meanMs: null,
+    });
+    expect(found.reserve).toMatch(/^sysctl -w net\.ipv4\.ip_local_reserved_ports=[\d,-]+$/);
+    expect(found.reserve).toContain(String(local.port));
+    expect(found.reserve).not.toContain(String(other.port));
+    // Hours at a try a second, and a fraction of a second at full speed: 14,116 ports of a parity, by default.
+    const { low, high } = portFacts().ephemeralRange!;
+    expect(risk!.meanMs!.everySecond / 1000).toBeCloseTo((high - low + 1) / 2, -3);
+    expect(risk!.meanMs!.fullSpeed).toBeLessThan(risk!.meanMs!.everySecond / 40_000);
+  });
+
+  test("an ordinary connection on loopback is not joined", () => {
+    const listener = plantListener(family);
+    const client = plant(family);
+    client.connect(listener);
+    const { port } = client.getsockname();
+    planted.push(planted[0]!.accept()!);
+    expect(audit().joined.filter((one) => [port, listener.port].includes(one.local.port))).toEqual([]);
+  });
+});
+
+test.each([
+  ["0::/system.slice/docker-3f1c.scope\n", "/system.slice/docker-3f1c.scope"],
+  [
+    "12:pids:/a\n1:name=systemd:/b\n0::/kubepods.slice/pod7/crio-9.scope\n",
+    "/kubepods.slice/pod7/crio-9.scope",
+  ],
+  ["0::/\n", null],
+  ["2:cpu:/docker/3f1c\n", null],
+  ["", null],
+])("the cgroup in %j is %j", (text, path) => {
+  expect(parseCgroup(text)).toBe(path);
+});
+
+test("an IPv6 socket joined to itself over IPv4 is found too", () => {
+  const mapped = { ...deadPeer(6), host: "::ffff:127.0.0.1" };
+  plant(6).bind(mapped).connect(mapped);
+  const joined = audit().joined.find((one) => one.local.port === mapped.port);
+  expect(joined).toMatchObject({ local: mapped, owner: { pid: process.pid } });
+});
+
+test("a client whose SYN goes unanswered knocks, and says at whose door", () => {
+  const peer = deadPeer(4);
+  plant(4).bind(peer).listen(0);
+  // A backlog of none takes one; the SYN of every other is dropped.
+  for (let count = 0; count < 4; count++) plant(4).connect(peer);
+  const { knocking, isClean } = audit();
+  const mine = knocking.filter((one) => one.peer.port === peer.port);
+  expect(mine.length).toBeGreaterThan(0);
+  for (const one of mine) expect(one).toMatchObject({ peer, owner: { pid: process.pid }, isAtRisk: true });
+  expect(isClean).toBe(false);
+});
+
+test("the rows of sock_diag are those of /proc/net/tcp, field by field", () => {
+  const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
+  const ports = mine.map(({ port }) => port);
+  const of = (rows: ReturnType<typeof socketTable>) =>
+    rows
+      .filter((row) => ports.includes(row.local.port))
+      .map(({ timerMs: _, quietMs: __, ...row }) => row)
+      .sort((a, b) => a.local.port - b.local.port);
+  const { rows, source } = findSockets({});
+  expect(source).toBe("sock_diag");
+  expect(of(rows)).toEqual(of(socketTable()));
+  expect(of(rows)).toHaveLength(4);
+});
+
+test("the kernel's filter lets pass what it should: state, port, joined", () => {
+  const [joined, listener] = [plantJoined(4), plantListener(4)];
+  const at = ({ port }: Address) => ({ low: port, high: port });
+  const find = (filter: Parameters<typeof findSockets>[0]) =>
+    findSockets(filter).rows.map((row) => row.local.port);
+  expect(find({ states: ["LISTEN"], localPorts: at(listener) })).toEqual([listener.port]);
+  expect(find({ states: ["ESTABLISHED"], localPorts: at(listener) })).toEqual([]);
+  expect(find({ joinedOnly: true, localPorts: at(joined) })).toEqual([joined.port]);
+  expect(find({ joinedOnly: true, localPorts: at(listener) })).toEqual([]);
+  expect(find({ localPorts: { low: joined.port + 1, high: joined.port + 1 } })).toEqual([]);
+  for (const port of find({ localPorts: { low: listener.port, high: 65_535 } })) {
+    expect(port).toBeGreaterThanOrEqual(listener.port);
+  }
+});
+
+test.each([
+  ["listen", 'did you mean "LISTEN"?'],
+  ["TIME_WAIT", 'did you mean "TIME-WAIT"?'],
+  ["ESTABLISHD", 'did you mean "ESTABLISHED"?'],
+  ["", "use LISTEN, SYN-SENT"],
+])("a state that TCP does not have is refused: %j", (state, mend) => {
+  const find = () => findSockets({ states: ["LISTEN", state as TcpState] });
+  expect(find).toThrow(expect.objectContaining({ name: "TypeError", code: "ERR_UNKNOWN_STATE" }));
+  expect(find).toThrow(mend);
+});
+
+test("TIME-WAIT finds what a self-connect left behind, and CLOSED what is bound only, where the kernel shows it", () => {
+  const left = deadPeer(4);
+  const socket = TcpSocket.open(4).bind(left);
+  socket.connect(left);
+  socket.close();
+  const bound = deadPeer(4);
+  plant(4).bind(bound);
+  const at = ({ port }: Address) => ({ low: port, high: port });
+  expect(findSockets({ states: ["TIME-WAIT"], localPorts: at(left) }).rows).toMatchObject([
+    { local: left, peer: left, state: "TIME-WAIT" },
+  ]);
+  expect(findSockets({ localPorts: at(bound) }).rows).toEqual([]);
+  for (const row of findSockets({ states: ["CLOSED"], localPorts: at(bound) }).rows)
+    expect(row).toMatchObject({ local: bound, state: "CLOSED" });
+});
+
+test("more sockets than the first room for records are all told", () => {
+  const address = deadPeer(4);
+  plant(4).bind(address).listen(PLENTY);
+  for (let count = 0; count < 700; count++) plant(4).connect(address);
+  const ends = findSockets({ states: ["ESTABLISHED"] }).rows.filter(
+    (row) => row.local.port === address.port || row.peer.port === address.port,
+  );
+  expect(ends).toHaveLength(1400);
+  // The listener goes first: what waits in its backlog goes with it.
+  planted.shift()!.close();
+});
+
+test.each([
+  "ENOSYS",
+  "ENOENT",
+  "EINTR",
+] as const)("where sock_diag fails (%s) /proc has the same rows", async (code) => {
+  const local = plantJoined(4);
+  const filter = { joinedOnly: true, localPorts: { low: local.port, high: local.port } };
+  const { rows, source } = await withNative({ diag: () => -os.constants.errno[code] }, () =>
+    findSockets(filter),
+  );
+  expect(source).toBe("proc");
+  expect(rows).toEqual(findFourTuple(local, local));
+});
+
+test("ss tells the same sockets", async (context) => {
+  const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
+  const ss = await command("ss", ["-Htan"]).catch(() => null);
+  if (ss?.status !== 0) context.skip("no ss here (Debian: iproute2)");
+  const ports = mine.map(({ port }) => `:${port}`);
+  const isMine = (line: string) => ports.some((port) => line.includes(port));
+  const told = ss!.stdout
+    .split("\n")
+    .filter(isMine)
+    .map((line) => line.trim().split(/\s+/))
+    .map(([state, , , local, peer]) => `${state === "ESTAB" ? "ESTABLISHED" : state} ${local} ${peer}`);
+  const star = (address: Address) => formatAddress(address).replace(/:0$/, ":*");
+  const found = findSockets({})
+    .rows.map(({ state, local, peer }) => `${state} ${star(local)} ${star(peer)}`)
+    .filter(isMine);
+  expect(found.sort()).toEqual(told.sort());
+  expect(found).toHaveLength(4);
+});
+
+describe("selfconnect audit", () => {
+  test("is silent of findings and exits 0 in a clean namespace", async (context) => {
+    needsNamespaces(context);
+    const { status, stdout } = await inNamespace("32768 60999", process.execPath, [MAIN, "audit", "--json"]);
+    const report = JSON.parse(stdout);
+    expect(status).toBe(0);
+    expect(report).toMatchObject({ listeners: [], joined: [], leftovers: [], knocking: [], isClean: true });
+  });
+
+  test("prints an object of its schema and exits 3 where something is planted", async () => {
+    const mine = [...FAMILIES.map(plantJoined), ...FAMILIES.map((family) => plantListener(family))];
+    const { status, stdout } = await cli(["audit", "--json"]);
+    expect(status).toBe(3);
+    const report = JSON.parse(stdout);
+    const schema = JSON.parse(
+      readFileSync(new URL("../../docs/schema/audit-1.json", import.meta.url), "utf8"),
+    );
+    const validate = new Ajv2020({ allowUnionTypes: true }).compile(schema);
+    expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+    for (const { port } of mine) {
+      const one = [...report.joined, ...report.listeners].find(({ local }) => local.port === port);
+      expect(one.owner.pid).toBe(process.pid);
+    }
+    const words = await cli(["audit"]);
+    expect(words.status).toBe(3);
+    expect(words.stdout).toContain(`pid ${process.pid}`);
+    expect(words.stdout).toContain("sysctl -w net.ipv4.ip_local_reserved_ports=");
+  });
+
+  test("the sysctl line that it prints is the cure, and keeps what was reserved before", async (context) => {
+    needsNamespaces(context);
+    const reserve = "echo 32900-32902 > /proc/sys/net/ipv4/ip_local_reserved_ports";
+    const look = `"$0" "$1" audit --port 33000 --json`;
+    const script = `${reserve} && ${look} > $2; eval "$("$0" -p 'JSON.parse(fs.readFileSync(process.argv[1])).reserve' $2)" >&2 && ${look}`;
+    const file = `${process.env.TMPDIR ?? "/tmp"}/selfconnect-audit-${process.pid}`;
+    const { status, stdout, stderr } = await inNamespace("32768 33791", "sh", [
+      "-c",
+      script,
+      process.execPath,
+      MAIN,
+      file,
+    ]);
+    expect(stderr.trim()).toBe("net.ipv4.ip_local_reserved_ports = 32900-32902,33000");
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).listeners[0].never.reason).toBe("reserved");
+  });
+
+  test("--port answers before anything listens: at risk, spared by parity, or outside the range", async () => {
+    const ask = async (port: number) => {
+      const { status, stdout } = await cli(["audit", "--port", String(port), "--json"]);
+      return { status, one: JSON.parse(stdout).listeners[0] };
+    };
+    expect(await ask(deadPort())).toMatchObject({ status: 3, one: { isAtRisk: true } });
+    const spared = await ask(deadPort("other"));
+    expect(spared.one).toMatchObject({ isAtRisk: false, never: { reason: "parity" } });
+    expect((await ask(8080)).one).toMatchObject({ isAtRisk: false, never: { reason: "outside-range" } });
+    expect((await cli(["audit", "--port", "70000"])).status).toBe(2);
+  });
+
+  test("--watch prints what comes and what goes, and Ctrl-C ends it", async () => {
+    let local: Address | undefined;
+    let told = "";
+    const isTold = (sign: string) => told.includes(`Z ${sign} ${local ? formatAddress(local) : ""} `);
+    const watching = cli(["audit", "--watch", "100ms", "--duration", "20s"], (child) => {
+      child.stdout!.on("data", (text) => {
+        told += text;
+        if (!local) local = plantListener(4);
+        else if (isTold("-")) child.kill("SIGINT");
+        else if (isTold("+")) for (const socket of planted.splice(0)) socket.reset();
+      });
+    });
+    const { status, stdout } = await watching;
+    const changes = stdout.split("\n").filter((line) => line.split(" ")[2] === formatAddress(local!));
+    expect(
+      changes.map((line) => line.split(" ")[1]),
+      changes.join("\n"),
+    ).toEqual(["+", "-"]);
+    expect(status).toBe(130);
+  });
+
+  test("--watch is bounded", async (context) => {
+    needsNamespaces(context);
+    const args = [MAIN, "audit", "--watch", "100ms", "--duration", "300ms"];
+    expect((await inNamespace("32768 60999", process.execPath, args)).status).toBe(0);
+  });
+});

@@ -1,0 +1,319 @@
+/** The benchmark: its statistics, what it refuses to say, and that one command runs every kind of driver. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DIALERS, dialerRows } from "../../benchmarks/dialers.ts";
+import type { Door, GuardPlace } from "../../benchmarks/guard.ts";
+import { DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../../benchmarks/guard.ts";
+import { Ledger } from "../../benchmarks/ledger.ts";
+import { agrees, pairedRatio } from "../../benchmarks/ratio.ts";
+import { benchRowsOf } from "../../benchmarks/rows.ts";
+import { mostSockets, ROUND } from "../../benchmarks/trials.ts";
+import { benchFigure } from "../../lib/report/bench.ts";
+import type { BenchReport } from "../../lib/report/index.ts";
+import { benchHtml, benchMarkdown } from "../../lib/report/index.ts";
+import { cli, command, interruptAfter, MAIN, needsNamespaces, random } from "../support/harness.ts";
+
+const schema = JSON.parse(readFileSync(new URL("../../docs/schema/bench-1.json", import.meta.url), "utf8"));
+const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
+
+function validated(stdout: string): BenchReport {
+  const report = JSON.parse(stdout);
+  validate(report);
+  expect(validate.errors).toBeNull();
+  return report;
+}
+
+describe("the ratio of paired rounds", () => {
+  it("is the median of the rounds' own ratios, not the ratio of medians", () => {
+    // The machine slowed down tenfold half-way: each round's own pair does not see it.
+    const ours = [100, 102, 98, 10, 10.2, 9.8, 10];
+    const peer = [50, 51, 49, 5, 5.1, 4.9, 5];
+    const ratio = pairedRatio(ours, peer)!;
+    expect([ratio.median, ratio.low, ratio.high].map((value) => value.toFixed(6))).toEqual(
+      Array(3).fill("2.000000"),
+    );
+    expect(agrees(ratio)).toBe(true);
+  });
+
+  it.each([
+    // Rounds, and the chance that the true median is outside of all of them: 2 / 2^n. From 9 on one may be left out.
+    [1, 0, 0],
+    [5, 0, 1 - 2 / 2 ** 5],
+    [6, 0, 1 - 2 / 2 ** 6],
+    [9, 1, 1 - (2 * (1 + 9)) / 2 ** 9],
+    [10, 1, 1 - (2 * (1 + 10)) / 2 ** 10],
+    [12, 2, 1 - (2 * (1 + 12 + 66)) / 2 ** 12],
+  ])("of %i rounds leaves out %i at each end, with confidence %f", (count, outside, confidence) => {
+    const rounds = Array.from({ length: count }, (_, i) => i + 1);
+    const ratio = pairedRatio(rounds, Array(count).fill(1))!;
+    expect(ratio).toMatchObject({ low: 1 + outside, high: count - outside, rounds: count });
+    expect(ratio.confidence).toBeCloseTo(confidence, 12);
+  });
+
+  it("covers the true median as often as it says, whatever the noise", () => {
+    const { next, seed } = random();
+    const trials = 2000;
+    let covered = 0;
+    let confidence = 0;
+    for (let trial = 0; trial < trials; trial++) {
+      // Skewed on purpose: a ratio of two waiting times has no mean at all; its median is 1.
+      const noise = () => Array.from({ length: 10 }, () => -Math.log(1 - next()));
+      const ratio = pairedRatio(noise(), noise())!;
+      if (ratio.low <= 1 && 1 <= ratio.high) covered++;
+      confidence = ratio.confidence;
+    }
+    // Five standard deviations of a binomial: one run in two million strays further.
+    const stray = 5 * Math.sqrt((confidence * (1 - confidence)) / trials);
+    expect(Math.abs(covered / trials - confidence), `SEED=${seed}`).toBeLessThan(stray);
+  });
+
+  it("takes only the rounds that both have, and none of none", () => {
+    expect(pairedRatio([2, 4, 6], [1, 2])).toMatchObject({ median: 2, rounds: 2 });
+    expect(pairedRatio([], [1])).toBeNull();
+  });
+});
+
+describe("a row", () => {
+  const plan = (name: string) => ROUND.find((one) => one.name === name)!;
+  const measured = (rate: number) => ({ count: rate, elapsedNs: 1e9, cost: null });
+
+  function reuseRow(ours: number[], limit: number[]) {
+    const ledger = new Ledger();
+    for (const rate of ours) ledger.add(plan("selfconnect reuse"), measured(rate));
+    for (const rate of limit) ledger.add(plan("C, one socket again"), measured(rate));
+    const sockets = { few: "few", many: "many", because: null };
+    return benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
+  }
+
+  it.each([
+    ["reached", [98, 99, 100, 97, 98, 99]],
+    ["missed", [90, 91, 90, 92, 90, 91]],
+  ])("is %s by its median", (verdict, ours) => {
+    expect(reuseRow(ours, Array(6).fill(100))).toMatchObject({ verdict, because: null });
+  });
+
+  it("has no figure where rounds disagree, and says so", () => {
+    const row = reuseRow([100, 100, 60, 100, 130, 100], Array(6).fill(100));
+    expect(row).toMatchObject({ verdict: "disagree", value: null, low: null, high: null });
+    expect(benchFigure(row)).toBe("rounds disagree: 0.600 to 1.30");
+  });
+
+  it("is skipped, with the reason, where a driver is missing", () => {
+    const ledger = new Ledger();
+    ledger.add(plan("selfconnect reuse"), measured(100));
+    ledger.miss(plan("Go net.Dial"), "go is not installed (Debian: golang)");
+    const sockets = { few: "few", many: "many", because: null };
+    const rows = benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets);
+    expect(rows.find((row) => row.what.includes("Go"))).toMatchObject({
+      verdict: "skipped",
+      because: "Go net.Dial: go is not installed (Debian: golang)",
+    });
+  });
+});
+
+describe("the guard's rows", () => {
+  const [outside, , inside] = GUARD_PLACES;
+
+  /** Medians in microseconds until 'connect' and until 'close', the same in every round. */
+  function guardLedger(place: GuardPlace, microseconds: Readonly<Record<string, number>>): Ledger {
+    const ledger = new Ledger();
+    for (const [door, us] of Object.entries(microseconds)) {
+      for (const moment of MOMENTS) {
+        const elapsedNs = us * 1000 * (moment === "close" ? 2 : 1);
+        for (let round = 0; round < 6; round++)
+          ledger.add(guardCell(place, door as Door, moment), { count: 1, elapsedNs, cost: null });
+      }
+    }
+    return ledger;
+  }
+
+  it("are ratios of times, held to a bound", () => {
+    const ledger = guardLedger(outside!, {
+      "node:net": 20,
+      "least guard": 20.5,
+      "selfconnect connect()": 20.8,
+    });
+    const rows = guardRows(ledger.results());
+    expect(rows.map(({ value }) => value!.toFixed(3))).toEqual(["1.040", "1.025", "1.040"]);
+    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "told", "told"]);
+    expect(rows[0]!.bound).toEqual({ kind: "at most", value: 1.05 });
+  });
+
+  it("name the least guard of the run where the bound is missed", () => {
+    const ledger = guardLedger(inside!, {
+      "node:net": 20,
+      "least guard": 21.2,
+      "selfconnect connect()": 21.4,
+    });
+    expect(guardRows(ledger.results())[0]).toMatchObject({
+      verdict: "missed",
+      because: "the least guard in this run: 1.060",
+    });
+  });
+
+  it("are skipped, with the reason, without the least guard, and absent where nobody asked for them", () => {
+    const ledger = guardLedger(inside!, { "node:net": 20, "selfconnect connect()": 22 });
+    ledger.miss(guardCell(inside!, "least guard", "connect"), "no koffi");
+    const [guarded, least] = guardRows(ledger.results());
+    expect(guarded).toMatchObject({ verdict: "missed", because: null });
+    expect(least).toMatchObject({ verdict: "skipped", because: expect.stringContaining("no koffi") });
+    expect(guardRows(new Ledger().results())).toEqual([]);
+  });
+});
+
+describe("the dialers' rows", () => {
+  const [go, ours] = DIALERS;
+  const counted = (counts: Record<string, number>) => ({ count: 1000, elapsedNs: 1e9, cost: null, counts });
+
+  it.each([
+    [0, 0, ["reached", "reached"]],
+    [1, 0, ["missed", "reached"]],
+    [0, 7, ["reached", "missed"]],
+  ])("of dial() with %i handed out and %i ports not free", (handedOut, portNotFree, verdicts) => {
+    const ledger = new Ledger();
+    ledger.add(ours!, counted({ handedOut, portNotFree, rejected: 3 }));
+    const rows = dialerRows(ledger.results());
+    expect(rows.map(({ verdict }) => verdict)).toEqual(verdicts);
+    expect(rows.map(benchFigure)).toEqual([String(handedOut), String(portNotFree)]);
+    expect(rows[0]!.because).toBe("3 attempts rejected");
+  });
+
+  it("judge nobody else", () => {
+    const ledger = new Ledger();
+    ledger.add(go!, counted({ handedOut: 1000, portNotFree: 0 }));
+    const [row] = dialerRows(ledger.results());
+    expect(row).toMatchObject({ value: 1000, verdict: "told", bound: null });
+    expect(benchFigure(row!)).toBe("1,000");
+    expect(dialerRows(new Ledger().results())).toEqual([]);
+  });
+});
+
+it("asks for no more sockets than the limit of open files allows", () => {
+  expect(mostSockets(20_000)).toBe(19_000);
+  expect(mostSockets(1024)).toBe(1000);
+  expect(mostSockets(10 ** 7)).toBe(100_000);
+});
+
+describe("selfconnect bench", () => {
+  const briefly = ["--rounds", "1", "--cell", "20ms"];
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("measures every driver or names it as skipped, and prints one object of the published schema", async () => {
+    const { stdout, stderr } = await cli(["bench", ...briefly, "--only", "attempts", "connects", "--json"]);
+    expect(stderr).toBe("");
+    const report = validated(stdout);
+    const planned = ROUND.filter(({ trial }) => trial === "attempts" || trial === "connects");
+    const named = [...report.cells, ...report.skipped].map(({ name }) => name);
+    expect(named.sort()).toEqual(planned.map(({ name }) => name).sort());
+    for (const { skipped } of [report]) for (const { because } of skipped) expect(because).not.toBe("");
+    // What the repository itself brings must run wherever its tests run.
+    const skipped = report.skipped.map(({ name }) => name);
+    for (const name of [
+      "selfconnect fresh",
+      "selfconnect reuse",
+      "C, one socket again",
+      "TcpSocket",
+      "node:net",
+    ])
+      expect(skipped).not.toContain(name);
+  });
+
+  it("prints tables, and writes Markdown and a page that fetches nothing", async () => {
+    const [markdown, html] = [path.join(folder, "bench.md"), path.join(folder, "bench.html")];
+    const files = ["--markdown", markdown, "--html", html];
+    const { status, stdout } = await cli(["bench", ...briefly, "--only", "self-connects", "time", ...files]);
+    expect(status === 0 || status === 1).toBe(true);
+    for (const text of [stdout, readFileSync(markdown, "utf8"), readFileSync(html, "utf8")]) {
+      expect(text).toContain("self-connects by range, to C");
+      expect(text).toContain("selfconnect fresh until joined");
+    }
+    const page = readFileSync(html, "utf8");
+    expect(page).toContain("<svg");
+    expect(page).not.toMatch(/\b(https?|wss?|ftp):|url\(|@import|(src|href)="(?!data:,")/);
+  });
+
+  it("measures the guard, and asks the dialers in namespaces of their own", async (context) => {
+    needsNamespaces(context);
+    const { stdout } = await cli(["bench", ...briefly, "--only", "guard", "dials", "--json"]);
+    const { cells, rows, skipped } = validated(stdout);
+    expect(skipped.filter(({ name }) => !name.startsWith("Go"))).toEqual([]);
+    for (const place of GUARD_PLACES)
+      for (const door of DOORS)
+        expect(cells.map(({ name }) => name)).toContain(guardCell(place, door, "close").name);
+    const dials = rows.filter(({ what }) => what.startsWith("dial()"));
+    expect(dials.map(({ verdict }) => verdict)).toEqual(new Array(8).fill("reached"));
+    // The control: in these ranges there is something to hand out.
+    expect(cells.find(({ name }) => name === "dial(), one port")!.counts!.rejected).toBe(3000);
+  }, 180_000);
+
+  it("names a driver whose tool is missing", async () => {
+    // A PATH with nothing on it: no compiler, no interpreter but Node itself.
+    const withoutTools = `PATH=${folder} exec "$@"`;
+    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
+    const { stdout } = await command("/bin/sh", ["-c", withoutTools, "sh", ...args]);
+    const report = validated(stdout);
+    const reasons = new Map(report.skipped.map(({ name, because }) => [name, because]));
+    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
+    expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
+    expect(reasons.get("Python")).toBe("python3 is not installed");
+    expect(reasons.get("nc loop")).toBe("bash is not installed");
+    expect(report.cells.map(({ name }) => name)).toContain("selfconnect reuse");
+    expect(report.rows[0]).toMatchObject({ verdict: "skipped", value: null });
+  });
+
+  it.each([
+    ["once is tried again", "2", undefined],
+    ["in every try is left out, with its words", "[23]", "the port was taken"],
+  ])("a driver that fails %s", async (_, failing, because) => {
+    const tools = mkdtempSync(path.join(folder, "tools-"));
+    const answer = '{ "count": 100, "elapsedNs": 20000000 }';
+    // The first call is the driver's start; the second, and the third where that failed, are the round's.
+    writeFileSync(
+      path.join(tools, "python3"),
+      `#!/bin/sh
+echo call >> ${tools}/calls
+count=0; while read -r _; do count=$((count + 1)); done < ${tools}/calls
+case $count in ${failing}) echo "the port was taken" >&2; exit 1;; esac
+echo '${answer}'
+`,
+      { mode: 0o755 },
+    );
+    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
+    const { stdout } = await command("/bin/sh", ["-c", `PATH=${tools} exec "$@"`, "sh", ...args]);
+    const { cells, skipped } = validated(stdout);
+    expect(skipped.find(({ name }) => name === "Python")?.because).toBe(because);
+    expect(cells.some(({ name }) => name === "Python")).toBe(because === undefined);
+  });
+
+  it("prints what there is when it is interrupted, and ends with 130", async () => {
+    const args = ["bench", "--rounds", "1000", "--only", "self-connects", "--cell", "20ms", "--json"];
+    const { status, stdout } = await cli(args, interruptAfter(2500));
+    expect(status).toBe(130);
+    expect(validated(stdout).isInterrupted).toBe(true);
+  });
+
+  it("refuses a trial that it does not have", async () => {
+    const { status, stderr } = await cli(["bench", "--only", "speed"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("attempts, self-connects");
+  });
+});
+
+it("Markdown and HTML keep a text of a driver a text", () => {
+  const report = {
+    environment: {},
+    elapsedMs: 0,
+    rows: [],
+    cells: [],
+    skipped: [{ name: "<script>", because: "a | b" }],
+  } as unknown as BenchReport;
+  expect(benchHtml(report)).not.toContain("<script>");
+  expect(benchMarkdown(report)).toContain("\\<script\\>: a \\| b");
+});

@@ -1,0 +1,120 @@
+/** selfconnect dial: what it prints, its schema, its exit codes. */
+import { readFileSync } from "node:fs";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, it } from "vitest";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import type { CommandResult } from "../support/harness.ts";
+import {
+  cli,
+  deadPeer,
+  FAMILIES,
+  inNamespace,
+  interruptAfter,
+  LOOPBACK,
+  MAIN,
+  needsNamespaces,
+  withListener,
+} from "../support/harness.ts";
+
+const schema = JSON.parse(readFileSync(new URL("../../docs/schema/dial-1.json", import.meta.url), "utf8"));
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
+
+function checked({ stdout }: CommandResult) {
+  const report = JSON.parse(stdout);
+  expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+  return report;
+}
+
+describe.each(FAMILIES)("dial over IPv%i", (family) => {
+  it("exits with 0 and the four-tuple when connected", () =>
+    withListener(
+      family,
+      (socket) => socket.end(),
+      async (peer) => {
+        const text = await cli(["dial", formatAddress(peer), "--listen-check"]);
+        expect(text.status).toBe(0);
+        expect(text.stderr).toBe("");
+        expect(text.stdout).toContain("connected after");
+        expect(text.stdout).toContain(`peer  ${formatAddress(peer)}`);
+        expect(text.stdout).toContain("could not start: EADDRINUSE");
+        const json = await cli(["dial", formatAddress(peer), "--json"]);
+        expect(checked(json)).toMatchObject({ verdict: "connected", peer, error: null, listenCheck: null });
+        expect(json.status).toBe(0);
+      },
+    ));
+
+  it("exits with 1 when nobody listens", async () => {
+    const peer = deadPeer(family);
+    const result = await cli(["dial", formatAddress(peer), "--json", "--listen-check"]);
+    expect(result.status).toBe(1);
+    const report = checked(result);
+    expect(report).toMatchObject({ verdict: "failed", error: { code: "ECONNREFUSED" } });
+    expect(report.listenCheck).toEqual({ address: peer, refusal: null });
+  });
+
+  it("exits with 3 when the guard rejects, before connecting", async () => {
+    const peer = formatAddress(deadPeer(family));
+    const result = await cli(["dial", peer, "--local", peer, "--json"]);
+    expect(result.status).toBe(3);
+    expect(checked(result)).toMatchObject({ verdict: "self-connect", error: { code: "ERR_SELF_CONNECT" } });
+  });
+});
+
+describe("dial", () => {
+  it("is never falsely healthy: exits with 3 after self-connects, and the port is free", async (context) => {
+    needsNamespaces(context);
+    const args = [MAIN, "dial", "127.0.0.1:40000", "--json", "--listen-check"];
+    const result = await inNamespace("40000 40000", process.execPath, args);
+    expect(result.status).toBe(3);
+    const report = checked(result);
+    expect(report.attempts.map((attempt: { outcome: string }) => attempt.outcome)).toEqual(
+      Array(3).fill("self-connect"),
+    );
+    expect(report.listenCheck.refusal).toBe(null);
+  });
+
+  it("exits with 1 at its deadline and for a name that is none", async () => {
+    const result = await cli(["dial", "name.invalid:80", "--json"]);
+    expect(result.status).toBe(1);
+    expect(checked(result)).toMatchObject({ verdict: "failed", peer: null });
+  });
+
+  it("exits with 2 for what it does not understand", async () => {
+    for (const args of [
+      ["nowhere"],
+      ["127.0.0.1:80", "--attempts", "0"],
+      ["127.0.0.1:80", "--guard", "off"],
+      [],
+    ]) {
+      expect((await cli(["dial", ...args])).status).toBe(2);
+    }
+  });
+
+  it("exits with 130 at Ctrl-C, and prints what there is", async () => {
+    using full = fullListener();
+    const result = await cli(
+      ["dial", formatAddress(full.peer), "--json", "--deadline", "20s"],
+      interruptAfter(1000),
+    );
+    expect(result.status).toBe(130);
+    expect(checked(result)).toMatchObject({ verdict: "interrupted" });
+  });
+});
+
+/** A listener whose queue is full: it answers no SYN any more, so a connect to it waits. */
+function fullListener() {
+  const listener = TcpSocket.open(4).bind({ family: 4, host: LOOPBACK[4], port: 0 }).listen(0);
+  const peer = listener.getsockname();
+  const waiting = Array.from({ length: 4 }, () => {
+    const socket = TcpSocket.open(4);
+    socket.connect(peer);
+    return socket;
+  });
+  return {
+    peer,
+    [Symbol.dispose]: () => {
+      for (const socket of [listener, ...waiting]) socket.close();
+    },
+  };
+}

@@ -1,0 +1,267 @@
+/** What commands print and write: hostile text stays text, a lost result is an error, a file is whole or not there. */
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { WholeFile, writeWhole } from "../../lib/cli/files.ts";
+import { escapeJson } from "../../lib/report/escape.ts";
+import {
+  auditChangesText,
+  auditMetrics,
+  auditText,
+  compareText,
+  dialText,
+  labText,
+  parseLabResult,
+  portsText,
+  reconnectText,
+  traceText,
+} from "../../lib/report/index.ts";
+import { paint, renderText, tableLines } from "../../lib/report/terminal.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { cli, command, deadPeer, MAIN } from "../support/harness.ts";
+
+/** Clears the screen, sets the title, hides, ends the line, deletes, turns the direction, and half a character. */
+const HOSTILE = "x\u001b[2J\u001b]0;OWNED\u0007\u001b[8m\n\r\u007f\u009b2J\u202e\u2066\u2028\ud800y";
+const COMMANDS =
+  /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]|\p{Cs}/u;
+const address = { family: 4, host: "127.0.0.1", port: 1 } as const;
+const owner = { pid: 1, command: HOSTILE, cgroup: HOSTILE };
+
+function recorded(name: string) {
+  return JSON.parse(readFileSync(new URL(`golden/${name}`, import.meta.url), "utf8"));
+}
+
+/** Every text in a recorded result that the kernel's own words do not fix, replaced. */
+function withOwner(text: string) {
+  const found = recorded("audit.input.json");
+  const by = { pid: 1, command: text, cgroup: text };
+  const owned = <T>(list: T[]) => list.map((one) => ({ ...one, owner: by }));
+  return {
+    ...found,
+    listeners: owned(found.listeners),
+    joined: owned(found.joined),
+    leftovers: owned(found.leftovers),
+    knocking: owned(found.knocking),
+    reserve: text,
+  };
+}
+
+function labOf(text: string) {
+  const result = parseLabResult(readFileSync(new URL("golden/lab.json", import.meta.url), "utf8"));
+  const findings = result.findings.map((finding) => ({ ...finding, answer: text, expected: text }));
+  return { ...result, findings, kernels: result.kernels.map((kernel) => ({ ...kernel, missing: text })) };
+}
+
+function dialOf(text: string): Parameters<typeof dialText> {
+  const outcome = {
+    verdict: "failed",
+    local: null,
+    peer: null,
+    attempts: [{ outcome: text, local: null, peer: address, elapsedMs: 1 }],
+    error: { code: "E", message: text },
+    listenCheck: { address, refusal: text },
+    elapsedMs: 1,
+  } as const;
+  return [text, outcome as never];
+}
+
+const writers: Record<string, (text: string) => string> = {
+  audit: (text) => auditText(withOwner(text)),
+  "audit --watch": (text) =>
+    auditChangesText(recorded("audit-port.input.json"), withOwner(text), new Date(0)),
+  dial: (text) => dialText(...dialOf(text)),
+  lab: (text) => labText(labOf(text)),
+  "report compare": (text) => {
+    const change = {
+      kernel: text,
+      experiment: text,
+      kind: "changed",
+      first: text,
+      second: text,
+      chance: 0,
+    } as const;
+    return compareText({ schema: "selfconnect.compare/1", changes: [change], same: 0, changed: 1 });
+  },
+  ports: (text) => {
+    const { verdict, ...print } = recorded("ports.json");
+    const observation = {
+      peers: [{ ...address, host: text }],
+      method: text,
+      ports: new Uint16Array(2),
+    } as never;
+    return portsText(observation, {
+      ...print,
+      verdict: { ...verdict, name: text, family: text, kernels: text },
+    });
+  },
+  reconnect: (text) => {
+    const { results } = recorded("reconnect-listener.input.json");
+    return reconnectText(results, { listener: { pid: 1, command: text } });
+  },
+  trace: (text) => {
+    const { traced } = recorded("trace-without-packets.input.json");
+    const extras = { sent: text, leavings: null };
+    return traceText({ ...traced, whyNoCapture: text, received: new TextEncoder().encode(text) }, extras);
+  },
+};
+
+describe("on a terminal", () => {
+  it.each(Object.keys(writers))("%s shows hostile text as text", (name) => {
+    const [harmless, hostile] = ["xy", HOSTILE].map(writers[name]!);
+    expect(harmless).toContain("xy");
+    expect(hostile).toContain("x\\x1b[2J");
+    expect(hostile).not.toMatch(COMMANDS);
+    expect(hostile!.split("\n")).toHaveLength(harmless!.split("\n").length);
+  });
+
+  it("metrics keep a hostile name in its label", () => {
+    const [harmless, hostile] = ["xy", HOSTILE].map((text) => auditMetrics(withOwner(text)));
+    expect(hostile).not.toMatch(COMMANDS);
+    expect(hostile!.split("\n")).toHaveLength(harmless!.split("\n").length);
+  });
+
+  it("JSON has no control characters either, and is the same object", () => {
+    for (const indent of [0, 2]) {
+      const json = escapeJson({ owner }, indent);
+      expect(json).not.toMatch(COMMANDS);
+      expect(JSON.parse(json)).toEqual({ owner });
+    }
+  });
+
+  it("an error's message is one line", async () => {
+    const { status, stderr } = await cli(["report", `/no/such\u001b[2J\nfile`]);
+    expect(status).toBe(1);
+    expect(stderr).not.toMatch(COMMANDS);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("a style is around what is escaped, and only where colours are asked for", () => {
+    const lines = [[paint("red", "\u001b[8mx"), "y"]];
+    expect(renderText(lines)).toBe("\\x1b[8mxy");
+    expect(renderText(lines, { colours: true })).toBe("\u001b[31m\\x1b[8mx\u001b[39my");
+  });
+
+  it("columns are as wide as what is shown in them, styled or escaped, and nothing trails", () => {
+    const rows = [
+      ["name", "count", "note"],
+      [paint("bold", "a\n"), "12,345", ""],
+      ["longer", "7", "x"],
+    ];
+    expect(renderText(tableLines(rows, "lrl")).split("\n")).toEqual([
+      "name     count  note",
+      "a\\x0a   12,345",
+      "longer       7  x",
+    ]);
+  });
+});
+
+describe("a result that is lost", () => {
+  it.each([
+    "audit",
+    "audit --json",
+    "audit --openmetrics",
+    "dial --json",
+  ])("is an error: %s", async (asked) => {
+    const peer = asked.startsWith("dial") ? formatAddress(deadPeer()) : "";
+    const line = `${process.execPath} ${MAIN} ${asked} ${peer} > /dev/full`;
+    const { status, stderr } = await command("sh", ["-c", line]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^selfconnect: the result could not be written: ENOSPC[^\n]*\n$/);
+  });
+
+  it("is none where the reader has had enough: that ends quietly", async () => {
+    const { status, stderr } = await cli(["audit", "--openmetrics"], (child) => child.stdout!.destroy());
+    expect(stderr).toBe("");
+    expect([0, 3]).toContain(status);
+  });
+});
+
+describe("a file", () => {
+  let folder: string;
+  let file: string;
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-"));
+    file = path.join(folder, "file");
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it("is there when it is whole, and nothing beside it", () => {
+    writeFileSync(file, "old");
+    {
+      using whole = new WholeFile(file);
+      whole.append("ne");
+      whole.append(new TextEncoder().encode("w"));
+      expect(readFileSync(file, "utf8")).toBe("old");
+      whole.commit();
+    }
+    expect(readFileSync(file, "utf8")).toBe("new");
+    expect(readdirSync(folder)).toEqual(["file"]);
+  });
+
+  it("stays as it was when its writer fails, and no part is left", () => {
+    writeFileSync(file, "old");
+    const fail = () => {
+      using whole = new WholeFile(file);
+      whole.append("half");
+      throw new Error("failed");
+    };
+    expect(fail).toThrow("failed");
+    expect(readFileSync(file, "utf8")).toBe("old");
+    expect(readdirSync(folder)).toEqual(["file"]);
+  });
+
+  it("keeps its mode, and links to it stay links", () => {
+    writeFileSync(file, "old");
+    chmodSync(file, 0o640);
+    const [link, dangling] = ["link", "dangling"].map((name) => path.join(folder, name)) as [string, string];
+    symlinkSync("file", link);
+    symlinkSync("later", dangling);
+    writeWhole(link, "new");
+    writeWhole(dangling, "new");
+    expect(readFileSync(file, "utf8")).toBe("new");
+    expect(readFileSync(path.join(folder, "later"), "utf8")).toBe("new");
+    expect([link, dangling].every((one) => lstatSync(one).isSymbolicLink())).toBe(true);
+    expect(statSync(file).mode & 0o777).toBe(0o640);
+    expect(readdirSync(folder)).toHaveLength(4);
+  });
+
+  it("that is a pipe is written to, not replaced", async () => {
+    execFileSync("mkfifo", [file]);
+    const reader = command("cat", [file]);
+    writeWhole(file, "text");
+    expect((await reader).stdout).toBe("text");
+    expect(statSync(file).isFIFO()).toBe(true);
+  });
+
+  it("that is the program's own output gets the text in its place", () => {
+    const peer = deadPeer();
+    const args = ["reconnect", formatAddress(peer), "--strategy", "bind", "--ports", "/dev/stdout"];
+    execFileSync("sh", ["-c", `${[process.execPath, MAIN, ...args].join(" ")} > ${file}`]);
+    const lines = readFileSync(file, "utf8").split("\n");
+    expect(lines[0]).toMatch(/^reconnecting to/);
+    expect(lines[1]).toBe(String(peer.port));
+    expect(lines[2]).toMatch(/^joined to itself/);
+    expect(readdirSync(folder)).toEqual(["file"]);
+  });
+
+  it("that cannot be written is named as it was asked for", () => {
+    const missing = path.join(folder, "no", "file");
+    expect(() => writeWhole(missing, "x")).toThrow(
+      `cannot write ${missing}: ENOENT: no such file or directory`,
+    );
+    expect(() => writeWhole(folder, "x")).toThrow(`cannot write ${folder}: EISDIR`);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});

@@ -1,0 +1,110 @@
+/** What the host says about itself, held against a second way of asking. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import os from "node:os";
+import { describe, expect, it } from "vitest";
+import { sysctl } from "../../lib/kernel/host.ts";
+import {
+  environment,
+  findFourTuple,
+  isOwnAddress,
+  portFacts,
+  socketOwner,
+  socketTable,
+} from "../../lib/kernel/index.ts";
+import { parseSocketTable } from "../../lib/kernel/tables.ts";
+import { netstatText } from "../../lib/report/netstat.ts";
+import { parsePortList } from "../../lib/socket/port-range.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "../support/harness.ts";
+
+describe("the host", () => {
+  it("tells its ephemeral range as sysctl does", () => {
+    const [low, high] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")
+      .split(/\s+/)
+      .map(Number);
+    expect(portFacts().ephemeralRange).toEqual({ low, high });
+    expect(sysctl("net.ipv4.no_such_thing")).toBeNull();
+  });
+
+  it("tells the environment that every result carries", () => {
+    const told = environment();
+    expect(told).toMatchObject({ kernel: os.release(), machine: "host", node: process.version });
+    expect(told.version).toMatch(/^\d+\.\d+\.\d+/);
+    expect(told.sysctls["net.ipv4.ip_local_port_range"]).toMatch(/^\d+ \d+$/);
+  });
+
+  it("reads a list of reserved ports", () => {
+    expect(parsePortList("8080,9148-9150")).toEqual([
+      { low: 8080, high: 8080 },
+      { low: 9148, high: 9150 },
+    ]);
+    expect(parsePortList("")).toEqual([]);
+  });
+
+  it.each([
+    ["127.0.0.1", true],
+    ["127.9.9.9", true],
+    ["0.0.0.0", true],
+    ["192.0.2.1", false],
+    ["8.8.8.8", false],
+  ])("%s is of this host: %s", (host, own) => {
+    expect(isOwnAddress({ family: 4, host, port: 1 })).toBe(own);
+    expect(isOwnAddress({ family: 6, host: `::ffff:${host}`, port: 1 })).toBe(own);
+  });
+
+  it("knows the addresses of its interfaces", () => {
+    const entries = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
+    for (const { address, family } of entries) {
+      const host = address.split("%")[0]!;
+      expect(isOwnAddress({ family: family === "IPv4" ? 4 : 6, host, port: 1 }), host).toBe(true);
+    }
+  });
+});
+
+describe.each(FAMILIES)("the socket table, IPv%i", (family) => {
+  it("tells a socket joined to itself as ss tells it, owner included", (context) => {
+    const self = deadPeer(family);
+    using socket = TcpSocket.open(family).bind(self);
+    socket.connect(self);
+    const [row] = findFourTuple(self, self);
+    expect(row).toMatchObject({ local: self, peer: self, state: "ESTABLISHED", uid: process.getuid?.() });
+    expect(socketOwner(row!.inode)).toMatchObject({ pid: process.pid });
+    expect(netstatText(row!, { pid: 7, command: "x" })).toMatch(/^tcp6? .*ESTABLISHED 7\/x$/);
+    socket.send(new Uint8Array(5));
+    expect(findFourTuple(self, self)[0]!.receiveQueueBytes).toBe(5);
+    const ss = ssOf(self.port);
+    if (ss === null) context.skip("no ss here: apt-get install iproute2");
+    expect(ss).toContain("ESTAB");
+    expect(ss).toContain(`pid=${process.pid}`);
+    socket.reset();
+  });
+
+  it("tells a listener, without an owner once it is closed", () => {
+    const listener = TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 }).listen();
+    const local = listener.getsockname();
+    const row = socketTable().find((one) => one.state === "LISTEN" && one.local.port === local.port)!;
+    expect(row.local).toEqual(local);
+    listener.close();
+    expect(socketOwner(row.inode)).toBeNull();
+  });
+});
+
+function ssOf(port: number): string | null {
+  try {
+    return execFileSync("ss", ["-tanpH", `sport = :${port}`], { encoding: "utf8" });
+  } catch {
+    return null;
+  }
+}
+
+it("an empty table has no rows", () => {
+  expect(parseSocketTable("  sl  local_address rem_address   st\n")).toEqual([]);
+});
+
+it("in a namespace of its own the range is the namespace's", async (context) => {
+  needsNamespaces(context);
+  const args = [MAIN, "reconnect", "--strategy", "bind", "--json"];
+  const { stdout } = await inNamespace("50000 50003", process.execPath, args);
+  expect(JSON.parse(stdout).environment.ephemeralRange).toEqual({ low: 50_000, high: 50_003 });
+});

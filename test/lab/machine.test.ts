@@ -1,0 +1,270 @@
+/** Machines, by stand-ins on PATH: which of them run here, and that no guest outlives its lab. */
+import type { ChildProcess } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Machine } from "../../lib/lab/index.ts";
+import { KernelShelf, makeMachines, runLab } from "../../lib/lab/index.ts";
+import { probes } from "../../lib/lab/machine.ts";
+import { kvm, qemuMachine } from "../../lib/lab/machines/qemu.ts";
+import { hintOf, umlMachine } from "../../lib/lab/machines/uml.ts";
+import type { CommandResult } from "../support/harness.ts";
+import { command, MAIN } from "../support/harness.ts";
+
+const LIMITS = { silenceMs: 20_000, totalMs: 20_000, outputBytes: 100_000 };
+const TASK = { nonce: "abc", machine: "qemu", experiments: [], trials: 1 } as const;
+const PATH = process.env.PATH!;
+const DEVICE = kvm.device;
+const LIMIT_MS = probes.limitMs;
+/** What a stand-in forks: it ends only when it is killed. */
+const FOREVER = "sleep 1000";
+const GONE_WITHIN_MS = 10_000;
+const READY_WITHIN_MS = 25_000;
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-machine-"));
+  process.env.PATH = `${folder}:${PATH}`;
+  kvm.device = "/dev/null";
+  probes.endings.clear();
+});
+
+afterEach(() => {
+  process.env.PATH = PATH;
+  kvm.device = DEVICE;
+  probes.limitMs = LIMIT_MS;
+  probes.endings.clear();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Puts a shell script on PATH. */
+function standIn(program: string, script: string): void {
+  const file = path.join(folder, program);
+  writeFileSync(file, `#!/bin/sh\n${script}\n`);
+  chmodSync(file, 0o755);
+}
+
+/** The pids that stand-ins have written, one a line; empty until there are any. */
+function pids(): number[] {
+  const file = pidFile();
+  return existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean).map(Number) : [];
+}
+
+function pidFile(): string {
+  return path.join(folder, "pids");
+}
+
+/** The beginning of a stand-in that forks, and writes its own pid and the other. */
+function fork(): string {
+  return `${FOREVER} & echo "$$\n$!" >> ${pidFile()}`;
+}
+
+/** Whether a process runs; a zombie does not. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+async function expectGone(processes: readonly number[]): Promise<void> {
+  expect(processes.length).toBeGreaterThan(1);
+  await vi.waitFor(() => expect(processes.filter(isRunning)).toEqual([]), { timeout: GONE_WITHIN_MS });
+}
+
+describe("KVM", () => {
+  function standInQemu(script: string): Machine {
+    standIn("qemu-system-x86_64", `echo "$@" >> ${path.join(folder, "started")}\n${script}`);
+    standIn("busybox", "");
+    standIn("cpio", "cat > /dev/null");
+    return qemuMachine({ vmlinuz: "/no/such/kernel" }, path.join(folder, "cache"));
+  }
+
+  it("is not believed where a guest hangs, though qemu exits with 0 when it is ended", async () => {
+    probes.limitMs = 500;
+    const machine = standInQemu(`trap "exit 0" TERM; echo "Probing EDD"; while :; do sleep 0.1; done`);
+    let turns = 0;
+    const turn = setInterval(() => turns++, 1);
+    expect(await machine.missing()).toBeNull();
+    expect(await machine.isEmulated()).toBe(true);
+    clearInterval(turn);
+    expect((await machine.launch(TASK)).args).toContain("tcg,thread=multi");
+    // The event loop ran while the guest was waited for.
+    expect(turns).toBeGreaterThan(1);
+  });
+
+  it("is not believed where qemu exits with 0 and no guest has run", async () => {
+    expect(await standInQemu("exit 0").isEmulated()).toBe(true);
+  });
+
+  it("is not believed where it may not be opened", async () => {
+    kvm.device = path.join(folder, "no-device");
+    expect(await standInQemu(`echo "Kernel panic - not syncing: VFS: no root"`).isEmulated()).toBe(true);
+    expect(existsSync(path.join(folder, "started"))).toBe(false);
+  });
+
+  it("is used where a guest has run, and is probed once", async () => {
+    const machine = standInQemu(`echo "Kernel panic - not syncing: VFS: no root"; ${FOREVER}`);
+    expect(await machine.isEmulated()).toBe(false);
+    expect(await machine.isEmulated()).toBe(false);
+    expect((await machine.launch(TASK)).args).toContain("kvm");
+    expect(readFileSync(path.join(folder, "started"), "utf8").match(/-accel kvm/g)).toHaveLength(1);
+  });
+
+  it("is probed again after a probe that was interrupted", async () => {
+    const machine = standInQemu(`${FOREVER}`);
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 50);
+    await expect(machine.isEmulated(abort.signal)).rejects.toThrow(/aborted/);
+    standInQemu(`echo "Kernel panic - not syncing: VFS: no root"`);
+    expect(await machine.isEmulated()).toBe(false);
+  });
+});
+
+describe("User-mode Linux", () => {
+  const PANIC = "Kernel panic - not syncing: Attempted to kill init!";
+
+  it("that aborts cannot run here: it is skipped, with the reason", async () => {
+    standIn("linux.uml", `echo "${PANIC}"; kill -ABRT $$`);
+    const result = await runLab({ machines: [umlMachine()], experiments: ["steps"], limits: LIMITS });
+    expect(result.findings).toEqual([]);
+    expect(result.kernels[0]!.missing).toMatch(
+      /^User-mode Linux cannot run here: it died \(killed by SIGABRT\): Kernel panic/,
+    );
+  });
+
+  it("that dies on a CPU with AMX is too old for it", () => {
+    expect(hintOf("processor\t: 0\nflags\t\t: fpu avx512f amx_tile amx_int8\n")).toMatch(/AMX.*6\.16/);
+    expect(hintOf("processor\t: 0\nflags\t\t: fpu avx512f\n")).toBe("");
+  });
+
+  it("that floods cannot run here", async () => {
+    standIn("linux.uml", "yes");
+    expect(await umlMachine().missing()).toMatch(/cannot run here: it said too much/);
+  });
+
+  it("that hangs cannot run here", async () => {
+    probes.limitMs = 500;
+    standIn("linux.uml", FOREVER);
+    expect(await umlMachine().missing()).toMatch(/cannot run here: it said nothing/);
+  });
+
+  it("in which only our package fails has failed", async () => {
+    const probed = path.join(folder, "probed");
+    // It runs the init that it is given, once.
+    standIn(
+      "linux.uml",
+      `[ -e ${probed} ] && exit 3; touch ${probed}
+for word; do case "$word" in init=*) exec sh "\${word#init=}";; esac; done`,
+    );
+    const result = await runLab({ machines: [umlMachine()], experiments: ["steps"], limits: LIMITS });
+    expect(result.kernels[0]!.missing).toBeNull();
+    expect(result.findings).toMatchObject([{ status: "died", note: "it died (exit code 3)" }]);
+  });
+
+  it("that forks leaves nothing behind", async () => {
+    standIn("linux.uml", `${fork()}; exit 3`);
+    expect(await umlMachine().missing()).toMatch(/exit code 3/);
+    await expectGone(pids());
+  });
+
+  it("that forks what leaves its group and keeps its output open does not keep the lab", async () => {
+    probes.limitMs = 500;
+    const file = pidFile();
+    standIn(
+      "linux.uml",
+      `setsid sh -c 'echo $$ > ${file}; exec ${FOREVER}' & while [ ! -s ${file} ]; do sleep 0.01; done`,
+    );
+    expect(await umlMachine().missing()).toMatch(/cannot run here/);
+    const [left] = pids();
+    expect(isRunning(left!)).toBe(true);
+    process.kill(left!, "SIGKILL");
+  });
+});
+
+describe("guests end with their lab", () => {
+  /** Runs a lab in a process of its own, and ends that by a signal once `isReady`. */
+  async function endLab(
+    args: readonly string[],
+    signal: NodeJS.Signals,
+    isReady: (lab: ChildProcess) => boolean,
+  ): Promise<CommandResult> {
+    let ready: Promise<void> | undefined;
+    const ended = command(process.execPath, args, (lab) => {
+      ready = vi
+        .waitFor(() => expect(isReady(lab)).toBe(true), { timeout: READY_WITHIN_MS })
+        .finally(() => lab.kill(signal));
+    });
+    const [result] = await Promise.all([ended, ready]);
+    expect(result.stderr).toBe("");
+    return result;
+  }
+
+  function labOf(machine: string): string[] {
+    const program = `
+      import { KernelShelf, makeMachines, runLab } from ${JSON.stringify(path.resolve("dist/index.js"))};
+      await runLab({ machines: await makeMachines(["${machine}"], [], new KernelShelf()) });`;
+    return ["--input-type=module", "-e", program];
+  }
+
+  it.for(["SIGKILL", "SIGTERM", "SIGHUP"] as const)("that is ended by %s", async (signal) => {
+    standIn("linux.uml", `${fork()}; wait`);
+    await endLab(labOf("uml"), signal, () => pids().length > 1);
+    await expectGone(pids());
+  });
+
+  it("that is ended by Ctrl-C, while it probes", async () => {
+    standIn("linux.uml", `${fork()}; wait`);
+    const args = [MAIN, "lab", "--machine", "uml", "--output", path.join(folder, "lab.json")];
+    const { status } = await endLab(args, "SIGINT", () => pids().length > 1);
+    expect(status).toBe(130);
+    await expectGone(pids());
+  });
+
+  it.for(["uml", "gvisor"])("that is killed while %s runs", { timeout: 120_000 }, async (name, context) => {
+    await needsMachine(name, context);
+    let guests: number[] = [];
+    await endLab(labOf(name), "SIGKILL", (lab) => {
+      guests = descendantsOf(lab.pid!);
+      return guests.length >= 3; // runsc has a gofer and a sandbox, linux.uml has helpers and a process for each.
+    });
+    await expectGone(guests);
+  });
+});
+
+async function needsMachine(name: string, context: TestContext): Promise<void> {
+  const [machine] = await makeMachines([name], [], new KernelShelf());
+  const missing = await machine!.missing(context.signal);
+  if (missing) context.skip(missing);
+}
+
+/** proc(5): children, their children, and so on. */
+function descendantsOf(pid: number): number[] {
+  const parents = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => [Number(name), parentOf(name)] as const);
+  const found = [pid];
+  for (const parent of found)
+    found.push(...parents.filter(([, of]) => of === parent).map(([child]) => child));
+  return found.slice(1);
+}
+
+function parentOf(pid: string): number | null {
+  try {
+    return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
+  } catch {
+    return null; // It has ended since.
+  }
+}

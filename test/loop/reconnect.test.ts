@@ -1,0 +1,327 @@
+import os from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
+import { portFacts } from "../../lib/kernel/index.ts";
+import type { ReconnectOptions, ReconnectProgress } from "../../lib/loop/reconnect.ts";
+import { ReconnectLoop, summarizeTrials } from "../../lib/loop/reconnect.ts";
+import type { Strategy } from "../../lib/loop/strategy.ts";
+import { SocketError } from "../../lib/socket/errors.ts";
+import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import type { Native } from "../../lib/socket/native.ts";
+import { deadPeer, FAMILIES, requires, withListener, withNative } from "../support/harness.ts";
+
+async function run(options: ReconnectOptions) {
+  await using loop = new ReconnectLoop(options);
+  const result = await loop.run();
+  const selfConnected = result.socket?.isSelfConnected() ?? false;
+  result.socket?.reset();
+  return { ...result, selfConnected };
+}
+
+describe.each(FAMILIES)("over IPv%i", (family) => {
+  it.for([
+    "bind",
+    "range",
+  ] as const)("%s self-connects on the first attempt, 50 of 50", async (strategy, context) => {
+    if (strategy === "range") requires(context, "6.3", "localPortRange");
+    for (let trial = 0; trial < 50; trial++) {
+      const peer = deadPeer(family);
+      const result = await run({ peer, strategy, attempts: 1 });
+      expect(result).toMatchObject({
+        verdict: "self-connect",
+        attempts: 1,
+        outcomes: { "self-connect": 1 },
+        local: peer,
+        selfConnected: true,
+      });
+      expect(listenRefusal(peer), "the port is free after reset()").toBeNull();
+    }
+  });
+
+  it.each([
+    ["fresh", "connect"],
+    ["reuse", "connect"],
+    ["autobind", "other"],
+  ] as const)("%s self-connects in time on a port of the parity that it picks", async (strategy, parity) => {
+    const result = await run({ peer: deadPeer(family, parity), strategy, attempts: 1_000_000 });
+    expect(result.verdict).toBe("self-connect");
+    expect(result.outcomes).toEqual({ ECONNREFUSED: result.attempts - 1, "self-connect": 1 });
+  });
+});
+
+describe("a loop that goes on after a self-connect", () => {
+  it.for([
+    "bind",
+    "range",
+  ] as const)("%s: resets all but the last, counts all, and leaves the port free", async (strategy, context) => {
+    if (strategy === "range") requires(context, "6.3", "localPortRange");
+    for (const family of FAMILIES) {
+      const peer = deadPeer(family);
+      const result = await run({ peer, strategy, selfConnects: 1000, attempts: 5000 });
+      expect(result).toMatchObject({
+        verdict: "self-connect",
+        attempts: 1000,
+        outcomes: { "self-connect": 1000 },
+        selfConnected: true,
+      });
+      expect(listenRefusal(peer)).toBeNull();
+    }
+  });
+
+  it("has no socket when the attempts are spent first", async () => {
+    const result = await run({ peer: deadPeer(), strategy: "bind", selfConnects: 1000, attempts: 10 });
+    expect(result).toMatchObject({
+      verdict: "attempts-spent",
+      outcomes: { "self-connect": 10 },
+      socket: null,
+    });
+  });
+
+  it("counts across bursts and threads", async () => {
+    const result = await run({
+      peer: deadPeer(),
+      strategy: "reuse",
+      selfConnects: 3,
+      threads: 2,
+      durationMs: 25_000,
+    });
+    expect(result.verdict).toBe("self-connect");
+    // Two threads may each have had the last one.
+    expect(result.outcomes["self-connect"]).toBeGreaterThanOrEqual(3);
+    expect(result.outcomes["self-connect"]).toBeLessThanOrEqual(4);
+  });
+
+  it("stops at the first connection to a listener", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, selfConnects: 5, attempts: 10 });
+        expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
+      },
+    );
+  });
+});
+
+describe("a loop", () => {
+  it.each([
+    ["fresh", "other"],
+    ["autobind", "connect"],
+  ] as const)("control: %s never self-connects on the other parity", async (strategy, parity) => {
+    const result = await run({ peer: deadPeer(4, parity), strategy, attempts: 30_000 });
+    expect(result).toMatchObject({
+      verdict: "attempts-spent",
+      attempts: 30_000,
+      outcomes: { ECONNREFUSED: 30_000 },
+    });
+  });
+
+  it("ends with verdict connected when the peer listens", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, attempts: 10 });
+        expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
+        expect(result.selfConnected).toBe(false);
+      },
+    );
+  });
+
+  it("counts refusals of bind(2) as outcomes", async () => {
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const result = await run({ peer, strategy: "bind", attempts: 5 });
+        expect(result).toMatchObject({ verdict: "attempts-spent", outcomes: { EADDRINUSE: 5 } });
+      },
+    );
+  });
+
+  it("stops at its duration", async () => {
+    const result = await run({ peer: deadPeer(4, "other"), durationMs: 60 });
+    expect(result.verdict).toBe("deadline");
+    expect(result.attempts).toBeGreaterThan(0);
+  });
+
+  it("stops when aborted: a verdict with what there is, not a rejection", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 60_000, threads: 2 });
+    const result = await loop.run(AbortSignal.timeout(50));
+    expect(result.verdict).toBe("interrupted");
+    expect(result.attempts).toBe(result.outcomes.ECONNREFUSED);
+    const before = await new ReconnectLoop({ peer: deadPeer(), durationMs: 60_000 }).run(AbortSignal.abort());
+    expect(before).toMatchObject({ verdict: "interrupted", attempts: 0 });
+  });
+
+  it("keeps to the exact number of attempts, whatever the threads", async () => {
+    for (const threads of [1, 2, 3]) {
+      const result = await run({ peer: deadPeer(4, "other"), attempts: 5_003, threads });
+      expect(result).toMatchObject({ attempts: 5_003, threads, verdict: "attempts-spent" });
+    }
+  });
+
+  it("keeps to a pace", async () => {
+    const result = await run({ peer: deadPeer(4, "other"), durationMs: 500, attemptsPerSecond: 100 });
+    expect(result.attempts).toBeGreaterThan(0);
+    expect(result.attempts).toBeLessThanOrEqual(Math.ceil(result.elapsedMs / 10) + 1);
+  });
+
+  it("does not pay back at full speed what was due while the event loop stood still", async () => {
+    const loop = new ReconnectLoop({
+      peer: deadPeer(4, "other"),
+      durationMs: 10_000,
+      attemptsPerSecond: 100,
+    });
+    const abort = new AbortController();
+    const run = loop.run(abort.signal);
+    await sleep(50);
+    const before = loop.progress().attempts;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+    await sleep(100);
+    // 150 were due meanwhile; 5 are made up for, and 10 are due in the time since.
+    expect(loop.progress().attempts - before).toBeLessThan(50);
+    abort.abort();
+    await run;
+  });
+
+  it("takes a pace of one attempt in weeks", async () => {
+    const peer = deadPeer(4, "other");
+    const warned = new Promise((resolve) => process.once("warning", resolve));
+    const result = await run({ peer, durationMs: 100, attemptsPerSecond: 1e-7 });
+    expect(result).toMatchObject({ verdict: "deadline", attempts: 1 });
+    // Node warns of a timer that overflows, and takes 1 ms in its place.
+    expect(await Promise.race([warned, sleep(20, "no warning")])).toBe("no warning");
+  });
+
+  it("stops with the signal of its options, and with that of any call of run()", async () => {
+    const peer = deadPeer(4, "other");
+    const limits = { peer, durationMs: 60_000 };
+    const byOption = await new ReconnectLoop({ ...limits, signal: AbortSignal.timeout(20) }).run();
+    expect(byOption.verdict).toBe("interrupted");
+    const loop = new ReconnectLoop(limits);
+    const first = loop.run();
+    expect((await loop.run(AbortSignal.timeout(20))).verdict).toBe("interrupted");
+    expect((await first).verdict).toBe("interrupted");
+  });
+
+  it("stops when the reader leaves the iteration", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 60_000 });
+    for await (const progress of loop) if (progress.attempts > 0) break;
+    const { attempts } = loop.progress();
+    await sleep(50);
+    expect(loop.progress().attempts).toBe(attempts);
+    expect((await loop.run()).verdict).toBe("interrupted");
+  });
+
+  it("throws its failure to the reader, however busy that is, and to nobody else", async () => {
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    const failing = { peer: deadPeer(4, "other"), durationMs: 60_000 };
+    const onPorts = () => {
+      throw new Error("the disk is full");
+    };
+    const read = async () => {
+      for await (const _ of new ReconnectLoop({ ...failing, onPorts })) await sleep(100);
+    };
+    await expect(read()).rejects.toThrow("the disk is full");
+    await sleep(10);
+    process.off("unhandledRejection", unhandled);
+    expect(unhandled).not.toHaveBeenCalled();
+  });
+
+  it("tells the local port of every attempt, in order, all of one parity", async () => {
+    const { low, high } = portFacts().ephemeralRange!;
+    const ports: number[] = [];
+    await run({ peer: deadPeer(4, "other"), attempts: 40_000, onPorts: (batch) => ports.push(...batch) });
+    expect(ports).toHaveLength(40_000);
+    expect(ports.every((port) => port >= low && port <= high && (port - low) % 2 === 0)).toBe(true);
+    // The walk of this kernel steps upwards but where it goes round or jumps.
+    const upward = ports.filter((port, i) => i > 0 && port > ports[i - 1]!).length;
+    expect(upward / ports.length).toBeGreaterThan(0.9);
+  });
+
+  it("every look at it is consistent: the outcomes add up to the attempts", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 1000, threads: 2 });
+    const ended = loop.run();
+    const looks: ReconnectProgress[] = [];
+    const timer = setInterval(() => {
+      for (let i = 0; i < 100; i++) looks.push(loop.progress());
+    }, 1);
+    await ended;
+    clearInterval(timer);
+    const sumOf = ({ outcomes }: ReconnectProgress) =>
+      Object.values(outcomes).reduce((sum, one) => sum + one, 0);
+    expect(looks.length).toBeGreaterThan(1000);
+    expect(looks.filter((look) => sumOf(look) !== look.attempts)).toEqual([]);
+  });
+
+  it("yields progress at the reader's pace, and ends", async () => {
+    const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 400 });
+    const seen: number[] = [];
+    for await (const progress of loop) {
+      seen.push(progress.attempts);
+      await sleep(90);
+    }
+    expect(seen.length).toBeGreaterThan(1);
+    expect(seen.length).toBeLessThan(8);
+    expect([...seen].sort((a, b) => a - b)).toEqual(seen);
+    expect((await loop.run()).attempts).toBeGreaterThanOrEqual(seen.at(-1)!);
+  });
+
+  it("`await using` stops it and resets what it had", async () => {
+    const peer = deadPeer();
+    {
+      await using loop = new ReconnectLoop({ peer, strategy: "bind", attempts: 1 });
+      await loop.run();
+      expect(listenRefusal(peer)).toBe("EADDRINUSE");
+    }
+    expect(listenRefusal(peer)).toBeNull();
+  });
+
+  it("rejects with EMFILE when no socket can be had, and leaves nothing behind", async () => {
+    const burst: Native["burst"] = (...values) => {
+      (values.at(-1) as (result: number) => void)(-os.constants.errno.EMFILE);
+      return 0;
+    };
+    await withNative({ burst }, async () => {
+      const loop = new ReconnectLoop({ peer: deadPeer(), attempts: 10 });
+      await expect(loop.run()).rejects.toThrow(SocketError);
+    });
+  });
+});
+
+describe("a loop is refused before the first packet", () => {
+  const peer = "127.0.0.1:1";
+  it.each([
+    ["ERR_NO_LIMIT", { peer }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 0 }],
+    ["ERR_OUT_OF_RANGE", { peer, durationMs: 1.5 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, selfConnects: 0 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, threads: 1000 }],
+    ["ERR_OUT_OF_RANGE", { peer, attempts: 1, attemptsPerSecond: 0 }],
+    ["ERR_PORTS_OF_THREADS", { peer, attempts: 1, threads: 2, onPorts: () => {} }],
+    ["ERR_UNKNOWN_STRATEGY", { peer, attempts: 1, strategy: "frehs" as Strategy }],
+    ["ERR_INVALID_PORT", { peer: "127.0.0.1:0", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "192.0.2.1:80", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "[2001:db8::1]:80", attempts: 1 }],
+    ["ERR_NOT_THIS_HOST", { peer: "[::ffff:192.0.2.1]:80", attempts: 1 }],
+  ])("%s", (code, options) => {
+    expect(() => new ReconnectLoop(options)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+it("trials are summed up over those that self-connected", () => {
+  const trials = [10, 20, 30].map(
+    (attempts) => ({ verdict: "self-connect", attempts, elapsedMs: 1 }) as const,
+  );
+  const spent = { verdict: "attempts-spent", attempts: 1000, elapsedMs: 9 } as const;
+  expect(summarizeTrials([...trials, spent]).attempts).toEqual({
+    min: 10,
+    median: 20,
+    mean: 20,
+    p90: 28,
+    max: 30,
+  });
+  expect(summarizeTrials([spent]).attempts).toBeNull();
+});

@@ -1,0 +1,399 @@
+/** Traces as they are made: held against tshark, against the kernel's own states, and against what must not be hidden. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { chromium } from "playwright-core";
+import type { TestContext } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Leaving, TraceOptions } from "../../lib/packets/index.ts";
+import { Capture, observeLeavings, trace } from "../../lib/packets/index.ts";
+import { traceHtml } from "../../lib/report/index.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { SocketError } from "../../lib/socket/errors.ts";
+import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import {
+  cli,
+  command,
+  deadPeer,
+  FAMILIES,
+  inNamespace,
+  interruptAfter,
+  LOOPBACK,
+  MAIN,
+  needsNamespaces,
+} from "../support/harness.ts";
+
+const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-trace-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const file = (name: string) => path.join(folder, name);
+
+const schema = JSON.parse(readFileSync(new URL("../../docs/schema/trace-1.json", import.meta.url), "utf8"));
+const validate = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true }).compile(schema);
+
+function validated(stdout: string) {
+  const report = JSON.parse(stdout);
+  validate(report);
+  expect(validate.errors).toBeNull();
+  return report;
+}
+
+function needsCapture(context: TestContext): void {
+  try {
+    Capture.open(1, 1)[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof SocketError) || error.code !== "EPERM") throw error;
+    context.skip("no packets here: AF_PACKET needs CAP_NET_RAW");
+  }
+}
+
+function needsProgram(context: TestContext, name: string, debian: string): void {
+  if (spawnSync(name, ["--version"]).error)
+    context.skip(`${name} is missing (Debian: apt-get install ${debian})`);
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const PHONE = { width: 390, height: 844 };
+const OPEN = ["CLOSED", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"];
+const CLOSE = ["FIN-WAIT-1", "CLOSING", "TIME-WAIT"];
+
+describe.each(FAMILIES)("a self-connect, IPv%i", (family) => {
+  it.each([
+    ["shutdown", CLOSE],
+    ["close", CLOSE],
+    ["reset", ["CLOSED"]],
+  ] as const)("ended by %s: its packets, its states, its echo", async (closing, ending) => {
+    const peer = deadPeer(family);
+    const traced = await trace({ peer, closing, data: bytes("hello, myself") });
+    expect(new TextDecoder().decode(traced.received)).toBe("hello, myself");
+    expect(traced.samples.at(-1)!.state).toBe(ending.at(-1));
+    if (traced.whyNoCapture) return; // Without CAP_NET_RAW this much is shown, and no more.
+    const { ladder, capture } = traced;
+    expect(ladder.ends).toMatchObject([{ address: peer, path: [...OPEN, ...ending] }]);
+    const flags = ladder.rows.map((row) => row.flags.join("+"));
+    const end = closing === "reset" ? ["RST+ACK"] : ["FIN+ACK", "ACK"];
+    expect(flags).toEqual(["SYN", "SYN+ACK", "ACK", "PSH+ACK", "ACK", ...end]);
+    expect(ladder.rows[3]).toMatchObject({ dataBytes: 13, text: "hello, myself" });
+    // Both copies of each would be twice as many.
+    expect(capture).toMatchObject({ passed: ladder.rows.length, lost: 0, keptCopy: "outgoing" });
+    expect(traced.agrees).toBe(true);
+  });
+});
+
+it("a natural self-connect shows the attempt that hit, and none of the thousands before", async (context) => {
+  needsCapture(context);
+  const peer = deadPeer();
+  const traced = await trace({ peer, natural: { attempts: 1_000_000, durationMs: 25_000 } });
+  expect(traced.verdict).toBe("self-connect");
+  expect(traced.ladder.rows.map((row) => row.flags.join("+"))).toEqual(["SYN", "SYN+ACK", "ACK", "RST+ACK"]);
+  expect(traced.capture).toMatchObject({ passed: 4, lost: 0 });
+});
+
+it("a pair opens simultaneously: both ends pass SYN-RECEIVED, and what A writes B reads", async (context) => {
+  needsCapture(context);
+  const traced = await trace({ peer: deadPeer(), pair: true, data: bytes("punch"), closing: "close" });
+  expect(traced.verdict).toBe("simultaneous-open");
+  expect(new TextDecoder().decode(traced.received)).toBe("punch");
+  const [a, b] = traced.ladder.ends.map((end) => end.path);
+  expect(a!.slice(0, 4)).toEqual(OPEN);
+  expect(b!.slice(0, 4)).toEqual(OPEN);
+  expect([a!.at(-1), b!.at(-1)]).toContain("TIME-WAIT");
+  expect(
+    traced.ladder.rows
+      .filter((row) => row.flags.join() === "SYN")
+      .map((row) => row.from)
+      .sort(),
+  ).toEqual([0, 1]);
+  expect(traced.agrees).toBe(true);
+});
+
+describe("packets that the kernel had no room for", () => {
+  const big: Partial<TraceOptions> = { data: new Uint8Array(400_000), stepMs: 2000 };
+
+  it("are counted, and the trace claims no agreement", async (context) => {
+    needsCapture(context);
+    const { capture, ladder, agrees } = await trace({ peer: deadPeer(), ...big, bufferBytes: 1 });
+    expect(capture!.lost).toBeGreaterThan(0);
+    expect(capture!.passed).toBe(ladder.rows.length + capture!.lost);
+    expect(agrees).toBeNull();
+  });
+
+  it("are none when there is room", async (context) => {
+    needsCapture(context);
+    const { capture, ladder, agrees } = await trace({ peer: deadPeer(), ...big });
+    expect(capture).toMatchObject({ passed: ladder.rows.length, lost: 0 });
+    expect(ladder.rows.reduce((sum, row) => sum + row.dataBytes, 0)).toBe(400_000);
+    expect(agrees).toBe(true);
+  });
+});
+
+describe("what each way to end it leaves behind", () => {
+  it.each(FAMILIES)("is the table that decides how a guard must close, IPv%i", async (family) => {
+    const table = await observeLeavings({ family, host: LOOPBACK[family], port: 0 });
+    const row = (find: Partial<Leaving>) =>
+      table.find(
+        (one) => one.closing === find.closing && one.hadReuseAddress === (find.hadReuseAddress ?? false),
+      );
+    const inUse = { listen: "EADDRINUSE", listenWithReuseAddress: "EADDRINUSE" };
+    expect(row({ closing: null })).toMatchObject({ left: "ESTABLISHED", ...inUse });
+    for (const closing of ["shutdown", "close"] as const) {
+      expect(row({ closing })).toMatchObject({ left: "TIME-WAIT", ...inUse });
+      expect(row({ closing })!.remainingMs).toBeGreaterThan(50_000);
+    }
+    expect(row({ closing: "close", hadReuseAddress: true })).toMatchObject({
+      left: "TIME-WAIT",
+      listen: "EADDRINUSE",
+      listenWithReuseAddress: null,
+    });
+    expect(row({ closing: "reset" })).toMatchObject({
+      left: "CLOSED",
+      remainingMs: 0,
+      listen: null,
+      listenWithReuseAddress: null,
+    });
+  });
+});
+
+describe("tshark", () => {
+  const FIELDS = ["tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw", "tcp.len"];
+  const MORE = ["tcp.window_size_value", "frame.time_epoch", "frame.comment", "frame.interface_name"];
+  const BITS: Record<string, number> = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16 };
+
+  const cases = FAMILIES.flatMap((family) => [
+    { family, extra: [] },
+    { family, extra: ["--pair"] },
+  ]);
+  it.for(cases)("opens the pcapng without a warning and agrees packet by packet: $family $extra", async ({
+    family,
+    extra,
+  }, context) => {
+    needsCapture(context);
+    needsProgram(context, "tshark", "tshark");
+    const peer = deadPeer(family);
+    const [written, json] = [file(`${family}${extra.length}.pcapng`), "--json"];
+    const data = ["--data", "hello", "--close", "shutdown"];
+    const run = await cli(["trace", formatAddress(peer), ...extra, ...data, "--write", written, json]);
+    const report = validated(run.stdout);
+    expect(run).toMatchObject({ status: 0, stderr: "" });
+    const args = ["-r", written, "-T", "fields", ...[...FIELDS, ...MORE].flatMap((name) => ["-e", name])];
+    const { stdout, stderr, status } = await command("tshark", args);
+    expect(status).toBe(0);
+    expect(stderr.replace(/^Running as user "root".*\n/, "")).toBe("");
+    const seen = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split("\t"));
+    expect(seen).toEqual(
+      report.ladder.rows.map((row: LadderJson) => [
+        String(report.ladder.ends[row.from]!.address.port),
+        String(report.ladder.ends[row.to]!.address.port),
+        `0x${row.flags
+          .reduce((bits, flag) => bits | BITS[flag]!, 0)
+          .toString(16)
+          .padStart(4, "0")}`,
+        String(row.sequence.absolute),
+        String(row.acknowledgement?.absolute ?? 0),
+        String(row.dataBytes),
+        String(row.window),
+        row.stampNs.replace(/(\d{9})$/, ".$1"),
+        `${row.sent.after} -> ${row.received.after}: ${row.why}`,
+        "lo",
+      ]),
+    );
+  });
+});
+
+interface LadderJson {
+  readonly from: number;
+  readonly to: number;
+  readonly flags: string[];
+  readonly sequence: { absolute: number };
+  readonly acknowledgement: { absolute: number } | null;
+  readonly dataBytes: number;
+  readonly window: number;
+  readonly stampNs: string;
+  readonly sent: { after: string };
+  readonly received: { after: string };
+  readonly why: string;
+}
+
+describe("--html", () => {
+  const HOSTILE = `</td><img src=x onerror="alert(1)">&`;
+
+  async function page(context: TestContext, extra: readonly string[]) {
+    needsCapture(context);
+    const [html, written] = [file("page.html"), file("page.pcapng")];
+    const run = await cli(["trace", formatAddress(deadPeer()), ...extra, "--html", html, "--write", written]);
+    expect(run).toMatchObject({ status: 0, stderr: "" });
+    return {
+      html: readFileSync(html, "utf8"),
+      pcapng: readFileSync(written),
+      opened: html,
+      stdout: run.stdout,
+    };
+  }
+
+  it.for([
+    [],
+    ["--pair"],
+  ])("shows picture, packets and the very pcapng of --write, on one page: %j", async (extra, context) => {
+    const { html, pcapng, stdout } = await page(context, ["--data", "hello", ...extra]);
+    const rows = html.match(/<tbody>([\s\S]*?)<\/tbody>/)![1]!.match(/<tr>/g)!;
+    expect(stdout).toContain(`(pcapng, ${rows.length} packets)`);
+    const embedded = /download="selfconnect\.pcapng" href="data:[^;]+;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(embedded, "base64").equals(pcapng)).toBe(true);
+    const image = /<img src="data:image\/svg\+xml;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(image, "base64").toString()).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+    expect(html).not.toContain("<script");
+    for (const [, address] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(address).toMatch(/^data:/);
+  });
+
+  it("escapes what was sent, in words and in the picture", async (context) => {
+    const { html } = await page(context, ["--data", HOSTILE]);
+    expect(html).toContain("&lt;/td&gt;&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;");
+    expect(html).not.toContain("<img src=x");
+    const image = /<img src="data:image\/svg\+xml;base64,([^"]+)"/.exec(html)![1]!;
+    expect(Buffer.from(image, "base64").toString()).not.toContain("<img");
+  });
+
+  it("tells what each way to end it leaves behind, where that was asked", async (context) => {
+    const { html } = await page(context, ["--close", "reset"]);
+    expect(html).toMatch(/<th scope="row">reset\(\)<\/th><td>nothing<\/td><td><\/td><td>starts<\/td>/);
+  });
+
+  it("says why there are no packets where they cannot be captured", async () => {
+    const traced = { ...(await trace({ peer: deadPeer() })), capture: null, frames: [], agrees: null };
+    const ladder = { ...traced.ladder, rows: [] };
+    const without = { ...traced, ladder, whyNoCapture: "needs <CAP_NET_RAW>" };
+    const extra = { leavings: null, sent: null };
+    const html = traceHtml(without, extra);
+    expect(html).toContain("No packets: needs &lt;CAP_NET_RAW&gt;");
+    expect(html).toContain("ESTABLISHED (TCP_INFO)");
+    expect(html).not.toMatch(/<img|download=/);
+  });
+
+  it("opens in a browser without script or request, fits a phone, and the picture is drawn", async (context) => {
+    const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
+    if (!installed) context.skip("no chromium here (Debian: apt-get install chromium)");
+    const { opened } = await page(context, ["--data", "hello", "--close", "shutdown"]);
+    const browser = await chromium.launch({ executablePath: installed, args: ["--no-sandbox"] });
+    try {
+      const shown = await browser.newPage({ viewport: PHONE, colorScheme: "dark" });
+      const told: string[] = [];
+      shown.on("console", (message) => told.push(message.text()));
+      shown.on("request", (request) => /^(file|data):/.test(request.url()) || told.push(request.url()));
+      await shown.goto(`file://${opened}`);
+      expect(told).toEqual([]);
+      expect(await shown.evaluate("document.images[0].naturalWidth")).toBeGreaterThan(PHONE.width);
+      expect(await shown.evaluate("document.documentElement.scrollWidth")).toBe(PHONE.width);
+      expect(await shown.evaluate("getComputedStyle(document.body).backgroundColor")).toBe("rgb(17, 21, 26)");
+      expect(await shown.getByRole("img").getAttribute("alt")).toMatch(/7 packets/);
+      const started = shown.waitForEvent("download");
+      await shown.getByRole("link", { name: "selfconnect.pcapng" }).click();
+      expect((await started).suggestedFilename()).toBe("selfconnect.pcapng");
+    } finally {
+      await browser.close();
+    }
+  });
+});
+
+describe("in slow motion", () => {
+  /**
+   * A loopback of 500 bytes a second, its bucket emptied by datagrams first: every packet waits, so that every state
+   * lasts long enough to be seen by ss(8), which asks NETLINK_SOCK_DIAG.
+   */
+  const SLOW = `
+    tc qdisc add dev lo root tbf rate 4kbit burst 150 limit 100000 || exit 77
+    "$1" -e 'const s=require("dgram").createSocket("udp4");let n=6;const f=()=>n--?s.send(Buffer.alloc(100),9,"127.0.0.1",f):s.close();f()'
+    "$1" "$2" trace "$3" --data hi --close shutdown --json & traced=$!
+    while kill -0 $traced 2>/dev/null; do ss -tanH "sport = :$4" >&2; done
+    wait $traced`;
+
+  it("every state of the path is one that sock_diag and TCP_INFO report, in that order", async (context) => {
+    needsNamespaces(context);
+    needsProgram(context, "ss", "iproute2");
+    const peer = deadPeer();
+    const args = ["-c", SLOW, "sh", process.execPath, MAIN, formatAddress(peer), String(peer.port)];
+    const { status, stdout, stderr } = await inNamespace("32768 60999", "sh", args);
+    if (status === 77) context.skip("this kernel cannot slow its loopback down: needs CONFIG_NET_SCH_TBF");
+    expect(status).toBe(0);
+    const report = validated(stdout);
+    const sockDiag = stderr
+      .split("\n")
+      .map((line) => line.split(/\s+/)[0]!)
+      .filter((state, i, all) => state !== "" && state !== all[i - 1])
+      .map((state) => ({ "SYN-RECV": "SYN-RECEIVED", ESTAB: "ESTABLISHED" })[state] ?? state);
+    const whole = [...OPEN, ...CLOSE].slice(1);
+    expect(report.ladder.ends[0].path.slice(1)).toEqual(whole);
+    expect(sockDiag.filter((state) => state !== "UNCONN")).toEqual(whole);
+    expect(report.samples.map((sample: { state: string }) => sample.state)).toEqual(whole);
+    expect(report.agrees).toBe(true);
+  });
+});
+
+describe("selfconnect trace", () => {
+  it("tells packets, states, echo, leavings, and frees the port by default", async () => {
+    const peer = deadPeer();
+    const picture = file("ladder.svg");
+    const { status, stdout, stderr } = await cli([
+      "trace",
+      formatAddress(peer),
+      "--data",
+      "hi",
+      "--svg",
+      picture,
+    ]);
+    expect(stderr).toBe("");
+    expect(stdout).toContain(`${formatAddress(peer)} connects to itself`);
+    expect(stdout).toContain('wrote "hi", the same socket read "hi"');
+    expect(listenRefusal(peer)).toBeNull();
+    if (stdout.includes("no packets:")) return;
+    expect(status).toBe(0);
+    expect(stdout).toContain("CLOSED → SYN-SENT → SYN-RECEIVED → ESTABLISHED → CLOSED");
+    expect(stdout).toContain("none lost");
+    expect(readFileSync(picture, "utf8")).toMatch(/^<svg /);
+  });
+
+  it("without CAP_NET_RAW says so, and still shows the states and TCP_INFO", async (context) => {
+    if (spawnSync("setpriv", ["--bounding-set", "-net_raw", "true"]).status !== 0)
+      context.skip("cannot take a capability away here: needs setpriv (util-linux) and permission");
+    const drop = ["--bounding-set", "-net_raw", "--inh-caps", "-net_raw", process.execPath, MAIN, "trace"];
+    const told = await command("setpriv", [...drop, formatAddress(deadPeer())]);
+    expect(told.status).toBe(0);
+    expect(told.stdout).toMatch(/no packets: .*CAP_NET_RAW/);
+    expect(told.stdout).toContain("kernel    ESTABLISHED (TCP_INFO), CLOSED (/proc/net/tcp)");
+    expect(told.stdout).toMatch(/TCP_INFO +ESTABLISHED, segments out 3, in 3/);
+    const unwritten = file("unwritten.pcapng");
+    const asked = await command("setpriv", [
+      ...drop,
+      formatAddress(deadPeer()),
+      "--write",
+      unwritten,
+      "--json",
+    ]);
+    expect(asked.status).toBe(1);
+    expect(validated(asked.stdout)).toMatchObject({ capture: null, agrees: null, ladder: { rows: [] } });
+  });
+
+  it("says who stands on the port, and for how long", async () => {
+    const peer = formatAddress(deadPeer());
+    await cli(["trace", peer, "--close", "close"]);
+    const { status, stderr } = await cli(["trace", peer]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/bind EADDRINUSE.*TIME-WAIT for another \d.*--close reset/);
+  });
+
+  it("is interrupted by Ctrl-C, and takes no nonsense", async () => {
+    const never = formatAddress(deadPeer(4, "other"));
+    const interrupted = await cli(["trace", never, "--natural", "--json"], interruptAfter(1000));
+    expect(interrupted.status).toBe(130);
+    expect(validated(interrupted.stdout)).toMatchObject({ verdict: "interrupted" });
+    const spent = await cli(["trace", never, "--natural", "--attempts", "10"]);
+    expect(spent.status).toBe(1);
+    expect(spent.stdout).toContain("not connected: attempts-spent");
+    for (const wrong of [["--close", "slowly"], ["--natural", "--pair"], ["nonsense"]]) {
+      expect((await cli(["trace", ...wrong])).status).toBe(2);
+    }
+  });
+});

@@ -1,0 +1,92 @@
+/** "never, because …": what can be known before the first attempt, held against what then happens. */
+import { describe, expect, it } from "vitest";
+import type { PortFacts } from "../../lib/kernel/index.ts";
+import type { Strategy } from "../../lib/loop/strategy.ts";
+import { expectedAttempts, expectedRemaining, whyNever } from "../../lib/ports/index.ts";
+import { inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
+
+const facts: PortFacts = {
+  ephemeralRange: { low: 32_768, high: 60_999 },
+  reservedPorts: [{ low: 40_000, high: 40_001 }],
+};
+const oddFacts: PortFacts = { ephemeralRange: { low: 32_769, high: 60_999 }, reservedPorts: [] };
+const at = (port: number, host = "127.0.0.1") => ({ family: 4, host, port }) as const;
+
+describe("never, because", () => {
+  it.each([
+    ["outside-range", at(8080), "fresh"],
+    ["outside-range", at(61_000), "reuse"],
+    ["outside-range", at(8080), "range"],
+    ["reserved", at(40_000), "fresh"],
+    ["reserved", at(40_001), "range"],
+    ["parity", at(50_001), "fresh"],
+    ["parity", at(50_001), "reuse"],
+    ["parity", at(50_000), "autobind"],
+    ["address", at(50_000, "127.0.0.2"), "fresh"],
+  ] as const)("%s: %o with %s", (reason, peer, strategy) => {
+    const never = whyNever(peer, strategy, facts)!;
+    expect(never.reason).toBe(reason);
+    expect(never.because).toContain(reason === "address" ? peer.host : String(peer.port));
+    expect(never.instead, "flags belong to commands").not.toContain("--");
+    expect(expectedAttempts(peer, strategy, facts)).toBe(strategy === "range" ? 1 : null);
+  });
+
+  it.each([
+    [at(50_000), "fresh"],
+    [at(50_000), "reuse"],
+    [at(50_001), "autobind"],
+    [at(50_001), "range"],
+    [at(8080), "bind"],
+    [at(50_001, "127.0.0.2"), "autobind"],
+    [{ family: 6, host: "::ffff:127.0.0.1", port: 50_000 }, "fresh"],
+  ] as const)("nothing speaks against %o with %s", (peer, strategy) => {
+    expect(whyNever(peer, strategy, facts)).toBeNull();
+  });
+
+  it("an odd low end of the range flips the parity", () => {
+    expect(whyNever(at(50_001), "fresh", oddFacts)).toBeNull();
+    expect(whyNever(at(50_000), "fresh", oddFacts)).toMatchObject({ reason: "parity" });
+  });
+
+  it("nothing is claimed where the host does not tell its range", () => {
+    expect(whyNever(at(8080), "fresh", { ephemeralRange: null, reservedPorts: [] })).toBeNull();
+    expect(expectedAttempts(at(8080), "fresh", { ephemeralRange: null, reservedPorts: [] })).toBeNull();
+  });
+});
+
+describe("how many attempts", () => {
+  it("as many as the ports of one parity, without the reserved ones", () => {
+    expect(expectedAttempts(at(50_000), "fresh", facts)).toBe(14_116 - 1);
+    expect(expectedAttempts(at(50_001), "autobind", facts)).toBe(14_116 - 1);
+    expect(expectedAttempts(at(50_001), "bind", facts)).toBe(1);
+  });
+
+  it("fewer are to come the nearer the walk has come from below", () => {
+    const far = expectedRemaining(at(50_000), 50_002, facts)!;
+    const near = expectedRemaining(at(50_000), 49_990, facts)!;
+    expect(near).toBeLessThan(far);
+    expect(expectedRemaining(at(50_000), 1, facts)).toBeNull();
+  });
+});
+
+describe("the kernel does as told, in a namespace with a range of four ports", () => {
+  const range = "50000 50003";
+  async function verdict(port: number, strategy: Strategy): Promise<string> {
+    const peer = `127.0.0.1:${port}`;
+    const args = [MAIN, "reconnect", peer, "--strategy", strategy, "--attempts", "2000", "--json"];
+    const { stdout } = await inNamespace(range, process.execPath, args);
+    const { never, verdict } = JSON.parse(stdout);
+    return `${verdict}${never ? `, ${never.reason}` : ""}`;
+  }
+
+  it.for([
+    [50_002, "fresh", "self-connect"],
+    [50_003, "fresh", "attempts-spent, parity"],
+    [50_003, "autobind", "self-connect"],
+    [50_002, "autobind", "attempts-spent, parity"],
+    [50_004, "fresh", "attempts-spent, outside-range"],
+  ] as const)("port %i with %s: %s", async ([port, strategy, expected], context) => {
+    needsNamespaces(context);
+    expect(await verdict(port, strategy)).toBe(expected);
+  });
+});

@@ -1,0 +1,135 @@
+import { describe, expect, it, vi } from "vitest";
+import { DialError, SocketError } from "../../lib/socket/errors.ts";
+import { nearest } from "../../lib/socket/misuse.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { supported } from "../../lib/socket/supported.ts";
+import { deadPeer, deadPort, LOOPBACK, withListener } from "../support/harness.ts";
+
+function caught(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+describe("the kernel's answer", () => {
+  it("is shaped like Node's own system errors, with both addresses", async () => {
+    using socket = TcpSocket.open(4);
+    const peer = deadPeer();
+    socket.connect(peer);
+    const error = await socket.connected().catch((reason) => reason);
+    expect(error).toBeInstanceOf(SocketError);
+    expect(error).toMatchObject({
+      name: "SocketError",
+      code: "ECONNREFUSED",
+      syscall: "connect",
+      address: peer.host,
+      port: peer.port,
+      peer,
+    });
+    expect(error.errno).toBeLessThan(0);
+    expect(error.local.port).toBeGreaterThan(0);
+    expect(error.message).toContain(`connect ECONNREFUSED ${peer.host}:${peer.port} - Local (127.0.0.1:`);
+  });
+
+  it.each([
+    [
+      "EADDRINUSE",
+      "bind",
+      (taken: number) => TcpSocket.open(4).bind({ family: 4, host: LOOPBACK[4], port: taken }),
+    ],
+    ["EADDRNOTAVAIL", "bind", () => TcpSocket.open(4).bind("192.0.2.1:0")],
+    ["ENOTCONN", "getpeername", () => TcpSocket.open(4).getpeername()],
+    ["ENOTCONN", "shutdown", () => TcpSocket.open(4).shutdown("both")],
+    ["EINVAL", "accept", () => TcpSocket.open(4).accept()],
+    ["EAFNOSUPPORT", "bind", () => TcpSocket.open(4).bind("[::1]:0")],
+    ["EPERM", "setsockopt", () => TcpSocket.open(4).setsockopt("congestion", "no-such-algorithm")],
+  ])("%s comes from %s", async (code, syscall, act) => {
+    const open = vi.spyOn(TcpSocket, "open");
+    try {
+      await withListener(
+        4,
+        () => {},
+        (peer) => {
+          const error = caught(() => act(peer.port)) as SocketError;
+          expect(error).toBeInstanceOf(SocketError);
+          const codes = code === "EPERM" ? ["EPERM", "ENOENT"] : [code];
+          expect(codes).toContain(error.code);
+          expect(error.syscall).toBe(syscall);
+        },
+      );
+    } finally {
+      for (const { value } of open.mock.results) (value as TcpSocket).close();
+      open.mockRestore();
+    }
+  });
+});
+
+describe("a programmer error", () => {
+  it.each([
+    ["ERR_INVALID_FAMILY", () => TcpSocket.open(5 as never)],
+    ["ERR_UNKNOWN_OPTION", () => TcpSocket.open(4, { noDelai: true } as never)],
+    ["ERR_UNKNOWN_OPTION", () => supported("TCP_NODELAY" as never)],
+    ["ERR_OPTION_VALUE", () => TcpSocket.open(4, { noDelay: 1 } as never)],
+    ["ERR_OPTION_VALUE", () => TcpSocket.open(4, { timeToLive: 1.5 })],
+    ["ERR_OPTION_VALUE", () => TcpSocket.open(4, { localPortRange: { low: 2000, high: 1000 } })],
+    ["ERR_INVALID_PORT", () => TcpSocket.open(4, { localPortRange: { low: 70_000, high: 70_001 } })],
+    ["ERR_OPTION_READ_ONLY", () => TcpSocket.open(4, { cookie: 1n } as never)],
+    ["ERR_OPTION_UNSUPPORTED", () => TcpSocket.open(4, { ipv6Only: true })],
+  ])("is thrown at once and leaks nothing: %s", (code, act) => {
+    expect(caught(act)).toMatchObject({ code });
+  });
+
+  it("names the near miss, of a misspelt name and of a constant", () => {
+    expect(() => supported("nodelay" as never)).toThrow('did you mean "noDelay"?');
+    expect(() => supported("TCP_NODELAY" as never)).toThrow('did you mean "noDelay"?');
+    expect(nearest("recieveBufferBytes", ["receiveBufferBytes", "sendBufferBytes"])).toBe(
+      "receiveBufferBytes",
+    );
+    expect(nearest("zzzzzzzz", ["noDelay"])).toBeNull();
+  });
+
+  it("is every use of a closed socket but close and reset", () => {
+    const socket = TcpSocket.open(4);
+    socket.close();
+    const uses = [
+      () => socket.bind("127.0.0.1:0"),
+      () => socket.connect(deadPeer()),
+      () => socket.listen(),
+      () => socket.accept(),
+      () => socket.getsockname(),
+      () => socket.getpeername(),
+      () => socket.getsockopt("noDelay"),
+      () => socket.setsockopt("noDelay", true),
+      () => socket.takeError(),
+      () => socket.isSelfConnected(),
+      () => socket.send(new Uint8Array(1)),
+      () => socket.recv(new Uint8Array(1)),
+      () => socket.shutdown("both"),
+      () => socket.release(),
+      () => socket.toStream(),
+    ];
+    for (const use of uses) expect(caught(use)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+    socket.close();
+    socket.reset();
+    expect(socket.closed).toBe(true);
+    expect(socket.fd).toBe(-1);
+  });
+});
+
+describe("policy's verdict", () => {
+  it("carries its attempts and its cause", () => {
+    const peer = { family: 4, host: LOOPBACK[4], port: deadPort() } as const;
+    const cause = new Error("why");
+    const error = new DialError(
+      "ERR_ATTEMPTS",
+      "spent",
+      [{ outcome: "ECONNREFUSED", peer, elapsedMs: 1 }],
+      cause,
+    );
+    expect(error).toMatchObject({ name: "DialError", code: "ERR_ATTEMPTS", cause });
+    expect(error.attempts).toHaveLength(1);
+  });
+});

@@ -1,0 +1,161 @@
+/** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
+
+import type { ChildProcess } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import type { AddressInfo } from "node:net";
+import net from "node:net";
+import os from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { TestContext } from "vitest";
+import { portFacts } from "../../lib/kernel/index.ts";
+import { isAtLeast } from "../../lib/kernel/release.ts";
+import { seededRandom } from "../../lib/loop/statistics.ts";
+import type { Address } from "../../lib/socket/address.ts";
+import { findFreePort } from "../../lib/socket/free-port.ts";
+import type { Native } from "../../lib/socket/native.ts";
+import { loadNative, replaceNative } from "../../lib/socket/native.ts";
+import type { OptionName } from "../../lib/socket/options.ts";
+import type { TcpSocket } from "../../lib/socket/socket.ts";
+import { supported } from "../../lib/socket/supported.ts";
+
+const ECHO_WAIT_MS = 1000;
+
+export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
+export const FAMILIES = [4, 6] as const;
+
+export const MAIN = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+
+/** A port of the ephemeral range where nothing listens: of the low end's parity, which connect(2) picks, or the other. */
+export function deadPort(parity: "connect" | "other" = "connect"): number {
+  const addresses = FAMILIES.map((family) => ({ family, host: LOOPBACK[family], port: 0 }));
+  return findFreePort(portFacts().ephemeralRange!, {
+    addresses,
+    parity: parity === "connect" ? "low" : "other",
+  });
+}
+
+/** A dead address on loopback. */
+export function deadPeer(family: 4 | 6 = 4, parity: "connect" | "other" = "connect"): Address {
+  return { family, host: LOOPBACK[family], port: deadPort(parity) };
+}
+
+/** A listener of Node's that answers each connection with `serve`; closed, with all its connections, at the end. */
+export async function withListener<T>(
+  family: 4 | 6,
+  serve: (socket: net.Socket) => void,
+  use: (peer: Address) => Promise<T> | T,
+): Promise<T> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}); // The other end may reset; the test looks at its own end.
+    serve(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, LOOPBACK[family], resolve));
+  try {
+    return await use({ family, host: LOOPBACK[family], port: (server.address() as AddressInfo).port });
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+export interface CommandResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the built command line; `during` may act on the process while it runs. */
+export function cli(args: readonly string[], during?: (child: ChildProcess) => void): Promise<CommandResult> {
+  return command(process.execPath, [MAIN, ...args], during);
+}
+
+/** Sends Ctrl-C after a while. */
+export function interruptAfter(ms: number): (child: ChildProcess) => void {
+  return (child) => setTimeout(() => child.kill("SIGINT"), ms);
+}
+
+const running = new Set<ChildProcess>();
+
+/** Ends what a test that ran out of time has left running. */
+export function endPrograms(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+/** Runs a program to its end. */
+export function command(
+  file: string,
+  args: readonly string[],
+  during?: (child: ChildProcess) => void,
+): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    running.add(child);
+    child.on("exit", () => running.delete(child));
+    const output = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        output[name] += text;
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, ...output }));
+    during?.(child);
+  });
+}
+
+/** Runs a program in a network namespace of its own, with loopback up and an ephemeral range of the test's choice. */
+export function inNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
+  const setUp = `ip link set lo up && echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"`;
+  return command("unshare", ["-rn", "sh", "-c", setUp, "sh", file, ...args]);
+}
+
+/** Skips, with the reason, where network namespaces cannot be made. */
+export function needsNamespaces(context: TestContext): void {
+  const made = spawnSync("unshare", ["-rn", "ip", "link", "show"]);
+  if (made.status !== 0)
+    context.skip("no network namespaces here: needs unshare, ip (iproute2) and permission");
+}
+
+/** Skips on kernels before `version`, and fails on later ones that do not have the option though they should. */
+export function requires(context: TestContext, version: string, name: OptionName): void {
+  const isThere = supported(name);
+  const isDue = isAtLeast(os.release(), version);
+  if (!isThere && isDue)
+    throw new Error(`Linux ${os.release()} should have ${name}, which came with ${version}`);
+  if (!isThere) context.skip(`${name} came with Linux ${version}; this is ${os.release()}`);
+}
+
+/** A seeded generator, so that a failure can be replayed: SEED=… npm test. */
+export function random(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)): {
+  next: () => number;
+  seed: number;
+} {
+  return { next: seededRandom(seed), seed };
+}
+
+/** Sends bytes and gives back what the same socket then receives. */
+export async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
+  socket.send(bytes);
+  const received = new Uint8Array(bytes.length);
+  const endsAt = performance.now() + ECHO_WAIT_MS;
+  let length = 0;
+  while (length < received.length && performance.now() < endsAt) {
+    const count = socket.recv(received.subarray(length));
+    if (count === 0) break;
+    if (count === null) await sleep(1);
+    else length += count;
+  }
+  return received.subarray(0, length);
+}
+
+/** A kernel that the test makes up: the addon with some of its calls replaced, for as long as `use` runs. */
+export async function withNative<T>(calls: Partial<Native>, use: () => Promise<T> | T): Promise<T> {
+  const restore = replaceNative({ ...loadNative(), ...calls });
+  try {
+    return await use();
+  } finally {
+    restore();
+  }
+}

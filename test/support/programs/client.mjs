@@ -1,0 +1,128 @@
+// A client that reconnects at full speed: node client.mjs DOOR PORT ATTEMPTS. It prints one object when it has made
+// that many attempts, or is joined to itself; then it keeps that socket, as a client does, until its stdin ends.
+// The doors "net", "http", "tls", "undici", "fetch" and "socket" know nothing of this package.
+import { subscribe } from "node:diagnostics_channel";
+import http from "node:http";
+import net from "node:net";
+import tls from "node:tls";
+
+const [door, portText, attemptsText] = process.argv.slice(2);
+const port = Number(portText);
+const host = process.env.HOST ?? "127.0.0.1";
+const IN_FLIGHT = 8;
+// In Node 20 a fetch never settles when its connection is reset while undici still compiles its parser, with or without
+// this package: the first ones of a process are lost when they meet the service's end. Node 22 and later mend it.
+const FETCH_LIMIT_MS = 2000;
+const counts = { door, attempts: 0, connected: 0, selfConnects: 0, rejected: 0, outcomes: {} };
+/** Who has to hear of a self-connect: an HTTP client that meets one waits for an answer that never comes. */
+const waiting = new Set();
+
+subscribe("selfconnect:rejected", () => counts.rejected++);
+subscribe("net.client.socket", ({ socket }) => watch(socket));
+
+// Whoever started this client says by a byte when it may end; until then it goes on, attempts spent or not.
+let isReleased = false;
+process.stdin.once("data", () => {
+  isReleased = true;
+});
+
+const attempt = (await doors()[door]?.()) ?? fail(`no door ${door}`);
+await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
+console.log(JSON.stringify(counts));
+if (counts.selfConnects === 0) process.exit();
+process.stdin.on("end", () => process.exit());
+
+async function lane() {
+  while ((counts.attempts < Number(attemptsText) || !isReleased) && counts.selfConnects === 0) {
+    counts.attempts++;
+    const outcome = await attempt();
+    if (Object.keys(counts.outcomes).length === 0) process.send("under way");
+    counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + 1;
+  }
+}
+
+/** One attempt for each door; it resolves to how it ended. */
+function doors() {
+  const stream =
+    (make, ready = "connect") =>
+    () =>
+      new Promise((resolve) => {
+        const socket = watch(make());
+        socket.on("error", (error) => resolve(error.code));
+        socket.on("close", () => resolve("closed"));
+        socket.on(ready, () => (isJoined(socket) ? resolve("joined to itself") : socket.resetAndDestroy()));
+      });
+  const request = (agent) => () =>
+    new Promise((resolve) => {
+      const sent = http.get({ host, port, agent }, (response) =>
+        response.resume().on("end", () => resolve("answered")),
+      );
+      sent.on("error", (error) => resolve(error.code));
+      sent.on("socket", (socket) =>
+        socket.on("connect", () => isJoined(socket) && resolve("joined to itself")),
+      );
+    });
+  const fetching = (fetch, options) => () =>
+    new Promise((resolve) => {
+      waiting.add(resolve);
+      fetch(`http://${host}:${port}/`, { ...options, signal: AbortSignal.timeout(FETCH_LIMIT_MS) })
+        .then((response) => response.text())
+        .then(
+          () => "answered",
+          (error) => error.cause?.code ?? error.name,
+        )
+        .then(resolve)
+        .finally(() => waiting.delete(resolve));
+    });
+  const ours = () => import("../../../dist/index.js");
+  return {
+    net: () => stream(() => net.connect({ host, port })),
+    socket: () => stream(() => new net.Socket().connect(port, host)),
+    tls: () => stream(() => tls.connect({ host, port }), "secureConnect"),
+    http: () => request(new http.Agent()),
+    fetch: () => fetching(fetch),
+    undici: async () => fetching((await import("undici")).fetch),
+    "guarded connect": async () => ((lib) => stream(() => lib.connect({ host, port })))(await ours()),
+    "guarded streams": async () =>
+      ((lib) => stream(() => lib.streamFactory()().connect(port, host)))(await ours()),
+    "guarded tls": async () =>
+      ((lib) => stream(() => lib.connectTls({ host, port }), "secureConnect"))(await ours()),
+    "guarded http": async () => ((lib) => request(lib.guardAgent(new http.Agent())))(await ours()),
+    "guarded undici": async () => {
+      const [lib, undici] = [await ours(), await import("undici")];
+      return fetching(undici.fetch, { dispatcher: new undici.Agent({ connect: lib.undiciConnect() }) });
+    },
+    "guarded dial": async () =>
+      (
+        (lib) => () =>
+          lib.dial({ family: host.includes(":") ? 6 : 4, host, port }).then(
+            ({ socket }) => {
+              if (socket.isSelfConnected()) counts.selfConnects++;
+              socket.reset();
+              return "closed";
+            },
+            (error) => error.code,
+          )
+      )(await ours()),
+  };
+}
+
+/** Counts what the caller would get: a 'connect' of a socket that is joined to itself. */
+function watch(socket) {
+  if (socket.listeners("connect").includes(onConnect)) return socket;
+  return socket.on("connect", onConnect);
+}
+
+function onConnect() {
+  if (!isJoined(this)) return counts.connected++;
+  counts.selfConnects++;
+  for (const resolve of waiting) resolve("joined to itself");
+}
+
+function isJoined(socket) {
+  return socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress;
+}
+
+function fail(message) {
+  throw new Error(message);
+}

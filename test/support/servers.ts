@@ -1,0 +1,162 @@
+/** Real servers from Debian's packages, on ports of the tests' choice: redis, PostgreSQL, MariaDB. */
+import type { ChildProcess } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "vitest";
+import { dial } from "../../lib/guard/dial.ts";
+import { deadPort, LOOPBACK } from "./harness.ts";
+
+const START_MS = 30_000;
+
+interface Kind {
+  readonly program: string;
+  readonly packageName: string;
+  /** Who runs it when the tests run as root: some refuse to. */
+  readonly user?: string;
+  /** How it dies at once: SIGKILL, unless that leaves children behind that keep it from starting again. */
+  readonly deadly?: NodeJS.Signals;
+  prepare?(folder: string, run: (file: string, args: string[]) => void): void;
+  command(folder: string, port: number): readonly [file: string, ...args: string[]];
+}
+
+const KINDS = {
+  redis: {
+    program: "redis-server",
+    packageName: "redis-server",
+    command: (folder, port) => [
+      "redis-server",
+      "--port",
+      `${port}`,
+      "--bind",
+      LOOPBACK[4],
+      "--save",
+      "",
+      "--dir",
+      folder,
+    ],
+  },
+  postgres: {
+    program: postgresProgram("postgres"),
+    packageName: "postgresql",
+    user: "postgres",
+    deadly: "SIGQUIT",
+    prepare: (folder, run) =>
+      run(postgresProgram("initdb"), ["-D", `${folder}/data`, "-A", "trust", "-U", "tester", "--no-sync"]),
+    command: (folder, port) => [
+      postgresProgram("postgres"),
+      "-D",
+      `${folder}/data`,
+      "-p",
+      `${port}`,
+      "-h",
+      LOOPBACK[4],
+      "-k",
+      folder,
+      "-F",
+    ],
+  },
+  mariadb: {
+    program: "mariadbd",
+    packageName: "mariadb-server",
+    user: "mysql",
+    prepare: (folder, run) =>
+      run("mariadb-install-db", ["--no-defaults", `--datadir=${folder}/data`, "--skip-test-db"]),
+    command: (folder, port) => [
+      "mariadbd",
+      "--no-defaults",
+      `--datadir=${folder}/data`,
+      `--socket=${folder}/socket`,
+      `--port=${port}`,
+      `--bind-address=${LOOPBACK[4]}`,
+      "--skip-grant-tables",
+      "--skip-networking=0",
+    ],
+  },
+} satisfies Record<string, Kind>;
+
+export type ServiceName = keyof typeof KINDS;
+
+/** One server that can die and start again on its port. */
+export class Service implements AsyncDisposable {
+  readonly port = deadPort();
+  readonly #kind: Kind;
+  readonly #folder: string;
+  #child: ChildProcess | null = null;
+  #output = "";
+
+  /** Skips, with how to install it, where the server is not there. */
+  constructor(name: ServiceName, context: TestContext) {
+    this.#kind = KINDS[name];
+    const { program, packageName } = this.#kind;
+    const isThere = spawnSync(program, ["--version"]).error === undefined;
+    if (!isThere) context.skip(`no ${name} here. On Debian: apt-get install ${packageName}`);
+    this.#folder = mkdtempSync(path.join(os.tmpdir(), `selfconnect-${name}-`));
+    chmodSync(this.#folder, 0o777);
+    this.#kind.prepare?.(this.#folder, (file, args) => this.#run(file, args));
+  }
+
+  async start(): Promise<this> {
+    this.#output = "";
+    const [file, ...args] = this.#as(this.#kind.command(this.#folder, this.port));
+    const child = spawn(file!, args, { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#output += text));
+    this.#child = child;
+    const died = new AbortController();
+    child.once("exit", () => died.abort());
+    const peer = { family: 4, host: LOOPBACK[4], port: this.port } as const;
+    try {
+      const { socket } = await dial(peer, {
+        attempts: START_MS,
+        retryOn: ["ECONNREFUSED"],
+        backoff: { kind: "fixed", delayMs: 10 },
+        deadlineMs: START_MS,
+        signal: died.signal,
+      });
+      socket.close();
+    } catch (error) {
+      throw new Error(`${this.#kind.program} did not start on port ${this.port}:\n${this.#output}`, {
+        cause: error,
+      });
+    }
+    return this;
+  }
+
+  /** Kills it, with its connections open. */
+  async stop(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(this.#kind.deadly ?? "SIGKILL");
+    await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #run(file: string, args: string[]): void {
+    const [first, ...rest] = this.#as([file, ...args]);
+    const { status, stderr, stdout } = spawnSync(first!, rest, { encoding: "utf8" });
+    if (status !== 0) throw new Error(`${file} failed (${status}):\n${stdout}${stderr}`);
+  }
+
+  #as(command: readonly string[]): readonly string[] {
+    const { user } = this.#kind;
+    if (!user || process.getuid?.() !== 0) return command;
+    return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--init-groups", ...command];
+  }
+}
+
+/** Debian keeps PostgreSQL's programs out of PATH, by version. */
+function postgresProgram(name: string): string {
+  const versions = "/usr/lib/postgresql";
+  try {
+    return path.join(versions, readdirSync(versions).sort().at(-1)!, "bin", name);
+  } catch {
+    return name;
+  }
+}

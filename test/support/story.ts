@@ -1,0 +1,64 @@
+/** The article's story, told by test/support/programs: a service that dies and restarts, a client at full speed. */
+import { expect } from "vitest";
+import type { CommandResult } from "./harness.ts";
+import { command, inNamespace } from "./harness.ts";
+
+const program = (name: string) => new URL(`programs/${name}`, import.meta.url).pathname;
+
+export const REGISTER = ["--import", new URL("../../dist/register.js", import.meta.url).href];
+
+/** Doors of this package, and doors that know nothing of it. */
+export const GUARDED_DOORS = ["connect", "streams", "tls", "http", "undici", "dial"].map(
+  (door) => `guarded ${door}`,
+);
+export const PLAIN_DOORS = ["net", "socket", "tls", "http", "undici", "fetch"];
+
+export interface Story {
+  readonly restarts: number;
+  /** How a restart failed: errno names. */
+  readonly refusals: readonly string[];
+  readonly accepted: number;
+  /** Sockets joined to themselves, as the kernel's own table showed them between restarts. */
+  readonly selfConnectsSeen: number;
+  readonly refusalAtTheEnd: string | null;
+  readonly client: {
+    readonly attempts: number;
+    readonly selfConnects: number;
+    readonly rejected: number;
+    readonly outcomes: Readonly<Record<string, number>>;
+  };
+}
+
+interface Plot {
+  readonly door: string;
+  readonly port: number;
+  readonly attempts: number;
+  readonly restarts: number;
+  /** Flags of node for the client. */
+  readonly flags?: readonly string[];
+  /** An ephemeral range for a namespace of its own; the host's when there is none. */
+  readonly range?: string;
+}
+
+export async function tell({ door, port, attempts, restarts, flags = [], range }: Plot): Promise<Story> {
+  const client = [...flags, program("client.mjs"), door, String(port), String(attempts)];
+  const args = [program("service.mjs"), String(port), String(restarts), ...client];
+  const run = range ? inNamespace(range, process.execPath, args) : command(process.execPath, args);
+  const { status, stdout, stderr }: CommandResult = await run;
+  expect(stderr).toBe("");
+  expect(status).toBe(0);
+  return JSON.parse(stdout);
+}
+
+/** What guarded means: all attempts made, none joined to itself, every restart at its first try. */
+export function expectGuarded(story: Story, attempts: number, restarts: number): void {
+  expect(story.client.attempts).toBeGreaterThanOrEqual(attempts);
+  expect(story.client.selfConnects).toBe(0);
+  expect(story.selfConnectsSeen).toBe(0);
+  expect(story.refusals).toEqual([]);
+  expect(story.restarts).toBe(restarts);
+  expect(story.accepted).toBeGreaterThan(0);
+  expect(story.refusalAtTheEnd).toBe(null);
+  // The client did reconnect while the service was down: that is when a self-connect comes.
+  expect(story.client.outcomes.ECONNREFUSED).toBeGreaterThan(story.client.attempts / 2);
+}
