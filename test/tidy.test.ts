@@ -1,6 +1,6 @@
 /** Style is a test: the rules of CONTRIBUTING.md, each with its mend in the message. */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 
@@ -39,6 +39,10 @@ const ROOMS =
   /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|vitest\.config\.ts)$/;
 const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
+/** Tests of the project as a whole, and of stories that go through many files: the others stand in a room's folder. */
+const PROJECT_TESTS = ["build", "docs", "golden", "package", "tidy"];
+const STORIES = ["databases", "restart", "workers"];
+
 const MOST_LINES = 500;
 const MOST_COLUMNS = 120;
 
@@ -65,6 +69,18 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
     if (NO_ROOMS.test(where))
       return ["there is no such folder here: a thing with no room is a thing not yet understood"];
     return ROOMS.test(where) ? [] : ["nothing stands at the top level without a reason: see CONTRIBUTING.md"];
+  },
+
+  names: ({ path: where }) => {
+    const test = /^test\/(?<folder>.*\/)?(?<file>[^/.]+)[^/]*\.(test|deep)\.ts$/.exec(where)?.groups;
+    if (!test || isNamedAfterItsSubject(test.folder ?? "", test.file!)) return [];
+    return ["it tests no file or folder of this name: name it after one, or list its story in tidy"];
+  },
+
+  helpers: ({ path: where }) => {
+    const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep)\.ts$/.test(where);
+    const isInPlace = /^test\/(support\/|all\.mjs$)/.test(where);
+    return isHelper && !isInPlace ? ["what tests share stands in test/support/"] : [];
   },
 
   core: ({ path: where, text }) =>
@@ -120,6 +136,15 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
     return headings.length === 1 ? [] : [`${headings.length} first-level headings: a page has one`];
   },
 };
+
+/** test/room/x.test.ts tests lib/room/x.ts, lib/room/x/ or the whole room x; x.aspect.test.ts one aspect of it. */
+function isNamedAfterItsSubject(folder: string, file: string): boolean {
+  if (folder === "") return PROJECT_TESTS.includes(file);
+  if (folder === "stories/") return STORIES.includes(file);
+  const room = folder.slice(0, -1);
+  const subjects = file === room ? [room] : [`${room}/${file}.ts`, `${room}/${file}`];
+  return subjects.some((subject) => existsSync(`lib/${subject}`) || existsSync(subject));
+}
 
 /** The path of each relative import, from the root of the project. */
 function importsOf(file: SourceFile): string[] {
@@ -232,6 +257,8 @@ describe("tidy itself", () => {
     words: { path: "lib/x.ts", text: "// the endpoint of a client" },
     size: { path: "lib/x.ts", text: "\n".repeat(600) },
     rooms: { path: "lib/utils/x.ts", text: "" },
+    names: { path: "test/socket/handshake.test.ts", text: "" },
+    helpers: { path: "test/socket/servers.ts", text: "" },
     core: { path: "native/core/x.cc", text: "#include <napi.h>" },
     binding: { path: "native/binding/x.cc", text: "#include <sys/socket.h>" },
     platforms: { path: "native/core/burst.cc", text: "#ifdef __linux__" },
@@ -253,6 +280,8 @@ describe("tidy itself", () => {
         "line 1: say address: // the endpoint of a client",
         "601 lines: give the file one purpose, at most 500",
         "there is no such folder here: a thing with no room is a thing not yet understood",
+        "it tests no file or folder of this name: name it after one, or list its story in tidy",
+        "what tests share stands in test/support/",
         "line 1: the core knows no Node: #include <napi.h>",
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
         "line 1: #ifdef only in option.cc and syscall.cc: #ifdef __linux__",

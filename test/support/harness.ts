@@ -1,10 +1,10 @@
 /** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
-
-import type { ChildProcess } from "node:child_process";
+import type { ChildProcess, ChildProcessByStdio, StdioOptions } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
 import os from "node:os";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "vitest";
 import { portFacts } from "../../lib/kernel/index.ts";
@@ -66,14 +66,27 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
+/** Where a program reports that it handles Ctrl-C. */
+const REPORT_FD = 3;
+
+/**
+ * Loaded before a program, reports on a descriptor that the program now handles SIGINT. Node itself catches SIGINT from
+ * its first moment, so SigCgt of /proc cannot tell. Programs that inherit the flag are not our children: they keep quiet.
+ */
+const REPORT_HANDLER = `data:text/javascript,${encodeURIComponent(`
+  import { writeSync } from "node:fs";
+  if (process.ppid === ${process.pid})
+    process.on("newListener", (name) => name === "SIGINT" && writeSync(${REPORT_FD}, "handled"));`)}`;
+
 /** Runs the built command line; `during` may act on the process while it runs. */
 export function cli(args: readonly string[], during?: (child: ChildProcess) => void): Promise<CommandResult> {
-  return command(process.execPath, [MAIN, ...args], during);
+  const flags = during ? ["--import", REPORT_HANDLER] : [];
+  return command(process.execPath, [...flags, MAIN, ...args], during);
 }
 
-/** Sends Ctrl-C after a while. */
+/** Sends Ctrl-C to a command of cli() after it has handled Ctrl-C for a while: on a busy machine it starts late. */
 export function interruptAfter(ms: number): (child: ChildProcess) => void {
-  return (child) => setTimeout(() => child.kill("SIGINT"), ms);
+  return (child) => child.stdio[REPORT_FD]!.once("data", () => setTimeout(() => child.kill("SIGINT"), ms));
 }
 
 const running = new Set<ChildProcess>();
@@ -90,7 +103,8 @@ export function command(
   during?: (child: ChildProcess) => void,
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...(during ? ["pipe" as const] : [])];
+    const child = spawn(file, args, { stdio }) as ChildProcessByStdio<null, Readable, Readable>;
     running.add(child);
     child.on("exit", () => running.delete(child));
     const output = { stdout: "", stderr: "" };
