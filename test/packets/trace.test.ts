@@ -316,36 +316,62 @@ describe("--html", () => {
 
 describe("in slow motion", () => {
   /**
-   * A loopback of 500 bytes a second, its bucket emptied by datagrams first: every packet waits, so that every state
-   * lasts long enough to be seen by ss(8), which asks NETLINK_SOCK_DIAG.
+   * A loopback of 500 bytes a second: every packet waits, so that every state lasts long enough to be seen by ss(8),
+   * which asks NETLINK_SOCK_DIAG. Until the socket is there, however long that takes, datagrams of 100 bytes keep the
+   * bucket empty. They go to an open port, for there is no room for an answer by ICMP.
    */
   const SLOW = `
     tc qdisc add dev lo root tbf rate 4kbit burst 150 limit 100000 || exit 77
-    "$1" -e 'const s=require("dgram").createSocket("udp4");let n=6;const f=()=>n--?s.send(Buffer.alloc(100),9,"127.0.0.1",f):s.close();f()'
+    "$1" -e 'const s=require("dgram").createSocket("udp4").bind(0,"127.0.0.1",()=>{const f=()=>s.send(Buffer.alloc(58),s.address().port,"127.0.0.1");f();f();setInterval(f,200)})' & filling=$!
     "$1" "$2" trace "$3" --data hi --close shutdown --json & traced=$!
-    while kill -0 $traced 2>/dev/null; do ss -tanH "sport = :$4" >&2; done
+    while kill -0 $traced 2>/dev/null; do
+      state=$(ss -tanH "sport = :$4")
+      [ -z "$state" ] || { kill $filling 2>/dev/null; echo "$state" >&2; }
+    done
+    kill $filling 2>/dev/null
     wait $traced`;
 
-  it("every state of the path is one that sock_diag and TCP_INFO report, in that order", async (context) => {
+  /** On a busy machine ss may look too seldom, or the loopback be too slow for the connect: then look again. */
+  const LOOKS = 8;
+  const whole = [...OPEN, ...CLOSE].slice(1);
+
+  it("every state of the path is one that sock_diag and TCP_INFO report, in that order", {
+    timeout: 120_000,
+  }, async (context) => {
     needsNamespaces(context);
     needsProgram(context, "ss", "iproute2");
+    const seen = { sockDiag: new Set<string>(), sampled: new Set<string>() };
+    const isSeen = () => Object.values(seen).every((states) => states.size === whole.length);
+    for (let look = 0; look < LOOKS && !isSeen(); look++) {
+      const { sockDiag, report } = await lookSlowly(context);
+      const sampled: string[] = report?.samples.map((sample: { state: string }) => sample.state) ?? [];
+      for (const [name, states] of Object.entries({ sockDiag, sampled })) {
+        // What was missed proves nothing; what was seen stands in the order of the path.
+        expect(states, name).toEqual(whole.filter((state) => states.includes(state)));
+        for (const state of states) seen[name as keyof typeof seen].add(state);
+      }
+      if (report) expect(report.ladder.ends[0].path.slice(1)).toEqual(whole);
+      if (report) expect(report.agrees).toBe(true);
+    }
+    expect(whole.filter((state) => seen.sockDiag.has(state))).toEqual(whole);
+    expect(whole.filter((state) => seen.sampled.has(state))).toEqual(whole);
+  });
+
+  /** The states that ss saw, and the trace's report; null where the connect had its deadline. */
+  async function lookSlowly(context: TestContext) {
     const peer = deadPeer();
     const args = ["-c", SLOW, "sh", process.execPath, MAIN, formatAddress(peer), String(peer.port)];
     const { status, stdout, stderr } = await inNamespace("32768 60999", "sh", args);
     if (status === 77) context.skip("this kernel cannot slow its loopback down: needs CONFIG_NET_SCH_TBF");
-    expect(status).toBe(0);
-    const report = validated(stdout);
     const sockDiag = stderr
       .split("\n")
+      .filter((line) => /^[A-Z]/.test(line))
       .map((line) => line.split(/\s+/)[0]!)
-      .filter((state, i, all) => state !== "" && state !== all[i - 1])
+      .filter((state, i, all) => state !== "UNCONN" && state !== all[i - 1])
       .map((state) => ({ "SYN-RECV": "SYN-RECEIVED", ESTAB: "ESTABLISHED" })[state] ?? state);
-    const whole = [...OPEN, ...CLOSE].slice(1);
-    expect(report.ladder.ends[0].path.slice(1)).toEqual(whole);
-    expect(sockDiag.filter((state) => state !== "UNCONN")).toEqual(whole);
-    expect(report.samples.map((sample: { state: string }) => sample.state)).toEqual(whole);
-    expect(report.agrees).toBe(true);
-  });
+    if (status !== 0) expect(stderr).toContain("no answer to connect");
+    return { sockDiag, report: status === 0 ? validated(stdout) : null };
+  }
 });
 
 describe("selfconnect trace", () => {
