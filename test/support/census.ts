@@ -1,37 +1,51 @@
-/** The fd census around every test file: it fails when sockets are left open or garbage collection had to close one. */
-import { readdirSync, readlinkSync } from "node:fs";
+/**
+ * The census of descriptors around every test: a test fails that leaves one open, of whatever kind, or whose handles
+ * garbage collection had to close.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { loadNative } from "../../lib/socket/native.ts";
+import { writable } from "../../lib/socket/reactor.ts";
+import { openDescriptors } from "./descriptors.ts";
 import { endPrograms } from "./harness.ts";
 
 const SETTLE_MS = 2000;
-let before: string[];
+const STEP_MS = 10;
+
+let beforeFile: ReadonlyMap<string, string>;
+let beforeTest: ReadonlyMap<string, string>;
 
 beforeAll(() => {
-  before = openSockets();
+  startReactor();
+  beforeFile = openDescriptors();
 });
 
+beforeEach(() => {
+  beforeTest = openDescriptors();
+});
+
+afterEach(async ({ task }) => {
+  await expectNoneLeft(beforeTest, `"${task.name}" left descriptors open: close, reset or release each`);
+});
+
+// What a hook opened for all tests of a file is closed by another hook.
 afterAll(async () => {
   endPrograms();
-  // Node closes handles on the next turn of its loop, and a peer's end a little later.
-  const endsAt = performance.now() + SETTLE_MS;
-  while (left().length > 0 && performance.now() < endsAt) await sleep(10);
-  expect(left(), "sockets that this file left open: close, reset or release each").toEqual([]);
-  expect(loadNative().leaks(), "sockets that garbage collection had to close").toBe(0);
+  await expectNoneLeft(beforeFile, "this file left descriptors open: close, reset or release each");
+  expect(loadNative().leaks(), "handles that garbage collection had to close").toBe(0);
 });
 
-function left(): string[] {
-  return openSockets().filter((socket) => !before.includes(socket));
+/** The reactor's descriptors are there from the first wait to the end of the process: let that be before the tests. */
+function startReactor(): void {
+  const native = loadNative();
+  writable(native, native.handle()).cancel();
 }
 
-function openSockets(): string[] {
-  const links = readdirSync("/proc/self/fd").map((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`);
-    } catch {
-      return ""; // The fd of the listing itself, closed by now.
-    }
-  });
-  return links.filter((link) => link.startsWith("socket:"));
+/** Node closes handles on the next turn of its loop, and a peer's end a little later: that is waited for. */
+async function expectNoneLeft(before: ReadonlyMap<string, string>, message: string): Promise<void> {
+  const left = () => [...openDescriptors()].filter(([fd, what]) => before.get(fd) !== what);
+  const endsAt = performance.now() + SETTLE_MS;
+  while (left().length > 0 && performance.now() < endsAt) await sleep(STEP_MS);
+  const names = left().map(([fd, what]) => `${fd}: ${what}`);
+  expect(names, `${message}: ${names.join(", ")}`).toEqual([]);
 }

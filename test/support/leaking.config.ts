@@ -1,0 +1,10 @@
+/** For test/census.test.ts: the tests that leave descriptors open, under the census. */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/support/programs/leaking.ts"],
+    setupFiles: ["test/support/census.ts"],
+    pool: "forks",
+  },
+});
