@@ -15,16 +15,28 @@ function worker(script: string, workerData: unknown): Worker {
   });
 }
 
-/** Ends `ROUNDS` workers, each a little later in its life than the one before. */
-async function endedAtAnyMoment(script: string, workerData: unknown): Promise<number[]> {
-  const codes: number[] = [];
+/** What terminate() resolves with for a worker that it stopped; one that ended by itself had another code. */
+const TERMINATED = 1;
+
+/**
+ * Ends `ROUNDS` workers, each a little later in its life than the one before, and expects of each that it was still at
+ * work, without an error of its own. The workers count their work in shared memory; each but the first had done some.
+ */
+async function endAtAnyMoment(script: string, workerData: object): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
-    const one = worker(script, workerData);
+    const work = new Int32Array(new SharedArrayBuffer(4));
+    const one = worker(script, { ...workerData, work });
+    const errors: unknown[] = [];
+    one.on("error", (error) => errors.push(error));
     await new Promise((resolve) => one.once(round === 0 ? "online" : "message", resolve));
     await sleep(round / 4);
-    codes.push(await one.terminate());
+    const code = await one.terminate();
+    expect({ round, code, errors }).toEqual({ round, code: TERMINATED, errors: [] });
+    if (round > 0) expect(work[0], `work of round ${round}`).toBeGreaterThan(0);
+    const doneAtTheEnd = work[0];
+    await sleep(1);
+    expect(work[0], "nothing works on after the end").toBe(doneAtTheEnd);
   }
-  return codes;
 }
 
 describe("worker.terminate() at any moment", () => {
@@ -36,6 +48,7 @@ describe("worker.terminate() at any moment", () => {
           const sockets = Array.from({ length: 200 }, (_, i) => {
             const socket = TcpSocket.open(4);
             socket.connect(i % 2 ? workerData.full : workerData.dead);
+            Atomics.add(workerData.work, 0, 1);
             return socket;
           });
           const waits = sockets.map((socket) => socket.connected({ deadlineMs: 20 }).catch(() => {}));
@@ -45,28 +58,36 @@ describe("worker.terminate() at any moment", () => {
         }
       });`;
     const full = { family: 4, host: LOOPBACK[4], port: listener.getsockname().port };
-    const codes = await endedAtAnyMoment(script, { library: LIBRARY, full, dead: deadPeer() });
-    expect(codes).toHaveLength(ROUNDS);
+    await endAtAnyMoment(script, { library: LIBRARY, full, dead: deadPeer() });
   });
 
   it("while sockets are opened and closed", { timeout: 120_000 }, async () => {
     const script = `
       import(workerData.library).then(({ TcpSocket }) => {
-        setInterval(() => { for (let i = 0; i < 10; i++) TcpSocket.open(4).close(); });
+        const work = () => {
+          for (let i = 0; i < 10; i++) TcpSocket.open(4).close();
+          Atomics.add(workerData.work, 0, 10);
+        };
+        work();
+        setInterval(work);
         parentPort.postMessage("running");
       });`;
-    const codes = await endedAtAnyMoment(script, { library: LIBRARY });
-    expect(codes).toHaveLength(ROUNDS);
+    await endAtAnyMoment(script, { library: LIBRARY });
   });
 
   it("while two bursts run", { timeout: 120_000 }, async () => {
     const script = `
       import(workerData.library).then(({ ReconnectLoop }) => {
-        new ReconnectLoop({ peer: workerData.dead, threads: 2, durationMs: 30_000 }).run();
-        parentPort.postMessage("running");
+        const loop = new ReconnectLoop({ peer: workerData.dead, threads: 2, durationMs: 30_000 });
+        loop.run();
+        const look = setInterval(() => {
+          Atomics.store(workerData.work, 0, loop.progress().attempts);
+          if (workerData.work[0] === 0) return;
+          clearInterval(look);
+          parentPort.postMessage("running");
+        }, 1);
       });`;
-    const codes = await endedAtAnyMoment(script, { library: LIBRARY, dead: deadPeer(4, "other") });
-    expect(codes).toHaveLength(ROUNDS);
+    await endAtAnyMoment(script, { library: LIBRARY, dead: deadPeer(4, "other") });
   });
 });
 
