@@ -1,6 +1,6 @@
 /** The package as npm publishes it: no install script, no runtime dependency, and it works where it is installed. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,6 +10,8 @@ import { deadPeer } from "./support/harness.ts";
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-package-"));
 const installed = path.join(folder, "node_modules", "selfconnect");
 const run = (file: string, args: string[]) => execFileSync(file, args, { cwd: folder, encoding: "utf8" });
+
+const manifest = () => JSON.parse(readFileSync(path.join(installed, "package.json"), "utf8"));
 
 describe("the published package", () => {
   beforeAll(() => {
@@ -27,10 +29,9 @@ describe("the published package", () => {
 
   it("has the addon prebuilt, and nothing that npm would build or run", () => {
     expect(readdirSync(installed)).not.toContain("binding.gyp");
-    const manifest = JSON.parse(readFileSync(path.join(installed, "package.json"), "utf8"));
-    for (const script of ["preinstall", "install", "postinstall"])
-      expect(manifest.scripts[script]).toBeUndefined();
-    expect(manifest.dependencies).toBeUndefined();
+    const { scripts, dependencies } = manifest();
+    for (const script of ["preinstall", "install", "postinstall"]) expect(scripts[script]).toBeUndefined();
+    expect(dependencies).toBeUndefined();
     expect(readdirSync(path.join(installed, "prebuilds"))).toEqual([`${process.platform}-${process.arch}`]);
   });
 
@@ -51,5 +52,60 @@ describe("the published package", () => {
   it("is used from CommonJS by require() where Node can require a module, else by import()", () => {
     const script = 'import("selfconnect").then(({ supported }) => console.log(supported("noDelay")))';
     expect(run(process.execPath, ["-e", script])).toBe("true\n");
+  });
+
+  it("opens its doors, with their types, and nothing else", { timeout: 120_000 }, () => {
+    const doors = Object.keys(manifest().exports)
+      .filter((door) => door !== "./package.json")
+      .map((door) => door.replace(".", "selfconnect"));
+    const uses = doors.map(
+      (door, i) => `import * as door${i} from "${door}"; export type D${i} = typeof door${i};`,
+    );
+    writeFileSync(path.join(folder, "uses.mts"), uses.join("\n"));
+    const tsc = [
+      path.resolve("node_modules/typescript/bin/tsc"),
+      "--noEmit",
+      "--strict",
+      "--target",
+      "es2022",
+    ];
+    const node = ["--types", "node", "--typeRoots", path.resolve("node_modules/@types")];
+    for (const module of ["node16", "nodenext"]) {
+      const resolution = ["--module", module, "--moduleResolution", module];
+      expect(run(process.execPath, [...tsc, ...node, ...resolution, "uses.mts"])).toBe("");
+    }
+    const inside = [
+      "socket",
+      "guard",
+      "loop",
+      "cli",
+      "socket/native",
+      "dist/index.js",
+      "dist/socket/native.js",
+    ];
+    const asked = [...doors, ...inside.map((name) => `selfconnect/${name}`)];
+    const script = `
+      const codeOf = (name) => { try { import.meta.resolve(name); return "open"; } catch (error) { return error.code; } };
+      console.log(JSON.stringify(${JSON.stringify(asked)}.map(codeOf)));`;
+    const codes = JSON.parse(run(process.execPath, ["--input-type=module", "-e", script]));
+    const closed = inside.map(() => "ERR_PACKAGE_PATH_NOT_EXPORTED");
+    expect(codes).toEqual([...doors.map(() => "open"), ...closed]);
+  });
+
+  it("has one native loader and one SocketError, whatever is imported", () => {
+    const dist = path.join(installed, "dist");
+    const scripts = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
+      name.endsWith(".js"),
+    );
+    const textOf = (name: string) => readFileSync(path.join(dist, name), "utf8");
+    expect(scripts).toEqual(expect.arrayContaining(["cli/main.js", "benchmarks/run.js"]));
+    expect(
+      scripts.filter((name) => /\bclass SocketError\b|\bSocketError\w* = class\b/.test(textOf(name))),
+    ).toEqual(["socket/errors.js"]);
+    expect(
+      scripts.filter(
+        (name) => /createRequire\(/.test(textOf(name)) && textOf(name).includes("selfconnect.node"),
+      ),
+    ).toEqual(["socket/native.js"]);
   });
 });
