@@ -18,6 +18,7 @@ try {
   coreTests("address,undefined", "asan");
   if (isDeep) coreTests("thread", "tsan");
   tests();
+  if (isDeep) step("mutation testing: docs/mutation.md", bin("stryker"), ["run"]);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

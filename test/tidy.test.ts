@@ -36,7 +36,7 @@ const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 const ROOMS =
-  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|vitest\.config\.ts)$/;
+  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
 const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
 /** Tests of the project as a whole, and of stories that go through many files: the others stand in a room's folder. */

@@ -1,0 +1,17 @@
+/** Mutation testing, part of `npm run check:deep`: docs/mutation.md says how to read it. */
+export default {
+  mutate: ["lib/socket/socket.ts", "lib/guard/*.ts", "!lib/guard/index.ts", "lib/loop/reconnect.ts"],
+  testRunner: "vitest",
+  plugins: ["@stryker-mutator/vitest-runner"],
+  vitest: { configFile: "test/support/mutation.config.ts", related: true },
+  // One at a time: the tests share one host's ports.
+  concurrency: 1,
+  coverageAnalysis: "perTest",
+  reporters: ["clear-text", "json"],
+  jsonReporter: { fileName: "build/mutation/report.json" },
+  clearTextReporter: { allowColor: false, logTests: false },
+  tempDirName: "build/mutation/sandbox",
+  ignorePatterns: [".git", "coverage", "prebuilds", "build/mutation", "build/asan", "build/tsan"],
+  timeoutMS: 30_000,
+  allowConsoleColors: false,
+};
