@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { loadNative } from "../../lib/socket/native.ts";
-import { writable } from "../../lib/socket/reactor.ts";
+import { watchWritable } from "../../lib/socket/reactor.ts";
 import { openDescriptors } from "./descriptors.ts";
 import { endPrograms } from "./harness.ts";
 
@@ -38,7 +38,8 @@ afterAll(async () => {
 /** The reactor's descriptors are there from the first wait to the end of the process: let that be before the tests. */
 function startReactor(): void {
   const native = loadNative();
-  writable(native, native.handle()).cancel();
+  // An empty handle cannot be watched; the reactor has been started by then.
+  watchWritable(native, native.handle(), () => {});
 }
 
 /** Node closes handles on the next turn of its loop, and a peer's end a little later: that is waited for. */
