@@ -9,17 +9,8 @@ interface SourceFile {
   readonly text: string;
 }
 
-/** Layers of lib/, lowest first: a file imports from the layers below its own, and from its own where they are siblings. */
-const LAYERS: readonly (readonly [pattern: RegExp, name: string])[] = [
-  [/^lib\/socket\//, "socket"],
-  [/^lib\/kernel\//, "facts"],
-  [/^lib\/(guard\/|register\.ts$)/, "guard"],
-  [/^lib\/(loop|ports|audit|packets)\//, "policy"],
-  [/^lib\/lab\//, "lab"],
-  [/^lib\/report\//, "report"],
-  [/^lib\/index\.ts$/, "public"],
-  [/^lib\/cli\//, "front"],
-];
+/** The rooms of lib/, lowest first: a file imports from its own room and from the rooms before it in this list. */
+const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "ports", "audit", "packets", "lab", "report"];
 
 /** Pure functions without state that no door exports: the command line may have a copy of them in its bundle. */
 const PLAIN_FILES = /^lib\/report\/(escape|numbers|terminal)\.ts$/;
@@ -148,30 +139,61 @@ function isNamedAfterItsSubject(folder: string, file: string): boolean {
 
 /** The path of each relative import, from the root of the project. */
 function importsOf(file: SourceFile): string[] {
-  if (!/^(lib|benchmarks|examples)\/.*\.ts$/.test(file.path)) return [];
-  const matches = file.text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g);
-  return [...matches].map((match) => path.normalize(path.join(path.dirname(file.path), match[1]!)));
+  if (!/^(lib|benchmarks|examples|test)\/.*\.(ts|mjs)$/.test(file.path)) return [];
+  const matches = file.text.matchAll(
+    /^\s*(?:import|export|\} from)\b[^"\n]*"(\.[^"]+\.\w+)"|import\("(\.[^"]+\.\w+)"\)/gm,
+  );
+  return [...matches].map((match) =>
+    path.normalize(path.join(path.dirname(file.path), (match[1] ?? match[2])!)),
+  );
 }
 
 function layerViolation(from: string, to: string): string[] {
-  const [own, other] = [layerOf(from), layerOf(to)];
   const isDoor = /^lib\/(\w+\/)?index\.ts$/.test(to);
-  if (own.name === "front") {
-    const isSibling = path.dirname(to) === path.dirname(from) || !to.startsWith("lib/");
+  if (/^(lib\/cli|benchmarks|examples)\//.test(from)) {
+    const isOfOthers = !/^(lib|dist|build)\//.test(to) || path.dirname(to) === path.dirname(from);
     const isPlain = from.startsWith("lib/cli/") && PLAIN_FILES.test(to);
-    return isSibling || isDoor || isPlain ? [] : [`${to}: the front imports doors only`];
+    return isDoor || isOfOthers || isPlain ? [] : [`${to}: the front imports doors only`];
   }
-  if (isDoor && from !== "lib/index.ts") return [`${to} is for users: import the file itself`];
+  if (!from.startsWith("lib/") || /^lib\/(index|register)\.ts$/.test(from)) return [];
+  if (isDoor) return [`${to} is for users: import the file itself`];
+  const [own, other] = [roomOf(from), roomOf(to)];
   return other.level <= own.level
     ? []
-    : [`${to} is of layer ${other.name}, above ${own.name}: turn the import round`];
+    : [`${to}: ${other.name} stands above ${own.name} in the list of rooms: turn the import round`];
 }
 
-function layerOf(file: string): { level: number; name: string } {
-  const level = LAYERS.findIndex(([pattern]) => pattern.test(file));
-  if (level >= 0) return { level, name: LAYERS[level]![1] };
-  if (/^(benchmarks|examples)\//.test(file)) return { level: LAYERS.length, name: "front" };
-  throw new Error(`${file} has no layer: give it one in test/tidy.test.ts`);
+function roomOf(file: string): { level: number; name: string } {
+  const name = path.dirname(file).split("/")[1] ?? "";
+  const level = LIBRARY_ROOMS.indexOf(name);
+  if (level < 0) throw new Error(`${file} is in no room: give it one in the list of test/tidy.test.ts`);
+  return { level, name };
+}
+
+/** The paths that include each other in a circle; the first that is found, or none. */
+function findCircle(importsByPath: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const walk = (name: string, trail: readonly string[]): string[] => {
+    if (trail.includes(name)) return [...trail.slice(trail.indexOf(name)), name];
+    if (done.has(name)) return [];
+    for (const next of importsByPath.get(name) ?? []) {
+      const circle = walk(next, [...trail, name]);
+      if (circle.length > 0) return circle;
+    }
+    done.add(name);
+    return [];
+  };
+  for (const name of importsByPath.keys()) {
+    const circle = walk(name, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
+}
+
+/** The path of each of our headers that a C++ file includes. */
+function includesOf({ path: where, text }: SourceFile): string[] {
+  if (!/^native\/.*\.(cc|h)$/.test(where)) return [];
+  return [...text.matchAll(/^#include "([^"]+)"/gm)].map((match) => `native/${match[1]}`);
 }
 
 function lines(text: string, check: (line: string) => string[]): string[] {
@@ -208,6 +230,26 @@ describe("the house is tidy", () => {
   it.each(Object.keys(rules))("rule %s", (rule) => {
     const violations = files.flatMap((file) => rules[rule]!(file).map((text) => `${file.path}: ${text}`));
     expect(violations).toEqual([]);
+  });
+
+  it("has no files that import each other in a circle", () => {
+    const importsByPath = new Map(
+      files.map((file) => [file.path, [...importsOf(file), ...includesOf(file)]]),
+    );
+    expect(findCircle(importsByPath)).toEqual([]);
+  });
+
+  it("has the rooms that CONTRIBUTING.md draws, in the order in which they import", () => {
+    const contributing = readFileSync("CONTRIBUTING.md", "utf8");
+    const picture = /```text\n(native\/[\s\S]*?)```/.exec(contributing)![1]!;
+    const drawn = [...picture.matchAll(/^ *(?<folder>[\w/]+)\/ /gm)].map((match) => match.groups!.folder!);
+    const folders = files
+      .map(({ path: name }) => path.dirname(name))
+      .filter((name) => /^(native|lib)\/\w+$|^(test|benchmarks|docs|examples)$/.test(name));
+    expect([...new Set(drawn)].sort()).toEqual([...new Set(folders)].sort());
+    expect(drawn.filter((name) => name.startsWith("lib/"))).toEqual(
+      [...LIBRARY_ROOMS, "cli"].map((room) => `lib/${room}`),
+    );
   });
 
   it("has no dead file in lib/", () => {
@@ -252,6 +294,15 @@ describe("the house is tidy", () => {
 
 /** Each rule is shown what it forbids: a rule that cannot fail is worthless. */
 describe("tidy itself", () => {
+  it("finds a circle", () => {
+    const circle = new Map([
+      ["a", ["b"]],
+      ["b", ["c"]],
+      ["c", ["b"]],
+    ]);
+    expect(findCircle(circle)).toEqual(["b", "c", "b"]);
+  });
+
   const bad: Record<string, SourceFile> = {
     layers: { path: "lib/socket/address.ts", text: 'import { PortFacts } from "../kernel/host.ts";' },
     words: { path: "lib/x.ts", text: "// the endpoint of a client" },
@@ -276,7 +327,7 @@ describe("tidy itself", () => {
     const mends = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
     expect(mends).toMatchInlineSnapshot(`
       [
-        "lib/kernel/host.ts is of layer facts, above socket: turn the import round",
+        "lib/kernel/host.ts: kernel stands above socket in the list of rooms: turn the import round",
         "line 1: say address: // the endpoint of a client",
         "601 lines: give the file one purpose, at most 500",
         "there is no such folder here: a thing with no room is a thing not yet understood",

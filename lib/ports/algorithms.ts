@@ -1,7 +1,7 @@
 /** The ways in which kernels pick a local port, in the terms of RFC 6056: one table for naming and for predicting. */
 import type { LinuxWalk } from "../kernel/release.ts";
 import { isAtLeast, linuxWalk } from "../kernel/release.ts";
-import type { Method } from "./sample.ts";
+import type { Method } from "./method.ts";
 
 /** How attempts to different peers depend on one another. */
 export type Counters =

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
-import type { Method } from "./sample.ts";
+import type { Method } from "./method.ts";
 
 /** Picks for one peer, in order: one out here, many in a new namespace, one out here again. */
 export interface NamespacePicks {

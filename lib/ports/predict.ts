@@ -10,9 +10,9 @@ import { holds, portCount } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
+import type { Method } from "./method.ts";
 import type { Wait } from "./model.ts";
 import { unusablePorts, waitFor } from "./model.ts";
-import type { Method } from "./sample.ts";
 import { samplePorts } from "./sample.ts";
 
 /** Why a loop can never self-connect, and what to do instead. */

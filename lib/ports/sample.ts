@@ -1,4 +1,5 @@
 /** Observes which local ports the kernel picks, by asking for many. */
+
 import { setImmediate as turn } from "node:timers/promises";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -8,25 +9,13 @@ import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
+import type { Method } from "./method.ts";
+import { METHODS } from "./method.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import { pickInNamespaces } from "./namespace.ts";
 
-/** How a local port is asked for. */
-export type Method =
-  /** connect(2) on a socket without a name. */
-  | "connect"
-  /** bind(2) with port 0. */
-  | "bind"
-  /** IP_BIND_ADDRESS_NO_PORT, bind(2) with port 0, then connect(2): the port is picked there. */
-  | "late-bind"
-  /** IP_LOCAL_PORT_RANGE over the whole ephemeral range, then connect(2). */
-  | "range";
-
 /** A peer need not be in the ephemeral range to be connected to. */
 const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
-
-/** Every way to ask for a local port. */
-export const METHODS: readonly Method[] = ["connect", "bind", "late-bind", "range"];
 
 /** The local ports that the kernel picked, in order, and when. */
 export interface Observation {

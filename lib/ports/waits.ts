@@ -5,8 +5,8 @@ import type { Address } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { portCount } from "../socket/port-range.ts";
+import type { Method } from "./method.ts";
 import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
-import type { Method } from "./sample.ts";
 import { makePicker, PICKS_PER_TURN } from "./sample.ts";
 
 /** Where to wait for self-connects, how to ask for ports, and how many waits to measure. */

@@ -2,7 +2,8 @@
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
-import type { Method, Observation } from "../ports/sample.ts";
+import type { Method } from "../ports/method.ts";
+import type { Observation } from "../ports/sample.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import { count, duration } from "./numbers.ts";

@@ -3,8 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
-import { goodnessOfFit } from "../../lib/index.ts";
-import { chiSquared, seededRandom, summarize } from "../../lib/loop/statistics.ts";
+import { chiSquared, goodnessOfFit, seededRandom, summarize } from "../../lib/loop/statistics.ts";
 import {
   PORT_ALGORITHMS,
   PortWalk,
