@@ -8,5 +8,5 @@ export type {
 } from "./reconnect.ts";
 export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
 export type { Summary, TestResult } from "./statistics.ts";
-export { goodnessOfFit, seededRandom, summarize } from "./statistics.ts";
+export { summarize } from "./statistics.ts";
 export type { Strategy } from "./strategy.ts";
