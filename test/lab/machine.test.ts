@@ -214,7 +214,7 @@ describe("guests end with their lab", () => {
 
   function labOf(machine: string): string[] {
     const program = `
-      import { KernelShelf, makeMachines, runLab } from ${JSON.stringify(path.resolve("dist/index.js"))};
+      import { KernelShelf, makeMachines, runLab } from ${JSON.stringify(path.resolve("dist/lab/index.js"))};
       await runLab({ machines: await makeMachines(["${machine}"], [], new KernelShelf()) });`;
     return ["--input-type=module", "-e", program];
   }
