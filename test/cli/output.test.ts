@@ -40,7 +40,7 @@ const address = { family: 4, host: "127.0.0.1", port: 1 } as const;
 const owner = { pid: 1, command: HOSTILE, cgroup: HOSTILE };
 
 function recorded(name: string) {
-  return JSON.parse(readFileSync(new URL(`golden/${name}`, import.meta.url), "utf8"));
+  return JSON.parse(readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8"));
 }
 
 /** Every text in a recorded result that the kernel's own words do not fix, replaced. */
