@@ -59,7 +59,7 @@ function withOwner(text: string) {
 }
 
 function labOf(text: string) {
-  const result = parseLabResult(readFileSync(new URL("golden/lab.json", import.meta.url), "utf8"));
+  const result = parseLabResult(readFileSync(new URL("../golden/lab.json", import.meta.url), "utf8"));
   const findings = result.findings.map((finding) => ({ ...finding, answer: text, expected: text }));
   return { ...result, findings, kernels: result.kernels.map((kernel) => ({ ...kernel, missing: text })) };
 }
