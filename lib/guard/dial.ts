@@ -277,7 +277,7 @@ function isExhaustion(error: unknown): boolean {
 function withExhaustion(error: SocketError): SocketError {
   const found = exhaustion(error.peer!);
   if (!found) return error;
-  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, mend: found.text });
+  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, fix: found.text });
 }
 
 /** The outcome of an attempt or of its error; null for an error that is no outcome (an abort, a wrong argument). */
