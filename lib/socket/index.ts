@@ -6,11 +6,19 @@ export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";
 export { listenRefusal } from "./listen-refusal.ts";
-export type { OptionRow } from "./native.ts";
-export type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
+export type { OptionKind, OptionRow } from "./native.ts";
+export { otherOptions, socketConstants } from "./option-access.ts";
+export type {
+  BpfProgram,
+  CongestionInformation,
+  Md5Signature,
+  MemoryInformation,
+  TcpInformation,
+} from "./option-structures.ts";
+export type { AddressPreference, OptionName, PathMtuDiscovery, SocketOptions } from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
-export type { ConnectedLimits, SocketState } from "./socket.ts";
+export type { ConnectedLimits, OpenOptions, SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
 export { optionTable, supported } from "./supported.ts";
 export type { TcpState } from "./tcp-state.ts";

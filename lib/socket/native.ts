@@ -5,20 +5,43 @@ import type { TcpState } from "./tcp-state.ts";
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
 export type Handle = object & { readonly handle: unique symbol };
 
+/** The shape of an option's value; see enum class Kind in native/core/option.h. */
+export type OptionKind =
+  | "flag"
+  | "integer"
+  | "unsigned64"
+  | "rate"
+  | "seconds"
+  | "range"
+  | "word"
+  | "text"
+  | "bytes"
+  | "address"
+  | "signature"
+  | "program"
+  | "structure";
+
 /** One row of the option table in native/core/option.cc. */
 export interface OptionRow {
   readonly name: string;
   readonly constant: string;
-  readonly kind: "flag" | "integer" | "unsigned64" | "seconds" | "range" | "text" | "structure";
+  readonly kind: OptionKind;
   /** Whether the headers of this build know the constant. */
   readonly inBuild: boolean;
   readonly ipv6Only: boolean;
-  readonly readOnly: boolean;
+  readonly access: "read-write" | "read-only" | "write-only";
   /** The first Linux release that has it. */
   readonly since: string;
   readonly manual: string;
   /** The capability needed to set it, or "". */
   readonly capability: string;
+  /** The range of an integer; outside it is ERR_OPTION_VALUE. */
+  readonly low: number;
+  readonly high: number;
+  /** What a word can be, and the fields of a structure; empty for other kinds. */
+  readonly words: readonly string[];
+  readonly fields: readonly string[];
+  /** A value that a test sets, and what the kernel then returns. */
   readonly sample: bigint | string;
   readonly readsBack: bigint | string;
   readonly caveat: string;
@@ -32,7 +55,8 @@ export interface OptionRow {
 export interface Native {
   handle(): Handle;
   fd(socket: Handle): number;
-  socket(socket: Handle, family: number): number;
+  /** `mptcp` is 0 or 1: IPPROTO_TCP or IPPROTO_MPTCP. */
+  socket(socket: Handle, family: number, mptcp: number): number;
   bind(socket: Handle, local: Uint8Array): number;
   /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
@@ -42,6 +66,8 @@ export interface Native {
   getpeername(socket: Handle, peer: Uint8Array): number;
   getsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
+  rawGetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
+  rawSetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
   takeError(socket: Handle): number;
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
   send(socket: Handle, bytes: Uint8Array): number;
@@ -117,7 +143,10 @@ export interface Native {
   ): number;
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
-  readonly informationFields: readonly string[];
+  /** The numbers of levels and options by name, for the raw calls. */
+  readonly constants: Readonly<Record<string, number>>;
+  /** Why an option that the table lacks has no row. */
+  readonly otherOptions: Readonly<Record<string, string>>;
   /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];

@@ -7,10 +7,10 @@ import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName
 import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
-import type { Handle, Native, OptionRow } from "./native.ts";
+import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
+import { getOption, getRawOption, setOption, setRawOption } from "./option-access.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
-import { allocateValue, decodeOption, encodeOption, optionIndex } from "./options.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
@@ -29,6 +29,12 @@ export interface ConnectedLimits {
   readonly deadlineMs?: number;
   /** When it aborts, connected() rejects with its reason. The socket goes on connecting. */
   readonly signal?: AbortSignal;
+}
+
+/** What TcpSocket.open() takes: socket options, and what is decided in socket(2). */
+export interface OpenOptions extends Partial<SocketOptions> {
+  /** IPPROTO_MPTCP: Multipath TCP (RFC 8684) if the peer has it too, else TCP. Linux 5.6. */
+  readonly mptcp?: boolean;
 }
 
 /** The state of a socket. */
@@ -56,14 +62,22 @@ export class TcpSocket implements Disposable {
   readonly #handle: Handle;
   #state: State;
 
-  /** socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT … */
-  static open(family: 4 | 6, options: Partial<SocketOptions> = {}): TcpSocket {
+  /**
+   * socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT …, and
+   * EPROTONOSUPPORT or ENOPROTOOPT where the kernel lacks Multipath TCP or net.mptcp.enabled is 0.
+   */
+  static open(family: 4 | 6, { mptcp = false, ...options }: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
-    socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
+    if (typeof mptcp !== "boolean") {
+      throw invalidArgument("ERR_OPTION_VALUE", `mptcp cannot be ${inspect(mptcp)}: use true or false`);
+    }
+    const result = native.socket(socket.#handle, family, Number(mptcp));
+    const fix = "Multipath TCP needs Linux 5.6 and net.mptcp.enabled = 1";
+    socket.#checkResult(result, { syscall: "socket", ...(mptcp && { fix }) });
     try {
       for (const [name, value] of Object.entries(options)) {
         if (value !== undefined) socket.setsockopt(name as OptionName, value as never);
@@ -206,15 +220,12 @@ export class TcpSocket implements Disposable {
     return this.#decode(bytes);
   }
 
-  /** getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_UNSUPPORTED; SocketError with any other errno. */
+  /**
+   * getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_WRITE_ONLY, ERR_OPTION_UNSUPPORTED; SocketError with any other
+   * errno, such as ENOTCONN.
+   */
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
-    const index = optionIndex(this.#native.options, name);
-    const row = this.#native.options[index]!;
-    const memory = allocateValue(row);
-    const result = this.#native.getsockopt(this.#open, index, memory);
-    const count = this.#checkOptionResult(row, result, "getsockopt");
-    const { informationFields: fields, tcpStates: states } = this.#native;
-    return decodeOption(row, memory, count, { fields, states }) as SocketOptions[N];
+    return getOption(this.#native, this.#open, name);
   }
 
   /**
@@ -222,10 +233,21 @@ export class TcpSocket implements Disposable {
    * SocketError with any other errno, such as EPERM.
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
-    const index = optionIndex(this.#native.options, name);
-    const row = this.#native.options[index]!;
-    const encoded = encodeOption(row, value);
-    this.#checkOptionResult(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
+    setOption(this.#native, this.#open, name, value);
+    return this;
+  }
+
+  /**
+   * getsockopt(2) of an option that the table lacks: `level` and `name` are numbers of socketConstants(). Returns what
+   * the kernel wrote, up to `length` bytes. Throws ERR_OPTION_CONSTANT, ERR_OPTION_VALUE; SocketError ENOPROTOOPT …
+   */
+  rawGetsockopt(level: number, name: number, length: number): Uint8Array {
+    return getRawOption(this.#native, this.#open, level, name, length);
+  }
+
+  /** setsockopt(2) of an option that the table lacks, in the kernel's own bytes. Throws as rawGetsockopt() does. */
+  rawSetsockopt(level: number, name: number, bytes: Uint8Array): this {
+    setRawOption(this.#native, this.#open, level, name, bytes);
     return this;
   }
 
@@ -366,18 +388,6 @@ export class TcpSocket implements Disposable {
   #checkResult(result: number, context: SocketErrorContext): number {
     if (result >= 0) return result;
     throw new SocketError(result, context);
-  }
-
-  #checkOptionResult(row: OptionRow, result: number, syscall: string): number {
-    if (result >= 0) return result;
-    const code = errnoName(result);
-    if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
-      const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
-      const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
-      throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
-    }
-    const fix = code === "EPERM" && row.capability ? `it needs ${row.capability}` : row.manual;
-    throw new SocketError(result, { syscall, fix: `${row.constant}, ${fix}` });
   }
 
   #decode(bytes: Uint8Array): Address {

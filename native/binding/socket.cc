@@ -25,9 +25,11 @@ Napi::Value handle(const Napi::CallbackInfo& info) {
 core::Result socket(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   const int family = arguments.read_family(1);
+  const bool is_mptcp = arguments.read_flag(2);
   if (arguments.is_refused()) return 0;
   if (!socket->is_empty()) return -EALREADY;
-  return socket->fill(core::socket(family, core::Blocking::no));
+  const core::Protocol protocol = is_mptcp ? core::Protocol::mptcp : core::Protocol::tcp;
+  return socket->fill(core::socket(family, core::Blocking::no, protocol));
 }
 
 core::Result accept(Arguments& arguments) {

@@ -10,10 +10,11 @@
 namespace core {
 
 enum class Blocking : bool { no = false, yes = true };
+enum class Protocol { tcp, mptcp };
 enum class How { read, write, both };
 
-/// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
-Result socket(int family, Blocking blocking);
+/// socket(2) for TCP or Multipath TCP, close-on-exec. `family` is 4 or 6.
+Result socket(int family, Blocking blocking, Protocol protocol = Protocol::tcp);
 /// bind(2).
 Result bind(int fd, const Address& local);
 /// connect(2).

@@ -1,0 +1,138 @@
+/** getsockopt(2) and setsockopt(2) on a handle: by a name of the table, or raw; and the errors of both. */
+import { readFileSync } from "node:fs";
+import { errnoName, SocketError } from "./errors.ts";
+import { invalidArgument } from "./misuse.ts";
+import type { Handle, Native, OptionRow } from "./native.ts";
+import { loadNative } from "./native.ts";
+import { allocateValue, decodeOption, encodeOption, optionIndex } from "./option-values.ts";
+import type { OptionName, SocketOptions } from "./options.ts";
+
+/** Larger than the value of any option. */
+const MOST_RAW_BYTES = 2 ** 20;
+
+/** getsockopt(2) of an option of the table. Throws as TcpSocket's getsockopt() does. */
+export function getOption<N extends OptionName>(native: Native, handle: Handle, name: N): SocketOptions[N] {
+  const index = optionIndex(native.options, name);
+  const row = native.options[index]!;
+  if (row.access === "write-only") {
+    throw invalidArgument("ERR_OPTION_WRITE_ONLY", `${row.name} (${row.constant}) can only be set`);
+  }
+  const memory = allocateValue(row);
+  const result = native.getsockopt(handle, index, memory);
+  if (result < 0) throw optionError(row, result, "getsockopt", undefined);
+  return decodeOption(row, memory, result, native) as SocketOptions[N];
+}
+
+/** setsockopt(2) of an option of the table. Throws as TcpSocket's setsockopt() does. */
+export function setOption<N extends OptionName>(
+  native: Native,
+  handle: Handle,
+  name: N,
+  value: SocketOptions[N],
+): void {
+  const index = optionIndex(native.options, name);
+  const row = native.options[index]!;
+  const result = native.setsockopt(handle, index, encodeOption(row, value, native));
+  if (result < 0) throw optionError(row, result, "setsockopt", value);
+}
+
+/** getsockopt(2) of any option: up to `length` bytes, as many as the kernel wrote. */
+export function getRawOption(
+  native: Native,
+  handle: Handle,
+  level: number,
+  name: number,
+  length: number,
+): Uint8Array {
+  checkConstants(level, name);
+  if (!Number.isInteger(length) || length < 0 || length > MOST_RAW_BYTES) {
+    const message = `length ${String(length)} is not a number of bytes: use 0 to ${MOST_RAW_BYTES}`;
+    throw invalidArgument("ERR_OPTION_VALUE", message);
+  }
+  const bytes = new Uint8Array(length);
+  const result = native.rawGetsockopt(handle, level, name, bytes);
+  if (result < 0) throw rawError(result, "getsockopt", level, name);
+  return bytes.subarray(0, result);
+}
+
+/** setsockopt(2) of any option. */
+export function setRawOption(
+  native: Native,
+  handle: Handle,
+  level: number,
+  name: number,
+  bytes: Uint8Array,
+): void {
+  checkConstants(level, name);
+  if (!(bytes instanceof Uint8Array)) {
+    throw invalidArgument("ERR_OPTION_VALUE", "the value of a raw option is a Uint8Array");
+  }
+  const result = native.rawSetsockopt(handle, level, name, bytes);
+  if (result < 0) throw rawError(result, "setsockopt", level, name);
+}
+
+/**
+ * The numbers of the levels and options of getsockopt(2), by name, as this platform's compiler knows them: "SOL_TLS",
+ * "TCP_REPAIR". For rawGetsockopt() and rawSetsockopt(). A constant that the platform lacks is absent.
+ */
+export function socketConstants(): Readonly<Record<string, number>> {
+  return loadNative().constants;
+}
+
+/** The options of tcp(7), ip(7), ipv6(7) and socket(7) that the table does not have, and why not. */
+export function otherOptions(): Readonly<Record<string, string>> {
+  return loadNative().otherOptions;
+}
+
+function checkConstants(level: number, name: number): void {
+  for (const [what, number] of Object.entries({ level, name })) {
+    if (Number.isInteger(number) && number >= 0 && number < 2 ** 31) continue;
+    const fix = "use a number of socketConstants(), which has those of this platform";
+    throw invalidArgument("ERR_OPTION_CONSTANT", `${what} ${String(number)} is not a constant: ${fix}`);
+  }
+}
+
+function optionError(row: OptionRow, result: number, syscall: string, value: unknown): Error {
+  const code = errnoName(result);
+  if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
+    const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
+    const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
+    return invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+  }
+  const given = syscall === "setsockopt" && typeof value === "string" ? ` "${value}"` : "";
+  return new SocketError(result, { syscall, fix: `${row.constant}${given}, ${fixFor(row, code)}` });
+}
+
+/** What the user can do about the errno of an option. */
+function fixFor(row: OptionRow, code: string): string {
+  const isRefused = code === "EPERM" || code === "EACCES";
+  if (row.name === "congestion" && (isRefused || code === "ENOENT")) {
+    const list = isRefused ? "tcp_allowed_congestion_control" : "tcp_available_congestion_control";
+    return `use one of net.ipv4.${list}${sysctlValues(list)}${isRefused ? ", or CAP_NET_ADMIN" : ""}`;
+  }
+  if (row.name === "upperLayerProtocol" && code === "ENOENT") {
+    return `use one of net.ipv4.tcp_available_ulp${sysctlValues("tcp_available_ulp")}, or load its module`;
+  }
+  if (row.kind === "address" && code === "ENOENT") {
+    return "this connection was not redirected by netfilter (REDIRECT, DNAT)";
+  }
+  if (isRefused && row.capability) return `it needs ${row.capability}`;
+  return row.manual;
+}
+
+function sysctlValues(name: string): string {
+  try {
+    return ` (${readFileSync(`/proc/sys/net/ipv4/${name}`, "utf8").trim().split(/\s+/).join(", ")})`;
+  } catch {
+    return ""; // Another platform, or a sandbox without /proc.
+  }
+}
+
+function rawError(result: number, syscall: string, level: number, name: number): SocketError {
+  const constants = Object.entries(socketConstants()).filter(([, number]) => number === name);
+  const known = constants.map(([constant]) => constant).join(", ");
+  return new SocketError(result, {
+    syscall,
+    fix: `level ${level}, option ${name}${known && ` (one of ${known})`}`,
+  });
+}
