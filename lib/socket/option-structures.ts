@@ -3,8 +3,8 @@ import type { Address } from "./address.ts";
 import type { TcpState } from "./tcp-state.ts";
 
 /**
- * TCP_INFO: the members of struct tcp_info (linux/tcp.h). A field that the kernel does not report is absent: older Linux
- * kernels report fewer, and FreeBSD only the state. Counters of 64 bits are rounded above 2^53.
+ * TCP_INFO: the members of struct tcp_info (linux/tcp.h). A field that the kernel does not report is absent: older
+ * Linux kernels report fewer, and FreeBSD only the state. Counters of 64 bits are rounded above 2^53.
  */
 export interface TcpInformation {
   /** The state of the connection. */

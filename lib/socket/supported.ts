@@ -7,8 +7,9 @@ import { allocateValue, optionIndex } from "./option-values.ts";
 import type { OptionName } from "./options.ts";
 
 /**
- * getsockopt(2) on a new socket, setsockopt(2) for an option that can only be set: whether this build and this kernel have the option. An IPV6_… option is read from an
- * IPv6 socket. Throws SocketError when no socket can be opened (EMFILE).
+ * getsockopt(2) on a new socket, setsockopt(2) for an option that can only be set: whether this build and this kernel
+ * have the option. An IPV6_… option is read from an IPv6 socket. Throws SocketError when no socket can be opened
+ * (EMFILE).
  */
 export function supported(name: OptionName): boolean {
   const native = loadNative();
