@@ -13,7 +13,14 @@ import type { BpfProgram } from "../../lib/socket/option-structures.ts";
 import type { OptionName } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { optionTable, supported } from "../../lib/socket/supported.ts";
-import { catchError, deadPeer, FAMILIES, LOOPBACK } from "../support/harness.ts";
+import {
+  catchError,
+  deadPeer,
+  FAMILIES,
+  inNamespace,
+  LOOPBACK,
+  needsNamespaces,
+} from "../support/harness.ts";
 
 const byName = (name: OptionName) => optionTable().find((row) => row.name === name)!;
 const settable = optionTable().filter((row) => row.access === "read-write");
@@ -369,6 +376,17 @@ describe.each(FAMILIES)("of an IPv%i connection", (family) => {
     const names = byName("congestionInformation").fields.slice(0, 4);
     expect(Object.keys(socket.getsockopt("congestionInformation"))).toEqual(names);
   });
+});
+
+it("originalDestination is where a redirected connection was going", async (context) => {
+  needsNamespaces(context);
+  const args = [new URL("../support/programs/redirected.mjs", import.meta.url).pathname];
+  const { status, stdout, stderr } = await inNamespace("32768 60999", process.execPath, args);
+  if (stderr.includes("nft: ")) return context.skip("needs nft (nftables) and a kernel with its NAT");
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  const results: { asked: Address; reported: Address }[] = JSON.parse(stdout);
+  expect(results.map(({ asked }) => asked.family)).toEqual([4, 6]);
+  for (const { asked, reported } of results) expect(reported).toEqual(asked);
 });
 
 describe("errors of options", () => {
