@@ -66,7 +66,7 @@ export class TcpSocket implements Disposable {
     socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
     try {
       for (const [name, value] of Object.entries(options)) {
-        if (value !== undefined) socket.setsockopt(name as OptionName, value as never);
+        if (value !== undefined) socket.#setOption(name, value);
       }
     } catch (error) {
       socket.close();
@@ -222,10 +222,7 @@ export class TcpSocket implements Disposable {
    * SocketError with any other errno, such as EPERM.
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
-    const index = optionIndex(this.#native.options, name);
-    const row = this.#native.options[index]!;
-    const encoded = encodeOption(row, value);
-    this.#checkOptionResult(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
+    this.#setOption(name, value);
     return this;
   }
 
@@ -265,6 +262,9 @@ export class TcpSocket implements Disposable {
       syscall: "shutdown",
       ...this.#errorAddresses(),
     });
+    // Linux takes a listener back to a socket that is not connected, and ends a connect in progress by ECONNRESET.
+    if (this.#state.name === "listening" && how !== "write") this.#enter({ name: "unconnected" });
+    if (this.#state.name === "connecting") this.#settle(this.#state, true);
     return this;
   }
 
@@ -366,6 +366,13 @@ export class TcpSocket implements Disposable {
   #checkResult(result: number, context: SocketErrorContext): number {
     if (result >= 0) return result;
     throw new SocketError(result, context);
+  }
+
+  #setOption(name: string, value: unknown): void {
+    const index = optionIndex(this.#native.options, name);
+    const row = this.#native.options[index]!;
+    const encoded = encodeOption(row, value);
+    this.#checkOptionResult(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
   }
 
   #checkOptionResult(row: OptionRow, result: number, syscall: string): number {

@@ -1,3 +1,4 @@
+import os from "node:os";
 import { describe, expect, it, vi } from "vitest";
 import { DialError, SocketError } from "../../lib/socket/errors.ts";
 import { nearest } from "../../lib/socket/misuse.ts";
@@ -64,6 +65,28 @@ describe("SocketError", () => {
       for (const { value } of open.mock.results) (value as TcpSocket).close();
       open.mockRestore();
     }
+  });
+});
+
+describe("the text of an error", () => {
+  it.each([
+    ["bind", "EADDRINUSE", "SO_REUSEADDR"],
+    ["listen", "EADDRINUSE", "findSockets()"],
+    ["bind", "EADDRNOTAVAIL", "ip address"],
+    ["connect", "EADDRNOTAVAIL", "ip_local_port_range"],
+    ["bind", "EACCES", "ip_unprivileged_port_start"],
+    ["connect", "EACCES", "firewall"],
+    ["socket", "EAFNOSUPPORT", "disable_ipv6"],
+    ["bind", "EAFNOSUPPORT", "::ffff:"],
+    ["connect", "ENETUNREACH", "ip route get"],
+    ["accept", "EINVAL", "listen()"],
+  ] as const)("of %s %s says what to do", (syscall, code, fix) => {
+    expect(new SocketError(-os.constants.errno[code], { syscall }).message).toContain(fix);
+  });
+
+  it("of another call does not speak of the call that knows the errno best", () => {
+    const { message } = new SocketError(-os.constants.errno.EACCES, { syscall: "setsockopt" });
+    expect(message).not.toContain("ports below");
   });
 });
 
