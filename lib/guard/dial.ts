@@ -276,7 +276,7 @@ function isExhaustion(error: unknown): boolean {
 function withExhaustion(error: SocketError): SocketError {
   const found = exhaustion(error.peer!);
   if (!found) return error;
-  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, mend: found.text });
+  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, fix: found.text });
 }
 
 /** The outcome of an attempt, from its error or from itself; null for what is no outcome (an abort, a mistake). */

@@ -28,7 +28,7 @@ const READ_BYTES = 1024 * 1024;
 const FRAMES_PER_READ = 256;
 const FACTS = 3;
 
-const MENDS: Readonly<Record<string, string>> = {
+const FIXES: Readonly<Record<string, string>> = {
   EPERM: "AF_PACKET needs CAP_NET_RAW; run as root, or in a namespace of your own: unshare -rn",
   ENOSYS: "packets are captured with AF_PACKET, which only Linux has",
 };
@@ -55,8 +55,8 @@ export class Capture implements Disposable {
     const handle = native.handle();
     const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes);
     if (answer >= 0) return new Capture(handle, native);
-    const mend = MENDS[errnoName(answer)];
-    throw new SocketError(answer, { syscall: "capture", ...(mend && { mend }) });
+    const fix = FIXES[errnoName(answer)];
+    throw new SocketError(answer, { syscall: "capture", ...(fix && { fix }) });
   }
 
   private constructor(handle: Handle, native: Native) {

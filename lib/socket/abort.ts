@@ -1,8 +1,11 @@
-/** Waiting for an AbortSignal: one listener for each signal, however many wait (Node warns of more than ten). */
+/** One listener for each AbortSignal, however many callbacks wait for it: Node warns of more than ten listeners. */
 
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls back once when the signal aborts; the answer takes that back. */
+/**
+ * Calls `callback` when the signal aborts. Returns a function that removes it. Never calls for a signal that has
+ * already aborted.
+ */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (!signal) return () => undefined;
   const callbacks = waiting.get(signal) ?? listenTo(signal);

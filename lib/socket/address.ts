@@ -1,8 +1,8 @@
-/** TCP addresses as text, as objects, and as the 24 bytes that cross the boundary to native code. */
+/** TCP addresses as text, as objects, and as the 24 bytes that native code reads and writes. */
 import { invalidArgument } from "./misuse.ts";
 import type { Native } from "./native.ts";
 
-/** A TCP address. `host` is numeric: names are resolved by whoever dials. */
+/** A TCP address. `host` is numeric: dial() and connect() resolve names before they create one. */
 export interface Address {
   /** The version of IP. */
   readonly family: 4 | 6;
@@ -17,11 +17,11 @@ export interface Address {
 /** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
 export const ADDRESS_BYTES = 24;
 
-/** Longer than any name of an interface. */
+/** Longer than any interface name. */
 const MOST_NAME_BYTES = 256;
 
 const ZERO = "0".charCodeAt(0);
-/** As far from ZERO as "." is. */
+/** The code of "." minus the code of "0". */
 const DOT = ".".charCodeAt(0) - ZERO;
 
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
@@ -31,10 +31,10 @@ export function parseAddress(text: string): Address {
   const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(text);
   const plain = bracketed ?? /^([^:]*):([^:]*)$/.exec(text);
   if (!plain) {
-    const mend = text.includes(":")
+    const fix = text.includes(":")
       ? 'write an IPv6 address in brackets, as in "[::1]:80"'
       : 'write "address:port", as in "127.0.0.1:80"';
-    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}" is not an address with a port: ${mend}`);
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}" is not an address with a port: ${fix}`);
   }
   const port = plain[2] ?? "";
   if (!/^\d+$/.test(port)) {
@@ -50,7 +50,7 @@ export function parseAddress(text: string): Address {
   return address;
 }
 
-/** Checks an address that came from outside, in either form, and gives it back in canonical text. */
+/** Checks a caller's address, text or object, and returns it with its host in canonical text. */
 export function checkAddress(value: Address | string): Address {
   if (typeof value === "string") return parseAddress(value);
   if (value === null || typeof value !== "object" || typeof value.host !== "string") {
@@ -61,13 +61,13 @@ export function checkAddress(value: Address | string): Address {
   if (value.family !== undefined && value.family !== address.family) {
     throw invalidArgument(
       "ERR_INVALID_ADDRESS",
-      `${value.host} is an IPv${address.family} address, but family says ${value.family}`,
+      `${value.host} is an IPv${address.family} address, but family is ${value.family}`,
     );
   }
   return address;
 }
 
-/** An address from a numeric host ("fe80::1%eth0" carries its scope) and a port. */
+/** Creates an address from a numeric host, which may include a scope ("fe80::1%eth0"), and a port. */
 export function toAddress(host: string, port: number): Address {
   checkPort(port);
   const percent = host.indexOf("%");
@@ -75,17 +75,17 @@ export function toAddress(host: string, port: number): Address {
   const scope = percent < 0 ? undefined : host.slice(percent + 1);
   const bytes = hostBytes(bare);
   if (!bytes) {
-    const mend = "use a numeric IPv4 or IPv6 address; names are resolved by dial() and connect()";
-    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}" is not an IP address: ${mend}`);
+    const fix = "use a numeric IPv4 or IPv6 address; names are resolved by dial() and connect()";
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}" is not an IP address: ${fix}`);
   }
   const family = bytes.length === 4 ? 4 : 6;
   if (scope !== undefined && (family === 4 || scope === "")) {
-    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}": a scope is an interface of an IPv6 address`);
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}": only an IPv6 address has a scope, an interface`);
   }
   return { family, host: hostText(bytes), port, ...(scope !== undefined && { scope }) };
 }
 
-/** Throws ERR_INVALID_PORT unless the value is a port. */
+/** Throws ERR_INVALID_PORT unless the value is an integer from 0 to 65535. */
 export function checkPort(port: unknown): asserts port is number {
   if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535) {
     throw invalidArgument(
@@ -96,38 +96,38 @@ export function checkPort(port: unknown): asserts port is number {
   }
 }
 
-/** "127.0.0.1:80", "[fe80::1%eth0]:80". */
+/** Formats an address as "127.0.0.1:80" or "[fe80::1%eth0]:80". */
 export function formatAddress(address: Address): string {
   if (address.family === 4) return `${address.host}:${address.port}`;
   const scope = address.scope === undefined ? "" : `%${address.scope}`;
   return `[${address.host}${scope}]:${address.port}`;
 }
 
-/** Whether two addresses are one, compared as addresses: ::ffff:127.0.0.1 is 127.0.0.1. */
+/** Whether two addresses have the same host, scope and port; ::ffff:127.0.0.1 is the same host as 127.0.0.1. */
 export function isSameAddress(one: Address, other: Address): boolean {
   return one.port === other.port && isSameHost(one, other);
 }
 
-/** The same without the ports. */
+/** Whether two addresses have the same host and scope; their ports may differ. */
 export function isSameHost(one: Address, other: Address): boolean {
   const a = unmap(one);
   const b = unmap(other);
   return a.host === b.host && a.scope === b.scope;
 }
 
-/** An address without its scope, which is this host's own name for an interface: no packet and no table has it. */
+/** An address without its scope. A scope is a name on this host only: packets and socket tables have none. */
 export function bare({ family, host, port }: Address): Address {
   return { family, host, port };
 }
 
-/** An IPv4-mapped IPv6 address as the IPv4 address that the kernel then uses; any other as it is. */
+/** Converts ::ffff:a.b.c.d to a.b.c.d, the address that the kernel uses. Returns any other address unchanged. */
 export function unmap(address: Address): Address {
   const bytes = hostBytes(address.host);
   if (address.family === 4 || !bytes || !MAPPED_PREFIX.every((byte, i) => bytes[i] === byte)) return address;
   return { family: 4, host: hostText(bytes.subarray(12)), port: address.port };
 }
 
-/** The address as native code takes it. The index of its scope is looked up by the caller. */
+/** Encodes an address for native code. The caller looks up the index of its scope. */
 export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   const bytes = new Uint8Array(ADDRESS_BYTES);
   const view = new DataView(bytes.buffer);
@@ -138,7 +138,7 @@ export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   return bytes;
 }
 
-/** @internal The address as native code takes it, its scope looked up. Throws ERR_UNKNOWN_SCOPE. */
+/** @internal Encodes an address for native code and looks up its scope. Throws ERR_UNKNOWN_SCOPE. */
 export function addressBytes(address: Address, native: Native): Uint8Array {
   if (address.scope === undefined) return encodeAddress(address);
   const isIndex = /^\d+$/.test(address.scope);
@@ -147,7 +147,7 @@ export function addressBytes(address: Address, native: Native): Uint8Array {
   throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
 }
 
-/** The address that native code wrote. `scopeName` names the interface of an index. */
+/** Decodes an address that native code wrote. `scopeName` returns the name of the interface with an index. */
 export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => string): Address {
   const view = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);
   const family = view.getUint8(0) === 4 ? 4 : 6;
@@ -157,14 +157,14 @@ export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => s
   return scopeIndex === 0 ? address : { ...address, scope: scopeName(scopeIndex) };
 }
 
-/** if_indextoname(3): the name of an interface, or its index in digits where it has none any more. */
+/** if_indextoname(3): the name of an interface, or its index in digits when the interface no longer exists. */
 export function interfaceName(index: number, native: Native): string {
   const name = new Uint8Array(MOST_NAME_BYTES);
   const length = native.ifIndexToName(index, name);
   return length < 0 ? String(index) : new TextDecoder().decode(name.subarray(0, length));
 }
 
-/** The 4 or 16 bytes of a numeric host; null when it is none. */
+/** The 4 or 16 bytes of a numeric host; null when the text is not an IP address. */
 export function hostBytes(host: string): Uint8Array | null {
   return host.includes(":") ? ipv6Bytes(host) : ipv4Bytes(host);
 }
@@ -174,7 +174,7 @@ export function hostText(bytes: Uint8Array): string {
   return bytes.length === 4 ? bytes.join(".") : ipv6Text(bytes);
 }
 
-/** Digit by digit: every bind and connect comes through here, and a pattern for each part takes four times as long. */
+/** Parses digit by digit: each bind and connect calls this, and a pattern for each part is four times slower. */
 function ipv4Bytes(text: string): Uint8Array | null {
   const bytes = new Uint8Array(4);
   let part = 0;
@@ -186,7 +186,7 @@ function ipv4Bytes(text: string): Uint8Array | null {
       digits = 0;
       continue;
     }
-    // No leading zeros: some read them as octal, and an address must mean one thing.
+    // Leading zeros are rejected: some programs read them as octal, and an address must mean one thing.
     const value = bytes[part]! * 10 + digit;
     const isDigit = digit >= 0 && digit <= 9;
     if (!isDigit || value > 255 || (digits > 0 && bytes[part] === 0)) return null;
@@ -208,7 +208,7 @@ function ipv6Bytes(text: string): Uint8Array | null {
   return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 255]));
 }
 
-/** The 16-bit groups of one side of "::"; a dotted quad may stand at the very end. */
+/** The 16-bit groups on one side of "::"; only the end of the address may be a dotted quad. */
 function ipv6Groups(text: string, isEnd: boolean): number[] | null {
   if (text === "") return [];
   const parts = text.split(":");
@@ -228,7 +228,7 @@ function ipv6Text(bytes: Uint8Array): string {
   return `${text(groups.slice(0, zeros.start))}::${text(groups.slice(zeros.start + zeros.length))}`;
 }
 
-/** RFC 5952 section 4.2: the first of the longest runs of zero groups is the one to shorten. */
+/** RFC 5952 section 4.2: finds the longest run of zero groups, and the first of several, to shorten it to "::". */
 function longestZeros(groups: number[]): { start: number; length: number } {
   let best = { start: 0, length: 0 };
   for (let start = 0; start < groups.length; start++) {

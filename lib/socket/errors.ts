@@ -1,15 +1,15 @@
-/** The kernel's answer, SocketError, and policy's verdict, DialError. Programmer errors are in misuse.ts. */
+/** SocketError: a system call failed. DialError: the dial or the loop gave up. Programmer errors are in misuse.ts. */
 import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Address } from "./address.ts";
 import { formatAddress } from "./address.ts";
 
-/** The name of an errno as errno(3) has it, such as "ECONNREFUSED"; of one without a name "E" and its number. */
+/** The name of an errno in errno(3), such as "ECONNREFUSED"; an errno without a name is "E" and its number. */
 export type ErrnoName = `E${string}`;
 
-/** How one connect(2) ended; `deadline` is one that got no answer in time. */
+/** How one connect(2) ended; `deadline` means that the peer did not reply in time. */
 export type Outcome = "connected" | "self-connect" | "deadline" | ErrnoName;
 
-/** How many attempts had each outcome; one that none had is absent. */
+/** How many attempts had each outcome; an outcome that did not occur is absent. */
 export type OutcomeCounts = {
   connected?: number;
   "self-connect"?: number;
@@ -20,7 +20,7 @@ export type OutcomeCounts = {
 /** The name of the errno in a negative native result: -111 is "ECONNREFUSED". */
 export function errnoName(result: number): ErrnoName {
   const name = getSystemErrorName(result);
-  // libuv does not know all of them, and then makes a sentence.
+  // For an errno that libuv does not know, it returns a sentence.
   return isErrnoName(name) ? name : `E${-result}`;
 }
 
@@ -32,16 +32,16 @@ function errnoText(result: number): string {
   return getSystemErrorMap().get(result)?.[1] ?? "unknown error";
 }
 
-/** What a SocketError is about. */
+/** The system call that a SocketError reports, and its addresses. */
 export interface SocketErrorContext {
   readonly syscall: string;
   readonly local?: Address;
   readonly peer?: Address;
-  /** What to do about it, where that can be known. */
-  readonly mend?: string;
+  /** What the user can do about it; the fix for the errno, if there is one, when absent. */
+  readonly fix?: string;
 }
 
-/** The kernel's answer: shaped like Node's own system errors, with both addresses. */
+/** A system call failed: the fields of Node's own system errors, and both addresses. */
 export class SocketError extends Error {
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
@@ -60,8 +60,8 @@ export class SocketError extends Error {
     const where = about ? ` ${formatAddress(about)}` : "";
     const from = context.peer && context.local ? ` - Local (${formatAddress(context.local)})` : "";
     const code = errnoName(errno);
-    const mend = context.mend ?? MENDS[code];
-    super(`${context.syscall} ${code}${where}${from} (${errnoText(errno)})${mend ? `: ${mend}` : ""}`);
+    const fix = context.fix ?? FIXES[code];
+    super(`${context.syscall} ${code}${where}${from} (${errnoText(errno)})${fix ? `: ${fix}` : ""}`);
     this.code = code;
     this.errno = errno;
     this.syscall = context.syscall;
@@ -74,21 +74,21 @@ export class SocketError extends Error {
   }
 }
 
-/** What to do about answers whose errno alone does not say it. */
-const MENDS: Readonly<Record<string, string>> = {
+/** What the user can do about an errno whose name alone does not show it. */
+const FIXES: Readonly<Record<string, string>> = {
   EMFILE: "this process is at its limit of open files; raise it with ulimit -n, or close some",
   ENFILE: "this host is at its limit of open files; see fs.file-max",
   EADDRNOTAVAIL:
-    "the address is not of this host, or no port of the ephemeral range is free towards this peer " +
+    "this host does not have the address, or no port of the ephemeral range is free towards this peer " +
     "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE)",
   EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
 };
 
-/** The error of a native call that starts a thread: EAGAIN is clone(2)'s, any other errno that of `syscall`. */
+/** The error of a native call that starts a thread: clone(2) failed with EAGAIN, `syscall` with any other errno. */
 export function threadError(errno: number, syscall: string): SocketError {
   if (errnoName(errno) !== "EAGAIN") return new SocketError(errno, { syscall });
-  const mend = "there is no thread to give; see ulimit -u, ulimit -v and the container's pids limit";
-  return new SocketError(errno, { syscall: "clone", mend });
+  const fix = "no thread can be created; see ulimit -u, ulimit -v and the container's pids limit";
+  return new SocketError(errno, { syscall: "clone", fix });
 }
 
 /** How one connect(2) inside a dial or a loop ended. */
@@ -99,10 +99,10 @@ export interface Attempt {
   readonly elapsedMs: number;
 }
 
-/** The guard refused; `deadlineMs` is over; the attempts are spent. */
+/** In this order: the guard refused a self-connect, `deadlineMs` passed, all attempts failed. */
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
-/** Policy's verdict over one or more attempts. */
+/** A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. */
 export class DialError extends Error {
   override readonly name = "DialError";
   readonly code: DialErrorCode;

@@ -1,30 +1,30 @@
-/** Finds a port that a listener could have now. */
+/** Finds a port on which a listener can start now. */
 import type { Address } from "./address.ts";
 import { listenRefusal } from "./listen-refusal.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
 
-/** Which of the ports to look at, and in which order. */
+/** Which ports to try, and in which order. */
 export interface FreePortOptions {
-  /** Where the port must be free: on each of these; 127.0.0.1 unless given. Their ports are ignored. */
+  /** The port must be free on each of these addresses (default 127.0.0.1). Their own ports are ignored. */
   readonly addresses?: readonly Address[];
-  /** Only every second port: those with the parity of the range's low end, or the others. */
+  /** Try every second port only: ports with the parity of the range's low end, or of the other parity. */
   readonly parity?: "low" | "other" | "any";
-  /** So many ports side by side, all of them free; the first is returned. */
+  /** This many consecutive ports must be free; the first is returned. */
   readonly count?: number;
-  /** Where the search begins; it goes upward, and on from the low end. Anywhere in the range unless given. */
+  /** The first port to try; the search goes up and continues at the low end. Any port of the range when absent. */
   readonly from?: number;
-  /** Ports for which this returns false are passed over. */
+  /** A port for which this returns false is skipped. */
   readonly isWanted?: (port: number) => boolean;
 }
 
 const LOOPBACK: readonly Address[] = [{ family: 4, host: "127.0.0.1", port: 0 }];
-/** Refusals of one port. Any other, such as an address that is not of this host, would be that of every port. */
+/** These errors concern one port. Any other, such as an address that this host lacks, would recur on every port. */
 const TAKEN = ["EADDRINUSE", "EACCES"];
 
 /**
- * Returns a port of the range on which listenRefusal() is null. Looks at each port once at most, and throws
- * ERR_NO_FREE_PORT when none is left.
+ * bind(2), listen(2): returns a port of the range on which listenRefusal() is null. Tries each port once at most, then
+ * throws ERR_NO_FREE_PORT.
  */
 export function findFreePort(range: PortRange, options: FreePortOptions = {}): number {
   const { addresses = LOOPBACK, parity = "any", count = 1, isWanted = () => true } = options;
@@ -33,7 +33,7 @@ export function findFreePort(range: PortRange, options: FreePortOptions = {}): n
   const places = Math.max(0, Math.floor((range.high - count + 1 - first) / step) + 1);
   const from = options.from ?? first + step * Math.floor(Math.random() * places);
   const start = holds(range, from) ? Math.max(0, Math.ceil((from - first) / step)) : 0;
-  let last = "none was wanted";
+  let last = "all unwanted";
   for (let place = 0; place < places; place++) {
     const port = first + step * ((start + place) % places);
     if (!isWanted(port)) continue;
@@ -41,16 +41,16 @@ export function findFreePort(range: PortRange, options: FreePortOptions = {}): n
     if (refusal === null) return port;
     last = refusal;
   }
-  throw noFreePort(range, options, places === 0 ? "it has none" : `${places} looked at, ${last}`);
+  throw noFreePort(range, options, places === 0 ? "it has none" : `${places} tried, ${last}`);
 }
 
-/** "the last was EADDRINUSE", or null where all of these ports are free. */
+/** "the last was EADDRINUSE", or null when all of these ports are free. */
 function refusalOf(first: number, count: number, addresses: readonly Address[]): string | null {
   for (let port = first; port < first + count; port++) {
     for (const address of addresses) {
       const code = listenRefusal({ ...address, port });
       if (code === null) continue;
-      if (!TAKEN.includes(code)) throw new Error(`no port of ${address.host} can be listened on: ${code}`);
+      if (!TAKEN.includes(code)) throw new Error(`listening on any port of ${address.host} fails: ${code}`);
       return `the last was ${code}`;
     }
   }
@@ -58,7 +58,7 @@ function refusalOf(first: number, count: number, addresses: readonly Address[]):
 }
 
 function noFreePort(range: PortRange, { parity, count = 1 }: FreePortOptions, why: string): Error {
-  const ports = count > 1 ? `${count} free ports side by side` : "free port";
+  const ports = count > 1 ? `${count} consecutive free ports` : "free port";
   const ofParity = parity === "low" || parity === "other" ? " of this parity" : "";
   const message = `no ${ports}${ofParity} in ${range.low}-${range.high}: ${why}`;
   return Object.assign(new RangeError(message), { code: "ERR_NO_FREE_PORT" });

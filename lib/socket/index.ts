@@ -1,4 +1,4 @@
-/** One kernel socket, and the words that every room uses. */
+/** One kernel socket, and the addresses, errors, options and port ranges that every room uses. */
 export type { Address } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
 export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "./errors.ts";

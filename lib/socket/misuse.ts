@@ -1,6 +1,6 @@
-/** Programmer errors: thrown at once, naming the value, the mend and the near miss. */
+/** Programmer errors: thrown at once, with the value, the fix and the near miss in the message. */
 
-/** A TypeError or RangeError with an `ERR_…` code. */
+/** Creates a TypeError or RangeError with an `ERR_…` code. */
 export function invalidArgument(
   code: string,
   message: string,
@@ -9,7 +9,7 @@ export function invalidArgument(
   return Object.assign(new Kind(message), { code });
 }
 
-/** The known name that a misspelt one most likely meant, or null when none is near. */
+/** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */
 export function nearest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;

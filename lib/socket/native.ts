@@ -1,4 +1,4 @@
-/** The native door: the only file that loads the addon, and the addon's interface in words. */
+/** Loads the addon, which no other file does, and declares its interface. */
 import { createRequire } from "node:module";
 import type { TcpState } from "./tcp-state.ts";
 
@@ -14,10 +14,10 @@ export interface OptionRow {
   readonly inBuild: boolean;
   readonly ipv6Only: boolean;
   readonly readOnly: boolean;
-  /** The Linux kernel that brought it. */
+  /** The first Linux release that has it. */
   readonly since: string;
   readonly manual: string;
-  /** What setting it asks for, or "". */
+  /** The capability needed to set it, or "". */
   readonly capability: string;
   readonly sample: bigint | string;
   readonly readsBack: bigint | string;
@@ -25,9 +25,9 @@ export interface OptionRow {
 }
 
 /**
- * What the addon exports. Every call but handle() returns an integer, by its type in C++: 0 or more is success,
+ * The addon's exports. Every call except handle() returns an integer (its return type in C++): 0 or more is success,
  * negative is -errno; larger results go into memory that the caller passes. Addresses are the 24 bytes of
- * lib/address.ts. A wrong argument throws a TypeError that names it.
+ * address.ts. A wrong argument throws a TypeError that names it.
  */
 export interface Native {
   handle(): Handle;
@@ -49,26 +49,26 @@ export interface Native {
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
-  /** socket(2), then IP_LOCAL_PORT_RANGE: a plain fd, which the caller gives to its owner at once. */
+  /** socket(2), then IP_LOCAL_PORT_RANGE. Returns a plain fd, which the caller gives to its owner at once. */
   socketInRange(family: number, low: number, high: number): number;
-  /** IP_LOCAL_PORT_RANGE of an fd whose owner is somebody else: libuv. */
+  /** Sets IP_LOCAL_PORT_RANGE on an fd that libuv owns. */
   setLocalPortRange(fd: number, low: number, high: number): number;
-  /** getsockname(2) of such an fd: its port. */
+  /** getsockname(2) of an fd that libuv owns. Returns the port. */
   localPort(fd: number): number;
   ifNameToIndex(name: string): number;
   ifIndexToName(index: number, name: Uint8Array): number;
-  /** How many sockets garbage collection had to close. */
+  /** How many sockets garbage collection closed because nobody else had. */
   leaks(): number;
   /**
-   * Starts the epoll thread; `ready(count)` reports how many tokens were written into `tokens`, `ready(-errno)` that
-   * waiting has failed and every later watch will. -EAGAIN when there is no thread to give.
+   * Starts the epoll thread. It calls `ready(count)` after it wrote `count` tokens into `tokens`, and `ready(-errno)`
+   * when waiting failed; every later watch then fails too. -EAGAIN when no thread can be created.
    */
   reactorStart(ready: (count: number) => void, tokens: Float64Array): number;
   watch(socket: Handle, token: number): number;
   unwatch(socket: Handle): number;
   /**
-   * Makes attempts on a thread of its own; see native/core/burst.h. When it returns -errno (-EAGAIN: no thread to give)
-   * nothing was started and `done` is not called.
+   * Makes attempts on a new thread; see native/core/burst.h. After -errno (-EAGAIN: no thread can be created) nothing
+   * was started and `done` is not called.
    */
   burst(
     connected: Handle,
@@ -82,7 +82,7 @@ export interface Native {
     report: Uint32Array,
     done: (result: number) => void,
   ): number;
-  /** AF_PACKET on an interface, for the TCP packets between two ports; see native/core/capture.h. */
+  /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */
   captureOpen(
     capture: Handle,
     device: string,
@@ -90,11 +90,14 @@ export interface Native {
     otherPort: number,
     bufferBytes: number,
   ): number;
-  /** Three words of facts a packet: nanoseconds since 1970, bytes captured, bytes on the wire. Returns how many. */
+  /**
+   * Reads packets, and writes three words of facts for each: nanoseconds since 1970, bytes captured, bytes on the wire.
+   * Returns the number of packets.
+   */
   captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
-  /** Passed the filter, and of these dropped, since the last call. */
+  /** Writes how many packets passed the filter since the last call, and how many of these were dropped. */
   captureStatistics(capture: Handle, counters: Uint32Array): number;
-  /** connect(2) of two sockets at the same moment; what each said. -EAGAIN when there is no thread to give. */
+  /** connect(2) of two sockets at once; writes both results to `answers`. -EAGAIN when no thread can be created. */
   meet(
     one: Handle,
     peerOfOne: Uint8Array,
@@ -102,7 +105,7 @@ export interface Native {
     peerOfOther: Uint8Array,
     answers: Int32Array,
   ): number;
-  /** NETLINK_SOCK_DIAG: writes fixed-size records, and tells how many there are; see native/core/diag.h. */
+  /** NETLINK_SOCK_DIAG: writes fixed-size records. Returns how many there are; see native/core/diag.h. */
   diag(
     family: number,
     states: number,
@@ -115,17 +118,18 @@ export interface Native {
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
   readonly informationFields: readonly string[];
-  /** By the number in tcpi_state; "" where there is none. */
+  /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];
-  /** How many outcome counters a burst's report has, and which of them counts attempts without an answer. */
+  /** The number of outcome counters in a burst's report. */
   readonly outcomes: number;
+  /** The index of the counter of attempts to which the peer did not reply. */
   readonly unanswered: number;
 }
 
 let loaded: Native | undefined;
 
-/** The addon: built beside the sources, or prebuilt inside the published package. Throws ERR_ADDON_MISSING. */
+/** Loads the addon: the build beside the sources, or the prebuild in the package. Throws ERR_ADDON_MISSING. */
 export function loadNative(): Native {
   loaded ??= Object.freeze(requireAddon());
   return loaded;
@@ -133,7 +137,7 @@ export function loadNative(): Native {
 
 let tried: Native | null | undefined;
 
-/** The addon, or null where it cannot be had: the guard then detects only. */
+/** The addon, or null when it cannot be loaded: the guard then only detects self-connects. */
 export function nativeOrNull(): Native | null {
   if (tried === undefined) {
     try {
@@ -145,10 +149,7 @@ export function nativeOrNull(): Native | null {
   return tried;
 }
 
-/**
- * For tests: what asks for the addon from now on gets this one, a kernel that the test makes up. Returns a function
- * that takes it back.
- */
+/** For tests: loadNative() returns this addon, a stand-in, from now on. Returns a function that undoes it. */
 export function replaceNative(native: Native | null): () => void {
   const before = [loaded, tried] as const;
   [loaded, tried] = [native ?? undefined, native];

@@ -1,4 +1,4 @@
-/** Socket options: one property for each row of the table in native/core/option.cc, and their values. */
+/** Socket options: one property for each row of the table in native/core/option.cc, and the encoding of values. */
 
 import { checkPort } from "./address.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
@@ -9,7 +9,7 @@ import { stateNumbered } from "./tcp-state.ts";
 
 /**
  * TCP_INFO: the members of struct tcp_info (linux/tcp.h) without its bit-fields. A field that the kernel does not
- * report is absent: older Linux kernels know fewer, and FreeBSD tells the state only. Counters of 64 bits are rounded
+ * report is absent: older Linux kernels report fewer, and FreeBSD only the state. Counters of 64 bits are rounded
  * above 2^53.
  */
 export interface TcpInformation {
@@ -17,9 +17,9 @@ export interface TcpInformation {
   readonly state: TcpState;
   /** The kernel's number of the congestion control's state (0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss). */
   readonly congestionState?: number;
-  /** Retransmission time-outs in a row that wait for an answer now. */
+  /** Consecutive retransmission time-outs without an acknowledgement. */
   readonly retransmits?: number;
-  /** Zero-window or keep-alive probes that were not answered. */
+  /** Zero-window or keep-alive probes sent without a reply. */
   readonly probes?: number;
   /** How many times the retransmission time-out was doubled. */
   readonly backoff?: number;
@@ -33,13 +33,13 @@ export interface TcpInformation {
   readonly sendSegmentBytes?: number;
   /** The largest segment that was received, as the kernel estimates it. */
   readonly receiveSegmentBytes?: number;
-  /** Sent and not acknowledged; of a listener, how many connections wait for accept(2). */
+  /** Packets sent and not acknowledged; on a listener, the connections that wait for accept(2). */
   readonly unacknowledgedPackets?: number;
-  /** Acknowledged selectively; of a listener, its backlog. */
+  /** Packets acknowledged selectively (SACK); on a listener, its backlog. */
   readonly sackedPackets?: number;
-  /** Thought to be lost. */
+  /** Packets that the kernel considers lost. */
   readonly lostPackets?: number;
-  /** Sent again and not acknowledged yet. */
+  /** Packets retransmitted and not acknowledged yet. */
   readonly retransmittedPackets?: number;
   /** Milliseconds since data was sent. */
   readonly lastDataSentMs?: number;
@@ -49,105 +49,105 @@ export interface TcpInformation {
   readonly lastAckReceivedMs?: number;
   /** The path MTU. */
   readonly pathMtuBytes?: number;
-  /** Up to this the receive window may grow at once. */
+  /** The size up to which the receive window may grow at once. */
   readonly receiveSlowStartThresholdBytes?: number;
   /** The smoothed round-trip time, in microseconds. */
   readonly roundTripTimeUs?: number;
-  /** Its mean deviation, in microseconds. */
+  /** The mean deviation of the round-trip time, in microseconds. */
   readonly roundTripVariationUs?: number;
-  /** Where slow start ends; 2147483647 while there was no loss. */
+  /** The congestion window at which slow start ends; 2147483647 before the first loss. */
   readonly sendSlowStartThresholdPackets?: number;
   /** The congestion window. */
   readonly congestionWindowPackets?: number;
-  /** The largest segment that we said we take. */
+  /** The largest segment that this side advertised. */
   readonly advertisedSegmentBytes?: number;
-  /** How many packets late one may come without being thought lost. */
+  /** How many packets may overtake one before the kernel considers it lost. */
   readonly reordering?: number;
   /** The round-trip time as the receiver estimates it, in microseconds; 0 before there was data. */
   readonly receiveRoundTripTimeUs?: number;
-  /** What the receiver copied to the application in the last round trip. */
+  /** Bytes that the application read in the last round trip. */
   readonly receiveSpaceBytes?: number;
-  /** Segments sent again since the connection began. */
+  /** Segments retransmitted since the connection began. */
   readonly totalRetransmits?: number;
-  /** What pacing allows now; all ones is unlimited. */
+  /** The rate that pacing allows now; all bits set means unlimited. */
   readonly pacingBytesPerSecond?: number;
-  /** What SO_MAX_PACING_RATE allows; all ones is unlimited. */
+  /** The rate that SO_MAX_PACING_RATE allows; all bits set means unlimited. */
   readonly maxPacingBytesPerSecond?: number;
-  /** Since the connection began; the SYN counts as one. */
+  /** Bytes acknowledged since the connection began; the SYN counts as one. */
   readonly bytesAcknowledged?: number;
-  /** In order, since the connection began. */
+  /** Bytes received in order since the connection began. */
   readonly bytesReceived?: number;
-  /** Segments sent, pure acknowledgements too. */
+  /** Segments sent, including pure acknowledgements. */
   readonly segmentsOut?: number;
   /** Segments received. */
   readonly segmentsIn?: number;
-  /** Written and not sent yet. */
+  /** Bytes written and not sent yet. */
   readonly notSentBytes?: number;
-  /** The least round-trip time lately, in microseconds; 4294967295 before there was one. */
+  /** The smallest recent round-trip time, in microseconds; 4294967295 before the first measurement. */
   readonly minRoundTripTimeUs?: number;
-  /** Segments with data received. */
+  /** Segments received with data. */
   readonly dataSegmentsIn?: number;
-  /** Segments with data sent. */
+  /** Segments sent with data. */
   readonly dataSegmentsOut?: number;
-  /** The rate of delivery measured last. */
+  /** The last measured rate of delivery. */
   readonly deliveryBytesPerSecond?: number;
   /** Microseconds in which there was something to send. */
   readonly busyUs?: number;
-  /** Of these, those in which the peer's window was full. */
+  /** The part of busyUs in which the peer's window was full. */
   readonly receiveWindowLimitedUs?: number;
-  /** Of these, those in which the send buffer was too small. */
+  /** The part of busyUs in which the send buffer was too small. */
   readonly sendBufferLimitedUs?: number;
-  /** Packets delivered, those sent again too. */
+  /** Packets delivered, including retransmitted ones. */
   readonly deliveredPackets?: number;
-  /** Of these, those that were acknowledged with ECN's congestion mark. */
+  /** Delivered packets that were acknowledged with ECN's congestion mark. */
   readonly deliveredCongestionMarkedPackets?: number;
-  /** Data sent, that sent again too. */
+  /** Bytes of data sent, including retransmissions. */
   readonly bytesSent?: number;
-  /** Data sent again. */
+  /** Bytes of data retransmitted. */
   readonly bytesRetransmitted?: number;
-  /** DSACK blocks received: what was sent again without need. */
+  /** DSACK blocks received: each reports an unnecessary retransmission. */
   readonly duplicateSacks?: number;
   /** How often packets were seen out of order. */
   readonly reorderSeen?: number;
   /** Packets received out of order. */
   readonly receivedOutOfOrderPackets?: number;
-  /** The window that the peer gives, scaled. */
+  /** The window that the peer advertises, after window scaling. */
   readonly sendWindowBytes?: number;
 }
 
 /**
- * Every option that can be set or read, by its name here. docs/options.md is made from the table: the
- * constant, the kernel that brought it, the man page. An option that the build or the kernel lacks is
- * `supported(name) === false`, and setting it throws ERR_OPTION_UNSUPPORTED.
+ * Every socket option, by its name here. docs/options.md is generated from the table: the constant, the first Linux
+ * release, the man page. For an option that the build or the kernel lacks, `supported(name)` is false, and setting it
+ * throws ERR_OPTION_UNSUPPORTED.
  */
 export interface SocketOptions {
-  /** SO_REUSEADDR. On Linux bind(2) then passes over TIME-WAIT, and over sockets that set it too and do not listen. */
+  /** SO_REUSEADDR. On Linux bind(2) then ignores TIME-WAIT sockets, and sockets that also set it and do not listen. */
   reuseAddress: boolean;
   /** SO_REUSEPORT. All sockets on the port must set it before bind(2). */
   reusePort: boolean;
-  /** SO_LINGER. null is off; 0 makes close(2) send RST and leave no TIME-WAIT. */
+  /** SO_LINGER. null means off; with 0, close(2) sends RST and leaves no TIME-WAIT. */
   lingerSeconds: number | null;
   /** SO_KEEPALIVE. */
   keepAlive: boolean;
-  /** SO_RCVBUF. Linux doubles what is set, and caps it at net.core.rmem_max. */
+  /** SO_RCVBUF. Linux caps the value at net.core.rmem_max, then doubles it. */
   receiveBufferBytes: number;
-  /** SO_SNDBUF. Linux doubles what is set, and caps it at net.core.wmem_max. */
+  /** SO_SNDBUF. Linux caps the value at net.core.wmem_max, then doubles it. */
   sendBufferBytes: number;
   /** SO_RCVLOWAT. */
   receiveLowWaterBytes: number;
-  /** SO_BINDTODEVICE. An interface's name; "" is none. */
+  /** SO_BINDTODEVICE. The name of an interface; "" means no interface. */
   device: string;
   /** SO_MARK. For routing and firewalls; needs CAP_NET_ADMIN (or CAP_NET_RAW since 5.17). */
   mark: number;
-  /** SO_PRIORITY. 0 to 6; more needs CAP_NET_ADMIN. */
+  /** SO_PRIORITY. 0 to 6; a higher value needs CAP_NET_ADMIN. */
   priority: number;
   /** SO_INCOMING_CPU. */
   incomingCpu: number;
   /** SO_BUSY_POLL. Raising it needs CAP_NET_ADMIN. */
   busyPollUs: number;
-  /** SO_MAX_PACING_RATE. All ones is unlimited. */
+  /** SO_MAX_PACING_RATE. All bits set means unlimited. */
   maxPacingBytesPerSecond: bigint;
-  /** SO_COOKIE. Names this socket for as long as the kernel runs; the same number as in sock_diag. */
+  /** SO_COOKIE. Identifies this socket until the next boot; the same number as in sock_diag(7). */
   readonly cookie: bigint;
   /** SO_PROTOCOL. The kernel's number, uninterpreted. */
   readonly protocol: number;
@@ -158,25 +158,25 @@ export interface SocketOptions {
   /** IP_BIND_ADDRESS_NO_PORT, late bind: bind(address, 0) leaves the port to connect(2). */
   bindAddressNoPort: boolean;
   /**
-   * IP_LOCAL_PORT_RANGE. Narrows the ephemeral range for this socket; a bound outside the namespace's own
-   * range is ignored (ip(7); Linux commit 91d0b78c5177, 6.3).
+   * IP_LOCAL_PORT_RANGE. Narrows the ephemeral range for this socket; a bound outside the network namespace's range
+   * is ignored (ip(7); Linux commit 91d0b78c5177, 6.3).
    */
   localPortRange: PortRange;
-  /** IP_FREEBIND. bind(2) to an address that is not, or not yet, of this host. */
+  /** IP_FREEBIND. Allows bind(2) to an address that this host does not have, or not yet. */
   freeBind: boolean;
   /** IP_TRANSPARENT. Needs CAP_NET_ADMIN (or CAP_NET_RAW). */
   transparent: boolean;
-  /** IP_TOS. 0 to 255; TCP keeps the two ECN bits to itself. */
+  /** IP_TOS. 0 to 255; TCP sets the two ECN bits itself. */
   typeOfService: number;
   /** IP_TTL. 1 to 255. */
   timeToLive: number;
-  /** IP_MINTTL. 0 to 255: packets that arrive with less are dropped (RFC 5082). */
+  /** IP_MINTTL. 0 to 255; the kernel drops packets that arrive with a lower TTL (RFC 5082). */
   minTimeToLive: number;
   /** IPV6_V6ONLY. IPv6 sockets only; before bind(2). */
   ipv6Only: boolean;
   /** IPV6_TCLASS. IPv6 sockets only; 0 to 255, -1 for the default. */
   trafficClass: number;
-  /** IPV6_UNICAST_HOPS. IPv6 sockets only; 0 to 255, -1 for the route's. */
+  /** IPV6_UNICAST_HOPS. IPv6 sockets only; 0 to 255, -1 for the route's default. */
   unicastHops: number;
   /** IPV6_MINHOPCOUNT. IPv6 sockets only; 0 to 255 (RFC 5082). */
   minHopCount: number;
@@ -186,13 +186,13 @@ export interface SocketOptions {
   noDelay: boolean;
   /** TCP_CORK; TCP_NOPUSH on macOS and the BSDs. */
   cork: boolean;
-  /** TCP_QUICKACK. Not sticky: the kernel leaves the mode by itself. */
+  /** TCP_QUICKACK. Not permanent: the kernel changes the mode by itself. */
   quickAck: boolean;
   /** TCP_MAXSEG. 88 to 32767, before connect(2). */
   maxSegmentBytes: number;
-  /** TCP_SYNCNT. How many times SYN is sent again, 1 to 255. */
+  /** TCP_SYNCNT. How many times the SYN is retransmitted, 1 to 255. */
   synRetries: number;
-  /** TCP_USER_TIMEOUT. 0 is the system's default (RFC 5482). */
+  /** TCP_USER_TIMEOUT. 0 means the system's default (RFC 5482). */
   userTimeoutMs: number;
   /** TCP_KEEPIDLE; TCP_KEEPALIVE on macOS. 1 to 32767. */
   keepAliveIdleSeconds: number;
@@ -204,9 +204,9 @@ export interface SocketOptions {
   finWait2Seconds: number;
   /** TCP_DEFER_ACCEPT. The kernel rounds to its retransmission steps: 1, 3, 7, 15 … */
   deferAcceptSeconds: number;
-  /** TCP_FASTOPEN. How many pending TFO requests a listener takes (RFC 7413). */
+  /** TCP_FASTOPEN. How many pending TFO requests a listener accepts (RFC 7413). */
   fastOpenBacklog: number;
-  /** TCP_FASTOPEN_CONNECT. connect(2) then answers at once, before the handshake. */
+  /** TCP_FASTOPEN_CONNECT. connect(2) then returns at once, before the handshake. */
   fastOpenConnect: boolean;
   /** TCP_CONGESTION. One of net.ipv4.tcp_available_congestion_control. */
   congestion: string;
@@ -214,20 +214,20 @@ export interface SocketOptions {
   notSentLowWaterBytes: number;
   /** TCP_INFO. */
   readonly information: TcpInformation;
-  /** TCP_SAVE_SYN. A listener then keeps the SYN of each connection. */
+  /** TCP_SAVE_SYN. A listener then stores the SYN of each connection. */
   saveSyn: boolean;
 }
 
-/** Room for the longest text, and for the largest tcp_info. */
+/** Larger than the longest text, and than the largest tcp_info. */
 const MOST_TEXT_BYTES = 256;
 const MOST_INTEGERS = 128;
 
 /** The name of a socket option here, such as "noDelay" for TCP_NODELAY. */
 export type OptionName = keyof SocketOptions;
-/** The value of some socket option. */
+/** The value of any socket option. */
 export type OptionValue = SocketOptions[OptionName];
 
-/** Finds a row by name; throws ERR_UNKNOWN_OPTION and names the near miss. */
+/** Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss. */
 export function optionIndex(rows: readonly OptionRow[], name: string): number {
   const index = rows.findIndex((row) => row.name === name);
   if (index >= 0) return index;
@@ -238,16 +238,16 @@ export function optionIndex(rows: readonly OptionRow[], name: string): number {
       name,
       rows.map((row) => row.name),
     );
-  const mend = meant ? `; did you mean "${meant}"?` : "";
-  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${mend}`);
+  const fix = meant ? `; did you mean "${meant}"?` : "";
+  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${fix}`);
 }
 
-/** Memory for the value that native code writes: text, or integers. */
-export function optionRoom(row: OptionRow): BigInt64Array | Uint8Array {
+/** Allocates memory for the value that native code writes: text or integers. */
+export function allocateValue(row: OptionRow): BigInt64Array | Uint8Array {
   return row.kind === "text" ? new Uint8Array(MOST_TEXT_BYTES) : new BigInt64Array(MOST_INTEGERS);
 }
 
-/** The value as native code takes it. Throws ERR_OPTION_VALUE when it is not of the option's kind. */
+/** Encodes a value for native code. Throws ERR_OPTION_VALUE when the value does not fit the option's kind. */
 export function encodeOption(row: OptionRow, value: unknown): BigInt64Array | Uint8Array {
   if (row.readOnly) {
     throw invalidArgument("ERR_OPTION_READ_ONLY", `${row.name} (${row.constant}) can only be read`);
@@ -278,15 +278,15 @@ export function encodeOption(row: OptionRow, value: unknown): BigInt64Array | Ui
   }
 }
 
-/** The value that native code wrote: `count` bytes or integers of `room`. */
+/** Decodes the value that native code wrote: `count` bytes or integers in `memory`. */
 export function decodeOption(
   row: OptionRow,
-  room: BigInt64Array | Uint8Array,
+  memory: BigInt64Array | Uint8Array,
   count: number,
   names: { readonly fields: readonly string[]; readonly states: readonly (TcpState | "")[] },
 ): OptionValue {
-  if (room instanceof Uint8Array) return new TextDecoder().decode(room.subarray(0, count));
-  const [first = 0n, second = 0n] = room;
+  if (memory instanceof Uint8Array) return new TextDecoder().decode(memory.subarray(0, count));
+  const [first = 0n, second = 0n] = memory;
   switch (row.kind) {
     case "flag":
       return first !== 0n;
@@ -297,7 +297,7 @@ export function decodeOption(
     case "range":
       return { low: Number(first), high: Number(second) };
     case "structure": {
-      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(room[i])]);
+      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(memory[i])]);
       return { ...Object.fromEntries(fields), state: stateNumbered(names.states, Number(first)) };
     }
     default:

@@ -1,22 +1,22 @@
-/** Ranges of ports: the ephemeral range, a socket's own narrower one, lists of reserved ports. */
+/** Ranges of ports: the ephemeral range, the narrower range of one socket, lists of reserved ports. */
 
-/** Two ports, both included; 0 means the namespace's own bound. */
+/** From `low` to `high`, both included; in IP_LOCAL_PORT_RANGE a bound of 0 means the bound of the ephemeral range. */
 export interface PortRange {
   readonly low: number;
   readonly high: number;
 }
 
-/** Whether a port lies inside a range. */
+/** Whether a range includes a port. */
 export function holds(range: PortRange, port: number): boolean {
   return range.low <= port && port <= range.high;
 }
 
-/** How many ports a range holds. */
+/** The number of ports in a range; 0 when `low` is above `high`. */
 export function portCount(range: PortRange): number {
   return Math.max(0, range.high - range.low + 1);
 }
 
-/** What two ranges have in common as IP_LOCAL_PORT_RANGE means it: a bound of 0, or outside, is the outer one's own. */
+/** Clips a range as IP_LOCAL_PORT_RANGE does: a bound of 0, or outside `outer`, becomes the bound of `outer`. */
 export function clipRange(range: PortRange, outer: PortRange): PortRange {
   return {
     low: holds(outer, range.low) ? range.low : outer.low,
@@ -24,7 +24,7 @@ export function clipRange(range: PortRange, outer: PortRange): PortRange {
   };
 }
 
-/** "8080,9148-9150" as ranges. */
+/** Parses "8080,9148-9150". */
 export function parsePortList(text: string): PortRange[] {
   return text
     .split(",")

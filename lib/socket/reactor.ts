@@ -1,30 +1,30 @@
-/** Waiting for a socket: tokens from the native epoll thread, and their callbacks; turns of the event loop. */
+/** Waits for sockets: maps tokens from the native epoll thread to callbacks. Yields to the event loop. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Handle, Native } from "./native.ts";
 
-/** How many tokens one wake-up carries; more come in the next. */
+/** The most tokens that one wake-up passes; the next wake-up passes the rest. */
 const TOKENS_PER_CALL = 1024;
-/** A caller that awaits answers that are there already gets a turn of the event loop at least this often. */
-const TURN_MS = 1;
+/** A caller that only awaits promises that have settled yields to the event loop at least this often. */
+const YIELD_MS = 1;
 
 interface Reactor {
   readonly callbacks: Map<number, () => void>;
   nextToken: number;
 }
 
-/** By the call that starts it: the addon has one for each environment, and a test's made-up kernel its own. */
+/** One reactor for each addon's `reactorStart`: the real addon has one per environment, a test's stand-in another. */
 const reactors = new WeakMap<Native["reactorStart"], Reactor>();
 
 /**
  * epoll_ctl(2) for EPOLLOUT, once: calls `ready` when the connect on the socket has ended. Returns a function that
- * ends the watch, which must be called in any case; or -errno where the thread or the watch could not be started.
+ * ends the watch, which the caller must call in any case; or -errno when the thread or the watch could not start.
  */
 export function watchWritable(native: Native, handle: Handle, ready: () => void): (() => void) | number {
   const reactor = startReactor(native);
   if (typeof reactor === "number") return reactor;
   const token = reactor.nextToken++;
-  const answer = native.watch(handle, token);
-  if (answer < 0) return answer;
+  const result = native.watch(handle, token);
+  if (result < 0) return result;
   reactor.callbacks.set(token, ready);
   return () => {
     reactor.callbacks.delete(token);
@@ -32,31 +32,31 @@ export function watchWritable(native: Native, handle: Handle, ready: () => void)
   };
 }
 
-/** Starts the epoll thread at the first watch; -errno when there is no thread or descriptor for it. */
+/** Starts the epoll thread at the first watch. Returns -errno when no thread or descriptor can be created. */
 function startReactor(native: Native): Reactor | number {
   const known = reactors.get(native.reactorStart);
   if (known) return known;
   const reactor: Reactor = { callbacks: new Map(), nextToken: 1 };
   const tokens = new Float64Array(TOKENS_PER_CALL);
-  const answer = native.reactorStart((count) => {
-    // Waiting has failed for good: whoever waits looks for itself, and the next watch returns the errno.
+  const result = native.reactorStart((count) => {
+    // Waiting failed for good: each waiter checks its own socket, and its next watch returns the errno.
     if (count < 0) for (const ready of [...reactor.callbacks.values()]) ready();
     // A token without a callback belongs to a watch that was ended while the token was on its way.
     for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.();
   }, tokens);
-  if (answer < 0) return answer;
+  if (result < 0) return result;
   reactors.set(native.reactorStart, reactor);
   return reactor;
 }
 
-let turnedAt = 0;
+let yieldedAt = 0;
 
 /**
- * Gives timers and I/O their turn, at most once in a millisecond. Awaiting an answer that is there already does not
- * give one, so a loop of such awaits would keep everybody else waiting.
+ * Yields to timers and I/O, at most once in a millisecond. Awaiting a settled promise does not yield to them, so a loop
+ * of such awaits would block everything else.
  */
-export async function giveTurn(): Promise<void> {
-  if (performance.now() - turnedAt <= TURN_MS) return;
+export async function yieldToLoop(): Promise<void> {
+  if (performance.now() - yieldedAt <= YIELD_MS) return;
   await nextTurn();
-  turnedAt = performance.now();
+  yieldedAt = performance.now();
 }

@@ -1,18 +1,19 @@
-/** What a self-connect is, and when a connect would end in one. */
+/** Recognizes a self-connect, and predicts whether a connect would end in one. */
 import type { Address } from "./address.ts";
 import { isSameAddress, isSameHost, unmap } from "./address.ts";
 
 /**
- * A self-connect: the local address equals the peer address. The socket is joined to itself by a simultaneous
- * open (RFC 9293 section 3.5), and what it sends comes back to it.
+ * Whether the local address equals the peer address: a self-connect. A simultaneous open (RFC 9293 section 3.5) has
+ * joined the socket to itself, and it receives what it sends.
  */
 export function isSelfConnect(local: Address, peer: Address): boolean {
   return isSameAddress(local, peer);
 }
 
 /**
- * Whether connecting from a bound address would end in a self-connect. An unspecified local address becomes the
- * peer's own when the peer is of this host (of 127.0.0.0/8: 127.0.0.1), and an unspecified peer becomes loopback.
+ * Whether connecting from a bound address would end in a self-connect. The kernel replaces an unspecified local
+ * address by the peer's when the peer is an address of this host (by 127.0.0.1 in 127.0.0.0/8), and an unspecified
+ * peer by loopback.
  */
 export function wouldSelfConnect(local: Address, peer: Address, isOwnPeer: boolean): boolean {
   if (local.port === 0 || local.port !== peer.port) return false;
@@ -21,7 +22,7 @@ export function wouldSelfConnect(local: Address, peer: Address, isOwnPeer: boole
   return isOwnPeer && (to.family === 6 || !to.host.startsWith("127.") || to.host === "127.0.0.1");
 }
 
-/** connect(2) to the unspecified address goes to loopback. */
+/** Replaces the unspecified address by loopback, as connect(2) does. */
 function specify(address: Address): Address {
   const plain = unmap(address);
   if (!isUnspecified(plain)) return plain;

@@ -1,4 +1,4 @@
-/** Callers that wait for the same end, each with a deadline and a signal of its own, on one watch of the reactor. */
+/** Lets many callers wait for one event, each with a separate deadline and signal, on one watch of the reactor. */
 import { onAbort } from "./abort.ts";
 import { threadError } from "./errors.ts";
 
@@ -10,7 +10,7 @@ interface Waiter {
 export interface WaitLimits {
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
-  /** What the wait rejects with at the deadline. */
+  /** Creates the error with which the wait rejects at the deadline. */
   deadlineError(elapsedMs: number): Error;
 }
 
@@ -21,15 +21,15 @@ export class SharedWait {
   #endWatch: (() => void) | null = null;
 
   /**
-   * `startWatch` calls back once when there may be an answer, and returns a function that ends the watch, or -errno.
-   * `isOver` then looks: it calls end() and returns true, or the wait goes on.
+   * `startWatch` starts a watch that calls `ready` once when the event may have happened; it returns a function that
+   * ends the watch, or -errno. `isOver` then checks: when the event has happened, it calls end() and returns true.
    */
   constructor(startWatch: (ready: () => void) => (() => void) | number, isOver: () => boolean) {
     this.#startWatch = startWatch;
     this.#isOver = isOver;
   }
 
-  /** Resolves or rejects with end(); rejects on deadline and abort, for this caller alone. */
+  /** Resolves or rejects when end() is called; a deadline or an abort rejects for this caller alone. */
   async wait({ deadlineMs, signal, deadlineError }: WaitLimits): Promise<void> {
     const startedAt = performance.now();
     const { promise, ...waiter } = withResolvers();
@@ -37,20 +37,20 @@ export class SharedWait {
     if (deadlineMs !== undefined) {
       timer = setTimeout(() => waiter.reject(deadlineError(performance.now() - startedAt)), deadlineMs);
     }
-    const forget = onAbort(signal, () => waiter.reject(signal?.reason));
+    const removeAbort = onAbort(signal, () => waiter.reject(signal?.reason));
     this.#waiters.add(waiter);
     try {
       this.#watch();
       await promise;
     } finally {
       clearTimeout(timer);
-      forget();
+      removeAbort();
       this.#waiters.delete(waiter);
       if (this.#waiters.size === 0) this.#unwatch();
     }
   }
 
-  /** The end for all who wait: with an error or well. */
+  /** Rejects all waits with the error, or resolves them when there is none. */
   end(error?: unknown): void {
     this.#unwatch();
     for (const waiter of this.#waiters) {
@@ -62,12 +62,12 @@ export class SharedWait {
 
   #watch(): void {
     if (this.#endWatch) return;
-    const watch = this.#startWatch(() => this.#look());
+    const watch = this.#startWatch(() => this.#check());
     if (typeof watch === "number") throw threadError(watch, "epoll_ctl");
     this.#endWatch = watch;
   }
 
-  #look(): void {
+  #check(): void {
     this.#unwatch();
     try {
       if (!this.#isOver() && this.#waiters.size > 0) this.#watch();
@@ -82,7 +82,7 @@ export class SharedWait {
   }
 }
 
-/** Promise.withResolvers(), which came with Node 22. */
+/** Promise.withResolvers() for Node 20, which does not have it. */
 function withResolvers(): Waiter & { promise: Promise<void> } {
   let resolve!: () => void;
   let reject!: (reason: unknown) => void;

@@ -1,4 +1,4 @@
-/** TcpSocket: one kernel socket. The system calls under their own names, and nothing between. */
+/** TcpSocket: one kernel socket. Its methods are named after the system calls that they make. */
 
 import net from "node:net";
 import { inspect } from "node:util";
@@ -10,33 +10,34 @@ import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
-import { decodeOption, encodeOption, optionIndex, optionRoom } from "./options.ts";
-import { giveTurn, watchWritable } from "./reactor.ts";
+import { allocateValue, decodeOption, encodeOption, optionIndex } from "./options.ts";
+import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 
 const DEFAULT_BACKLOG = 511;
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
-/** Only this file has it: the constructor is not for users. */
+/** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
 
 /**
- * What ends the wait of connected() before the connect has ended; without either it waits as long as the kernel
- * tries.
+ * What ends the wait of connected() before the connect has ended. Without either, connected() waits until the kernel
+ * gives up.
  */
 export interface ConnectedLimits {
-  /** Milliseconds from now; afterwards ERR_DEADLINE. The socket stays open and goes on connecting. */
+  /** In milliseconds from now; then connected() rejects with ERR_DEADLINE. The socket goes on connecting. */
   readonly deadlineMs?: number;
-  /** Its reason rejects the wait. The socket stays open and goes on connecting. */
+  /** When it aborts, connected() rejects with its reason. The socket goes on connecting. */
   readonly signal?: AbortSignal;
 }
 
-/** What has become of a socket: one of these at a time. */
+/** The state of a socket. */
 type State =
   | { readonly name: "unconnected" | "listening" | "closed" }
   | {
       readonly name: "connecting";
-      readonly peer: Address /** Null while nobody waits. */;
+      readonly peer: Address;
+      /** Null until connected() waits for the first time. */
       wait: SharedWait | null;
     }
   | { readonly name: "connected"; readonly peer: Address | null }
@@ -49,7 +50,7 @@ type Connecting = Extract<State, { name: "connecting" }>;
  */
 export type SocketState = State["name"];
 
-/** One TCP socket: nonblocking, close-on-exec, and with one owner. */
+/** One TCP socket, nonblocking and close-on-exec. It owns its file descriptor until release(). */
 export class TcpSocket implements Disposable {
   readonly #native: Native;
   readonly #handle: Handle;
@@ -62,7 +63,7 @@ export class TcpSocket implements Disposable {
     }
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
-    socket.#must(native.socket(socket.#handle, family), { syscall: "socket" });
+    socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
     try {
       for (const [name, value] of Object.entries(options)) {
         if (value !== undefined) socket.setsockopt(name as OptionName, value as never);
@@ -74,24 +75,24 @@ export class TcpSocket implements Disposable {
     return socket;
   }
 
-  /** @internal Adopts the connected socket that a native call put into a handle. */
+  /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
   static adopt(handle: Handle): TcpSocket {
     return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
   }
 
   /**
-   * @internal connect(2) of two bound sockets to each other at the same moment, so that their SYN cross. Both
-   * then have connected() to say how it ended. Throws SocketError for what the kernel refuses at once.
+   * @internal connect(2) of two bound sockets to each other at the same moment, so that their SYNs cross. Await
+   * connected() of both for the result. Throws SocketError when the kernel refuses a connect at once.
    */
   static meet(one: TcpSocket, other: TcpSocket): void {
     const native = one.#native;
     const locals = [one.getsockname(), other.getsockname()] as const;
     const [ofOne, ofOther] = locals.map((local) => addressBytes(local, native)) as [Uint8Array, Uint8Array];
-    const answers = new Int32Array(2);
-    const met = native.meet(one.#open, ofOther, other.#open, ofOne, answers);
-    if (met < 0) throw threadError(met, "connect");
-    one.#enterConnect(answers[0]!, locals[1]);
-    other.#enterConnect(answers[1]!, locals[0]);
+    const results = new Int32Array(2);
+    const meeting = native.meet(one.#open, ofOther, other.#open, ofOne, results);
+    if (meeting < 0) throw threadError(meeting, "connect");
+    one.#enterConnect(results[0]!, locals[1]);
+    other.#enterConnect(results[1]!, locals[0]);
   }
 
   /** @internal Use TcpSocket.open(). */
@@ -112,146 +113,147 @@ export class TcpSocket implements Disposable {
     return this.#native.fd(this.#handle);
   }
 
-  /** What has become of the socket, as far as this object was asked: a connect ends in connected(), not by itself. */
+  /** The state after the last call. It stays "connecting" after the connect has ended, until connected() checks. */
   get state(): SocketState {
     return this.#state.name;
   }
 
-  /** Whether the socket was closed, reset or released. */
+  /** Whether close(), reset() or release() was called. */
   get closed(): boolean {
     return this.#state.name === "closed";
   }
 
-  /** bind(2). Port 0 lets the kernel pick: autobind. Throws SocketError EADDRINUSE, EADDRNOTAVAIL, EACCES … */
+  /** bind(2). With port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE, EADDRNOTAVAIL, EACCES … */
   bind(local: Address | string): this {
     const address = checkAddress(local);
     const bytes = addressBytes(address, this.#native);
-    this.#must(this.#native.bind(this.#open, bytes), { syscall: "bind", local: address });
+    this.#checkResult(this.#native.bind(this.#open, bytes), { syscall: "bind", local: address });
     return this;
   }
 
   /**
-   * connect(2), which never blocks here. "in-progress" (EINPROGRESS) is followed by connected(). Throws
-   * SocketError for what the kernel refuses at once: EADDRNOTAVAIL when the ephemeral range is exhausted,
-   * ENETUNREACH, EADDRINUSE … The socket has then failed, as after a refusal, and may connect again. EALREADY and
-   * EISCONN are about the connect before, which goes on or stands.
+   * connect(2), which never blocks here. After "in-progress" (EINPROGRESS), await connected(). Throws SocketError
+   * when the kernel refuses at once: EADDRNOTAVAIL when the ephemeral range is exhausted, ENETUNREACH, EADDRINUSE …
+   * The state is then "failed", as after ECONNREFUSED, and connect() may be called again. EALREADY and EISCONN leave
+   * the state unchanged: an earlier connect is in progress or has succeeded.
    */
   connect(peer: Address | string): "connected" | "in-progress" {
     const address = checkAddress(peer);
     const bytes = addressBytes(address, this.#native);
-    let answer = this.#native.connect(this.#open, bytes);
-    // On Linux the first connect(2) after an error that SO_ERROR told answers ECONNABORTED: that is the end of the
-    // old connect (inet_stream_connect in net/ipv4/af_inet.c), and only the next one is a new connect.
-    if (this.#state.name === "failed" && answer < 0 && errnoName(answer) === "ECONNABORTED") {
-      answer = this.#native.connect(this.#open, bytes);
+    let result = this.#native.connect(this.#open, bytes);
+    // On Linux, after SO_ERROR returned the error of a connect, the next connect(2) only ends that one and returns
+    // ECONNABORTED (inet_stream_connect in net/ipv4/af_inet.c). The one after it starts a new connect.
+    if (this.#state.name === "failed" && result < 0 && errnoName(result) === "ECONNABORTED") {
+      result = this.#native.connect(this.#open, bytes);
     }
-    return this.#enterConnect(answer, address);
+    return this.#enterConnect(result, address);
   }
 
   /**
-   * Waits until the connect in progress has ended: epoll(7), then SO_ERROR, then getpeername(2). Resolves at once
-   * when it is connected already. Rejects with the SocketError that connect(2) would have given, each time it is
-   * asked until the next connect(); with DialError ERR_DEADLINE, or the signal's reason: the socket then goes on
-   * connecting, and may be waited for again. Any number of callers may wait.
+   * epoll(7), then SO_ERROR, then getpeername(2): waits until the connect in progress has ended. Resolves at once
+   * when the socket is connected already. Rejects with the SocketError that a blocking connect(2) would return, at
+   * each call until the next connect(). Rejects with DialError ERR_DEADLINE or the signal's reason while the socket
+   * goes on connecting; call connected() again to go on waiting. Any number of callers may wait.
    */
   async connected(limits: ConnectedLimits = {}): Promise<this> {
     const { deadlineMs, signal } = limits;
     checkDeadline(deadlineMs);
     this.#assertOpen();
     signal?.throwIfAborted();
-    // On loopback the answer is mostly there already, and asking for it costs less than waiting for it.
+    // On loopback the connect has mostly ended already, and asking the kernel is cheaper than starting a wait.
     const settled = this.#state.name === "connecting" ? this.#settle(this.#state, false) : this.#state;
     if (settled.name === "connecting") await this.#wait(settled, limits);
-    else if (settled.name === "failed" || settled.name === "connected") await giveTurn();
+    else if (settled.name === "failed" || settled.name === "connected") await yieldToLoop();
     else throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
     if (settled.name === "failed") throw settled.error;
     this.#assertOpen();
     return this;
   }
 
-  /** listen(2). */
+  /** listen(2). Linux caps `backlog` at net.core.somaxconn. Throws SocketError EADDRINUSE … */
   listen(backlog: number = DEFAULT_BACKLOG): this {
     if (!Number.isInteger(backlog) || backlog < 0 || backlog > 2 ** 31 - 1) {
       throw invalidArgument("ERR_INVALID_BACKLOG", `backlog ${backlog} is not a count`, RangeError);
     }
-    this.#must(this.#native.listen(this.#open, backlog), { syscall: "listen" });
+    this.#checkResult(this.#native.listen(this.#open, backlog), { syscall: "listen" });
     this.#enter({ name: "listening" });
     return this;
   }
 
-  /** accept4(2): the next connection, or null when none waits (EAGAIN). */
+  /** accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). */
   accept(): TcpSocket | null {
     const handle = this.#native.handle();
-    const answer = this.#native.accept(this.#open, handle);
-    if (answer < 0 && errnoName(answer) === "EAGAIN") return null;
-    this.#must(answer, { syscall: "accept" });
+    const result = this.#native.accept(this.#open, handle);
+    if (result < 0 && errnoName(result) === "EAGAIN") return null;
+    this.#checkResult(result, { syscall: "accept" });
     return TcpSocket.adopt(handle);
   }
 
   /**
-   * getsockname(2). Before bind and connect: port 0. After a refused connect Linux still tells the port that
-   * was used; other kernels need not.
+   * getsockname(2). The port is 0 before bind and connect. After a refused connect Linux still returns the port that
+   * the connect used; other kernels may not.
    */
   getsockname(): Address {
     const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#must(this.#native.getsockname(this.#open, bytes), { syscall: "getsockname" });
-    return this.#decoded(bytes);
+    this.#checkResult(this.#native.getsockname(this.#open, bytes), { syscall: "getsockname" });
+    return this.#decode(bytes);
   }
 
   /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
   getpeername(): Address {
     const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#must(this.#native.getpeername(this.#open, bytes), { syscall: "getpeername" });
-    return this.#decoded(bytes);
+    this.#checkResult(this.#native.getpeername(this.#open, bytes), { syscall: "getpeername" });
+    return this.#decode(bytes);
   }
 
-  /** getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_UNSUPPORTED. */
+  /** getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_UNSUPPORTED; SocketError with any other errno. */
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
     const index = optionIndex(this.#native.options, name);
     const row = this.#native.options[index]!;
-    const room = optionRoom(row);
-    const count = this.#optionAnswer(row, this.#native.getsockopt(this.#open, index, room), "getsockopt");
+    const memory = allocateValue(row);
+    const result = this.#native.getsockopt(this.#open, index, memory);
+    const count = this.#checkOptionResult(row, result, "getsockopt");
     const { informationFields: fields, tcpStates: states } = this.#native;
-    return decodeOption(row, room, count, { fields, states }) as SocketOptions[N];
+    return decodeOption(row, memory, count, { fields, states }) as SocketOptions[N];
   }
 
   /**
    * setsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_READ_ONLY, ERR_OPTION_UNSUPPORTED;
-   * SocketError EPERM …
+   * SocketError with any other errno, such as EPERM.
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
     const index = optionIndex(this.#native.options, name);
     const row = this.#native.options[index]!;
     const encoded = encodeOption(row, value);
-    this.#optionAnswer(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
+    this.#checkOptionResult(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
     return this;
   }
 
   /**
-   * getsockopt(2), SO_ERROR: takes the pending error; the next call returns null. Of a connect in progress it is
-   * the end: the socket has failed, and connected() rejects with the same error.
+   * getsockopt(2), SO_ERROR: returns the pending error and clears it; the next call returns null. An error ends a
+   * connect in progress: the state is then "failed", and connected() rejects with the same error.
    */
   takeError(): SocketError | null {
-    const errno = this.#must(this.#native.takeError(this.#open), { syscall: "getsockopt" });
+    const errno = this.#checkResult(this.#native.takeError(this.#open), { syscall: "getsockopt" });
     if (errno === 0) return null;
     if (this.#state.name === "connecting") return this.#fail(-errno, this.#state).error;
-    return new SocketError(-errno, { syscall: "getsockopt", ...this.#names() });
+    return new SocketError(-errno, { syscall: "getsockopt", ...this.#errorAddresses() });
   }
 
-  /** getsockname(2) equals getpeername(2); false while there is no peer. */
+  /** Whether getsockname(2) equals getpeername(2); false while there is no peer. */
   isSelfConnected(): boolean {
-    const { local, peer } = this.#kernelNames();
+    const { local, peer } = this.#readAddresses();
     return local !== undefined && peer !== undefined && isSelfConnect(local, peer);
   }
 
-  /** send(2) without SIGPIPE: the bytes that the kernel took; 0 when its buffer is full (EAGAIN). */
+  /** send(2) without SIGPIPE. Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN). */
   send(bytes: Uint8Array): number {
-    return this.#transferred(this.#native.send(this.#open, bytes), "send") ?? 0;
+    return this.#checkTransfer(this.#native.send(this.#open, bytes), "send") ?? 0;
   }
 
-  /** recv(2): the bytes read, 0 at the end of the stream, null when none are there yet (EAGAIN). */
+  /** recv(2). Returns the number of bytes read; 0 at the end of the stream, null before data arrives (EAGAIN). */
   recv(into: Uint8Array): number | null {
-    return this.#transferred(this.#native.recv(this.#open, into), "recv");
+    return this.#checkTransfer(this.#native.recv(this.#open, into), "recv");
   }
 
   /** shutdown(2). */
@@ -259,11 +261,14 @@ export class TcpSocket implements Disposable {
     if (how !== "read" && how !== "write" && how !== "both") {
       throw invalidArgument("ERR_INVALID_SHUTDOWN", `"${String(how)}" is not "read", "write" or "both"`);
     }
-    this.#must(this.#native.shutdown(this.#open, how), { syscall: "shutdown", ...this.#names() });
+    this.#checkResult(this.#native.shutdown(this.#open, how), {
+      syscall: "shutdown",
+      ...this.#errorAddresses(),
+    });
     return this;
   }
 
-  /** SO_LINGER {1, 0}, then close(2): RST, and no TIME-WAIT. The port is free at once. Idempotent. */
+  /** SO_LINGER {1, 0}, then close(2): sends RST and leaves no TIME-WAIT; the port is free at once. Idempotent. */
   reset(): void {
     this.#end("reset", "reset()");
   }
@@ -277,7 +282,7 @@ export class TcpSocket implements Disposable {
     this.close();
   }
 
-  /** Gives the file descriptor away, once: whoever takes it closes it. */
+  /** Returns the file descriptor, which the caller now owns and closes. The state is "closed" afterwards. */
   release(): number {
     this.#assertOpen();
     const fd = this.#native.release(this.#handle);
@@ -285,30 +290,30 @@ export class TcpSocket implements Disposable {
     return fd;
   }
 
-  /** Hands the connection over to Node: a net.Socket on the same file descriptor. Throws ERR_NOT_CONNECTED. */
+  /** Creates a net.Socket that takes over the file descriptor, as after release(). Throws ERR_NOT_CONNECTED. */
   toStream(): net.Socket {
     this.#assertOpen();
     if (this.#state.name !== "connected") {
-      const mend =
+      const fix =
         this.#state.name === "listening"
           ? "use server.listen({ fd: socket.release() })"
           : "await connected() first";
       throw invalidArgument(
         "ERR_NOT_CONNECTED",
-        `toStream() takes a connected socket, and this one is ${this.#state.name}: ${mend}`,
+        `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`,
       );
     }
     return new net.Socket({ fd: this.release(), readable: true, writable: true });
   }
 
-  /** For logs: the descriptor, the state, and both names as the kernel has them. */
+  /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
   toJSON(): {
     readonly fd: number;
     readonly state: SocketState;
     readonly local?: Address;
     readonly peer?: Address;
   } {
-    return { fd: this.fd, state: this.state, ...(!this.closed && this.#kernelNames()) };
+    return { fd: this.fd, state: this.state, ...(!this.closed && this.#readAddresses()) };
   }
 
   [inspect.custom](_depth: number, options: object): string {
@@ -325,22 +330,22 @@ export class TcpSocket implements Disposable {
     if (this.closed) throw invalidArgument("ERR_SOCKET_CLOSED", "the socket was closed, reset or released");
   }
 
-  /** The state that an answer of connect(2) leads to. */
-  #enterConnect(answer: number, peer: Address): "connected" | "in-progress" {
-    // While a connect is in progress, the answer is about that one.
+  /** Enters the state that a result of connect(2) leads to. */
+  #enterConnect(result: number, peer: Address): "connected" | "in-progress" {
+    // While a connect is in progress, the kernel returns the result of that one.
     const asked = this.#state.name === "connecting" ? this.#state.peer : peer;
-    if (answer < 0) {
-      const error = new SocketError(answer, { syscall: "connect", peer: asked });
+    if (result < 0) {
+      const error = new SocketError(result, { syscall: "connect", peer: asked });
       if (error.code !== "EALREADY" && error.code !== "EISCONN")
         this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
-    if (answer === 0) this.#enter({ name: "connected", peer: asked });
+    if (result === 0) this.#enter({ name: "connected", peer: asked });
     else if (this.#state.name !== "connecting") this.#enter({ name: "connecting", peer: asked, wait: null });
-    return answer === 0 ? "connected" : "in-progress";
+    return result === 0 ? "connected" : "in-progress";
   }
 
-  /** The only place where the state changes. Whoever waits for the connect before learns how that one ended. */
+  /** The only place where the state changes. Ends the wait for a connect that was in progress. */
   #enter(next: State, by = "connect()"): void {
     const last = this.#state;
     this.#state = next;
@@ -350,67 +355,68 @@ export class TcpSocket implements Disposable {
     else last.wait?.end(invalidArgument("ERR_SOCKET_CLOSED", `${by} was called while connected() waited`));
   }
 
-  #fail(answer: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
-    const error = new SocketError(answer, { syscall: "connect", ...this.#names() });
+  #fail(errno: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
+    const error = new SocketError(errno, { syscall: "connect", ...this.#errorAddresses() });
     const failed = { name: "failed", peer, error } as const;
     this.#enter(failed);
     return failed;
   }
 
-  #must(answer: number, context: SocketErrorContext): number {
-    if (answer >= 0) return answer;
-    throw new SocketError(answer, context);
+  /** Returns a result of 0 or more; throws SocketError for -errno. */
+  #checkResult(result: number, context: SocketErrorContext): number {
+    if (result >= 0) return result;
+    throw new SocketError(result, context);
   }
 
-  #optionAnswer(row: OptionRow, answer: number, syscall: string): number {
-    if (answer >= 0) return answer;
-    const code = errnoName(answer);
+  #checkOptionResult(row: OptionRow, result: number, syscall: string): number {
+    if (result >= 0) return result;
+    const code = errnoName(result);
     if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
       const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
       const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
       throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
     }
-    const mend = code === "EPERM" && row.capability ? `it needs ${row.capability}` : row.manual;
-    throw new SocketError(answer, { syscall, mend: `${row.constant}, ${mend}` });
+    const fix = code === "EPERM" && row.capability ? `it needs ${row.capability}` : row.manual;
+    throw new SocketError(result, { syscall, fix: `${row.constant}, ${fix}` });
   }
 
-  #decoded(bytes: Uint8Array): Address {
+  #decode(bytes: Uint8Array): Address {
     return decodeAddress(bytes, (index) => interfaceName(index, this.#native));
   }
 
-  /** Both names as the kernel has them now; absent where it has none. */
-  #kernelNames(): { local?: Address; peer?: Address } {
+  /** getsockname(2) and getpeername(2); an address is absent when its call fails. */
+  #readAddresses(): { local?: Address; peer?: Address } {
     const bytes = new Uint8Array(ADDRESS_BYTES);
-    const local = this.#native.getsockname(this.#open, bytes) < 0 ? undefined : this.#decoded(bytes);
-    const peer = this.#native.getpeername(this.#open, bytes) < 0 ? undefined : this.#decoded(bytes);
+    const local = this.#native.getsockname(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
+    const peer = this.#native.getpeername(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
     return { ...(local && { local }), ...(peer && { peer }) };
   }
 
-  /** For errors: the peer that was asked for, and the local address once it has a port. */
-  #names(): { local?: Address; peer?: Address } {
-    const { local, peer } = this.#kernelNames();
+  /** For errors: the peer given to connect(), and the local address once it has a port. */
+  #errorAddresses(): { local?: Address; peer?: Address } {
+    const { local, peer } = this.#readAddresses();
     const asked = "peer" in this.#state ? this.#state.peer : null;
     return { ...(local?.port && { local }), ...((asked ?? peer) && { peer: (asked ?? peer)! }) };
   }
 
-  /** The count of send(2) or recv(2); null for EAGAIN. Either may be told the error of a connect in progress. */
-  #transferred(answer: number, syscall: "send" | "recv"): number | null {
-    if (answer >= 0) return answer;
-    const code = errnoName(answer);
+  /** Returns the count of send(2) or recv(2), null for EAGAIN. Both may return the error of a connect in progress. */
+  #checkTransfer(result: number, syscall: "send" | "recv"): number | null {
+    if (result >= 0) return result;
+    const code = errnoName(result);
     if (code === "EAGAIN") return null;
-    const error = new SocketError(answer, { syscall, ...this.#names() });
-    if (this.#state.name === "connecting" && code !== "ENOTCONN") this.#fail(answer, this.#state);
+    const error = new SocketError(result, { syscall, ...this.#errorAddresses() });
+    if (this.#state.name === "connecting" && code !== "ENOTCONN") this.#fail(result, this.#state);
     throw error;
   }
 
-  /** Asks the kernel how the connect stands, and enters the state that it is in. */
+  /** Asks the kernel whether the connect has ended, and enters the state that follows. */
   #settle(connecting: Connecting, isReady: boolean): State {
-    const errno = this.#must(this.#native.takeError(this.#open), { syscall: "getsockopt" });
+    const errno = this.#checkResult(this.#native.takeError(this.#open), { syscall: "getsockopt" });
     if (errno !== 0) return this.#fail(-errno, connecting);
-    const answer = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
-    if (answer >= 0) return this.#endConnect(0, connecting);
-    // The poller says that it has ended, yet there is neither error nor peer: somebody else has taken the error, by
-    // the descriptor. A second connect(2) of a connect that has ended starts nothing, and has the last word.
+    const result = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
+    if (result >= 0) return this.#endConnect(0, connecting);
+    // The poller reports an end, but there is neither an error nor a peer: other code has read SO_ERROR through the
+    // descriptor. A second connect(2) returns how the first one ended, without starting another.
     if (!isReady) return connecting;
     return this.#endConnect(
       this.#native.connect(this.#open, addressBytes(connecting.peer, this.#native)),
@@ -418,15 +424,15 @@ export class TcpSocket implements Disposable {
     );
   }
 
-  /** The state that an answer about the connect in progress leads to: 1 and EALREADY say that it goes on. */
-  #endConnect(answer: number, connecting: Connecting): State {
-    const code = answer < 0 ? errnoName(answer) : null;
-    if (answer === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
-    else if (code !== null && code !== "EALREADY") this.#fail(answer, connecting);
+  /** Enters the state after a result of the connect in progress; after 1 and EALREADY it is still connecting. */
+  #endConnect(result: number, connecting: Connecting): State {
+    const code = result < 0 ? errnoName(result) : null;
+    if (result === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
+    else if (code !== null && code !== "EALREADY") this.#fail(result, connecting);
     return this.#state;
   }
 
-  #newWait(): SharedWait {
+  #createWait(): SharedWait {
     const start = (ready: () => void) => watchWritable(this.#native, this.#handle, ready);
     const isOver = () =>
       this.#state.name !== "connecting" || this.#settle(this.#state, true).name !== "connecting";
@@ -435,7 +441,7 @@ export class TcpSocket implements Disposable {
 
   async #wait(connecting: Connecting, limits: ConnectedLimits): Promise<void> {
     const { peer } = connecting;
-    connecting.wait ??= this.#newWait();
+    connecting.wait ??= this.#createWait();
     await connecting.wait.wait({
       ...limits,
       deadlineError: (elapsedMs) => this.#deadlineError(peer, elapsedMs),
@@ -443,8 +449,8 @@ export class TcpSocket implements Disposable {
   }
 
   #deadlineError(peer: Address, elapsedMs: number): DialError {
-    const attempt: Attempt = { outcome: "deadline", elapsedMs, ...this.#names(), peer };
-    const message = `no answer to connect after ${Math.round(elapsedMs)} ms`;
+    const attempt: Attempt = { outcome: "deadline", elapsedMs, ...this.#errorAddresses(), peer };
+    const message = `no reply to connect after ${Math.round(elapsedMs)} ms`;
     return new DialError("ERR_DEADLINE", message, [attempt]);
   }
 

@@ -3,11 +3,11 @@ import { errnoName, SocketError } from "./errors.ts";
 import type { OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import type { OptionName } from "./options.ts";
-import { optionIndex, optionRoom } from "./options.ts";
+import { allocateValue, optionIndex } from "./options.ts";
 
 /**
- * Whether this build and this kernel have the option, found out by asking the kernel: getsockopt(2) on a new
- * socket. IPV6_… options are asked of an IPv6 socket. Throws SocketError when no socket can be had (EMFILE).
+ * getsockopt(2) on a new socket: whether this build and this kernel have the option. An IPV6_… option is read from an
+ * IPv6 socket. Throws SocketError when no socket can be opened (EMFILE).
  */
 export function supported(name: OptionName): boolean {
   const native = loadNative();
@@ -19,14 +19,14 @@ export function supported(name: OptionName): boolean {
   if (opened < 0 && errnoName(opened) === "EAFNOSUPPORT") return false;
   if (opened < 0) throw new SocketError(opened, { syscall: "socket" });
   try {
-    const answer = native.getsockopt(handle, index, optionRoom(row));
-    return answer >= 0 || !["ENOPROTOOPT", "ENOTSUP"].includes(errnoName(answer));
+    const result = native.getsockopt(handle, index, allocateValue(row));
+    return result >= 0 || !["ENOPROTOOPT", "ENOTSUP"].includes(errnoName(result));
   } finally {
     native.close(handle);
   }
 }
 
-/** The option table, row by row: what docs/options.md and the generated test are made from. */
+/** The option table, row by row. docs/options.md and the options' tests are generated from it. */
 export function optionTable(): readonly OptionRow[] {
   return loadNative().options;
 }

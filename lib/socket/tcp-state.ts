@@ -1,4 +1,4 @@
-/** The states of a TCP connection, spelled as in RFC 9293 section 3.3.2 whoever reports them. */
+/** The states of a TCP connection, always spelled as in RFC 9293 section 3.3.2. */
 
 export const TCP_STATES = [
   "LISTEN",
@@ -15,12 +15,12 @@ export const TCP_STATES = [
 ] as const;
 
 /**
- * A state of RFC 9293 section 3.3.2: what TCP_INFO, sock_diag(7) and /proc/net/tcp report, and what packets imply.
- * Linux's NEW_SYN_RECV is SYN-RECEIVED, and its CLOSE and BOUND_INACTIVE are CLOSED.
+ * A state of RFC 9293 section 3.3.2, as TCP_INFO, sock_diag(7) and /proc/net/tcp report it and packets imply it.
+ * Linux's NEW_SYN_RECV is SYN-RECEIVED here; its CLOSE and BOUND_INACTIVE are CLOSED.
  */
 export type TcpState = (typeof TCP_STATES)[number];
 
-/** The state with a kernel's number. Throws for a number that the kernel's own list does not have. */
+/** Returns the state that a kernel numbers so in its list `states`. Throws for a number that is not in the list. */
 export function stateNumbered(states: readonly (TcpState | "")[], number: number): TcpState {
   const state = states[number];
   if (state) return state;

@@ -369,7 +369,7 @@ describe("in slow motion", () => {
       .map((line) => line.split(/\s+/)[0]!)
       .filter((state, i, all) => state !== "UNCONN" && state !== all[i - 1])
       .map((state) => ({ "SYN-RECV": "SYN-RECEIVED", ESTAB: "ESTABLISHED" })[state] ?? state);
-    if (status !== 0) expect(stderr).toContain("no answer to connect");
+    if (status !== 0) expect(stderr).toContain("no reply to connect");
     return { sockDiag, report: status === 0 ? validated(stdout) : null };
   }
 });

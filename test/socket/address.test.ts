@@ -14,7 +14,7 @@ import {
 } from "../../lib/socket/address.ts";
 import { random } from "../support/harness.ts";
 
-const noScope = () => "";
+const returnNoScope = () => "";
 
 describe("addresses as text", () => {
   it.each([
@@ -27,7 +27,7 @@ describe("addresses as text", () => {
     ["[::ffff:7f00:1]:80", { family: 6, host: "::ffff:127.0.0.1", port: 80 }],
     ["[fe80::1%eth0]:22", { family: 6, host: "fe80::1", port: 22, scope: "eth0" }],
     ["[64:ff9b::192.0.2.33]:80", { family: 6, host: "64:ff9b::c000:221", port: 80 }],
-  ])("%s is read", (text, address) => {
+  ])("%s is parsed", (text, address) => {
     expect(parseAddress(text)).toEqual(address);
   });
 
@@ -36,7 +36,7 @@ describe("addresses as text", () => {
     "[::1]:443",
     "[fe80::1%lo]:22",
     "[::ffff:127.0.0.1]:80",
-  ])("%s is written as it was read", (text) => {
+  ])("%s is formatted as it was parsed", (text) => {
     expect(formatAddress(parseAddress(text))).toBe(text);
   });
 
@@ -59,21 +59,21 @@ describe("addresses as text", () => {
     ["[127.0.0.1%lo]:80", "ERR_INVALID_ADDRESS", "scope"],
     ["[fe80::1%]:80", "ERR_INVALID_ADDRESS", "scope"],
     ["", "ERR_INVALID_ADDRESS", "address:port"],
-  ])("%j is refused, by code and by name", (text, code, part) => {
+  ])("%j is refused: the error has a code and names the wrong part", (text, code, part) => {
     expect(() => parseAddress(text)).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining(part) }),
     );
   });
 
-  it("an object is checked like a text, and its family must be the host's", () => {
+  it("an object is checked like text, and its family must match its host", () => {
     expect(checkAddress({ family: 6, host: "0:0::1", port: 7 })).toEqual({ family: 6, host: "::1", port: 7 });
-    expect(() => checkAddress({ family: 4, host: "::1", port: 7 })).toThrow(/family says 4/);
+    expect(() => checkAddress({ family: 4, host: "::1", port: 7 })).toThrow(/family is 4/);
     expect(() => checkAddress({ family: 4, host: "127.0.0.1", port: 1.5 })).toThrow(/1\.5/);
     expect(() => checkAddress(null as never)).toThrow(/an address is/);
   });
 });
 
-describe("addresses compared as addresses", () => {
+describe("isSameAddress", () => {
   it.each([
     ["127.0.0.1:80", "[::ffff:127.0.0.1]:80", true],
     ["[::1]:80", "[0:0:0:0:0:0:0:1]:80", true],
@@ -87,18 +87,18 @@ describe("addresses compared as addresses", () => {
 });
 
 describe("addresses as bytes", () => {
-  it("survive the way across the boundary, scope included", () => {
+  it("are decoded to the address that was encoded, including its scope", () => {
     for (const text of ["127.0.0.1:80", "[2001:db8::7]:65535", "[::]:0"]) {
       const address = parseAddress(text);
       const bytes = encodeAddress(address);
       expect(bytes).toHaveLength(ADDRESS_BYTES);
-      expect(decodeAddress(bytes, noScope)).toEqual(address);
+      expect(decodeAddress(bytes, returnNoScope)).toEqual(address);
     }
     const scoped = decodeAddress(encodeAddress(parseAddress("[fe80::1%x]:9"), 3), (index) => `if${index}`);
     expect(scoped).toEqual({ family: 6, host: "fe80::1", port: 9, scope: "if3" });
   });
 
-  it("are read and written as node:net reads and writes them, for 20,000 random ones", () => {
+  it("are parsed and formatted as by node:net, for 20,000 random ones", () => {
     const { next, seed } = random();
     for (let i = 0; i < 20_000; i++) {
       const bytes = Uint8Array.from({ length: next() < 0.5 ? 4 : 16 }, () =>
@@ -108,13 +108,13 @@ describe("addresses as bytes", () => {
       const family = bytes.length === 4 ? "ipv4" : "ipv6";
       expect(hostBytes(text), `seed ${seed}`).toEqual(bytes);
       const nodes = new net.SocketAddress({ address: text, family }).address;
-      // inet_ntop(3) writes ::/96 with a dotted quad, which RFC 5952 does not ask for.
+      // inet_ntop(3) writes ::/96 with a dotted quad, which RFC 5952 does not require.
       const isCompatible = /^::\d+\./.test(nodes);
       expect(isCompatible ? hostText(hostBytes(nodes)!) : nodes, `seed ${seed}`).toBe(text);
     }
   });
 
-  it("what node:net calls no address is none here, for 20,000 mangled ones", () => {
+  it("hostBytes() and node:net reject the same texts, for 20,000 mangled ones", () => {
     const { next, seed } = random();
     const pieces = ["0", "1", "ff", "ffff", "10000", ":", "::", ".", "127.0.0.1", "256", "g", "%"];
     for (let i = 0; i < 20_000; i++) {
@@ -126,7 +126,7 @@ describe("addresses as bytes", () => {
     }
   });
 
-  it("a host of an address is canonical however it was written", () => {
+  it("toAddress() returns the canonical text of a host", () => {
     expect(toAddress("0:0:0:0:0:ffff:1.2.3.4", 1).host).toBe("::ffff:1.2.3.4");
     expect(toAddress("1:0:0:2:0:0:0:3", 1).host).toBe("1:0:0:2::3");
   });

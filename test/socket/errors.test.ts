@@ -5,7 +5,7 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { supported } from "../../lib/socket/supported.ts";
 import { deadPeer, deadPort, LOOPBACK, withListener } from "../support/harness.ts";
 
-function caught(act: () => unknown): unknown {
+function catchError(act: () => unknown): unknown {
   try {
     act();
   } catch (error) {
@@ -14,8 +14,8 @@ function caught(act: () => unknown): unknown {
   return undefined;
 }
 
-describe("the kernel's answer", () => {
-  it("is shaped like Node's own system errors, with both addresses", async () => {
+describe("SocketError", () => {
+  it("has the fields of Node's own system errors, and both addresses", async () => {
     using socket = TcpSocket.open(4);
     const peer = deadPeer();
     socket.connect(peer);
@@ -46,14 +46,14 @@ describe("the kernel's answer", () => {
     ["EINVAL", "accept", () => TcpSocket.open(4).accept()],
     ["EAFNOSUPPORT", "bind", () => TcpSocket.open(4).bind("[::1]:0")],
     ["EPERM", "setsockopt", () => TcpSocket.open(4).setsockopt("congestion", "no-such-algorithm")],
-  ])("%s comes from %s", async (code, syscall, act) => {
+  ])("%s is thrown by %s", async (code, syscall, act) => {
     const open = vi.spyOn(TcpSocket, "open");
     try {
       await withListener(
         4,
         () => {},
         (peer) => {
-          const error = caught(() => act(peer.port)) as SocketError;
+          const error = catchError(() => act(peer.port)) as SocketError;
           expect(error).toBeInstanceOf(SocketError);
           const codes = code === "EPERM" ? ["EPERM", "ENOENT"] : [code];
           expect(codes).toContain(error.code);
@@ -79,10 +79,10 @@ describe("a programmer error", () => {
     ["ERR_OPTION_READ_ONLY", () => TcpSocket.open(4, { cookie: 1n } as never)],
     ["ERR_OPTION_UNSUPPORTED", () => TcpSocket.open(4, { ipv6Only: true })],
   ])("is thrown at once and leaks nothing: %s", (code, act) => {
-    expect(caught(act)).toMatchObject({ code });
+    expect(catchError(act)).toMatchObject({ code });
   });
 
-  it("names the near miss, of a misspelt name and of a constant", () => {
+  it("names the near miss of a misspelt name, and the option of a constant", () => {
     expect(() => supported("nodelay" as never)).toThrow('did you mean "noDelay"?');
     expect(() => supported("TCP_NODELAY" as never)).toThrow('did you mean "noDelay"?');
     expect(nearest("recieveBufferBytes", ["receiveBufferBytes", "sendBufferBytes"])).toBe(
@@ -91,7 +91,7 @@ describe("a programmer error", () => {
     expect(nearest("zzzzzzzz", ["noDelay"])).toBeNull();
   });
 
-  it("is every use of a closed socket but close and reset", () => {
+  it("is every use of a closed socket except close and reset", () => {
     const socket = TcpSocket.open(4);
     socket.close();
     const uses = [
@@ -111,7 +111,7 @@ describe("a programmer error", () => {
       () => socket.release(),
       () => socket.toStream(),
     ];
-    for (const use of uses) expect(caught(use)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+    for (const use of uses) expect(catchError(use)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
     socket.close();
     socket.reset();
     expect(socket.closed).toBe(true);
@@ -119,8 +119,8 @@ describe("a programmer error", () => {
   });
 });
 
-describe("policy's verdict", () => {
-  it("carries its attempts and its cause", () => {
+describe("DialError", () => {
+  it("has its attempts and its cause", () => {
     const peer = { family: 4, host: LOOPBACK[4], port: deadPort() } as const;
     const cause = new Error("why");
     const error = new DialError(

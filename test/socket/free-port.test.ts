@@ -1,4 +1,4 @@
-/** lib/socket/free-port.ts: a search for a port ends, also where there is none. */
+/** lib/socket/free-port.ts: a search for a port ends, even when no port is free. */
 import { describe, expect, it } from "vitest";
 import { Instruments, NotHere } from "../../lib/lab/instruments.ts";
 import { findFreePort } from "../../lib/socket/free-port.ts";
@@ -13,7 +13,7 @@ function loopback(port: number) {
   return { family: 4, host: LOOPBACK[4], port } as const;
 }
 
-/** Six ports side by side that are free until `taken` of them are listened on. */
+/** Calls `use` with a range of six ports. Listens on the ports at `taken`, counted from its low end. */
 function withRange(taken: readonly number[], use: (range: PortRange) => void): void {
   const low = findFreePort({ low: 1024, high: 65_535 }, { count: COUNT });
   const listeners = taken.map((place) =>
@@ -29,7 +29,7 @@ function withRange(taken: readonly number[], use: (range: PortRange) => void): v
 }
 
 describe("findFreePort", () => {
-  it("finds the only free port, wherever it begins", () => {
+  it("finds the only free port from any start", () => {
     withRange([0, 1, 2, 4, 5], (range) => {
       for (let from = range.low; from <= range.high; from++)
         expect(findFreePort(range, { from })).toBe(range.low + 3);
@@ -38,7 +38,7 @@ describe("findFreePort", () => {
     });
   });
 
-  it("keeps to a parity", () => {
+  it("returns ports of one parity only", () => {
     withRange([0, 3], (range) => {
       const found = (parity: "low" | "other") =>
         new Set(Array.from({ length: 200 }, () => findFreePort(range, { parity }) - range.low));
@@ -47,11 +47,11 @@ describe("findFreePort", () => {
     });
   });
 
-  it("finds ports side by side", () => {
+  it("finds consecutive ports", () => {
     withRange([1], (range) => {
       expect(findFreePort(range, { count: 4, from: range.low })).toBe(range.low + 2);
       expect(() => findFreePort(range, { count: 5 })).toThrow(
-        `no 5 free ports side by side in ${range.low}-${range.high}: 2 looked at, the last was EADDRINUSE`,
+        `no 5 consecutive free ports in ${range.low}-${range.high}: 2 tried, the last was EADDRINUSE`,
       );
     });
   });
@@ -67,19 +67,19 @@ describe("findFreePort", () => {
       }),
     );
     expect(() => findFreePort(range, { isWanted: (port) => port !== low })).toThrow(
-      `no free port in ${low}-${low}: 1 looked at, none was wanted`,
+      `no free port in ${low}-${low}: 1 tried, all unwanted`,
     );
   });
 
   it("ends in a full range", () => {
     withRange([0, 1, 2, 3, 4, 5], (range) => {
       expect(() => findFreePort(range, { parity: "low" })).toThrow(
-        `no free port of this parity in ${range.low}-${range.high}: 3 looked at, the last was EADDRINUSE`,
+        `no free port of this parity in ${range.low}-${range.high}: 3 tried, the last was EADDRINUSE`,
       );
     });
   });
 
-  it("asks for all addresses", () => {
+  it("requires the port to be free on all addresses", () => {
     withRange([0, 1, 2, 3, 4], (range) => {
       using _sixth = TcpSocket.open(6).bind({ family: 6, host: LOOPBACK[6], port: range.high }).listen();
       const addresses = [loopback(0), { family: 6, host: LOOPBACK[6], port: 0 } as const];
@@ -88,18 +88,18 @@ describe("findFreePort", () => {
     });
   });
 
-  it("does not go through all ports of an address that is not of this host", () => {
+  it("stops after one port of an address that this host does not have", () => {
     const addresses = [{ family: 4, host: "192.0.2.1", port: 0 } as const];
     expect(listenRefusal({ ...addresses[0]!, port: deadPort() })).toBe("EADDRNOTAVAIL");
     expect(() => findFreePort({ low: 1024, high: 65_535 }, { addresses })).toThrow(
-      "no port of 192.0.2.1 can be listened on: EADDRNOTAVAIL",
+      "listening on any port of 192.0.2.1 fails: EADDRNOTAVAIL",
     );
   });
 });
 
 describe("the lab's ports", () => {
-  /** Instruments of a namespace with this range. */
-  function instrumentsOf(range: PortRange): Instruments {
+  /** Creates instruments whose ephemeral range is this one. */
+  function createInstruments(range: PortRange): Instruments {
     return new (class extends Instruments {
       override get range(): PortRange {
         return range;
@@ -107,17 +107,17 @@ describe("the lab's ports", () => {
     })(1, false);
   }
 
-  it("end with NotHere in a range of one port, which cannot be given twice", () => {
+  it("throw NotHere for the second port of a range of one", () => {
     const low = deadPort();
-    const instruments = instrumentsOf({ low, high: low });
+    const instruments = createInstruments({ low, high: low });
     expect(instruments.port()).toBe(low);
     expect(() => instruments.port()).toThrow(NotHere);
     expect(() => instruments.port("other")).toThrow(NotHere);
   });
 
-  it("end with NotHere in a full range", () => {
+  it("throw NotHere in a full range", () => {
     withRange([0, 1, 2, 3, 4, 5], (range) => {
-      const instruments = instrumentsOf(range);
+      const instruments = createInstruments(range);
       expect(() => instruments.port()).toThrow(NotHere);
       expect(() => instruments.free(2)).toThrow(NotHere);
       expect(instruments.outside()).toBeLessThan(range.low);
