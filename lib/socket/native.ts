@@ -97,13 +97,13 @@ export interface Native {
   captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
   /** Writes how many packets passed the filter since the last call, and how many of these were dropped. */
   captureStatistics(capture: Handle, counters: Uint32Array): number;
-  /** connect(2) of two sockets at once; writes both results to `answers`. -EAGAIN when no thread can be created. */
+  /** connect(2) of two sockets at once; writes both results to `results`. -EAGAIN when no thread can be created. */
   meet(
     one: Handle,
     peerOfOne: Uint8Array,
     other: Handle,
     peerOfOther: Uint8Array,
-    answers: Int32Array,
+    results: Int32Array,
   ): number;
   /** NETLINK_SOCK_DIAG: writes fixed-size records. Returns how many there are; see native/core/diag.h. */
   diag(

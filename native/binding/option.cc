@@ -19,11 +19,11 @@ core::Result getsockopt(Arguments& arguments) {
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
-    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "room for text");
+    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "memory for text");
     if (arguments.is_refused()) return 0;
     return core::get_text(fd, *option, reinterpret_cast<char*>(text.data()), text.size());
   }
-  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "room for numbers");
+  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "memory for numbers");
   return arguments.is_refused() ? 0 : core::get_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
@@ -60,7 +60,7 @@ Napi::Object describe(Napi::Env env, const core::Option& option) {
   return row;
 }
 
-Napi::Array names(Napi::Env env, std::span<const char* const> texts) {
+Napi::Array to_array(Napi::Env env, std::span<const char* const> texts) {
   Napi::Array array = Napi::Array::New(env, texts.size());
   for (uint32_t i = 0; i < texts.size(); i++) array.Set(i, Napi::String::New(env, texts[i]));
   return array;
@@ -73,8 +73,8 @@ void export_option(Napi::Env env, Napi::Object exports) {
   Napi::Array table = Napi::Array::New(env, rows.size());
   for (uint32_t i = 0; i < rows.size(); i++) table.Set(i, describe(env, rows[i]));
   exports.Set("options", table);
-  exports.Set("informationFields", names(env, core::information_fields()));
-  exports.Set("tcpStates", names(env, core::tcp_states()));
+  exports.Set("informationFields", to_array(env, core::information_fields()));
+  exports.Set("tcpStates", to_array(env, core::tcp_states()));
   export_call<getsockopt>(exports, "getsockopt");
   export_call<setsockopt>(exports, "setsockopt");
 }

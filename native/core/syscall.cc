@@ -1,4 +1,4 @@
-// How flags are set at birth differs by platform. What needs more than a few lines for one has a file:
+// Platforms differ in how a new descriptor gets its flags. Larger differences have separate files: see
 // sources.txt.
 #include "core/syscall.h"
 
@@ -13,7 +13,7 @@
 #include <ctime>
 #include <utility>
 
-// macOS has no MSG_NOSIGNAL; a socket option made at birth does the same there.
+// macOS has no MSG_NOSIGNAL; adopt() sets SO_NOSIGPIPE there instead.
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -29,7 +29,7 @@ Result set_flag(int fd, int get, int set, int flag) {
 }
 
 #if !defined(__linux__)
-/// Where flags cannot be given at birth they are set right after it; on failure the fd is closed.
+/// Sets the flags of a new fd on platforms that cannot create it with them. Closes the fd on failure.
 Result adopt(Result fd, Blocking blocking) {
   if (fd < 0) return fd;
   Result result = set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC);
@@ -127,10 +127,10 @@ Result recv(int fd, void* bytes, size_t length) { return or_errno(::recv(fd, byt
 Result close(int fd) { return or_errno(::close(fd)); }
 
 Result reset(int fd) {
-  const linger hard = {1, 0};
-  const Result result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  const Result closed = close(fd);
-  return result < 0 ? result : closed;
+  const linger abort_at_close = {1, 0};
+  const Result result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close);
+  const Result close_result = close(fd);
+  return result < 0 ? result : close_result;
 }
 
 Result set_nonblocking(int fd) { return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK); }
