@@ -1,20 +1,20 @@
 /** How long to wait between attempts. */
 import { invalidArgument } from "../socket/misuse.ts";
 
-/** Exponential doubles from `firstMs` up to `mostMs`, and waits a random part of it unless `jitter` says otherwise. */
+/** "exponential" doubles from `firstMs` up to `mostMs`; each wait is a random part of that unless `jitter` is set. */
 export type Backoff =
   | { readonly kind: "fixed"; readonly delayMs: number }
   | {
       readonly kind: "exponential";
       readonly firstMs: number;
       readonly mostMs: number;
-      /** From 0 (wait all of it) to 1 (wait anything from nothing to all of it, which spreads clients best). */
+      /** The random part of the wait: 0 is none of it, 1 (the default) is all of it, which spreads clients best. */
       readonly jitter?: number;
     };
 
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
-/** Throws ERR_INVALID_BACKOFF unless the value is a backoff, or none. */
+/** Throws ERR_INVALID_BACKOFF unless the value is a backoff or undefined. */
 export function checkBackoff(backoff: Backoff | undefined): void {
   if (backoff === undefined) return;
   if (backoff.kind === "fixed" && isTime(backoff.delayMs)) return;
@@ -23,10 +23,10 @@ export function checkBackoff(backoff: Backoff | undefined): void {
     if (jitter >= 0 && jitter <= 1) return;
   }
   const forms = '{ kind: "fixed", delayMs } or { kind: "exponential", firstMs, mostMs, jitter: 0 to 1 }';
-  throw invalidArgument("ERR_INVALID_BACKOFF", `backoff ${JSON.stringify(backoff)} is not one: use ${forms}`);
+  throw invalidArgument("ERR_INVALID_BACKOFF", `${JSON.stringify(backoff)} is not a backoff: use ${forms}`);
 }
 
-/** The wait after `made` attempts. `random` is from 0 to 1. */
+/** The wait in milliseconds after `made` attempts; 0 without a backoff. `random` is from 0 to 1. */
 export function delayMs(backoff: Backoff | undefined, made: number, random = Math.random()): number {
   if (!backoff) return 0;
   if (backoff.kind === "fixed") return backoff.delayMs;

@@ -1,4 +1,4 @@
-/** dial(): one guarded connection, with attempts, waits and a deadline. Never hands out a socket joined to itself. */
+/** dial(): one guarded connection, with attempts, waits and a deadline. Never returns a socket joined to itself. */
 import dns from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { exhaustion } from "../kernel/exhaustion.ts";
@@ -11,39 +11,39 @@ import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkBackoff, delayMs } from "./backoff.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
+import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { isAble, isKnownOwn, preventiveRanges } from "./prevention.ts";
+import { isCachedOwnAddress, isOptionSupported, preventiveRanges } from "./prevention.ts";
 import { checkGuardOptions } from "./streams.ts";
 
-/** How dial() connects: the local address, how often and how long it tries, and the guard. */
+/** The options of dial(): the local address, the number of attempts, the waits, the deadline, and the guard. */
 export interface DialOptions extends GuardOptions {
-  /** bind(2) to this address first; port 0 leaves the port to the kernel, at connect(2) where it can. */
+  /** bind(2) to this address first. With port 0 the kernel picks one: at connect(2) since Linux 4.2, else at bind. */
   readonly local?: Address | string;
-  /** At most this many attempts for each address of the peer; 3 unless said otherwise. */
+  /** At most this many attempts for each address of the peer; default 3. */
   readonly attempts?: number;
   /**
-   * The errno names after which another attempt is made, beside a self-connect and a spurious EADDRNOTAVAIL:
-   * `["ECONNREFUSED"]` waits for a service to come up. None unless said otherwise.
+   * The errno names after which dial() tries again. `["ECONNREFUSED"]` waits for a service to come up. Default: [].
+   * It always tries again after a self-connect, and after EADDRNOTAVAIL although ports are free.
    */
   readonly retryOn?: readonly string[];
-  /** How long to wait between attempts; not at all unless said otherwise. */
+  /** How long to wait between attempts; default: no wait. */
   readonly backoff?: Backoff;
-  /** Milliseconds for the whole operation: names, attempts and waits. */
+  /** Milliseconds for the whole operation: name lookup, attempts and waits. Default: no limit. */
   readonly deadlineMs?: number;
-  /** Its reason rejects the dial. */
+  /** Ends the dial when it aborts; dial() then rejects with its reason. */
   readonly signal?: AbortSignal;
-  /** Hears of each attempt when it has ended, also of those that no error tells. */
+  /** Called with each attempt when it has ended, also when a later attempt succeeds. */
   readonly onAttempt?: (attempt: Attempt) => void;
 }
 
-/** A connection that dial() made: connect(2) succeeded, and getsockname(2) differs from getpeername(2). */
+/** What dial() returns: connect(2) succeeded, and getsockname(2) differs from getpeername(2). */
 export interface Dialed {
   /** Connected, and not to itself. The caller closes it. */
   readonly socket: TcpSocket;
   readonly local: Address;
   readonly peer: Address;
-  /** Every attempt, the last of them the one that connected. */
+  /** Every attempt in order; the last one connected. */
   readonly attempts: readonly Attempt[];
 }
 
@@ -51,15 +51,15 @@ const DEFAULT_ATTEMPTS = 3;
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /**
- * One guarded connection: to "127.0.0.1:80", "localhost:80" (each address of a name in turn) or an Address. Rejects
- * with SocketError for what the kernel said; DialError ERR_SELF_CONNECT when the guard kept a socket joined to
- * itself from the caller, ERR_ATTEMPTS when attempts were spent on `retryOn`, ERR_DEADLINE; or the signal's reason.
+ * connect(2), guarded, to "127.0.0.1:80", "localhost:80" (each address of the name in turn) or an Address. Rejects
+ * with SocketError for an errno of the kernel; with DialError ERR_SELF_CONNECT when the guard refused or reset a
+ * self-connect, ERR_ATTEMPTS when several attempts failed, ERR_DEADLINE; or with the signal's reason.
  */
 export async function dial(peer: Address | string, options: DialOptions = {}): Promise<Dialed> {
   return new Dial(peer, options).run();
 }
 
-/** One dial under way. */
+/** One call of dial(). */
 class Dial {
   readonly #peer: { readonly host: string; readonly port: number; readonly scope?: string };
   readonly #options: DialOptions;
@@ -70,7 +70,7 @@ class Dial {
   readonly #startedAt = performance.now();
 
   constructor(peer: Address | string, options: DialOptions) {
-    this.#peer = typeof peer === "string" ? hostAndPort(peer) : checkAddress(peer);
+    this.#peer = typeof peer === "string" ? parseHostAndPort(peer) : checkAddress(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkAddress(options.local);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
@@ -87,16 +87,16 @@ class Dial {
     this.#options = options;
   }
 
-  /** The addresses in turn. Of several errors the first tells most: it is of the address preferred. */
+  /** Tries the addresses in turn. If all fail, throws the first error: the first address is the preferred one. */
   async run(): Promise<Dialed> {
     this.#options.signal?.throwIfAborted();
-    const peers = await this.#resolved();
+    const peers = await this.#resolve();
     let first: unknown;
     for (const peer of peers) {
       try {
         return await this.#dialAddress(peer);
       } catch (error) {
-        first = moreTelling(first, error);
+        first = preferError(first, error);
         if (this.#isOver(error)) break;
       }
     }
@@ -114,46 +114,46 @@ class Dial {
     }
   }
 
-  /** One connect(2), and the guard's look at what came of it. */
+  /** Makes one connect(2), and resets the socket if it is joined to itself. */
   async #attempt(peer: Address): Promise<Dialed | { readonly error: unknown }> {
     const startedAt = performance.now();
     const socket = TcpSocket.open(this.#local?.family ?? peer.family, this.#openOptions());
     try {
-      await this.#connected(socket, peer);
+      await this.#connect(socket, peer);
       const local = socket.getsockname();
       const isRejected = this.#guard !== "off" && socket.isSelfConnected();
       const outcome = isRejected ? "self-connect" : "connected";
-      const attempt = this.#tell({ outcome, peer, local, elapsedMs: performance.now() - startedAt });
+      const attempt = this.#report({ outcome, peer, local, elapsedMs: performance.now() - startedAt });
       if (!isRejected) return { socket, local, peer, attempts: this.#attempts };
       socket.reset();
-      tellRejected(attempt, true);
+      publishRejected(attempt, true);
       return { error: attempt };
     } catch (error) {
       const local = socket.closed ? undefined : socket.getsockname();
       socket.reset();
       const outcome = outcomeOf(error);
-      const isPort = local !== undefined && local.port !== 0;
+      const hasPort = local !== undefined && local.port !== 0;
       if (outcome)
-        this.#tell({ outcome, peer, ...(isPort && { local }), elapsedMs: performance.now() - startedAt });
+        this.#report({ outcome, peer, ...(hasPort && { local }), elapsedMs: performance.now() - startedAt });
       return { error };
     }
   }
 
-  /** bind(2) where asked, then connect(2) from each preventive range while the one before is exhausted. */
-  async #connected(socket: TcpSocket, peer: Address): Promise<void> {
+  /** bind(2) to the local address, if any, then connect(2): from the next preventive range if one is exhausted. */
+  async #connect(socket: TcpSocket, peer: Address): Promise<void> {
     const isFixed = this.#local !== undefined && this.#local.port !== 0;
     const asked = this.#options.options?.localPortRange;
     const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, asked);
     if (ranges.length > 0) socket.setsockopt("localPortRange", ranges[0]!);
     if (this.#local) socket.bind(this.#local);
-    let answer = connectOrExhausted(socket, peer);
+    let result = connectUnlessExhausted(socket, peer);
     for (const range of ranges.slice(1)) {
-      if (!(answer instanceof SocketError)) break;
+      if (!(result instanceof SocketError)) break;
       socket.setsockopt("localPortRange", range);
-      answer = connectOrExhausted(socket, peer);
+      result = connectUnlessExhausted(socket, peer);
     }
-    if (answer instanceof SocketError) throw answer;
-    if (answer === "connected") return;
+    if (result instanceof SocketError) throw result;
+    if (result === "connected") return;
     const { signal, deadlineMs } = this.#options;
     await socket.connected({
       ...(signal && { signal }),
@@ -161,18 +161,18 @@ class Dial {
     });
   }
 
-  /** Where the port is left to the kernel, it is left to connect(2), which knows the range and the four-tuple. */
+  /** With local port 0, connect(2) picks the port and not bind(2): only connect knows the range and the four-tuple. */
   #openOptions(): NonNullable<GuardOptions["options"]> {
-    const isLate = this.#local?.port === 0 && isAble("bindAddressNoPort");
+    const isLate = this.#local?.port === 0 && isOptionSupported("bindAddressNoPort");
     return { ...(isLate && { bindAddressNoPort: true }), ...this.#options.options };
   }
 
-  /** An explicit local port equal to the peer's: no attempt is needed to know how it would end. */
+  /** Throws if the local port is fixed to the peer's: that connect can only end in a self-connect. */
   #refuseFixedPort(peer: Address): void {
-    if (this.#guard === "off" || !this.#local || !wouldSelfConnect(this.#local, peer, isKnownOwn(peer)))
-      return;
-    const attempt = this.#tell({ outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 });
-    tellRejected(attempt, false);
+    if (this.#guard === "off" || !this.#local) return;
+    if (!wouldSelfConnect(this.#local, peer, isCachedOwnAddress(peer))) return;
+    const attempt = this.#report({ outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 });
+    publishRejected(attempt, false);
     const message = selfConnectMessage(formatAddress(peer), [attempt], false);
     throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
   }
@@ -182,7 +182,7 @@ class Dial {
     if (outcome === "self-connect") return true;
     if (outcome === null || outcome === "deadline") return false;
     if (this.#options.retryOn?.includes(outcome)) return true;
-    // Spurious: ports are free, and the kernel gave up in a race for one of them.
+    // Ports are free: the kernel lost a race for one of them and gave up.
     return isExhaustion(error) && exhaustion((error as SocketError).peer!)?.isReal === false;
   }
 
@@ -194,13 +194,13 @@ class Dial {
       return new DialError("ERR_SELF_CONNECT", message, this.#attempts);
     }
     if (outcome === "deadline") return this.#deadlineError();
-    const told = isExhaustion(error) ? withExhaustion(error as SocketError) : error;
-    if (made === 1 || outcome === null) return told;
-    const message = `${made} attempts to connect to ${where} are spent; the last ended in ${outcome}`;
-    return new DialError("ERR_ATTEMPTS", message, this.#attempts, told);
+    const cause = isExhaustion(error) ? withExhaustion(error as SocketError) : error;
+    if (made === 1 || outcome === null) return cause;
+    const message = `not connected to ${where} after ${made} attempts; the last ended in ${outcome}`;
+    return new DialError("ERR_ATTEMPTS", message, this.#attempts, cause);
   }
 
-  /** Until the next attempt; a wait that the deadline cuts short is the end. */
+  /** Waits until the next attempt is due. Throws if the deadline comes first. */
   async #wait(made: number): Promise<void> {
     const waitMs = delayMs(this.#options.backoff, made);
     const leftMs = this.#leftMs();
@@ -210,22 +210,23 @@ class Dial {
     if (leftMs <= waitMs) throw this.#deadlineError();
   }
 
-  /** dns.lookup(), in its order, under the deadline. A numeric host needs none. */
-  async #resolved(): Promise<readonly Address[]> {
+  /** The addresses of the host: by dns.lookup(), in its order and within the deadline, unless it is numeric. */
+  async #resolve(): Promise<readonly Address[]> {
     const { host, port, scope } = this.#peer;
     if (hostBytes(host)) return [toAddress(scope === undefined ? host : `${host}%${scope}`, port)];
     const ended = new AbortController();
     const family = this.#local?.family ?? 0;
     try {
-      const found = await Promise.race([dns.lookup(host, { all: true, family }), this.#end(ended.signal)]);
+      const lookup = dns.lookup(host, { all: true, family });
+      const found = await Promise.race([lookup, this.#rejectInTime(ended.signal)]);
       return found.map(({ address }) => toAddress(address, port));
     } finally {
       ended.abort();
     }
   }
 
-  /** Rejects at the deadline or the abort, unless `over` comes first. */
-  async #end(over: AbortSignal): Promise<never> {
+  /** Rejects at the deadline or when the signal aborts, unless `over` aborts first. */
+  async #rejectInTime(over: AbortSignal): Promise<never> {
     const { signal } = this.#options;
     const either = AbortSignal.any(signal ? [over, signal] : [over]);
     const leftMs = Math.min(this.#leftMs(), LONGEST_WAIT_MS);
@@ -250,16 +251,16 @@ class Dial {
     return this.#options.signal?.aborted === true || outcomeOf(error) === "deadline" || this.#leftMs() <= 0;
   }
 
-  #tell(attempt: Attempt): Attempt {
+  #report(attempt: Attempt): Attempt {
     this.#attempts.push(attempt);
-    tellAttempt(attempt);
+    publishAttempt(attempt);
     this.#options.onAttempt?.(attempt);
     return attempt;
   }
 }
 
-/** connect(2); an EADDRNOTAVAIL is an answer here, for another range may have a port. */
-function connectOrExhausted(socket: TcpSocket, peer: Address): "connected" | "in-progress" | SocketError {
+/** connect(2). Returns EADDRNOTAVAIL instead of throwing it, because another range may have a free port. */
+function connectUnlessExhausted(socket: TcpSocket, peer: Address): "connected" | "in-progress" | SocketError {
   try {
     return socket.connect(peer);
   } catch (error) {
@@ -272,14 +273,14 @@ function isExhaustion(error: unknown): boolean {
   return error instanceof SocketError && error.code === "EADDRNOTAVAIL" && error.syscall === "connect";
 }
 
-/** The same answer with the range and the number of its ports in use. */
+/** The same error; its message also has the range and the number of its ports in use. */
 function withExhaustion(error: SocketError): SocketError {
   const found = exhaustion(error.peer!);
   if (!found) return error;
   return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, mend: found.text });
 }
 
-/** The outcome of an attempt, from its error or from itself; null for what is no outcome (an abort, a mistake). */
+/** The outcome of an attempt or of its error; null for an error that is no outcome (an abort, a wrong argument). */
 function outcomeOf(error: unknown): Outcome | null {
   if (error instanceof SocketError) return error.code;
   if (error instanceof DialError) return error.code === "ERR_DEADLINE" ? "deadline" : "self-connect";
@@ -290,14 +291,14 @@ function isAttempt(value: unknown): value is Attempt {
   return value !== null && typeof value === "object" && "outcome" in value;
 }
 
-/** The first error, unless a later one is the guard's: that one must not be lost. */
-function moreTelling(first: unknown, error: unknown): unknown {
+/** Prefers the first error, unless the later one is the guard's: a self-connect must not go unreported. */
+function preferError(first: unknown, error: unknown): unknown {
   const isVerdict = error instanceof DialError && error.code === "ERR_SELF_CONNECT";
   return first === undefined || isVerdict ? error : first;
 }
 
-/** "localhost:80": a host that is a name, or an address in checkAddress's forms. */
-function hostAndPort(text: string): { host: string; port: number; scope?: string } {
+/** Parses "localhost:80", or an address in one of checkAddress's forms. */
+function parseHostAndPort(text: string): { host: string; port: number; scope?: string } {
   const [, name, digits] = /^([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?):(\d+)$/i.exec(text) ?? [];
   if (name === undefined || hostBytes(name) || /^[\d.]+$/.test(name)) return checkAddress(text);
   const port = Number(digits);

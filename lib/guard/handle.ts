@@ -1,6 +1,6 @@
 /**
- * One TCP handle of Node's (libuv's uv_tcp_t) under guard: its bind and connect pass through here. Node gives a
- * net.Socket a handle for each address that it tries, so this is where every connect of a program comes by.
+ * Guards one TCP handle of Node (libuv's uv_tcp_t) by replacing its bind and connect. Node creates a handle for each
+ * address that a net.Socket tries, so every connect of a guarded stream passes through here.
  */
 
 import { closeSync } from "node:fs";
@@ -14,12 +14,12 @@ import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
-import { areAttemptsHeard } from "./channels.ts";
+import { hasAttemptSubscribers } from "./channels.ts";
 import type { GuardOptions } from "./guard.ts";
-import type { KnownPeer } from "./prevention.ts";
-import { isAble, isKnownOwn, knownPeer, preventiveRanges } from "./prevention.ts";
+import type { CachedPeer } from "./prevention.ts";
+import { cachedPeer, isCachedOwnAddress, isOptionSupported, preventiveRanges } from "./prevention.ts";
 
-/** What Node's own code calls on a handle, the same in Node 20 to 26. Answers are 0 or -errno. */
+/** The handle's methods that Node calls, the same in Node 20 to 26. Numbers returned are 0 or -errno. */
 export interface TcpHandle {
   readonly fd: number;
   open(fd: number): number;
@@ -48,20 +48,20 @@ interface ConnectRequest {
   ): void;
 }
 
-/** What a handle tells the stream that it belongs to. */
+/** What a guarded handle reports to the stream that owns it. */
 export interface HandleOwner {
   readonly options: GuardOptions;
-  /** Connected, and not to itself. The attempt is made up only where somebody listens to it. */
+  /** Connected, and not to itself. The attempt is null without subscribers, because creating it takes time. */
   connected(attempt: Attempt | null): void;
-  /** Ended in an errno. */
+  /** connect(2) failed with an errno. */
   attempted(attempt: Attempt): void;
-  /** The connect was kept from the caller; Node is about to destroy the stream, or to try the next address. */
+  /** A self-connect was refused or reset. Node is about to destroy the stream, or to try the next address. */
   rejected(attempt: Attempt, wasConnected: boolean): void;
-  /** The socket could not be made as asked; Node is about to destroy the stream. */
+  /** The socket could not be created with its options. Node is about to destroy the stream. */
   failed(error: unknown): void;
 }
 
-/** What Node hears of a rejected connect: the truth behind each self-connect, which is that nobody listens. */
+/** What Node gets for a rejected connect. Nobody listens on the peer's port, so a connect is refused. */
 const REFUSED = -os.constants.errno.ECONNREFUSED;
 
 const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
@@ -77,7 +77,7 @@ type Bind = "bind" | "bind6";
 type Connect = "connect" | "connect6";
 type BindValues = Parameters<TcpHandle["bind"]>;
 
-/** Puts a handle under guard, once. What is no TCP handle (a pipe) is left alone. */
+/** Guards a handle, once. Does nothing if it is not a TCP handle (a pipe). */
 export function guardHandle(handle: object, owner: HandleOwner): void {
   // A TLS handle is wrapped around the TCP handle that connects.
   const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
@@ -91,38 +91,38 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
 }
 
 function bind(this: TcpHandle, ...values: BindValues): number {
-  return guardedBind(this as GuardedTcp, "bind", values);
+  return bindGuarded(this as GuardedTcp, "bind", values);
 }
 
 function bind6(this: TcpHandle, ...values: BindValues): number {
-  return guardedBind(this as GuardedTcp, "bind6", values);
+  return bindGuarded(this as GuardedTcp, "bind6", values);
 }
 
 function connect(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
-  return guardedConnect(this as GuardedTcp, "connect", request, host, port);
+  return connectGuarded(this as GuardedTcp, "connect", request, host, port);
 }
 
 function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
-  return guardedConnect(this as GuardedTcp, "connect6", request, host, port);
+  return connectGuarded(this as GuardedTcp, "connect6", request, host, port);
 }
 
 /**
- * bind(2). Late where the port is left to the kernel, which Node says by 0 or, with a localAddress alone, by nothing:
- * connect(2) then picks it, from the range set for it.
+ * bind(2). Without a local port (Node passes 0, or undefined for a localAddress alone) connect(2) picks it and not
+ * bind(2), so that it comes from the range set for it.
  */
-function guardedBind(tcp: GuardedTcp, name: Bind, values: BindValues): number {
+function bindGuarded(tcp: GuardedTcp, name: Bind, values: BindValues): number {
   const { guard, options } = tcp[OWNER].options;
-  const isLate = !values[1] && guard === "prevent" && isAble("bindAddressNoPort");
+  const isLate = !values[1] && guard === "prevent" && isOptionSupported("bindAddressNoPort");
   try {
     if (isLate || options)
       open(tcp, name === "bind" ? 4 : 6, { ...(isLate && { bindAddressNoPort: true }), ...options });
-    return nodesOwn(tcp)[name].apply(tcp, values);
+    return originalOf(tcp)[name].apply(tcp, values);
   } catch (error) {
-    return failed(tcp, error);
+    return reportError(tcp, error);
   }
 }
 
-function guardedConnect(
+function connectGuarded(
   tcp: GuardedTcp,
   name: Connect,
   request: ConnectRequest,
@@ -130,56 +130,56 @@ function guardedConnect(
   port: number,
 ): number {
   const { guard, options } = tcp[OWNER].options;
-  const connectPlainly = () => nodesOwn(tcp)[name].call(tcp, request, host, port);
+  const connectPlainly = () => originalOf(tcp)[name].call(tcp, request, host, port);
   if (guard === "off" && !options) return connectPlainly();
   const startedAt = performance.now();
   try {
-    const known = knownPeer(host, port, startedAt);
-    const peer = known.address;
+    const cached = cachedPeer(host, port, startedAt);
+    const peer = cached.address;
     const local = tcp.fd >= 0 ? localOf(tcp) : null;
-    if (guard !== "off" && local?.port === port && isRefused(tcp, local, peer)) return REFUSED;
-    const ranges = rangesFor(tcp, known, local);
+    if (guard !== "off" && local?.port === port && rejectFixedPort(tcp, local, peer)) return REFUSED;
+    const ranges = rangesFor(tcp, cached, local);
     if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, ranges[0]);
     if (guard !== "off") watch(tcp, request, peer, startedAt);
-    let answer = connectPlainly();
-    if (answer === EXHAUSTED && ranges[1]) {
+    let result = connectPlainly();
+    if (result === EXHAUSTED && ranges[1]) {
       setRange(tcp, ranges[1]);
-      answer = connectPlainly();
+      result = connectPlainly();
     }
-    if (answer < 0) publishFailure(tcp, answer, peer, startedAt);
-    return answer;
+    if (result < 0) reportFailure(tcp, result, peer, startedAt);
+    return result;
   } catch (error) {
-    return failed(tcp, error);
+    return reportError(tcp, error);
   }
 }
 
-/** What Node gave the handle, below the functions of ours. */
-function nodesOwn(tcp: GuardedTcp): TcpHandle {
+/** The prototype of the handle: it still has Node's functions, which ours replace. */
+function originalOf(tcp: GuardedTcp): TcpHandle {
   return Object.getPrototypeOf(tcp);
 }
 
-/** An explicit local port equal to the peer's: it is not even tried. */
-function isRefused(tcp: GuardedTcp, local: Address, peer: Address): boolean {
-  if (!wouldSelfConnect(local, peer, isKnownOwn(peer))) return false;
+/** Rejects a fixed local port equal to the peer's, without a connect(2). Returns whether it did. */
+function rejectFixedPort(tcp: GuardedTcp, local: Address, peer: Address): boolean {
+  if (!wouldSelfConnect(local, peer, isCachedOwnAddress(peer))) return false;
   tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
   return true;
 }
 
-const NONE: readonly PortRange[] = [];
+const NO_RANGES: readonly PortRange[] = [];
 
 /**
- * The ranges that prevent, in order: the second is for when the first is exhausted. None where the port is fixed, or
- * the descriptor is somebody else's.
+ * The ranges that prevent a self-connect, in order: the second is for when the first is exhausted. Empty where the
+ * local port is fixed, or where we did not create the descriptor.
  */
-function rangesFor(tcp: GuardedTcp, known: KnownPeer, local: Address | null): readonly PortRange[] {
+function rangesFor(tcp: GuardedTcp, peer: CachedPeer, local: Address | null): readonly PortRange[] {
   const { guard, options } = tcp[OWNER].options;
-  const isOthers = local !== null && (!tcp[OURS] || local.port !== 0);
-  if (guard !== "prevent" || isOthers) return NONE;
+  const isPortOpen = local === null || (tcp[OURS] && local.port === 0);
+  if (guard !== "prevent" || !isPortOpen) return NO_RANGES;
   const asked = options?.localPortRange;
-  return asked ? preventiveRanges(known.address, "prevent", asked) : known.ranges;
+  return asked ? preventiveRanges(peer.address, "prevent", asked) : peer.ranges;
 }
 
-/** A descriptor with the options and the range set, unless there is one already: that one gets the range. */
+/** Opens a descriptor with the options and the range set. If the handle has one already, sets the range on it. */
 function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRange | undefined): void {
   const { options } = tcp[OWNER].options;
   if (isNew && !options) openInRange(tcp, family, range!);
@@ -190,7 +190,7 @@ function prepare(tcp: GuardedTcp, family: 4 | 6, isNew: boolean, range: PortRang
 }
 
 /**
- * socket(2) with the range set, in one native call: what nearly every connect to this host needs, and no more.
+ * socket(2) with the range set, in one native call: nearly every connect to this host needs exactly this.
  * On failure (EMFILE) it does nothing: libuv's own socket(2) fails next and reports the error as usual.
  */
 function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange): void {
@@ -198,7 +198,7 @@ function openInRange(tcp: GuardedTcp, family: 4 | 6, { low, high }: PortRange): 
   if (fd >= 0 && tcp.open(fd) !== 0) closeSync(fd);
 }
 
-/** socket(2) with the options set, on a handle that has no descriptor yet: libuv then goes on with this one. */
+/** socket(2) with the options set, for a handle without a descriptor: libuv then uses this one. */
 function open(tcp: GuardedTcp, family: 4 | 6, options: Partial<SocketOptions>): void {
   if (tcp.fd >= 0) return;
   const socket = TcpSocket.open(family, options);
@@ -208,28 +208,28 @@ function open(tcp: GuardedTcp, family: 4 | 6, options: Partial<SocketOptions>): 
 }
 
 function setRange(tcp: GuardedTcp, { low, high }: PortRange): void {
-  const answer = loadNative().setLocalPortRange(tcp.fd, low, high);
-  if (answer < 0) throw new SocketError(answer, { syscall: "setsockopt" });
+  const result = loadNative().setLocalPortRange(tcp.fd, low, high);
+  if (result < 0) throw new SocketError(result, { syscall: "setsockopt" });
 }
 
-/** Learns of the end of the connect before Node does. */
+/** Replaces the request's callback, so that we check the connection before Node gets it. */
 function watch(tcp: GuardedTcp, request: ConnectRequest, peer: Address, startedAt: number): void {
   const { oncomplete } = request;
   request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
-    if (status !== 0) publishFailure(tcp, status, peer, startedAt);
+    if (status !== 0) reportFailure(tcp, status, peer, startedAt);
     else if (isSelfConnected(tcp, peer.port)) {
       reject(tcp, peer, startedAt);
       oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
       return;
     } else {
-      const isHeard = areAttemptsHeard();
-      tcp[OWNER].connected(isHeard ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
+      const isReported = hasAttemptSubscribers();
+      tcp[OWNER].connected(isReported ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
     }
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };
 }
 
-/** Resets, so that the port is free before anybody learns of it. */
+/** Resets the connection first, so that the port is free when the error is reported. */
 function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   const local = localOf(tcp) ?? peer;
   resetNow(tcp);
@@ -237,13 +237,13 @@ function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
 }
 
-function publishFailure(tcp: GuardedTcp, answer: number, peer: Address, startedAt: number): void {
+function reportFailure(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
   const elapsedMs = performance.now() - startedAt;
-  tcp[OWNER].attempted({ outcome: errnoName(answer), peer, elapsedMs });
+  tcp[OWNER].attempted({ outcome: errnoName(errno), peer, elapsedMs });
 }
 
-/** What is thrown on the way has no caller to go to but the stream's 'error'. */
-function failed(tcp: GuardedTcp, error: unknown): number {
+/** Our caller is Node, which expects an errno and not an exception: the error goes to the stream's 'error' event. */
+function reportError(tcp: GuardedTcp, error: unknown): number {
   tcp[OWNER].failed(error);
   return REFUSED;
 }
@@ -253,8 +253,9 @@ function localOf(tcp: GuardedTcp): Address | null {
 }
 
 /**
- * Addresses only where the ports are equal: nearly every connect is cleared by getsockname(2) and one comparison
- * of numbers, which native code makes for a fraction of what Node's own getsockname() takes to write an object.
+ * Compares the addresses only where the ports are equal. For nearly every connect, getsockname(2) and one comparison
+ * of numbers are enough; native code does this in a fraction of the time that Node's getsockname() takes to fill an
+ * object.
  */
 function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
   const localPort = nativeOrNull()?.localPort(tcp.fd) ?? port;
@@ -265,7 +266,7 @@ function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
   return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
 }
 
-/** RST now, so that the port is free at once; Node's own close, which may come before that is done, waits for it. */
+/** Sends RST now, so that the port is free at once. If Node closes the handle before that is done, its close waits. */
 function resetNow(tcp: GuardedTcp): void {
   const waiting: (() => void)[] = [];
   let isReset = false;

@@ -1,4 +1,4 @@
-/** The guard: never hands out a socket joined to itself. */
+/** The guard: no caller gets a socket that is joined to itself. */
 export type { Backoff } from "./backoff.ts";
 export type { AttemptMessage, RejectedMessage } from "./channels.ts";
 export type { Dialed, DialOptions } from "./dial.ts";

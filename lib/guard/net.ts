@@ -6,17 +6,17 @@ import { invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkGuardOptions, GuardedSocket } from "./streams.ts";
 
-/** What net.connect takes, with the guard's options. */
+/** The options of net.connect and of the guard. */
 export type ConnectOptions = net.NetConnectOpts & GuardOptions;
 
 type GivenOptions = net.SocketConstructorOpts & { timeout?: number; path?: string } & GuardOptions;
 
-/** Where Node tells of every socket that net.connect makes. */
+/** net.connect publishes each new socket on this channel, so connect() does too. */
 const clientSockets = channel("net.client.socket");
 
 /**
- * net.connect, guarded: the same arguments, the same net.Socket at once, the same events. A connect that would end,
- * or ended, joined to itself is an 'error' with DialError ERR_SELF_CONNECT, and never a 'connect'.
+ * net.connect, guarded: the same arguments, return value and events. A self-connect, refused or reset, is an 'error'
+ * event with DialError ERR_SELF_CONNECT, and never a 'connect' event. Wrong options throw, as in guardStream().
  */
 export function connect(options: ConnectOptions, onConnect?: () => void): net.Socket;
 export function connect(port: number, host?: string, onConnect?: () => void): net.Socket;
@@ -26,7 +26,10 @@ export function connect(first: ConnectOptions | number | string, ...rest: unknow
   const given = (typeof first === "object" ? first : {}) as GivenOptions;
   const checked = checkGuardOptions(given);
   if (given.options && given.path) {
-    throw invalidArgument("ERR_OPTION_UNSUPPORTED", "options are of TCP sockets, and a path is none");
+    throw invalidArgument(
+      "ERR_OPTION_UNSUPPORTED",
+      "`options` are for TCP sockets; `path` connects a Unix domain socket",
+    );
   }
   const socket = new GuardedSocket(given, checked);
   if (clientSockets.hasSubscribers) clientSockets.publish({ socket });

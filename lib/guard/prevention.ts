@@ -13,48 +13,48 @@ import { supported } from "../socket/supported.ts";
 import type { Guard } from "./guard.ts";
 import { rangesWithout } from "./guard.ts";
 
-/** Facts about the host are asked for again after this long. What changes in between, detection catches. */
+/** Facts about the host are read again after this time. If they changed in between, detection still works. */
 const FACTS_LIVE_MS = 1000;
 const MOST_HOSTS = 1024;
 
-interface Known<T> {
+interface Cached<T> {
   readonly value: T;
   readonly untilMs: number;
 }
 
-/** A peer as libuv names it, as an address, and the ranges that keep the kernel from picking its port. */
-export interface KnownPeer {
+/** A peer: its host as Node passes it, its address, and the ranges that keep the kernel from picking its port. */
+export interface CachedPeer {
   readonly host: string;
   readonly address: Address;
   readonly ranges: readonly PortRange[];
   readonly untilMs: number;
 }
 
-const ownHosts = new Map<string, Known<boolean>>();
-const abilities = new WeakMap<Native, Map<OptionName, boolean>>();
-/** By port: a number is found faster than any text, and there are only so many. */
-const peers = new Map<number, KnownPeer>();
-let facts: Known<PortFacts> | undefined;
+const ownHosts = new Map<string, Cached<boolean>>();
+const optionSupport = new WeakMap<Native, Map<OptionName, boolean>>();
+/** By port: numbers are faster keys than strings, and there are at most 65,536 of them. */
+const peers = new Map<number, CachedPeer>();
+let facts: Cached<PortFacts> | undefined;
 
 /**
- * The values of IP_LOCAL_PORT_RANGE to connect with, in order: the next one is for EADDRNOTAVAIL with the one
- * before. Empty when nothing needs preventing, or this kernel cannot (before Linux 6.3): then connect plainly.
+ * Values of IP_LOCAL_PORT_RANGE for this connect, in order: use the next one after EADDRNOTAVAIL. Returns [] when the
+ * kernel cannot pick the peer's port, or cannot be kept from it (before Linux 6.3): then connect without the option.
  */
 export function preventiveRanges(peer: Address, guard: Guard, asked?: PortRange): readonly PortRange[] {
   if (guard !== "prevent") return [];
-  const { ephemeralRange, reservedPorts } = knownPortFacts();
+  const { ephemeralRange, reservedPorts } = cachedPortFacts();
   if (!ephemeralRange) return [];
   const range = asked ? clipRange(asked, ephemeralRange) : ephemeralRange;
   const without = rangesWithout(peer.port, range, reservedPorts);
-  // The cheap questions first: most connects leave this host, or go to a port that the kernel never picks.
-  return without.length > 0 && isKnownOwn(peer) && isAble("localPortRange") ? without : [];
+  // The cheapest checks come first: most connects leave this host, or go to a port that the kernel never picks.
+  return without.length > 0 && isCachedOwnAddress(peer) && isOptionSupported("localPortRange") ? without : [];
 }
 
 /**
- * The address of a numeric host and its preventiveRanges(), remembered for a second: programs connect to few peers,
- * and often.
+ * The address of a numeric host and its preventiveRanges(), cached for a second: programs connect to few peers, and
+ * often.
  */
-export function knownPeer(host: string, port: number, nowMs: number): KnownPeer {
+export function cachedPeer(host: string, port: number, nowMs: number): CachedPeer {
   const known = peers.get(port);
   if (known && known.host === host && nowMs < known.untilMs) return known;
   const address = toAddress(host, port);
@@ -64,41 +64,41 @@ export function knownPeer(host: string, port: number, nowMs: number): KnownPeer 
   return peer;
 }
 
-/** Whether the port is of the ephemeral range at all: the cheapest question, which spares most connects the others. */
+/** Whether the port is in the ephemeral range: the cheapest check, and enough for most connects. */
 function isPickable(port: number): boolean {
-  const { ephemeralRange } = knownPortFacts();
+  const { ephemeralRange } = cachedPortFacts();
   return ephemeralRange !== null && holds(ephemeralRange, port);
 }
 
-/** isOwnAddress(), remembered for a second: asking for the interfaces costs as much as half a connect. */
-export function isKnownOwn(address: Address): boolean {
+/** isOwnAddress(), cached for a second: listing the interfaces costs as much as half a connect. */
+export function isCachedOwnAddress(address: Address): boolean {
   const key = `${address.host}%${address.scope ?? ""}`;
   const known = ownHosts.get(key);
   if (known && performance.now() < known.untilMs) return known.value;
   if (ownHosts.size >= MOST_HOSTS) ownHosts.clear();
-  return remember(isOwnAddress(unmap(address)), (entry) => ownHosts.set(key, entry));
+  return cache(isOwnAddress(unmap(address)), (entry) => ownHosts.set(key, entry));
 }
 
-/** supported(), asked once; false where the addon does not load. */
-export function isAble(name: OptionName): boolean {
+/** supported(), called once for each option; false where the addon does not load. */
+export function isOptionSupported(name: OptionName): boolean {
   const native = nativeOrNull();
   if (!native) return false;
-  const answers = abilities.get(native) ?? new Map<OptionName, boolean>();
-  abilities.set(native, answers);
-  const answer = answers.get(name) ?? supported(name);
-  answers.set(name, answer);
-  return answer;
+  const known = optionSupport.get(native) ?? new Map<OptionName, boolean>();
+  optionSupport.set(native, known);
+  const isSupported = known.get(name) ?? supported(name);
+  known.set(name, isSupported);
+  return isSupported;
 }
 
-/** portFacts(), remembered for a second. */
-export function knownPortFacts(): PortFacts {
+/** portFacts(), cached for a second. */
+export function cachedPortFacts(): PortFacts {
   if (facts && performance.now() < facts.untilMs) return facts.value;
-  return remember(portFacts(), (entry) => {
+  return cache(portFacts(), (entry) => {
     facts = entry;
   });
 }
 
-function remember<T>(value: T, keep: (entry: Known<T>) => void): T {
+function cache<T>(value: T, keep: (entry: Cached<T>) => void): T {
   keep({ value, untilMs: performance.now() + FACTS_LIVE_MS });
   return value;
 }

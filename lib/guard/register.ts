@@ -1,6 +1,6 @@
 /**
- * node --import selfconnect/register app.js: guards a whole program that knows nothing of this package. All of
- * Node's connects go by net.Socket.prototype.connect: net, tls, http, https, fetch, and clients built on them.
+ * node --import selfconnect/register app.js: guards a whole program without a change to it. All connects in Node call
+ * net.Socket.prototype.connect: those of net, tls, http, https, fetch, and of clients built on them.
  */
 import net from "node:net";
 import { nativeOrNull } from "../socket/native.ts";
@@ -10,7 +10,7 @@ import { guardStream, isGuarded } from "./streams.ts";
 
 const REGISTERED = Symbol.for("selfconnect.registered");
 
-/** SELFCONNECT_GUARD=prevent|detect|off says how far the guard goes in the whole program. */
+/** SELFCONNECT_GUARD=prevent|detect|off sets the guard of the whole program. */
 const guard = checkGuard((process.env.SELFCONNECT_GUARD || undefined) as Guard | undefined);
 
 if (!(REGISTERED in globalThis)) {
@@ -23,16 +23,16 @@ function register(): void {
   const { connect } = net.Socket.prototype as { connect: (...values: unknown[]) => net.Socket };
   Object.assign(net.Socket.prototype, {
     connect(this: net.Socket, ...values: unknown[]): net.Socket {
-      const asked = guardAsked(values);
-      if (asked || !isGuarded(this)) guardStream(this, { guard, ...asked });
+      const given = parseGuard(values);
+      if (given || !isGuarded(this)) guardStream(this, { guard, ...given });
       return connect.apply(this, values);
     },
   });
 }
 
-/** `guard` and `options` of the connect's own options, such as `guard: "off"`; null where it says nothing. */
-function guardAsked(values: unknown[]): GuardOptions | null {
-  // Node's own code passes its arguments as one array.
+/** The `guard` in the options of this connect, such as `guard: "off"`; null if they have none. */
+function parseGuard(values: unknown[]): GuardOptions | null {
+  // Node's internal calls pass their arguments as one array.
   const [first] = Array.isArray(values[0]) ? values[0] : values;
   const given = (first ?? {}) as GuardOptions;
   if (typeof given !== "object" || given.guard === undefined) return null;

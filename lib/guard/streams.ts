@@ -1,4 +1,4 @@
-/** Node's own streams under guard: a net.Socket, before it connects, wherever it comes from. */
+/** Guards a net.Socket of Node, whoever created it, before it connects. */
 import net from "node:net";
 import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
@@ -7,7 +7,7 @@ import { invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import { encodeOption, optionIndex } from "../socket/options.ts";
-import { selfConnectMessage, tellAttempt, tellRejected } from "./channels.ts";
+import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
 import type { HandleOwner } from "./handle.ts";
@@ -15,10 +15,10 @@ import { guardHandle } from "./handle.ts";
 
 const GUARD = Symbol("selfconnect.guard");
 
-/** What Node keeps a stream's handle in: an accessor on net.Socket.prototype, since Node 10. */
+/** Node stores a stream's handle through this accessor on net.Socket.prototype, since Node 10. */
 const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
 
-/** The one that stands before it on a guarded stream. */
+/** The accessor that replaces it on a guarded stream. */
 const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
   ...HANDLE,
   set(next: object | null) {
@@ -28,38 +28,39 @@ const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
 };
 
 /**
- * A net.Socket that is guarded from its beginning. A class, and not a stream whose prototype is changed: that costs
- * a connect one part in a hundred more.
+ * A net.Socket that is guarded from its creation. This is a class because changing a stream's prototype instead makes
+ * a connect 1 % slower.
  */
 export class GuardedSocket extends net.Socket {
   readonly [GUARD]: GuardedStream;
 
-  /** `options` as checkGuardOptions() has seen them. */
-  constructor(made: net.SocketConstructorOpts, options: GuardOptions) {
-    super(made);
+  /** `options` is what checkGuardOptions() returned. */
+  constructor(socketOptions: net.SocketConstructorOpts, options: GuardOptions) {
+    super(socketOptions);
     this[GUARD] = new GuardedStream(this, options);
     this[GUARD].take((this as unknown as Guarded)._handle);
   }
 }
 Object.defineProperty(GuardedSocket.prototype, "_handle", GUARDED_HANDLE);
 
-const kinds = new WeakMap<object, object>([[net.Socket.prototype, GuardedSocket.prototype]]);
+const guardedPrototypes = new WeakMap<object, object>([[net.Socket.prototype, GuardedSocket.prototype]]);
 
-/** What stands between a guarded stream and its class; one for all of a class, which V8 then takes for one kind. */
-function guardedKind(prototype: object): object {
-  const known = kinds.get(prototype);
+/** The prototype put between a guarded stream and its class. One per class, so that V8 sees one hidden class. */
+function guardedPrototype(prototype: object): object {
+  const known = guardedPrototypes.get(prototype);
   if (known) return known;
-  const kind = Object.create(prototype, { _handle: GUARDED_HANDLE });
-  kinds.set(prototype, kind);
-  return kind;
+  const created = Object.create(prototype, { _handle: GUARDED_HANDLE });
+  guardedPrototypes.set(prototype, created);
+  return created;
 }
 
 type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object | null };
 
 /**
- * Guards every connect that this stream makes from now on, and gives it back. A connect that would end, or ended,
- * joined to itself is an 'error' with DialError ERR_SELF_CONNECT; 'connect' is not emitted for it. Guarding again
- * changes the options. Without the addon the guard detects, and socket options cannot be had.
+ * Guards every connect(2) of this stream from now on, and returns the stream. A self-connect, refused or reset, is
+ * an 'error' event with DialError ERR_SELF_CONNECT, and never a 'connect' event. A second call replaces the options.
+ * Without the addon the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard; for `options` it throws
+ * ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, or ERR_ADDON_MISSING without the addon.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const checked = checkGuardOptions(options);
@@ -67,7 +68,7 @@ export function guardStream<S extends net.Socket>(socket: S, options: GuardOptio
   if (stream[GUARD]) stream[GUARD].options = checked;
   else {
     stream[GUARD] = new GuardedStream(socket, checked);
-    Object.setPrototypeOf(stream, guardedKind(Object.getPrototypeOf(stream)));
+    Object.setPrototypeOf(stream, guardedPrototype(Object.getPrototypeOf(stream)));
     stream[GUARD].take(stream._handle);
   }
   return socket;
@@ -79,18 +80,18 @@ export function isGuarded(socket: net.Socket): boolean {
 }
 
 /**
- * For streams that come out of somebody's hands already connecting: a lookup that answers in the same turn would
- * connect before the guard is there. Let it answer in the next.
+ * Delays a custom `lookup` by one tick. Agents return a stream that is already connecting; a synchronous lookup would
+ * connect it before we can guard it.
  */
-export function unhurried<T extends object>(options: T): T {
+export function withAsyncLookup<T extends object>(options: T): T {
   const { lookup } = options as { lookup?: net.LookupFunction };
   if (typeof lookup !== "function") return options;
-  const later: net.LookupFunction = (host, how, answer) =>
-    lookup(host, how, (...values) => process.nextTick(answer, ...values));
+  const later: net.LookupFunction = (host, how, callback) =>
+    lookup(host, how, (...values) => process.nextTick(callback, ...values));
   return { ...options, lookup: later };
 }
 
-/** Makes guarded streams, not yet connecting, for clients that ask for a factory: pg's `stream`, and the like. */
+/** Returns a function that creates guarded, unconnected streams: for clients with such an option, as pg's `stream`. */
 export function streamFactory(options: GuardOptions = {}): () => net.Socket {
   const checked = checkGuardOptions(options);
   return () => new GuardedSocket({}, checked);
@@ -102,7 +103,7 @@ const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
   off: { guard: "off" },
 };
 
-/** Throws ERR_UNKNOWN_GUARD, ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE …, ERR_ADDON_MISSING: at once, not as an 'error'. */
+/** Throws what guardStream() documents, so that a wrong option throws at once and is not an 'error' event later. */
 export function checkGuardOptions(options: GuardOptions): GuardOptions {
   const guard = checkGuard(options.guard);
   if (!options.options) return WITHOUT_OPTIONS[guard];
@@ -118,8 +119,8 @@ export function checkGuardOptions(options: GuardOptions): GuardOptions {
   return { guard, options: options.options };
 }
 
-/** What the connect under way has run into. */
-class Troubles {
+/** The failures of the current connect. */
+class Failures {
   readonly attempts: Attempt[] = [];
   rejected: { readonly attempt: Attempt; readonly wasConnected: boolean } | undefined;
   restoreDestroy: (() => void) | undefined;
@@ -128,76 +129,76 @@ class Troubles {
 class GuardedStream implements HandleOwner {
   options: GuardOptions;
   readonly #socket: net.Socket;
-  /** Made when there are any: every connect pays for this object, and few pay for that one. */
-  #met: Troubles | undefined;
+  /** Created on the first failure, because most connects have none. */
+  #failures: Failures | undefined;
 
   constructor(socket: net.Socket, options: GuardOptions) {
     this.options = options;
     this.#socket = socket;
   }
 
-  /** Node gives a stream one handle after another: for each address that it tries, and for each new connect. */
+  /** Called for each handle that Node gives the stream: one for each address it tries, and for each new connect. */
   take(handle: object | null): void {
     if (handle) guardHandle(handle, this);
-    else if (this.#met) this.#met.attempts.length = 0;
+    else if (this.#failures) this.#failures.attempts.length = 0;
   }
 
   connected(attempt: Attempt | null): void {
-    this.#met?.restoreDestroy?.();
-    this.#met = undefined;
-    if (attempt) tellAttempt(attempt);
+    this.#failures?.restoreDestroy?.();
+    this.#failures = undefined;
+    if (attempt) publishAttempt(attempt);
   }
 
   attempted(attempt: Attempt): void {
-    this.#troubles().attempts.push(attempt);
-    tellAttempt(attempt);
+    this.#currentFailures().attempts.push(attempt);
+    publishAttempt(attempt);
   }
 
   rejected(attempt: Attempt, wasConnected: boolean): void {
     this.attempted(attempt);
-    tellRejected(attempt, wasConnected);
-    const troubles = this.#troubles();
-    troubles.rejected = { attempt, wasConnected };
-    this.#translate((error) => selfConnectError(troubles, error));
+    publishRejected(attempt, wasConnected);
+    const failures = this.#currentFailures();
+    failures.rejected = { attempt, wasConnected };
+    this.#translate((error) => selfConnectError(failures, error));
   }
 
   failed(error: unknown): void {
     this.#translate(() => error as Error);
   }
 
-  #troubles(): Troubles {
-    this.#met ??= new Troubles();
-    return this.#met;
+  #currentFailures(): Failures {
+    this.#failures ??= new Failures();
+    return this.#failures;
   }
 
-  /** Node is about to destroy the stream with its own error, unless another address connects: give it ours. */
-  #translate(translated: (error: Error) => Error): void {
-    const troubles = this.#troubles();
-    troubles.restoreDestroy?.();
+  /** Node is about to destroy the stream with its own error, unless another address connects. Passes ours instead. */
+  #translate(translate: (error: Error) => Error): void {
+    const failures = this.#currentFailures();
+    failures.restoreDestroy?.();
     const socket = this.#socket;
     const own = Object.getOwnPropertyDescriptor(socket, "destroy");
     const { destroy } = socket;
     const restore = () => {
-      troubles.restoreDestroy = undefined;
+      failures.restoreDestroy = undefined;
       if (own) Object.defineProperty(socket, "destroy", own);
       else Reflect.deleteProperty(socket, "destroy");
     };
-    troubles.restoreDestroy = restore;
+    failures.restoreDestroy = restore;
     socket.destroy = (error) => {
       restore();
-      return destroy.call(socket, error && isOfConnect(error) ? translated(error) : error);
+      return destroy.call(socket, error && isConnectError(error) ? translate(error) : error);
     };
   }
 }
 
-function selfConnectError({ attempts, rejected }: Troubles, error: Error): DialError {
+function selfConnectError({ attempts, rejected }: Failures, error: Error): DialError {
   const { attempt, wasConnected } = rejected!;
   const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
   return new DialError("ERR_SELF_CONNECT", message, [...attempts], attempts.length > 1 ? error : undefined);
 }
 
-/** Node's errors of a connect: of one address, or of all of them together. An abort or a timeout is none. */
-function isOfConnect(error: Error): boolean {
+/** Whether a connect to one address, or to all of them, failed with this error. False for an abort or a timeout. */
+function isConnectError(error: Error): boolean {
   const { syscall } = error as NodeJS.ErrnoException;
   return syscall === "connect" || syscall === "bind" || error instanceof AggregateError;
 }

@@ -1,4 +1,4 @@
-/** undici, and through it fetch: a guarded connector for `new Agent({ connect: undiciConnect() })`. */
+/** A guarded connector for undici and its fetch: `new Agent({ connect: undiciConnect() })`. */
 import type net from "node:net";
 import type tls from "node:tls";
 import type { GuardOptions } from "./guard.ts";
@@ -6,7 +6,7 @@ import { connect } from "./net.ts";
 import { checkGuardOptions } from "./streams.ts";
 import { connectTls } from "./tls.ts";
 
-/** What undici passes to a connector; of all its versions that run on Node 20 and later. */
+/** What undici passes to a connector, in all its versions that run on Node 20 and later. */
 export interface UndiciRequest {
   readonly hostname: string;
   readonly host?: string;
@@ -14,27 +14,27 @@ export interface UndiciRequest {
   readonly port: string;
   readonly servername?: string | null;
   readonly localAddress?: string | null;
-  /** The tunnel of a proxy, connected already. */
+  /** The tunnel through a proxy, already connected. */
   readonly httpSocket?: net.Socket;
 }
 
-/** The callback of an undici connector: an error, or a socket that is connected and not to itself. */
+/** The callback of an undici connector. Gets an error, or a socket that is connected and not joined to itself. */
 export type UndiciConnected = (
-  ...answer: [error: null, socket: net.Socket] | [error: Error, socket: null]
+  ...result: [error: null, socket: net.Socket] | [error: Error, socket: null]
 ) => void;
 
-/** How undiciConnect() connects: the guard, the options of tls.connect, and the time-out in milliseconds. */
+/** The options of undiciConnect(): the guard, the options of tls.connect, and the time-out. */
 export interface UndiciConnectOptions extends GuardOptions {
-  /** Of tls.connect: ca, cert, rejectUnauthorized … */
+  /** Options of tls.connect: ca, cert, rejectUnauthorized … */
   readonly tls?: tls.ConnectionOptions;
-  /** As undici's own connector: 10 seconds unless said otherwise, 0 for none. */
+  /** Milliseconds, as in undici's own connector; default 10,000, and 0 for no time-out. */
   readonly connectTimeoutMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 
-/** A connector of undici's form, guarded. It speaks HTTP/1.1. */
+/** Returns a guarded connector for undici. It negotiates HTTP/1.1. Throws as guardStream() does. */
 export function undiciConnect(options: UndiciConnectOptions = {}) {
   const { guard, options: socketOptions, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
   const guardOptions = { ...(guard && { guard }), ...(socketOptions && { options: socketOptions }) };
@@ -47,20 +47,22 @@ export function undiciConnect(options: UndiciConnectOptions = {}) {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     const timer =
-      connectTimeoutMs > 0 ? setTimeout(() => socket.destroy(timeout(request)), connectTimeoutMs) : undefined;
-    const answer = once((error: Error | null) => {
+      connectTimeoutMs > 0
+        ? setTimeout(() => socket.destroy(timeoutError(request)), connectTimeoutMs)
+        : undefined;
+    const settle = once((error: Error | null) => {
       clearTimeout(timer);
       if (error) connected(error, null);
       else connected(null, socket);
     });
-    socket.once(isSecure ? "secureConnect" : "connect", () => answer(null));
-    socket.on("error", answer); // Later errors are undici's own to hear; here they only must have a listener.
+    socket.once(isSecure ? "secureConnect" : "connect", () => settle(null));
+    socket.on("error", settle); // undici handles later errors itself.
     return socket;
   };
 }
 
 function tcpOptions({ hostname, localAddress }: UndiciRequest) {
-  // A URL writes an IPv6 address in brackets.
+  // In a URL an IPv6 address is in brackets.
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
   return { host, ...(localAddress && { localAddress }) };
 }
@@ -77,7 +79,7 @@ function tlsOptions(request: UndiciRequest, own: tls.ConnectionOptions = {}): tl
   };
 }
 
-function timeout({ hostname, port }: UndiciRequest): Error {
+function timeoutError({ hostname, port }: UndiciRequest): Error {
   const error = new Error(`not connected to ${hostname}:${port} in time`);
   return Object.assign(error, { name: "ConnectTimeoutError", code: "UND_ERR_CONNECT_TIMEOUT" });
 }

@@ -1,4 +1,4 @@
-/** dial(): against the kernel itself, with the self-connect forced by a range of one port. */
+/** dial() against the real kernel. A range of one port forces the self-connect. */
 
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import dns from "node:dns/promises";
@@ -28,12 +28,12 @@ import {
   withNative,
 } from "../support/harness.ts";
 
-/** The kernel has no choice but the peer's own port. */
-function forced({ port }: Address): NonNullable<DialOptions["options"]> {
+/** Options that leave the kernel only one local port to pick: the peer's. */
+function onlyPortOf({ port }: Address): NonNullable<DialOptions["options"]> {
   return { localPortRange: { low: port, high: port } };
 }
 
-/** What either kind of error tells. */
+/** The fields of SocketError and DialError that the tests read. */
 type Refusal = Error & {
   readonly code: string;
   readonly local?: Address;
@@ -48,7 +48,7 @@ async function refusalOf(promise: Promise<unknown>): Promise<Refusal> {
 }
 
 describe.each(FAMILIES)("dial over IPv%i", (family) => {
-  it("connects to a listener and tells the attempt", () =>
+  it("connects to a listener and returns the attempt", () =>
     withListener(
       family,
       (socket) => socket.end(),
@@ -63,17 +63,17 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
   it("control: without the guard the caller gets a socket joined to itself, and its port is taken", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
-    const { socket } = await dial(peer, { guard: "off", options: forced(peer) });
+    const { socket } = await dial(peer, { guard: "off", options: onlyPortOf(peer) });
     expect(socket.isSelfConnected()).toBe(true);
     expect(listenRefusal(peer)).toBe("EADDRINUSE");
     socket.reset();
   });
 
-  it("never hands it out, says how many attempts, and leaves the port free at once", async (context) => {
+  it("never returns a self-connect, reports the attempts, and leaves the port free at once", async (context) => {
     requires(context, "6.3", "localPortRange");
     for (const attempts of [1, 2, 3, 10]) {
       const peer = deadPeer(family);
-      const error = await refusalOf(dial(peer, { options: forced(peer), attempts }));
+      const error = await refusalOf(dial(peer, { options: onlyPortOf(peer), attempts }));
       expect(listenRefusal(peer)).toBe(null);
       expect(error).toBeInstanceOf(DialError);
       expect(error.code).toBe("ERR_SELF_CONNECT");
@@ -93,7 +93,7 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
     socket.reset();
   });
 
-  it("keeps the peer's port out of a bind that leaves the port to the kernel", async (context) => {
+  it("keeps the kernel from picking the peer's port after a bind to port 0", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
     const local = { ...peer, port: 0 };
@@ -107,15 +107,15 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
   });
 });
 
-describe("what dial says", () => {
-  it("gives the kernel's answer with both addresses", async () => {
+describe("what dial reports", () => {
+  it("reports the kernel's errno with both addresses", async () => {
     const peer = deadPeer();
     const error = await refusalOf(dial(peer));
     expect(error).toBeInstanceOf(SocketError);
     expect(error).toMatchObject({ code: "ECONNREFUSED", syscall: "connect", peer });
   });
 
-  it("spends attempts on what it is told to, and then says so", async () => {
+  it("tries again after each errno in retryOn, and then rejects with ERR_ATTEMPTS", async () => {
     const peer = deadPeer();
     const error = await refusalOf(dial(peer, { attempts: 4, retryOn: ["ECONNREFUSED"] }));
     expect(error.code).toBe("ERR_ATTEMPTS");
@@ -123,7 +123,7 @@ describe("what dial says", () => {
     expect(error.cause).toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  it("ends at the deadline, waits and all", async () => {
+  it("ends at the deadline, also during a wait", async () => {
     const backoff = { kind: "fixed", delayMs: 20_000 } as const;
     const error = await refusalOf(
       dial(deadPeer(), { attempts: 9, retryOn: ["ECONNREFUSED"], backoff, deadlineMs: 50 }),
@@ -132,7 +132,7 @@ describe("what dial says", () => {
     expect(error.attempts).toHaveLength(1);
   });
 
-  it("ends at an abort, before and while it waits", async () => {
+  it("ends when the signal aborts, before the dial and during a wait", async () => {
     const reason = new Error("enough");
     await expect(dial(deadPeer(), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
@@ -147,7 +147,7 @@ describe("what dial says", () => {
     await expect(dialing).rejects.toBe(reason);
   });
 
-  it("resolves names, and goes through their addresses", () =>
+  it("resolves a name and connects to one of its addresses", () =>
     withListener(
       4,
       (socket) => socket.end(),
@@ -159,7 +159,7 @@ describe("what dial says", () => {
       },
     ));
 
-  it("tells every attempt, and every rejection, on diagnostics_channel", async (context) => {
+  it("publishes every attempt and every rejection on diagnostics_channel", async (context) => {
     requires(context, "6.3", "localPortRange");
     const seen: string[] = [];
     const onAttempt = (message: unknown) => seen.push((message as AttemptMessage).attempt.outcome);
@@ -168,7 +168,7 @@ describe("what dial says", () => {
     subscribe("selfconnect:attempt", onAttempt);
     subscribe("selfconnect:rejected", onRejected);
     const peer = deadPeer();
-    await refusalOf(dial(peer, { options: forced(peer), attempts: 2 }));
+    await refusalOf(dial(peer, { options: onlyPortOf(peer), attempts: 2 }));
     await refusalOf(dial(peer, { local: peer }));
     unsubscribe("selfconnect:attempt", onAttempt);
     unsubscribe("selfconnect:rejected", onRejected);
@@ -176,7 +176,7 @@ describe("what dial says", () => {
     expect(seen).toEqual([...rejected, ...rejected, "self-connect", "rejected false"]);
   });
 
-  it("names mistakes at once", async () => {
+  it("rejects wrong arguments at once, by name", async () => {
     await expect(dial("127.0.0.1")).rejects.toMatchObject({ code: "ERR_INVALID_ADDRESS" });
     await expect(dial("127.0.0.1:80", { attempts: 0 })).rejects.toMatchObject({ code: "ERR_OUT_OF_RANGE" });
     await expect(dial("127.0.0.1:80", { deadlineMs: -1 })).rejects.toMatchObject({
@@ -197,19 +197,19 @@ describe("prevention", () => {
     expect(preventiveRanges({ ...peer, family: 6, host: "::ffff:127.0.0.1" }, "prevent")).toHaveLength(2);
     expect(preventiveRanges(peer, "detect")).toEqual([]);
     expect(preventiveRanges({ ...peer, port: 1 }, "prevent")).toEqual([]);
-    // 198.18.0.0/15 is for benchmarks of network devices (RFC 2544): nobody's own.
+    // 198.18.0.0/15 is for benchmarks of network devices (RFC 2544): no host has such an address.
     expect(preventiveRanges({ ...peer, host: "198.18.0.1" }, "prevent")).toEqual([]);
   });
 });
 
 describe("an exhausted range", () => {
-  /** In a namespace with so few ports: as many connections as it takes, then one more, by one of the doors. */
-  const program = (door: "dial" | "connect") => `
+  /** A program that opens connections by dial() or connect() until one fails, and prints the error and the ports. */
+  const program = (way: "dial" | "connect") => `
     import net from "node:net";
     import { once } from "node:events";
     import { dial, connect } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
     const port = 40002;
-    const doors = {
+    const ways = {
       dial: async () => (await dial("127.0.0.1:" + port)).socket.getsockname().port,
       connect: async () => {
         const stream = connect(port, "127.0.0.1");
@@ -220,7 +220,7 @@ describe("an exhausted range", () => {
     net.createServer().listen(port, "127.0.0.1", async () => {
       const ports = [];
       for (;;) {
-        try { ports.push(await doors.${door}()); }
+        try { ports.push(await ways.${way}()); }
         catch ({ code, message }) {
           console.log(JSON.stringify({ code, message, ports: ports.sort() }));
           process.exit();
@@ -231,16 +231,16 @@ describe("an exhausted range", () => {
   it.for([
     "dial",
     "connect",
-  ] as const)("ends after every port but the peer's own: %s", async (door, context) => {
+  ] as const)("%s fails only after it has used every port but the peer's", async (way, context) => {
     needsNamespaces(context);
     requires(context, "6.3", "localPortRange");
-    const file = ["--input-type=module", "-e", program(door)];
+    const file = ["--input-type=module", "-e", program(way)];
     const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, file);
     expect(stderr).toBe("");
     const { code, message, ports } = JSON.parse(stdout);
     expect(ports).toEqual([40000, 40001, 40003, 40004, 40005, 40006, 40007]);
     expect(code).toBe("EADDRNOTAVAIL");
-    if (door === "dial")
+    if (way === "dial")
       expect(message).toContain("8 of the 8 ports of the ephemeral range 40000-40007 are in use");
   });
 
@@ -255,13 +255,13 @@ describe("an exhausted range", () => {
     );
     const range = { low: 100, high: 110 };
     const peer = parseAddress("127.0.0.1:104");
-    // 104 itself, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
+    // The peer's port 104, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
     expect(usedPorts(peer, range, [{ low: 109, high: 120 }], table), formatAddress(peer)).toBe(5);
   });
 });
 
 describe("a spurious EADDRNOTAVAIL", () => {
-  /** A kernel that gives up in a race for a port, `times` times, though nearly all ports are free. */
+  /** Runs `use` with a connect(2) that fails `times` times with EADDRNOTAVAIL, although nearly all ports are free. */
   function withRaces<T>(times: number, use: () => Promise<T>): Promise<T> {
     const native = loadNative();
     let left = times;
@@ -271,7 +271,7 @@ describe("a spurious EADDRNOTAVAIL", () => {
   }
   const outcomes = (attempts: readonly Attempt[]) => attempts.map(({ outcome }) => outcome);
 
-  it("is another attempt's reason, with nothing asked for", () =>
+  it("leads to another attempt, also without retryOn", () =>
     withListener(
       4,
       (socket) => socket.end(),
@@ -282,13 +282,13 @@ describe("a spurious EADDRNOTAVAIL", () => {
       },
     ));
 
-  it("is no attempt of its own where the other preventive range has a port", async (context) => {
+  it("is not an attempt where the other preventive range has a free port", async (context) => {
     requires(context, "6.3", "localPortRange");
     const error = await refusalOf(withRaces(1, () => dial(deadPeer())));
     expect(error.code).toBe("ECONNREFUSED");
   });
 
-  it("spends no more attempts than there are, and says what the table of ports says", async () => {
+  it("leads to no more than `attempts` attempts, and the error counts the ports in use", async () => {
     const error = await refusalOf(withRaces(9, () => dial(deadPeer(), { guard: "detect", attempts: 2 })));
     expect(error.code).toBe("ERR_ATTEMPTS");
     expect(outcomes(error.attempts)).toEqual(["EADDRNOTAVAIL", "EADDRNOTAVAIL"]);
@@ -300,23 +300,23 @@ describe("while a name is being resolved", () => {
   const peer = "name.test:80";
   afterEach(() => void vi.restoreAllMocks());
 
-  /** A resolver that never answers. */
-  function silence() {
+  /** Replaces dns.lookup() by one that never returns an address. */
+  function silenceLookup() {
     return vi.spyOn(dns, "lookup").mockImplementation((() => new Promise(() => {})) as never);
   }
 
   it("the deadline ends the dial", async () => {
-    const lookup = silence();
+    const lookup = silenceLookup();
     const error = await refusalOf(dial(peer, { deadlineMs: 20 }));
     expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [] });
     expect(error.message).toContain(peer);
     expect(lookup).toHaveBeenCalledOnce();
   });
 
-  it("an abort ends it with the signal's reason, deadline or not", async () => {
+  it("an abort ends it with the signal's reason, with and without a deadline", async () => {
     const reason = new Error("enough");
     for (const limits of [{}, { deadlineMs: 20_000 }]) {
-      silence();
+      silenceLookup();
       const controller = new AbortController();
       const dialing = dial(peer, { ...limits, signal: controller.signal });
       setImmediate(() => controller.abort(reason));
@@ -338,7 +338,7 @@ describe("while a name is being resolved", () => {
 });
 
 describe("backoff", () => {
-  it("doubles up to its most, and takes off a random part", () => {
+  it("doubles up to mostMs, and subtracts a random part", () => {
     const backoff = { kind: "exponential", firstMs: 10, mostMs: 100 } as const;
     expect([1, 2, 3, 4, 5, 50].map((made) => delayMs(backoff, made, 0))).toEqual([10, 20, 40, 80, 100, 100]);
     expect(delayMs(backoff, 3, 0.5)).toBe(20);

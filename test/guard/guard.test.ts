@@ -1,4 +1,4 @@
-/** The guard's words: pure, so every port of every small range can be gone through. */
+/** The guard's pure functions, with every port of every small range. */
 import { describe, expect, it } from "vitest";
 import type { Guard } from "../../lib/guard/guard.ts";
 import { checkGuard, rangesWithout } from "../../lib/guard/guard.ts";
@@ -7,7 +7,7 @@ import { clipRange, portCount } from "../../lib/socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../../lib/socket/self-connect.ts";
 
 describe("rangesWithout", () => {
-  it("leaves out the peer's port and no other, whatever its place and parity", () => {
+  it("leaves out the peer's port and no other, at every position and parity", () => {
     for (let low = 100; low < 104; low++) {
       for (let high = low; high < low + 8; high++) {
         for (let port = low; port <= high; port++) {
@@ -22,7 +22,7 @@ describe("rangesWithout", () => {
     }
   });
 
-  it("gives the longer side first", () => {
+  it("returns the longer range first", () => {
     expect(rangesWithout(50000, { low: 32768, high: 60999 })).toEqual([
       { low: 32768, high: 49999 },
       { low: 50001, high: 60999 },
@@ -30,7 +30,7 @@ describe("rangesWithout", () => {
     expect(rangesWithout(32770, { low: 32768, high: 60999 })[0]).toEqual({ low: 32771, high: 60999 });
   });
 
-  it("is empty where the kernel cannot pick the port, or has no other", () => {
+  it("returns no range where the kernel cannot pick the port, or has no other", () => {
     expect(rangesWithout(80, { low: 32768, high: 60999 })).toEqual([]);
     expect(rangesWithout(50000, { low: 32768, high: 60999 }, [{ low: 49990, high: 50010 }])).toEqual([]);
     expect(rangesWithout(50000, { low: 50000, high: 50000 })).toEqual([]);
@@ -69,14 +69,14 @@ describe("isSelfConnect and wouldSelfConnect", () => {
     });
   }
 
-  it("compares addresses as addresses", () => {
+  it("treats an IPv4-mapped address as its IPv4 address", () => {
     expect(isSelfConnect(parseAddress("[::ffff:127.0.0.1]:80"), parseAddress("127.0.0.1:80"))).toBe(true);
     expect(isSelfConnect(parseAddress("127.0.0.1:80"), parseAddress("127.0.0.1:82"))).toBe(false);
   });
 });
 
 describe("checkGuard", () => {
-  it("names the near miss", () => {
+  it("suggests the name that was meant", () => {
     expect(() => checkGuard("prevnt" as Guard)).toThrow(/did you mean "prevent"/);
     expect(checkGuard(undefined)).toBe("prevent");
   });

@@ -1,4 +1,4 @@
-/** HTTP and TLS through the guard's doors, against real servers of Node's: http.Agent, https.Agent, undici, fetch, tls. */
+/** Guarded HTTP and TLS against real servers of Node: http.Agent, https.Agent, undici, fetch, tls. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
@@ -25,16 +25,16 @@ beforeAll(() => {
   const [key, cert] = [`${folder}/key.pem`, `${folder}/cert.pem`];
   const name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
   const how = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const made = spawnSync("openssl", ["req", "-x509", ...how, "-keyout", key, "-out", cert, ...name]);
-  if (made.status !== 0)
-    throw new Error(`no certificate: apt-get install openssl (${made.error ?? made.stderr})`);
+  const openssl = spawnSync("openssl", ["req", "-x509", ...how, "-keyout", key, "-out", cert, ...name]);
+  if (openssl.status !== 0)
+    throw new Error(`no certificate: apt-get install openssl (${openssl.error ?? openssl.stderr})`);
   identity = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** One request through a door, its connections closed afterwards. */
-type Ask = (port: number, guard: GuardOptions) => Promise<string>;
+/** Makes one guarded request, and closes its connections afterwards. */
+type Get = (port: number, guard: GuardOptions) => Promise<string>;
 
 function request(agent: http.Agent, get: typeof http.get, port: number): Promise<string> {
   return new Promise<string>((resolve, reject) => {
@@ -48,7 +48,7 @@ function request(agent: http.Agent, get: typeof http.get, port: number): Promise
   }).finally(() => agent.destroy());
 }
 
-async function fetched(
+async function fetchThrough(
   url: string,
   options: Parameters<typeof undiciConnect>[0],
   fetch: typeof undici.fetch,
@@ -63,7 +63,7 @@ async function fetched(
   }
 }
 
-function secured(make: (socket?: never) => tls.TLSSocket): Promise<string> {
+function requestOverTls(make: (socket?: never) => tls.TLSSocket): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = make();
     let text = "";
@@ -74,35 +74,35 @@ function secured(make: (socket?: never) => tls.TLSSocket): Promise<string> {
   });
 }
 
-const PLAIN: Record<string, Ask> = {
+const PLAIN: Record<string, Get> = {
   "http.Agent": (port, guard) => request(guardAgent(new http.Agent(), guard), http.get, port),
   "http.Agent, keepAlive": (port, guard) =>
     request(guardAgent(new http.Agent({ keepAlive: true }), guard), http.get, port),
-  undici: (port, guard) => fetched(`http://127.0.0.1:${port}/`, guard, undici.fetch),
+  undici: (port, guard) => fetchThrough(`http://127.0.0.1:${port}/`, guard, undici.fetch),
 };
 
-const SECURE: Record<string, Ask> = {
+const SECURE: Record<string, Get> = {
   "https.Agent": (port, guard) =>
     request(guardAgent(new https.Agent(), guard), https.get as typeof http.get, port),
   "undici over TLS": (port, guard) =>
-    fetched(`https://127.0.0.1:${port}/`, { ...guard, tls: { ca: identity.cert } }, undici.fetch),
+    fetchThrough(`https://127.0.0.1:${port}/`, { ...guard, tls: { ca: identity.cert } }, undici.fetch),
   connectTls: (port, guard) =>
-    secured(() => connectTls({ host: "127.0.0.1", port, ca: identity.cert, ...guard })),
+    requestOverTls(() => connectTls({ host: "127.0.0.1", port, ca: identity.cert, ...guard })),
   "tls.connect({ socket })": (port, guard) =>
-    secured(() => {
+    requestOverTls(() => {
       const socket = connect({ host: "127.0.0.1", port, ...guard });
       const secure = tls.connect({ socket, ca: identity.cert, servername: "localhost" });
-      // The stream below tells its own error; the one above then only hears that it is over.
+      // tls.connect() does not forward an error of the stream below: the TLSSocket would only be closed.
       socket.on("error", (error) => secure.destroy(error));
       return secure;
     }),
 };
 
-const DOORS = { ...PLAIN, ...SECURE };
+const WAYS = { ...PLAIN, ...SECURE };
 
 async function withServer(isSecure: boolean, use: (port: number) => Promise<void>): Promise<void> {
-  const answer: http.RequestListener = (_request, response) => response.end("served");
-  const server = isSecure ? https.createServer(identity, answer) : http.createServer(answer);
+  const respond: http.RequestListener = (_request, response) => response.end("served");
+  const server = isSecure ? https.createServer(identity, respond) : http.createServer(respond);
   await new Promise<void>((resolve) => (server as Server).listen(0, "127.0.0.1", resolve));
   try {
     await use((server.address() as AddressInfo).port);
@@ -112,33 +112,33 @@ async function withServer(isSecure: boolean, use: (port: number) => Promise<void
   }
 }
 
-describe.each(Object.entries(DOORS))("%s", (name, ask) => {
-  it("gets its answer", () =>
+describe.each(Object.entries(WAYS))("%s", (name, get) => {
+  it("gets the response", () =>
     withServer(name in SECURE, async (port) => {
-      expect(await ask(port, {})).toBe("served");
+      expect(await get(port, {})).toBe("served");
     }));
 
   it("rejects a self-connect, and leaves the port free", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer();
     const options = { localPortRange: { low: peer.port, high: peer.port } };
-    await expect(ask(peer.port, { options })).rejects.toMatchObject({ code: "ERR_SELF_CONNECT" });
+    await expect(get(peer.port, { options })).rejects.toMatchObject({ code: "ERR_SELF_CONNECT" });
     expect(listenRefusal(peer)).toBe(null);
   });
 
-  it("control: is joined to itself with the guard off, and never gets an answer of a server's", async (context) => {
+  it("control: with the guard off it is joined to itself, and gets no response", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer();
     const options = { localPortRange: { low: peer.port, high: peer.port } };
-    // What it sent comes back to it: no HTTP response, no TLS handshake. The error is a parser's, not a refusal.
-    const error = await ask(peer.port, { guard: "off", options }).catch((caught) => caught);
+    // It receives what it sent, which is no HTTP response and no TLS handshake: the parser fails, not the connect.
+    const error = await get(peer.port, { guard: "off", options }).catch((caught) => caught);
     expect(error).toBeInstanceOf(Error);
     expect(["ECONNREFUSED", "ERR_SELF_CONNECT"]).not.toContain(error.code);
   });
 });
 
-describe("fetch of Node's own", () => {
-  it("takes a guarded dispatcher", () =>
+describe("Node's fetch", () => {
+  it("works with a guarded dispatcher", () =>
     withServer(false, async (port) => {
       const dispatcher = new undici.Agent({ connect: undiciConnect() as never });
       const response = await fetch(`http://127.0.0.1:${port}/`, { dispatcher } as never);

@@ -1,4 +1,4 @@
-/** connect(): what net.connect does, it does; and a socket joined to itself never comes out. */
+/** connect() does what net.connect does, and never emits 'connect' for a socket joined to itself. */
 
 import { once } from "node:events";
 import type net from "node:net";
@@ -21,12 +21,13 @@ import {
   withListener,
 } from "../support/harness.ts";
 
-function forced({ port }: Address): NonNullable<ConnectOptions["options"]> {
+/** Options that leave the kernel only one local port to pick: the peer's. */
+function onlyPortOf({ port }: Address): NonNullable<ConnectOptions["options"]> {
   return { localPortRange: { low: port, high: port } };
 }
 
-/** How a stream ended: its events in order, and its error. */
-async function lifeOf(
+/** Waits until the stream has closed. Returns its events in order, and its error. */
+async function recordEvents(
   socket: net.Socket,
   peer?: Address,
 ): Promise<{ events: string[]; error?: DialError; refusal?: string | null }> {
@@ -48,7 +49,7 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
   it("control: with guard off it is a 'connect', and the port is taken", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
-    const socket = connect({ ...peer, family, guard: "off", options: forced(peer) });
+    const socket = connect({ ...peer, family, guard: "off", options: onlyPortOf(peer) });
     await once(socket, "connect");
     expect(socket.localPort).toBe(socket.remotePort);
     expect(listenRefusal(peer)).toBe("EADDRINUSE");
@@ -59,9 +60,12 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
   it.each([
     "prevent",
     "detect",
-  ] as const)("is an 'error' and never a 'connect', and leaves the port free: %s", async (guard) => {
+  ] as const)("is an 'error' and never a 'connect', and leaves the port free (guard: %s)", async (guard) => {
     const peer = deadPeer(family);
-    const { events, error, refusal } = await lifeOf(connect({ ...peer, guard, options: forced(peer) }), peer);
+    const { events, error, refusal } = await recordEvents(
+      connect({ ...peer, guard, options: onlyPortOf(peer) }),
+      peer,
+    );
     expect(events).toEqual(["error"]);
     expect(error).toBeInstanceOf(DialError);
     expect(error?.code).toBe("ERR_SELF_CONNECT");
@@ -72,7 +76,7 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
   it("is refused before connecting when the local port is the peer's", async () => {
     const peer = deadPeer(family);
     for (const local of [{ localPort: peer.port }, { localPort: peer.port, localAddress: peer.host }]) {
-      const { events, error } = await lifeOf(connect({ ...peer, ...local }));
+      const { events, error } = await recordEvents(connect({ ...peer, ...local }));
       expect(events).toEqual(["error"]);
       expect(error?.message).toContain("the local port is the peer's own");
     }
@@ -82,22 +86,22 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
     await once(socket, "close");
   });
 
-  it("cannot be picked by the kernel, also where a local address is bound first", async (context) => {
+  it("cannot happen, because the kernel cannot pick the port, also after a bind", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
     const options = { localPortRange: { low: peer.port, high: peer.port + 1 } };
     for (const local of [{}, { localAddress: peer.host }]) {
       for (let i = 0; i < 20; i++) {
-        const { error } = await lifeOf(connect({ ...peer, ...local, options }));
+        const { error } = await recordEvents(connect({ ...peer, ...local, options }));
         expect(error?.code).toBe("ECONNREFUSED");
       }
     }
   });
 });
 
-describe("a source address without a port, as proxies and agents give it", () => {
-  /** In a range of 16 ports: how many connects to a dead one of them were joined to themselves, and reset. */
-  const rejections = async (guard: Guard) => {
+describe("a local address without a port, as proxies and agents pass it", () => {
+  /** Connects 200 times to a dead port in a range of 16 ports. Returns how many self-connects the guard rejected. */
+  const countRejections = async (guard: Guard) => {
     const library = JSON.stringify(new URL("../../dist/index.js", import.meta.url).href);
     const script = `
       const { connect } = await import(${library});
@@ -117,23 +121,23 @@ describe("a source address without a port, as proxies and agents give it", () =>
   it("binds late, and the kernel cannot pick the peer's port", async (context) => {
     needsNamespaces(context);
     requires(context, "6.3", "localPortRange");
-    expect(await rejections("prevent")).toBe(0);
+    expect(await countRejections("prevent")).toBe(0);
   });
 
-  it("control: without prevention the port is picked, and the guard resets", async (context) => {
+  it("control: without prevention the kernel picks the port, and the guard resets", async (context) => {
     needsNamespaces(context);
-    expect(await rejections("detect")).toBeGreaterThan(0);
+    expect(await countRejections("detect")).toBeGreaterThan(0);
   });
 });
 
 describe("happy eyeballs", () => {
-  const both: net.LookupFunction = (_host, _options, answer) =>
-    answer(null, [
+  const both: net.LookupFunction = (_host, _options, callback) =>
+    callback(null, [
       { address: "::1", family: 6 },
       { address: "127.0.0.1", family: 4 },
     ]);
 
-  it("goes on to the next address when one is rejected, and later errors are Node's own", async (context) => {
+  it("tries the next address when one is rejected, and later errors are Node's", async (context) => {
     requires(context, "6.3", "localPortRange");
     const port = deadPort();
     const options = { localPortRange: { low: port, high: port } };
@@ -141,7 +145,7 @@ describe("happy eyeballs", () => {
     const socket = connect({ port, host: "both.test", lookup: both, autoSelectFamily: true, options });
     const rejected: string[] = [];
     socket.once("connectionAttemptFailed", (host) => {
-      // The port is free again at once, so the service can start before the next address is tried.
+      // The port is free at once, so a server can start before Node tries the next address.
       rejected.push(host);
       guardStream(socket, {});
       listener.bind({ family: 4, host: "127.0.0.1", port }).listen();
@@ -151,14 +155,14 @@ describe("happy eyeballs", () => {
     expect(socket.remoteAddress).toBe("127.0.0.1");
     const later = Object.assign(new Error("later"), { syscall: "connect" });
     socket.destroy(later);
-    expect((await lifeOf(socket)).error).toBe(later);
+    expect((await recordEvents(socket)).error).toBe(later);
   });
 
-  it("rejects all addresses as one error that carries every attempt", async () => {
+  it("reports the rejection of all addresses as one error with every attempt", async () => {
     const port = deadPort();
     const options = { localPortRange: { low: port, high: port } };
     const socket = connect({ port, host: "both.test", lookup: both, autoSelectFamily: true, options });
-    const { events, error } = await lifeOf(socket);
+    const { events, error } = await recordEvents(socket);
     expect(events).toEqual(["error"]);
     expect(error?.attempts.map(({ outcome, peer }) => [outcome, peer.family])).toEqual([
       ["self-connect", 6],
@@ -171,34 +175,36 @@ describe("happy eyeballs", () => {
 describe("what net.connect does", () => {
   const greet = (socket: net.Socket) => socket.end("hello");
 
-  it("takes its forms of arguments", () =>
+  it("accepts the same forms of arguments", () =>
     withListener(4, greet, async ({ port, host }) => {
       const whole = ["connect", "ready", "data", "end"];
-      expect((await lifeOf(connect(port, host).resume())).events).toEqual(whole);
-      expect((await lifeOf(connect({ port, host }).resume())).events).toEqual(whole);
-      const heard = await new Promise((resolve) => connect(port, host, () => resolve("heard")).resume());
-      expect(heard).toBe("heard");
+      expect((await recordEvents(connect(port, host).resume())).events).toEqual(whole);
+      expect((await recordEvents(connect({ port, host }).resume())).events).toEqual(whole);
+      const result = await new Promise((resolve) => connect(port, host, () => resolve("connected")).resume());
+      expect(result).toBe("connected");
     }));
 
-  it("keeps lookup, onread, signal, timeout and keepAlive", () =>
+  it("supports lookup, onread, signal, timeout and keepAlive", () =>
     withListener(4, greet, async ({ port, host }) => {
-      const lookup: net.LookupFunction = (_host, options, answer) =>
-        options.all ? answer(null, [{ address: host, family: 4 }]) : answer(null, host, 4);
-      const heard: string[] = [];
+      const lookup: net.LookupFunction = (_host, options, callback) =>
+        options.all ? callback(null, [{ address: host, family: 4 }]) : callback(null, host, 4);
+      const received: string[] = [];
       const onread = {
         buffer: Buffer.alloc(64),
         callback: (length: number, buffer: Uint8Array) =>
-          heard.push(Buffer.from(buffer.slice(0, length)).toString()) > 0,
+          received.push(Buffer.from(buffer.slice(0, length)).toString()) > 0,
       };
-      await lifeOf(connect({ port, host: "name.test", lookup, onread, keepAlive: true, noDelay: true }));
-      expect(heard).toEqual(["hello"]);
+      await recordEvents(
+        connect({ port, host: "name.test", lookup, onread, keepAlive: true, noDelay: true }),
+      );
+      expect(received).toEqual(["hello"]);
       const abort = new AbortController();
       const aborted = connect({ port, host, signal: abort.signal });
       abort.abort();
-      expect((await lifeOf(aborted)).error?.code).toBe("ABORT_ERR");
+      expect((await recordEvents(aborted)).error?.code).toBe("ABORT_ERR");
     }));
 
-  it("keeps a timeout", () =>
+  it("emits 'timeout' after the given time", () =>
     withListener(
       4,
       () => {},
@@ -224,33 +230,35 @@ describe("what net.connect does", () => {
       await once(socket, "close");
     }));
 
-  it("names mistakes at once, and gives the kernel's refusal of an option as an 'error'", async () => {
+  it("throws for wrong arguments at once, and emits 'error' if the kernel refuses an option", async () => {
     expect(() => connect({ ...deadPeer(), guard: "no" as never })).toThrow(/is not a guard/);
     expect(() => connect({ ...deadPeer(), options: { noDelya: true } as never })).toThrow(
       /did you mean "noDelay"/,
     );
-    expect(() => connect({ path: "/nowhere", options: { noDelay: true } })).toThrow(/a path is none/);
-    const { error } = await lifeOf(connect({ ...deadPeer(), options: { congestion: "no-such-algorithm" } }));
+    expect(() => connect({ path: "/nowhere", options: { noDelay: true } })).toThrow(/Unix domain socket/);
+    const { error } = await recordEvents(
+      connect({ ...deadPeer(), options: { congestion: "no-such-algorithm" } }),
+    );
     expect(error).toMatchObject({ name: "SocketError", code: "ENOENT", syscall: "setsockopt" });
   });
 
-  it("leaves a path alone", async () => {
-    expect((await lifeOf(connect("/nowhere/at/all"))).error?.code).toBe("ENOENT");
+  it("connects to a path unguarded", async () => {
+    expect((await recordEvents(connect("/nowhere/at/all"))).error?.code).toBe("ENOENT");
   });
 });
 
 describe("guardStream", () => {
-  it("guards every connect of a stream that is used again, and can be told otherwise", async () => {
+  it("guards every connect of a reused stream, until a second call turns the guard off", async () => {
     const peer = deadPeer();
-    const stream = guardStream(streamFactory()(), { options: forced(peer) });
+    const stream = guardStream(streamFactory()(), { options: onlyPortOf(peer) });
     for (let i = 0; i < 3; i++) {
       stream.connect(peer.port, peer.host);
-      const { error } = await lifeOf(stream);
+      const { error } = await recordEvents(stream);
       expect(error?.code).toBe("ERR_SELF_CONNECT");
       expect(error?.attempts).toHaveLength(1);
       stream.removeAllListeners();
     }
-    guardStream(stream, { guard: "off", options: forced(peer) });
+    guardStream(stream, { guard: "off", options: onlyPortOf(peer) });
     stream.connect(peer.port, peer.host);
     await once(stream, "connect");
     expect(stream.localPort).toBe(stream.remotePort);

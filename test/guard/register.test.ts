@@ -1,4 +1,4 @@
-/** node --import selfconnect/register: programs that know nothing of this package, in processes of their own. */
+/** node --import selfconnect/register with programs that do not import this package, each in a new process. */
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import os from "node:os";
@@ -37,19 +37,19 @@ describe("selfconnect/register", () => {
     expect(await run(how, { flags: REGISTER })).toEqual({ stdout: REJECTED, stderr: "" });
   });
 
-  it.each(["here", "worker", "fork", "spawn"])("is carried to %s by NODE_OPTIONS", async (how) => {
+  it.each(["here", "worker", "fork", "spawn"])("guards %s through NODE_OPTIONS", async (how) => {
     const env = { NODE_OPTIONS: REGISTER.join(" ") };
     expect(await run(how, { env })).toEqual({ stdout: REJECTED, stderr: "" });
   });
 
-  it("lets a connect that asks for it, and a whole program, go unguarded", async () => {
+  it('does not guard a connect with `guard: "off"`, nor a program with SELFCONNECT_GUARD=off', async () => {
     expect((await run("off", { flags: REGISTER })).stdout).toBe(JOINED);
     expect((await run("here", { flags: REGISTER, env: { SELFCONNECT_GUARD: "off" } })).stdout).toBe(JOINED);
     const wrong = await run("here", { flags: REGISTER, env: { SELFCONNECT_GUARD: "of" } });
     expect(wrong.stderr).toContain('did you mean "off"');
   });
 
-  it("loaded twice, guards once", async () => {
+  it("guards once when it is loaded twice", async () => {
     expect(await run("here", { flags: [...REGISTER, ...REGISTER] })).toEqual({
       stdout: REJECTED,
       stderr: "",
