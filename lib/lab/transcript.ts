@@ -76,38 +76,38 @@ export function checkMessage(value: unknown): Message {
 }
 
 export function checkEnvironment(value: unknown): GuestEnvironment {
-  const told = record(value, "environment");
-  const sysctls = Object.entries(record(told.sysctls, "sysctls")).slice(0, MOST_COUNTS);
+  const given = record(value, "environment");
+  const sysctls = Object.entries(record(given.sysctls, "sysctls")).slice(0, MOST_COUNTS);
   return {
-    kernel: text(told.kernel, "kernel"),
-    upstream: text(told.upstream, "upstream"),
-    architecture: text(told.architecture, "architecture"),
-    cpus: number(told.cpus, "cpus"),
-    node: text(told.node, "node"),
-    version: text(told.version, "version"),
-    ephemeralRange: text(told.ephemeralRange, "ephemeralRange"),
+    kernel: text(given.kernel, "kernel"),
+    upstream: text(given.upstream, "upstream"),
+    architecture: text(given.architecture, "architecture"),
+    cpus: number(given.cpus, "cpus"),
+    node: text(given.node, "node"),
+    version: text(given.version, "version"),
+    ephemeralRange: text(given.ephemeralRange, "ephemeralRange"),
     sysctls: Object.fromEntries(sysctls.map(([name, set]) => [text(name, "sysctl"), text(set, "sysctl")])),
   };
 }
 
 export function checkFinding(value: unknown): GuestFinding {
-  const told = record(value, "finding");
-  const { status } = told;
+  const given = record(value, "finding");
+  const { status } = given;
   if (status !== "answered" && status !== "not-here" && status !== "failed") {
     throw new Error("a finding has an unknown status");
   }
-  if (status === "answered") text(told.answer, "answer");
-  const counts = Object.entries(record(told.counts, "counts"));
+  if (status === "answered") text(given.answer, "answer");
+  const counts = Object.entries(record(given.counts, "counts"));
   if (counts.length > MOST_COUNTS) throw new Error("a finding has too many counts");
   return {
-    experiment: text(told.experiment, "experiment"),
+    experiment: text(given.experiment, "experiment"),
     status,
-    ...(told.answer !== undefined && { answer: text(told.answer, "answer") }),
-    ...(told.figure !== undefined && { figure: text(told.figure, "figure") }),
-    ...(told.note !== undefined && { note: text(told.note, "note") }),
+    ...(given.answer !== undefined && { answer: text(given.answer, "answer") }),
+    ...(given.figure !== undefined && { figure: text(given.figure, "figure") }),
+    ...(given.note !== undefined && { note: text(given.note, "note") }),
     counts: Object.fromEntries(counts.map(([name, count]) => [text(name, "count"), number(count, name)])),
-    ...(told.samples !== undefined && { samples: checkSamples(told.samples) }),
-    elapsedMs: number(told.elapsedMs, "elapsedMs"),
+    ...(given.samples !== undefined && { samples: checkSamples(given.samples) }),
+    elapsedMs: number(given.elapsedMs, "elapsedMs"),
   };
 }
 
