@@ -40,7 +40,7 @@ function countRow({ name, driver }: CellPlan, what: string, key: string, results
   if (value === undefined) {
     return { ...row, value: null, verdict: "skipped", because: whyMissing([name], results) };
   }
-  const verdict = !isOurs ? "told" : value === 0 ? "reached" : "missed";
+  const verdict = !isOurs ? "reported" : value === 0 ? "reached" : "missed";
   const because = counts?.rejected ? `${counts.rejected} attempts rejected` : null;
   return { ...row, value, verdict, because };
 }

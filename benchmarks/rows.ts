@@ -105,7 +105,7 @@ export function ratioRow(plan: RatioPlan, results: Results): BenchRow {
     const because = [disagree, limitText(plan, results)].filter(Boolean).join("; ");
     return { ...blank, verdict: "disagree", because };
   }
-  const verdict = atLeast === undefined ? "told" : ratio.median >= atLeast ? "reached" : "missed";
+  const verdict = atLeast === undefined ? "reported" : ratio.median >= atLeast ? "reached" : "missed";
   const { median: value, low, high } = ratio;
   const because = verdict === "missed" ? (plan.ifMissed ?? limitText(plan, results)) : null;
   return { ...blank, value, low, high, verdict, because };

@@ -138,7 +138,7 @@ describe("the guard's rows", () => {
     });
     const rows = guardRows(ledger.results());
     expect(rows.map(({ value }) => value!.toFixed(3))).toEqual(["1.040", "1.025", "1.040"]);
-    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "told", "told"]);
+    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "reported", "reported"]);
     expect(rows[0]!.bound).toEqual({ kind: "at most", value: 1.05 });
   });
 
@@ -185,7 +185,7 @@ describe("the dialers' rows", () => {
     const ledger = new Ledger();
     ledger.add(go!, counted({ handedOut: 1000, portNotFree: 0 }));
     const [row] = dialerRows(ledger.results());
-    expect(row).toMatchObject({ value: 1000, verdict: "told", bound: null });
+    expect(row).toMatchObject({ value: 1000, verdict: "reported", bound: null });
     expect(benchFigure(row!)).toBe("1,000");
     expect(dialerRows(new Ledger().results())).toEqual([]);
   });

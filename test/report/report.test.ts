@@ -174,7 +174,7 @@ describe("formats", () => {
     expect(widths.map((line) => line.match(/(?<!\\)\|/g)!.length)).toEqual(widths.map(() => 6));
     expect(text).not.toContain("<script>");
     expect(text).toContain("≠ no");
-    expect(text).toContain("absent could not be asked: needs linux.uml");
+    expect(text).toContain("absent could not run: needs linux.uml");
   });
 
   it("CSV quotes fields and disarms formulas", () => {
@@ -290,9 +290,9 @@ describe("the command line", () => {
     const frames = stdout.split("\u001b[0J").map((frame) => frame.replace(/\s+/g, " "));
     const at = (frame: RegExp) => frames.findIndex((one) => frame.test(one));
     const states = [
-      /^host boots 0\/2/,
-      /^host asked 0\/2 bind-first/,
-      /^host asked 1\/2 refusal/,
+      /^host booting 0\/2/,
+      /^host running 0\/2 bind-first/,
+      /^host running 1\/2 refusal/,
       /^host done 2\/2/,
     ];
     const places = states.map(at);
@@ -300,7 +300,7 @@ describe("the command line", () => {
     expect(places).toEqual(places.toSorted((a, b) => a - b));
     // What was drawn is cleared before the result is printed.
     expect(frames.at(-1)).toMatch(/bind-first/);
-    expect(frames.at(-1)).not.toMatch(/asked|done 2/);
+    expect(frames.at(-1)).not.toMatch(/running|done 2/);
   });
 
   it("lab kernels lists what apt offers and what is cached, as the published object", async () => {
