@@ -40,7 +40,7 @@ const address = { family: 4, host: "127.0.0.1", port: 1 } as const;
 const owner = { pid: 1, command: HOSTILE, cgroup: HOSTILE };
 
 function recorded(name: string) {
-  return JSON.parse(readFileSync(new URL(`golden/${name}`, import.meta.url), "utf8"));
+  return JSON.parse(readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8"));
 }
 
 /** Every text in a recorded result that the kernel's own words do not fix, replaced. */
@@ -59,7 +59,7 @@ function withOwner(text: string) {
 }
 
 function labOf(text: string) {
-  const result = parseLabResult(readFileSync(new URL("golden/lab.json", import.meta.url), "utf8"));
+  const result = parseLabResult(readFileSync(new URL("../golden/lab.json", import.meta.url), "utf8"));
   const findings = result.findings.map((finding) => ({ ...finding, answer: text, expected: text }));
   return { ...result, findings, kernels: result.kernels.map((kernel) => ({ ...kernel, missing: text })) };
 }
