@@ -1,6 +1,6 @@
 /**
- * The tests that Stryker runs against each mutant: those that import the sources of lib/, for a mutant is never built
- * into dist. Without the census: Stryker's own descriptors come and go in the same process.
+ * The tests that Stryker runs against each mutant. They import the sources of lib/, because a mutant is never built
+ * into dist. They run without the census, because Stryker opens and closes descriptors in the same process.
  */
 import { defineConfig } from "vitest/config";
 
