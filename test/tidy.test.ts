@@ -325,8 +325,8 @@ describe("tidy itself", () => {
   });
 
   it("prints the fix", () => {
-    const mends = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
-    expect(mends).toMatchInlineSnapshot(`
+    const fixes = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
+    expect(fixes).toMatchInlineSnapshot(`
       [
         "lib/kernel/host.ts: kernel stands above socket in the list of rooms: reverse the import",
         "line 1: write address: // the endpoint of a client",

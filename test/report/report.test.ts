@@ -371,7 +371,7 @@ describe("the page in a browser", () => {
   const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
   let folder: string;
   let browser: Browser | undefined;
-  const told: string[] = [];
+  const messages: string[] = [];
 
   beforeAll(async () => {
     folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-page-"));
@@ -385,9 +385,9 @@ describe("the page in a browser", () => {
 
   async function open(options: Parameters<Browser["newPage"]>[0] = {}): Promise<Page> {
     const page = await browser!.newPage(options);
-    page.on("console", (message) => told.push(message.text()));
-    page.on("pageerror", (error) => told.push(error.message));
-    page.on("request", (request) => request.url().startsWith("file:") || told.push(request.url()));
+    page.on("console", (message) => messages.push(message.text()));
+    page.on("pageerror", (error) => messages.push(error.message));
+    page.on("request", (request) => request.url().startsWith("file:") || messages.push(request.url()));
     await page.goto(`file://${folder}/lab.html`);
     return page;
   }
@@ -397,7 +397,7 @@ describe("the page in a browser", () => {
     const page = await open();
     expect(await page.title()).toBe("The same questions to many kernels");
     expect(await page.getByText(`document.title = "owned"`).count()).toBeGreaterThan(0);
-    expect(told.filter((one) => !one.startsWith("data:"))).toEqual([]);
+    expect(messages.filter((one) => !one.startsWith("data:"))).toEqual([]);
     await page.close();
   });
 

@@ -88,8 +88,8 @@ describe("the state after each pair of calls", () => {
       .join("\n");
     const page = `# The state of a TcpSocket
 
-\`socket.state\` is one of \`unconnected\`, \`listening\`, \`connecting\`, \`connected\`, \`failed\`, \`closed\`. It is what this object was
-told: a connect in progress ends in \`connected()\` (or in \`takeError()\`, \`send()\` or \`recv()\`, where the kernel reports its
+\`socket.state\` is one of \`unconnected\`, \`listening\`, \`connecting\`, \`connected\`, \`failed\`, \`closed\`. It is what the calls on this
+object have returned: a connect in progress ends in \`connected()\` (or in \`takeError()\`, \`send()\` or \`recv()\`, where the kernel reports its
 error), not by itself. A deadline or an abort of \`connected()\` leaves the state as it was: the connect goes on, and may be waited
 for again. A socket that failed may \`connect()\` again.
 
