@@ -62,6 +62,8 @@ class Environment {
   core::Result unhold();
 
   Socket* open();
+  /// Whether one of this environment's sockets owns the fd.
+  bool owns(int fd) const;
   /// The last resort, garbage collection: closes what is still open, and counts it as a leak.
   static void forget(Socket* socket);
   /// Reports `token` once, when the connect of the socket has ended.
