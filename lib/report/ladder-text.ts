@@ -25,8 +25,8 @@ const INDENT = " ".repeat(TIME_WIDTH + 2);
 /** The lines of the ladder: each packet, followed by its numbers and its reason. */
 export function ladderLines(ladder: Ladder): Line[] {
   const [one, other] = ladder.ends;
-  const left = other ? `A ${formatAddress(one!.address)}` : "sender's state";
-  const right = other ? `B ${formatAddress(other.address)}` : "receiver's state after it";
+  const left = other ? `A ${formatAddress(one!.address)}` : "sender in";
+  const right = other ? `B ${formatAddress(other.address)}` : "receiver then in";
   const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
   const closed = paint(STYLES.state, "CLOSED");
   const between = " ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2);

@@ -41,8 +41,25 @@ export interface SocketErrorContext {
   readonly fix?: string;
 }
 
-/** A system call failed: the fields of Node's own system errors, and both addresses. */
+/** Node may load two copies of this package; Symbol.for() gives both the same brand, and instanceof looks for it. */
+const SOCKET_ERROR = Symbol.for("selfconnect.SocketError");
+const DIAL_ERROR = Symbol.for("selfconnect.DialError");
+
+/** Whether an object has the brand; a subclass has none of its own, and is recognized by its prototype as usual. */
+function isBranded(value: unknown, brand: symbol, Class: object, Branded: object): boolean {
+  if (Class !== Branded) return Function.prototype[Symbol.hasInstance].call(Class, value);
+  return typeof value === "object" && value !== null && brand in value;
+}
+
+/**
+ * A system call failed: the fields of Node's own system errors, and both addresses. `instanceof SocketError` is true
+ * for the errors of another copy of this package too.
+ */
 export class SocketError extends Error {
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isBranded(value, SOCKET_ERROR, SocketError, SocketError);
+  }
+
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
   readonly code: ErrnoName;
@@ -117,8 +134,15 @@ export interface Attempt {
 /** In this order: the guard refused a self-connect, `deadlineMs` passed, all attempts failed. */
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
-/** A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. */
+/**
+ * A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. `instanceof
+ * DialError` is true for the errors of another copy of this package too.
+ */
 export class DialError extends Error {
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isBranded(value, DIAL_ERROR, DialError, DialError);
+  }
+
   override readonly name = "DialError";
   readonly code: DialErrorCode;
   readonly attempts: readonly Attempt[];
@@ -129,3 +153,6 @@ export class DialError extends Error {
     this.attempts = attempts;
   }
 }
+
+Object.defineProperty(SocketError.prototype, SOCKET_ERROR, { value: true });
+Object.defineProperty(DialError.prototype, DIAL_ERROR, { value: true });

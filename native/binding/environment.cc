@@ -1,5 +1,6 @@
 #include "binding/environment.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/syscall.h"
@@ -103,6 +104,11 @@ Socket* Environment::create_socket() {
   auto* socket = new Socket(this);
   sockets_.insert(socket);
   return socket;
+}
+
+bool Environment::owns(int fd) const {
+  return std::any_of(sockets_.begin(), sockets_.end(),
+                     [fd](const Socket* socket) { return socket->fd() == fd; });
 }
 
 void Environment::forget(Socket* socket) {

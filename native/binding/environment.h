@@ -62,6 +62,8 @@ class Environment {
   core::Result unhold();
 
   Socket* create_socket();
+  /// Whether one of this environment's sockets owns the fd.
+  bool owns(int fd) const;
   /// Deletes a socket at garbage collection. Closes its fd if it is still open, and counts it as a leak.
   static void forget(Socket* socket);
   /// Reports `token` once, when the connect of the socket has ended.

@@ -14,8 +14,12 @@ const core::Option* read_option(Arguments& arguments, size_t index) {
   return &rows[arguments.read_integer<uint32_t>(index, "a row of the option table", 0, last)];
 }
 
+/// Reads the fd of a handle (read_fd), or one that somebody else owns (read_int).
+using ReadFd = int (Arguments::*)(size_t);
+
+template <ReadFd Read>
 core::Result getsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
@@ -27,8 +31,9 @@ core::Result getsockopt(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::get_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
+template <ReadFd Read>
 core::Result setsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
@@ -75,8 +80,10 @@ void export_option(Napi::Env env, Napi::Object exports) {
   exports.Set("options", table);
   exports.Set("informationFields", to_array(env, core::information_fields()));
   exports.Set("tcpStates", to_array(env, core::tcp_states()));
-  export_call<getsockopt>(exports, "getsockopt");
-  export_call<setsockopt>(exports, "setsockopt");
+  export_call<getsockopt<&Arguments::read_fd>>(exports, "getsockopt");
+  export_call<setsockopt<&Arguments::read_fd>>(exports, "setsockopt");
+  export_call<getsockopt<&Arguments::read_int>>(exports, "getsockoptOf");
+  export_call<setsockopt<&Arguments::read_int>>(exports, "setsockoptOf");
 }
 
 }  // namespace binding

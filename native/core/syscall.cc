@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ Result set_flag(int fd, int get, int set, int flag) {
 /// Sets the flags of a new fd on platforms that cannot create it with them. Closes the fd on failure.
 Result adopt(Result fd, Blocking blocking) {
   if (fd < 0) return fd;
-  Result result = set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC);
+  Result result = set_close_on_exec(fd);
   if (result >= 0 && blocking == Blocking::no) result = set_nonblocking(fd);
 #ifdef SO_NOSIGPIPE
   const int on = 1;
@@ -53,6 +54,34 @@ Result socket(int family, Blocking blocking) {
   return or_errno(::socket(domain, type, IPPROTO_TCP));
 #else
   return adopt(or_errno(::socket(domain, SOCK_STREAM, IPPROTO_TCP)), blocking);
+#endif
+}
+
+Result check_tcp(int fd) {
+  int type = 0;
+  const Result typed = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type);
+  if (typed < 0) return typed;
+  sockaddr_storage local{};
+  socklen_t length = sizeof local;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length) < 0) return -errno;
+  const bool is_internet = local.ss_family == AF_INET || local.ss_family == AF_INET6;
+  if (type != SOCK_STREAM || !is_internet) return -EPROTONOSUPPORT;
+#ifdef SO_PROTOCOL
+  // SCTP has streams of the same families and type. MPTCP's options and states are TCP's.
+  constexpr int kMptcp = 262;
+  int protocol = 0;
+  const Result asked = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, sizeof protocol);
+  if (asked < 0) return asked;
+  if (protocol != IPPROTO_TCP && protocol != kMptcp) return -EPROTONOSUPPORT;
+#endif
+  return 0;
+}
+
+Result enter_network_namespace([[maybe_unused]] int fd) {
+#ifdef __linux__
+  return or_errno(::setns(fd, CLONE_NEWNET));
+#else
+  return -ENOSYS;
 #endif
 }
 
@@ -133,6 +162,8 @@ Result reset(int fd) {
   return result < 0 ? result : close_result;
 }
 
+Result set_close_on_exec(int fd) { return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC); }
+
 Result set_nonblocking(int fd) { return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK); }
 
 Result set_connect_wait(int fd, int wait_ms) {
@@ -171,7 +202,7 @@ Result pipe(int ends[2]) {
   if (::pipe(ends) < 0) return -errno;
   Result result = 0;
   for (int end = 0; end < 2 && result >= 0; end++) {
-    result = set_flag(ends[end], F_GETFD, F_SETFD, FD_CLOEXEC);
+    result = set_close_on_exec(ends[end]);
     if (result >= 0) result = set_nonblocking(ends[end]);
   }
   for (int end = 0; end < 2 && result < 0; end++) ::close(std::exchange(ends[end], -1));

@@ -14,6 +14,11 @@ enum class How { read, write, both };
 
 /// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
 Result socket(int family, Blocking blocking);
+/// SO_TYPE, getsockname(2) and, where the build knows it, SO_PROTOCOL: 0 when the fd is a TCP or MPTCP
+/// socket. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
+Result check_tcp(int fd);
+/// setns(2), CLONE_NEWNET: the calling thread's network namespace. -ENOSYS where there are none.
+Result enter_network_namespace(int fd);
 /// bind(2).
 Result bind(int fd, const Address& local);
 /// connect(2).
@@ -44,6 +49,8 @@ Result recv(int fd, void* bytes, size_t length);
 Result close(int fd);
 /// setsockopt(2), SO_LINGER {1, 0}, then close(2): sends RST and leaves no TIME-WAIT.
 Result reset(int fd);
+/// fcntl(2), FD_CLOEXEC.
+Result set_close_on_exec(int fd);
 /// fcntl(2), O_NONBLOCK.
 Result set_nonblocking(int fd);
 /// setsockopt(2), SO_SNDTIMEO: how long a blocking connect(2) waits before it returns EINPROGRESS.
