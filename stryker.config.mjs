@@ -2,7 +2,8 @@
 export default {
   mutate: ["lib/socket/socket.ts", "lib/guard/*.ts", "!lib/guard/index.ts", "lib/loop/reconnect.ts"],
   testRunner: "vitest",
-  plugins: ["@stryker-mutator/vitest-runner"],
+  plugins: ["@stryker-mutator/vitest-runner", "./test/support/message-texts.mjs"],
+  ignorers: ["message-texts"],
   vitest: { configFile: "test/support/mutation.config.ts", related: true },
   // One at a time: the tests share one host's ports.
   concurrency: 1,

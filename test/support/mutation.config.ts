@@ -4,14 +4,17 @@
  */
 import { defineConfig } from "vitest/config";
 
+export const TEST_TIMEOUT_MS = 30_000;
+
 export default defineConfig({
   test: {
     include: [
-      "test/socket/*.test.ts",
-      "test/guard/{guard,dial,http,net}.test.ts",
+      "test/socket/{errors,options,reactor,self-connect,shared-wait,socket,socket.connected}.test.ts",
+      "test/guard/{backoff,channels,dial,guard,handle,http,net,prevention,register.inside,streams,undici}.test.ts",
       "test/loop/reconnect.test.ts",
     ],
+    setupFiles: ["test/support/mutation-setup.ts"],
     fileParallelism: false,
-    testTimeout: 30_000,
+    testTimeout: TEST_TIMEOUT_MS,
   },
 });
