@@ -91,7 +91,10 @@ class FakeTcp {
 /** What a handle has told its stream. */
 class Told implements HandleOwner {
   readonly told: unknown[][] = [];
-  constructor(readonly options: GuardOptions) {}
+  readonly options: GuardOptions;
+  constructor(options: GuardOptions) {
+    this.options = options;
+  }
   connected(attempt: Attempt | null): void {
     this.told.push(["connected", attempt]);
   }

@@ -11,7 +11,7 @@ export default defineConfig({
     include: [
       "test/socket/{errors,options,reactor,self-connect,shared-wait,socket,socket.connected}.test.ts",
       "test/guard/{backoff,channels,dial,guard,handle,http,net,prevention,register.inside,streams,undici}.test.ts",
-      "test/loop/reconnect.test.ts",
+      "test/loop/{reconnect,reconnect.bursts}.test.ts",
     ],
     setupFiles: ["test/support/mutation-setup.ts"],
     fileParallelism: false,
