@@ -59,14 +59,15 @@ class Burst {
 
 /** Runs with bursts that do what `play` says, in the order in which they are started. */
 async function withBursts<T>(
-  play: (burst: Burst, index: number) => number | void,
+  play: (burst: Burst, index: number) => unknown,
   use: (bursts: Burst[]) => Promise<T>,
 ): Promise<T> {
   const bursts: Burst[] = [];
   const burst: Native["burst"] = (...values) => {
     const next = new Burst(values);
     bursts.push(next);
-    return play(next, bursts.length - 1) ?? 0;
+    const answer = play(next, bursts.length - 1);
+    return typeof answer === "number" ? answer : 0;
   };
   return withNative({ burst }, () => use(bursts));
 }
