@@ -364,6 +364,7 @@ describe.each([
     it("joined to itself: resets, and Node learns of a refusal", async () => {
       const { tcp, owner, completed } = await connected(self, self, alike);
       expect(completed).toEqual([[-ECONNREFUSED, tcp, expect.anything(), false, false]]);
+      expect((owner.told[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
       expect(owner.told).toMatchObject([
         ["rejected", { outcome: "self-connect", peer: ADDRESS, local: ADDRESS }, true],
       ]);
@@ -419,6 +420,44 @@ describe.each([
       (request.oncomplete as (...values: unknown[]) => void)(-ECONNREFUSED, tcp, request, true, false);
       expect(request.completed).toEqual([[-ECONNREFUSED, tcp, request, true, false]]);
       expect(owner.told).toMatchObject([["attempted", { outcome: "ECONNREFUSED", peer: ADDRESS }]]);
+      expect((owner.told[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
+    });
+  });
+});
+
+describe("a handle that has a descriptor already", () => {
+  const { port, host } = deadPeer();
+  const withDescriptor = (options: GuardOptions, localPort: number) => {
+    const made = guarded(options);
+    made.tcp.fd = Number.MAX_SAFE_INTEGER;
+    made.tcp.local = { address: host, port: localPort };
+    return made;
+  };
+
+  it("is not looked at with the guard off, and may then be joined to itself", () => {
+    for (const options of [undefined, { noDelay: true }]) {
+      const { tcp, owner } = withDescriptor({ guard: "off", ...(options && { options }) }, port);
+      expect(tcp.connect(newRequest(), host, port)).toBe(0);
+      expect(tcp.calls).toEqual([...(options ? ["getsockname"] : []), `connect ${host} ${port}`]);
+      expect(owner.told).toEqual([]);
+    }
+  });
+
+  it("gets no other by a bind", () => {
+    const { tcp } = withDescriptor({ guard: "prevent", options: { noDelay: true } }, 0);
+    expect(tcp.bind(host, 0)).toBe(0);
+    expect(tcp.calls).toEqual([`bind ${host} 0`]);
+  });
+
+  it("and a port of its own gets no range", () => {
+    const ranges: number[] = [];
+    const setLocalPortRange = (fd: number) => ranges.push(fd);
+    return withNative({ setLocalPortRange }, () => {
+      using tcp = guarded({ guard: "prevent", options: { noDelay: true } }).tcp;
+      tcp.bind(host, port + 1);
+      tcp.local = { address: host, port: port + 1 };
+      expect(tcp.connect(newRequest(), host, port)).toBe(0);
+      expect(ranges).toEqual([]);
     });
   });
 });

@@ -104,6 +104,12 @@ describe("what is remembered is about one host", () => {
     expect(isKnownOwn(linkLocal)).toBe(false);
   });
 
+  it("addresses are remembered side by side", () => {
+    vi.mocked(isOwnAddress).mockReturnValue(false);
+    for (const each of ["198.19.0.1", "198.19.0.2", "198.19.0.1"]) isKnownOwn(peer(1, each));
+    expect(isOwnAddress).toHaveBeenCalledTimes(2);
+  });
+
   it("the addresses that are remembered have a bound", () => {
     vi.mocked(isOwnAddress).mockReturnValue(false);
     const hosts = Array.from({ length: 1025 }, (_, i) => `198.18.${i >> 8}.${i & 255}`);

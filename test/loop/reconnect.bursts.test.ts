@@ -2,8 +2,8 @@
 import os from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { ReconnectOptions } from "../../lib/loop/reconnect.ts";
-import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
+import type { ReconnectOptions, Trial } from "../../lib/loop/reconnect.ts";
+import { ReconnectLoop, summarizeTrials } from "../../lib/loop/reconnect.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { addressBytes } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
@@ -11,7 +11,7 @@ import type { Handle, Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { deadPeer, withListener, withNative } from "../support/harness.ts";
 
-const { EAGAIN, ECONNREFUSED, EMFILE } = os.constants.errno;
+const { EAGAIN, ECONNREFUSED, EMFILE, ENOPROTOOPT } = os.constants.errno;
 /** Before the counters by errno: a recent local port, and the resets. */
 const HEADER_WORDS = 2;
 
@@ -391,4 +391,58 @@ describe("signals", () => {
         await runOf({ attempts: 1 }).loop[Symbol.asyncDispose]();
       },
     ));
+});
+
+describe("the limits of a loop", () => {
+  const peer = "127.0.0.1:1";
+  const codeOf = (options: object) => {
+    try {
+      return new ReconnectLoop({ peer, ...options }) && null;
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+
+  it.each([
+    ["attempts", Number.MAX_SAFE_INTEGER],
+    ["durationMs", 2 ** 31 - 1],
+    ["selfConnects", 2 ** 32 - 1],
+    ["threads", 256],
+  ])("%s is a whole number from 1 to %i", (name, most) => {
+    const limit = name === "attempts" ? {} : { attempts: 1 };
+    for (const value of [1, most]) expect(codeOf({ ...limit, [name]: value })).toBe(null);
+    for (const value of [0, -1, 1.5, most + 1, Number.NaN])
+      expect(codeOf({ ...limit, [name]: value })).toBe("ERR_OUT_OF_RANGE");
+  });
+
+  it("a pace is a number above 0, and one limit is needed", () => {
+    for (const attemptsPerSecond of [1e-7, 1, 1e9])
+      expect(codeOf({ attempts: 1, attemptsPerSecond })).toBe(null);
+    for (const attemptsPerSecond of [0, -1, Number.NaN, Infinity])
+      expect(codeOf({ attempts: 1, attemptsPerSecond })).toBe("ERR_OUT_OF_RANGE");
+    expect(codeOf({})).toBe("ERR_NO_LIMIT");
+    expect(codeOf({ durationMs: 1 })).toBe(null);
+  });
+
+  it("ports are recorded on one thread only", () => {
+    expect(codeOf({ attempts: 1, onPorts: () => {}, threads: 1 })).toBe(null);
+    expect(codeOf({ attempts: 1, onPorts: () => {}, threads: 2 })).toBe("ERR_PORTS_OF_THREADS");
+  });
+
+  it("the peer is a port of this host, and the strategy one that this kernel has", () => {
+    expect(codeOf({ attempts: 1, peer: "127.0.0.1:0" })).toBe("ERR_INVALID_PORT");
+    expect(codeOf({ attempts: 1, peer: "192.0.2.1:80" })).toBe("ERR_NOT_THIS_HOST");
+    expect(codeOf({ attempts: 1, strategy: "frehs" })).toBe("ERR_UNKNOWN_STRATEGY");
+    expect(codeOf({ attempts: 1, strategy: "xxxxxxxxx" })).toBe("ERR_UNKNOWN_STRATEGY");
+    return withNative({ getsockopt: () => -ENOPROTOOPT }, () => {
+      expect(codeOf({ attempts: 1, strategy: "range" })).toBe("ERR_OPTION_UNSUPPORTED");
+      expect(codeOf({ attempts: 1, strategy: "bind" })).toBe(null);
+    });
+  });
+});
+
+it("trials are summed up over those that self-connected", () => {
+  const trial = (verdict: Trial["verdict"], attempts: number) => ({ verdict, attempts, elapsedMs: attempts });
+  const { attempts, elapsedMs } = summarizeTrials([trial("self-connect", 3), trial("attempts-spent", 9)]);
+  expect([attempts?.max, elapsedMs?.max]).toEqual([3, 3]);
 });
