@@ -6,7 +6,6 @@ import { isGuarded } from "../../lib/guard/streams.ts";
 import { deadPeer } from "../support/harness.ts";
 
 const { connect } = net.Socket.prototype;
-const REGISTER = "../../lib/guard/register.ts";
 
 afterAll(() => {
   net.Socket.prototype.connect = connect;
@@ -33,7 +32,7 @@ describe("selfconnect/register", () => {
   });
 
   it("guards every connect but those that ask for none", async () => {
-    await import(REGISTER);
+    await import("../../lib/guard/register.ts");
     expect(net.Socket.prototype.connect).not.toBe(connect);
     expect(await outcomeOf({})).toBe("ERR_SELF_CONNECT");
     expect(await outcomeOf({ guard: "detect" })).toBe("ERR_SELF_CONNECT");
@@ -73,14 +72,14 @@ describe("selfconnect/register", () => {
   it("loaded again, even from another copy, changes nothing", async () => {
     const before = net.Socket.prototype.connect;
     vi.resetModules();
-    await import(REGISTER);
+    await import("../../lib/guard/register.ts");
     expect(net.Socket.prototype.connect).toBe(before);
   });
 
   it("refuses a word that is no guard, at once", async () => {
     vi.resetModules();
     vi.stubEnv("SELFCONNECT_GUARD", "of");
-    await expect(import(REGISTER)).rejects.toMatchObject({ code: "ERR_UNKNOWN_GUARD" });
+    await expect(import("../../lib/guard/register.ts")).rejects.toMatchObject({ code: "ERR_UNKNOWN_GUARD" });
     vi.unstubAllEnvs();
   });
 });
