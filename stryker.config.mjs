@@ -1,8 +1,14 @@
 /** Mutation testing, part of `npm run check:deep`: docs/mutation.md says how to read it. */
 export default {
-  mutate: ["lib/socket/socket.ts", "lib/guard/*.ts", "!lib/guard/index.ts", "lib/loop/reconnect.ts"],
+  mutate: [
+    "lib/socket/{socket,shared-wait,reactor}.ts",
+    "lib/guard/*.ts",
+    "!lib/guard/index.ts",
+    "lib/loop/reconnect.ts",
+  ],
   testRunner: "vitest",
-  plugins: ["@stryker-mutator/vitest-runner"],
+  plugins: ["@stryker-mutator/vitest-runner", "./test/support/message-texts.mjs"],
+  ignorers: ["message-texts"],
   vitest: { configFile: "test/support/mutation.config.ts", related: true },
   // One at a time: the tests share one host's ports.
   concurrency: 1,
@@ -12,6 +18,6 @@ export default {
   clearTextReporter: { allowColor: false, logTests: false },
   tempDirName: "build/mutation/sandbox",
   ignorePatterns: [".git", "coverage", "prebuilds", "build/mutation", "build/asan", "build/tsan"],
-  timeoutMS: 30_000,
+  timeoutMS: 10_000,
   allowConsoleColors: false,
 };
