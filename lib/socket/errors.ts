@@ -41,14 +41,18 @@ export interface SocketErrorContext {
   readonly fix?: string;
 }
 
-/** Node may load two copies of this package; Symbol.for() gives both the same brand, and instanceof looks for it. */
-const SOCKET_ERROR = Symbol.for("selfconnect.SocketError");
-const DIAL_ERROR = Symbol.for("selfconnect.DialError");
-
-/** Whether an object has the brand; a subclass has none of its own, and is recognized by its prototype as usual. */
-function isBranded(value: unknown, brand: symbol, Class: object, Branded: object): boolean {
-  if (Class !== Branded) return Function.prototype[Symbol.hasInstance].call(Class, value);
-  return typeof value === "object" && value !== null && brand in value;
+/**
+ * Node may load two copies of this package. Symbol.for() gives the class of both one brand, which `instanceof` looks for.
+ * A subclass has no brand, and is recognized by its prototype as usual.
+ */
+function brand(Class: typeof SocketError | typeof DialError, mark: symbol): void {
+  Object.defineProperty(Class.prototype, mark, { value: true });
+  Object.defineProperty(Class, Symbol.hasInstance, {
+    value(this: object, value: unknown): boolean {
+      if (this !== Class) return Function.prototype[Symbol.hasInstance].call(this, value);
+      return typeof value === "object" && value !== null && mark in value;
+    },
+  });
 }
 
 /**
@@ -56,10 +60,6 @@ function isBranded(value: unknown, brand: symbol, Class: object, Branded: object
  * for the errors of another copy of this package too.
  */
 export class SocketError extends Error {
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return isBranded(value, SOCKET_ERROR, SocketError, SocketError);
-  }
-
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
   readonly code: ErrnoName;
@@ -139,10 +139,6 @@ export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS"
  * DialError` is true for the errors of another copy of this package too.
  */
 export class DialError extends Error {
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return isBranded(value, DIAL_ERROR, DialError, DialError);
-  }
-
   override readonly name = "DialError";
   readonly code: DialErrorCode;
   readonly attempts: readonly Attempt[];
@@ -154,5 +150,5 @@ export class DialError extends Error {
   }
 }
 
-Object.defineProperty(SocketError.prototype, SOCKET_ERROR, { value: true });
-Object.defineProperty(DialError.prototype, DIAL_ERROR, { value: true });
+brand(SocketError, Symbol.for("selfconnect.SocketError"));
+brand(DialError, Symbol.for("selfconnect.DialError"));

@@ -128,10 +128,10 @@ function openNamespace(namespace: string): number {
     // A path that is a FIFO by mistake must not block.
     return openSync(namespace, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    const { errno } = error as NodeJS.ErrnoException;
+    const { errno, code } = error as NodeJS.ErrnoException;
     if (errno === undefined) throw error;
     const fix = `${namespace} must be the network namespace of a live process, or one of "ip netns"`;
-    throw new SocketError(errno, { syscall: "open", fix });
+    throw new SocketError(errno, { syscall: "open", ...(code !== "EMFILE" && code !== "ENFILE" && { fix }) });
   }
 }
 

@@ -27,6 +27,8 @@ export interface ListenOptions extends OpenOptions {
 export function listen(address: Address | string, options: ListenOptions = {}): TcpSocket {
   const { backlog, ...ofSocket } = options;
   const local = checkAddress(address);
+  const { namespace: _, ...settable } = ofSocket;
+  checkOptions(loadNative(), settable, [...OPEN_KEYS, "backlog"]);
   const listener = TcpSocket.open(local.family, { reuseAddress: true, ...ofSocket });
   try {
     return listener.bind(local).listen(backlog);

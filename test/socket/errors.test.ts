@@ -156,3 +156,25 @@ describe("DialError", () => {
     expect(error.attempts).toHaveLength(1);
   });
 });
+
+describe("two copies of the package", () => {
+  it("know each other's errors by instanceof; a subclass knows only its own", async () => {
+    const copy = new URL("../../dist/socket/errors.js?copy", import.meta.url).href;
+    const other: typeof import("../../lib/socket/errors.ts") = await import(/* @vite-ignore */ copy);
+    expect(other.SocketError).not.toBe(SocketError);
+    const socketError = new other.SocketError(-111, { syscall: "connect" });
+    const dialError = new other.DialError("ERR_DEADLINE", "late", []);
+    expect(socketError).toBeInstanceOf(SocketError);
+    expect(dialError).toBeInstanceOf(DialError);
+    expect(new SocketError(-111, { syscall: "connect" })).toBeInstanceOf(other.SocketError);
+    expect(socketError).not.toBeInstanceOf(DialError);
+    for (const value of [dialError, new Error("other"), null, undefined, "SocketError", {}]) {
+      expect(value instanceof SocketError).toBe(false);
+    }
+    class Own extends SocketError {}
+    expect(socketError instanceof Own).toBe(false);
+    expect(new Own(-111, { syscall: "connect" })).toBeInstanceOf(Own);
+    expect(new Own(-111, { syscall: "connect" })).toBeInstanceOf(other.SocketError);
+    expect(Object.keys(socketError)).toEqual(["name", "code", "errno", "syscall"]);
+  });
+});
