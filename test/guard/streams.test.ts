@@ -20,7 +20,7 @@ import { connectTls } from "../../lib/guard/tls.ts";
 import type { DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative, replaceNative } from "../../lib/socket/native.ts";
-import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
+import { deadPeer, LOOPBACK, requires, withListener, withNative } from "../support/harness.ts";
 
 /** The error that a stream ends with, or null. */
 function errorOf(socket: net.Socket): Promise<DialError | null> {
@@ -64,6 +64,13 @@ describe("guardStream", () => {
     expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT" });
   });
 
+  it("guards a stream of a class of the caller's own", async () => {
+    class Own extends net.Socket {}
+    const socket = guardStream(new Own());
+    socket.connect(toItself());
+    expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT" });
+  });
+
   it("takes new options at every call", async () => {
     const socket = guardStream(new net.Socket());
     guardStream(socket, { guard: "off" });
@@ -99,6 +106,22 @@ describe("guardStream", () => {
     plain.connect(toItself());
     plain.destroy();
     expect(await errorOf(plain)).toBe(null);
+  });
+
+  it("between a rejection and the next address, an end by the caller is the caller's", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const { port } = deadPeer();
+    const options = { localPortRange: { low: port, high: port } };
+    const lookup: net.LookupFunction = (_host, _options, answer) =>
+      answer(null, [
+        { address: "::1", family: 6 },
+        { address: "127.0.0.1", family: 4 },
+      ]);
+    for (const own of [new Error("own"), undefined]) {
+      const socket = connect({ port, host: "both.test", lookup, autoSelectFamily: true, options });
+      socket.once("connectionAttemptFailed", () => socket.destroy(own));
+      expect(await errorOf(socket)).toBe(own ?? null);
+    }
   });
 
   it("after a rejection a connect that succeeds is none, and counts from the start", () =>
