@@ -50,10 +50,10 @@ export interface ServerOptions extends net.ServerOpts {
 }
 
 /**
- * net.createServer() with socket options: the same events and methods. `listen()` takes Node's forms for TCP, a port and
- * a host or an object with them, and throws ERR_INVALID_LISTEN for any other. An error of bind(2) or listen(2) is an
- * 'error' event with a SocketError. A wrong option throws here, with the codes of TcpSocket.setsockopt(). For http and
- * https use `listen(address, options).toServer(server)`. In a worker of node:cluster listen() throws
+ * net.createServer() with socket options: the same events and methods. `listen()` takes Node's forms for TCP, a port
+ * and a host or an object with them, and throws ERR_INVALID_LISTEN for any other. An error of bind(2) or listen(2) is
+ * an 'error' event with a SocketError. A wrong option throws here, with the codes of TcpSocket.setsockopt(). For http
+ * and https use `listen(address, options).toServer(server)`. In a worker of node:cluster listen() throws
  * ERR_CLUSTER_WORKER.
  */
 export function createServer(
