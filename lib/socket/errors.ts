@@ -42,8 +42,8 @@ export interface SocketErrorContext {
 }
 
 /**
- * Node may load two copies of this package. Symbol.for() gives the class of both one brand, which `instanceof` looks
- * for. A subclass has no brand, and is recognized by its prototype as usual.
+ * Node may load two copies of this package. Symbol.for() gives the classes of both one brand, and `instanceof` looks
+ * for it. A subclass has no brand, and is recognized by its prototype as usual.
  */
 function brand(Class: typeof SocketError | typeof DialError, mark: symbol): void {
   Object.defineProperty(Class.prototype, mark, { value: true });

@@ -22,9 +22,7 @@ export interface SocketTransfer {
   readonly peer?: Address;
 }
 
-/**
- * Puts the descriptor `fd` into the empty handle, which then owns it. Throws a TypeError, and the fd is still yours.
- */
+/** Puts the descriptor `fd` into the empty handle, which then owns it. When it throws, the fd is the caller's. */
 export function inherit(native: Native, handle: Handle, fd: number): void {
   if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1) {
     throw invalidArgument("ERR_INVALID_FD", `fd ${String(fd)} is not a file descriptor: use a number from 0`);

@@ -50,8 +50,8 @@ export interface ServerOptions extends net.ServerOpts {
 }
 
 /**
- * net.createServer() with socket options: the same events and methods. `listen()` takes Node's forms for TCP: a port
- * and a host, or an object with them; for any other ERR_INVALID_LISTEN is thrown. An error of bind(2) or listen(2) is
+ * net.createServer() with socket options: the same events and methods. `listen()` takes Node's forms for TCP, a port
+ * and a host or an object with them, and throws ERR_INVALID_LISTEN for any other. An error of bind(2) or listen(2) is
  * an 'error' event with a SocketError. A wrong option throws here, with the codes of TcpSocket.setsockopt(). For http
  * and https use `listen(address, options).toServer(server)`. In a worker of node:cluster listen() throws
  * ERR_CLUSTER_WORKER.
@@ -163,10 +163,7 @@ interface ParsedListen extends ListenOptions {
   readonly onListening?: () => void;
 }
 
-/**
- * Reads (port?, host?, backlog?, onListening?) or ({ port, host, backlog, ipv6Only, reusePort, signal },
- * onListening?).
- */
+/** Reads (port?, host?, backlog?, onListening?), or an object with LISTEN_KEYS in place of the first three. */
 function parseListen(given: readonly unknown[]): ParsedListen {
   const onListening = typeof given.at(-1) === "function" ? { onListening: given.at(-1) as () => void } : {};
   const [first, second, third] = given.filter((value) => typeof value !== "function");

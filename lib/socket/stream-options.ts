@@ -24,7 +24,7 @@ interface NodeObject {
 /**
  * getsockopt(2) and setsockopt(2) of a connection or listener of Node: a net.Socket, a TLS socket, a request or
  * response of http or https, a session or stream of http2, a net.Server. The descriptor stays Node's. Throws
- * ERR_INVALID_STREAM for anything else. Bun and Deno do not report the descriptor: each call then throws
+ * ERR_INVALID_STREAM for anything else. Bun and Deno do not report the descriptor: get() and set() then throw
  * ERR_STREAM_WITHOUT_FD.
  */
 export function socketOptions(stream: object): StreamOptions {

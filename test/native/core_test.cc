@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -28,6 +29,7 @@
 #include "core/burst.h"
 #include "core/capture.h"
 #include "core/diag.h"
+#include "core/foreign.h"
 #include "core/meet.h"
 #include "core/option.h"
 #include "core/packet.h"
@@ -146,6 +148,34 @@ const core::Option& option(const char* name) {
     if (std::strcmp(row.name, name) == 0) return row;
   }
   std::abort();
+}
+
+void an_inherited_socket_is_checked_and_set_nonblocking_and_close_on_exec() {
+  for (const int domain : {AF_INET, AF_INET6}) {
+    const int fd = ::socket(domain, SOCK_STREAM, 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0);
+    CHECK(core::check_inherited(fd) == 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    core::close(fd);
+    CHECK(core::check_inherited(fd) == -EBADF);
+  }
+  const int udp = ::socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK(core::check_inherited(udp) == -EPROTONOSUPPORT);
+  CHECK((fcntl(udp, F_GETFD) & FD_CLOEXEC) == 0);
+  core::close(udp);
+}
+
+void a_shelved_descriptor_is_claimed_once_by_any_thread() {
+  const int ticket = core::shelve(4711);
+  std::atomic<int> winners = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; i++) {
+    threads.emplace_back([&] { winners += core::claim(ticket) == 4711 ? 1 : 0; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(winners == 1);
+  CHECK(core::claim(ticket) == -ENOENT);
 }
 
 void option_names_and_constants_are_unique() {
@@ -575,6 +605,8 @@ constexpr Test kTests[] = {
     TEST(an_error_is_negative_errno),
     TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),
+    TEST(an_inherited_socket_is_checked_and_set_nonblocking_and_close_on_exec),
+    TEST(a_shelved_descriptor_is_claimed_once_by_any_thread),
     TEST(option_names_and_constants_are_unique),
     TEST(an_absent_option_is_ENOPROTOOPT),
     TEST(too_little_memory_is_EINVAL_and_not_a_crash),
