@@ -7,7 +7,7 @@ import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
 import type { SocketTransfer } from "./inherited.ts";
 import { checkHandover, claim, inherit, openInNamespace, readState } from "./inherited.ts";
-import { invalidArgument } from "./misuse.ts";
+import { checkDeadline, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { readOption, writeOption, writeOptions } from "./option-access.ts";
@@ -18,7 +18,6 @@ import { isSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 
 const DEFAULT_BACKLOG = 511;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
 
@@ -490,10 +489,4 @@ export class TcpSocket implements Disposable {
     this.#enter({ name: "closed" }, by);
     this.#native[how](this.#handle);
   }
-}
-
-function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }
