@@ -5,6 +5,9 @@ export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "
 export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";
+export type { SocketTransfer } from "./inherited.ts";
+export type { ListenFd } from "./listen-fds.ts";
+export { listenFds } from "./listen-fds.ts";
 export { listenRefusal } from "./listen-refusal.ts";
 export type { OptionKind, OptionRow } from "./native.ts";
 export { otherOptions, socketConstants } from "./option-access.ts";
@@ -15,10 +18,20 @@ export type {
   MemoryInformation,
   TcpInformation,
 } from "./option-structures.ts";
-export type { AddressPreference, OptionName, PathMtuDiscovery, SocketOptions } from "./options.ts";
+export type {
+  AddressPreference,
+  OpenOptions,
+  OptionName,
+  PathMtuDiscovery,
+  SocketOptions,
+} from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
-export type { ConnectedLimits, OpenOptions, SocketState } from "./socket.ts";
+export type { ListenOptions, ServerOptions } from "./server.ts";
+export { createServer, listen } from "./server.ts";
+export type { ConnectedLimits, SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
+export type { StreamOptions } from "./stream-options.ts";
+export { socketOptions } from "./stream-options.ts";
 export { optionTable, supported } from "./supported.ts";
 export type { TcpState } from "./tcp-state.ts";

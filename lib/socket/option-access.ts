@@ -1,4 +1,4 @@
-/** getsockopt(2) and setsockopt(2) on a handle: by a name of the table, or raw; and the errors of both. */
+/** Reads and sets one socket option, by name or raw, whoever owns the socket; a failure becomes an error here. */
 import { readFileSync } from "node:fs";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
@@ -10,30 +10,66 @@ import type { OptionName, SocketOptions } from "./options.ts";
 /** Larger than the value of any option. */
 const MOST_RAW_BYTES = 2 ** 20;
 
-/** getsockopt(2) of an option of the table. Throws as TcpSocket's getsockopt() does. */
-export function getOption<N extends OptionName>(native: Native, handle: Handle, name: N): SocketOptions[N] {
+/** A native getsockopt or setsockopt of one socket: the row of the option, and its value. */
+type OptionCall = (row: number, value: BigInt64Array | Uint8Array) => number;
+
+/** getsockopt(2) by `call`, decoded. Throws what TcpSocket.getsockopt() documents. */
+export function readOption<N extends OptionName>(
+  native: Native,
+  name: N,
+  call: OptionCall,
+): SocketOptions[N] {
   const index = optionIndex(native.options, name);
   const row = native.options[index]!;
   if (row.access === "write-only") {
     throw invalidArgument("ERR_OPTION_WRITE_ONLY", `${row.name} (${row.constant}) can only be set`);
   }
   const memory = allocateValue(row);
-  const result = native.getsockopt(handle, index, memory);
+  const result = call(index, memory);
   if (result < 0) throw optionError(row, result, "getsockopt", undefined);
   return decodeOption(row, memory, result, native) as SocketOptions[N];
 }
 
-/** setsockopt(2) of an option of the table. Throws as TcpSocket's setsockopt() does. */
-export function setOption<N extends OptionName>(
+/** setsockopt(2) by `call` with the encoded value. Throws what TcpSocket.setsockopt() documents. */
+export function writeOption(
   native: Native,
-  handle: Handle,
-  name: N,
-  value: SocketOptions[N],
+  name: OptionName,
+  value: unknown,
+  call: OptionCall,
+  otherKeys: readonly string[] = [],
 ): void {
-  const index = optionIndex(native.options, name);
+  const index = optionIndex(native.options, name, otherKeys);
   const row = native.options[index]!;
-  const result = native.setsockopt(handle, index, encodeOption(row, value, native));
+  const result = call(index, encodeOption(row, value, native));
   if (result < 0) throw optionError(row, result, "setsockopt", value);
+}
+
+/** setsockopt(2) by `call` for each option in the order given; one that is undefined is left out. */
+export function writeOptions(
+  native: Native,
+  options: Partial<SocketOptions>,
+  call: OptionCall,
+  otherKeys: readonly string[] = [],
+): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) writeOption(native, name as OptionName, value, call, otherKeys);
+  }
+}
+
+/**
+ * Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE or ERR_OPTION_READ_ONLY, before there is a socket to set them on.
+ * `otherKeys` are names that the object may have beside options; their values are not checked.
+ */
+export function checkOptions(
+  native: Native,
+  options: Partial<SocketOptions>,
+  otherKeys: readonly string[] = [],
+): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (otherKeys.includes(name)) continue;
+    const index = optionIndex(native.options, name, otherKeys);
+    if (value !== undefined) encodeOption(native.options[index]!, value, native);
+  }
 }
 
 /** getsockopt(2) of any option: up to `length` bytes, as many as the kernel wrote. */

@@ -28,17 +28,19 @@ const MOST_KEY_BYTES = 80;
 const NO_FIELD = -(2n ** 63n);
 const UNLIMITED = 2n ** 64n - 1n;
 
-/** Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss. */
-export function optionIndex(rows: readonly OptionRow[], name: string): number {
+/**
+ * Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss; `otherKeys` are names that the
+ * same object may have beside options.
+ */
+export function optionIndex(
+  rows: readonly OptionRow[],
+  name: string,
+  otherKeys: readonly string[] = [],
+): number {
   const index = rows.findIndex((row) => row.name === name);
   if (index >= 0) return index;
   const byConstant = rows.find((row) => row.constant === name)?.name;
-  const meant =
-    byConstant ??
-    nearest(
-      name,
-      rows.map((row) => row.name),
-    );
+  const meant = byConstant ?? nearest(name, [...rows.map((row) => row.name), ...otherKeys]);
   const fix = meant ? `; did you mean "${meant}"?` : "";
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${fix}`);
 }
@@ -48,7 +50,7 @@ export function allocateValue(row: OptionRow): BigInt64Array | Uint8Array {
   return hasBytes(row) ? new Uint8Array(MOST_BYTES) : new BigInt64Array(MOST_INTEGERS);
 }
 
-/** Whether the value crosses the boundary as bytes. */
+/** Whether the value is bytes for native code. */
 function hasBytes(row: OptionRow): boolean {
   return ["text", "bytes", "address", "signature", "program"].includes(row.kind);
 }

@@ -219,6 +219,20 @@ export interface SocketOptions {
   readonly savedSyn: Uint8Array;
 }
 
+/** The options of the new socket, and what socket(2) decides. */
+export interface OpenOptions extends Partial<SocketOptions> {
+  /** IPPROTO_MPTCP: Multipath TCP (RFC 8684) when the peer has it too, else TCP. Linux 5.6. */
+  readonly mptcp?: boolean;
+  /**
+   * setns(2): the path of another network namespace, such as "/proc/4711/ns/net" or "/run/netns/blue". Needs
+   * CAP_SYS_ADMIN. The socket stays in that namespace: its addresses, interfaces and port range are those of there.
+   */
+  readonly namespace?: string;
+}
+
+/** @internal The keys of OpenOptions that are not socket options. */
+export const OPEN_KEYS = ["mptcp", "namespace"] as const satisfies readonly (keyof OpenOptions)[];
+
 /** The name of a socket option here, such as "noDelay" for TCP_NODELAY. */
 export type OptionName = keyof SocketOptions;
 /** The value of any socket option. */

@@ -1,22 +1,24 @@
 /** TcpSocket: one kernel socket. Its methods are named after the system calls that they make. */
-
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
 import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
-import { invalidArgument } from "./misuse.ts";
+import type { SocketTransfer } from "./inherited.ts";
+import { checkHandover, claim, inherit, readState } from "./inherited.ts";
+import { checkDeadline, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
-import { getOption, getRawOption, setOption, setRawOption } from "./option-access.ts";
-import type { OptionName, SocketOptions } from "./options.ts";
+import { openSocket } from "./open.ts";
+import { getRawOption, readOption, setRawOption, writeOption, writeOptions } from "./option-access.ts";
+import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
+import { OPEN_KEYS } from "./options.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 
 const DEFAULT_BACKLOG = 511;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
 
@@ -29,12 +31,6 @@ export interface ConnectedLimits {
   readonly deadlineMs?: number;
   /** When it aborts, connected() rejects with its reason. The socket goes on connecting. */
   readonly signal?: AbortSignal;
-}
-
-/** What TcpSocket.open() takes: socket options, and what is decided in socket(2). */
-export interface OpenOptions extends Partial<SocketOptions> {
-  /** IPPROTO_MPTCP: Multipath TCP (RFC 8684) if the peer has it too, else TCP. Linux 5.6. */
-  readonly mptcp?: boolean;
 }
 
 /** The state of a socket. */
@@ -63,25 +59,19 @@ export class TcpSocket implements Disposable {
   #state: State;
 
   /**
-   * socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT …, and
-   * EPROTONOSUPPORT or ENOPROTOOPT where the kernel lacks Multipath TCP or net.mptcp.enabled is 0.
+   * socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT …; with
+   * `namespace` also ENOENT, and EPERM without CAP_SYS_ADMIN; with `mptcp` also EPROTONOSUPPORT or ENOPROTOOPT, where
+   * the kernel lacks Multipath TCP or net.mptcp.enabled is 0.
    */
-  static open(family: 4 | 6, { mptcp = false, ...options }: OpenOptions = {}): TcpSocket {
+  static open(family: 4 | 6, { namespace, mptcp = false, ...options }: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
-    if (typeof mptcp !== "boolean") {
-      throw invalidArgument("ERR_OPTION_VALUE", `mptcp cannot be ${inspect(mptcp)}: use true or false`);
-    }
-    const result = native.socket(socket.#handle, family, Number(mptcp));
-    const fix = "Multipath TCP needs Linux 5.6 and net.mptcp.enabled = 1";
-    socket.#checkResult(result, { syscall: "socket", ...(mptcp && { fix }) });
+    openSocket(native, socket.#handle, family, mptcp, namespace);
     try {
-      for (const [name, value] of Object.entries(options)) {
-        if (value !== undefined) socket.setsockopt(name as OptionName, value as never);
-      }
+      writeOptions(native, options, (row, from) => native.setsockopt(socket.#handle, row, from), OPEN_KEYS);
     } catch (error) {
       socket.close();
       throw error;
@@ -92,6 +82,39 @@ export class TcpSocket implements Disposable {
   /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
   static adopt(handle: Handle): TcpSocket {
     return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
+  }
+
+  /**
+   * SO_TYPE, SO_PROTOCOL, SO_ACCEPTCONN, TCP_INFO and getpeername(2): takes over a descriptor of this process that
+   * nobody else closes, such as an inherited one (listenFds()). The state is the kernel's. Sets FD_CLOEXEC, and
+   * O_NONBLOCK for every process that shares the descriptor. Throws ERR_INVALID_FD, ERR_NOT_TCP, ERR_FD_OWNED when a
+   * TcpSocket of this thread owns it; the descriptor is then still yours. A connect in progress needs `peer`, the
+   * address given to connect(2), which the kernel does not report yet: without it ERR_PEER_UNKNOWN is thrown.
+   */
+  static fromFd(fd: number, peer?: Address | string): TcpSocket {
+    const asked = peer === undefined ? undefined : checkAddress(peer);
+    return TcpSocket.#takeOver(asked, "release", (native, handle) => inherit(native, handle, fd));
+  }
+
+  /** Takes over the socket of a transfer(), on any thread of the process, once. Throws ERR_INVALID_TRANSFER. */
+  static fromTransfer(transfer: SocketTransfer): TcpSocket {
+    return TcpSocket.#takeOver(transfer?.peer, "close", (native, handle) => claim(native, handle, transfer));
+  }
+
+  static #takeOver(
+    peer: Address | undefined,
+    undo: "release" | "close",
+    fill: (native: Native, handle: Handle) => void,
+  ): TcpSocket {
+    const native = loadNative();
+    const handle = native.handle();
+    fill(native, handle);
+    try {
+      return new TcpSocket(OPENED_HERE, native, handle, readState(native, handle, peer));
+    } catch (error) {
+      native[undo](handle);
+      throw error;
+    }
   }
 
   /**
@@ -112,10 +135,7 @@ export class TcpSocket implements Disposable {
   /** @internal Use TcpSocket.open(). */
   constructor(opener: typeof OPENED_HERE, native: Native, handle: Handle, state: State) {
     if (opener !== OPENED_HERE) {
-      throw invalidArgument(
-        "ERR_ILLEGAL_CONSTRUCTOR",
-        "use TcpSocket.open(family, options), not new TcpSocket()",
-      );
+      throw invalidArgument("ERR_ILLEGAL_CONSTRUCTOR", "use TcpSocket.open(family), not new TcpSocket()");
     }
     this.#native = native;
     this.#handle = handle;
@@ -225,7 +245,7 @@ export class TcpSocket implements Disposable {
    * errno, such as ENOTCONN.
    */
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
-    return getOption(this.#native, this.#open, name);
+    return readOption(this.#native, name, (row, into) => this.#native.getsockopt(this.#open, row, into));
   }
 
   /**
@@ -233,7 +253,7 @@ export class TcpSocket implements Disposable {
    * SocketError with any other errno, such as EPERM.
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
-    setOption(this.#native, this.#open, name, value);
+    writeOption(this.#native, name, value, (row, from) => this.#native.setsockopt(this.#open, row, from));
     return this;
   }
 
@@ -287,6 +307,9 @@ export class TcpSocket implements Disposable {
       syscall: "shutdown",
       ...this.#errorAddresses(),
     });
+    // Linux takes a listener back to a socket that is not connected, and ends a connect in progress by ECONNRESET.
+    if (this.#state.name === "listening" && how !== "write") this.#enter({ name: "unconnected" });
+    if (this.#state.name === "connecting") this.#settle(this.#state, true);
     return this;
   }
 
@@ -312,29 +335,44 @@ export class TcpSocket implements Disposable {
     return fd;
   }
 
+  /**
+   * Gives the socket to another thread of this process: pass the result to it by postMessage() and there call
+   * TcpSocket.fromTransfer(), once. The socket stays open until then, even when this thread ends; one that nobody takes
+   * is closed when the process ends. The state here is "closed" afterwards.
+   */
+  transfer(): SocketTransfer {
+    this.#assertOpen();
+    const peer = this.#state.name === "connecting" ? this.#state.peer : undefined;
+    const ticket = this.#checkResult(this.#native.shelve(this.#handle), { syscall: "close" });
+    this.#enter({ name: "closed" }, "transfer()");
+    return { pid: process.pid, ticket, ...(peer && { peer }) };
+  }
+
   /** Creates a net.Socket that takes over the file descriptor, as after release(). Throws ERR_NOT_CONNECTED. */
   toStream(): net.Socket {
     this.#assertOpen();
     if (this.#state.name !== "connected") {
-      const fix =
-        this.#state.name === "listening"
-          ? "use server.listen({ fd: socket.release() })"
-          : "await connected() first";
-      throw invalidArgument(
-        "ERR_NOT_CONNECTED",
-        `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`,
-      );
+      const fix = this.#state.name === "listening" ? "use toServer()" : "await connected() first";
+      const message = `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`;
+      throw invalidArgument("ERR_NOT_CONNECTED", message);
     }
     return new net.Socket({ fd: this.release(), readable: true, writable: true });
   }
 
+  /**
+   * listen(2), again, with the same backlog: gives the listening socket to a server of net, http, https or http2, by
+   * default a new net.Server. It emits 'listening' next; the state here is "closed". Throws ERR_NOT_LISTENING,
+   * ERR_SERVER_LISTENING; ERR_CLUSTER_WORKER in node:cluster, where Node takes the number for one of the primary's fds.
+   */
+  toServer<S extends net.Server = net.Server>(server: S = net.createServer() as S): S {
+    this.#assertOpen();
+    checkHandover(this.state, server);
+    const backlog = this.getsockopt("information").sackedPackets;
+    return server.listen({ fd: this.release() }, backlog);
+  }
+
   /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
-  toJSON(): {
-    readonly fd: number;
-    readonly state: SocketState;
-    readonly local?: Address;
-    readonly peer?: Address;
-  } {
+  toJSON(): { fd: number; state: SocketState; local?: Address; peer?: Address } {
     return { fd: this.fd, state: this.state, ...(!this.closed && this.#readAddresses()) };
   }
 
@@ -469,10 +507,4 @@ export class TcpSocket implements Disposable {
     this.#enter({ name: "closed" }, by);
     this.#native[how](this.#handle);
   }
-}
-
-function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }

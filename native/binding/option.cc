@@ -15,20 +15,25 @@ const core::Option* read_option(Arguments& arguments, size_t index) {
   return &rows[arguments.read_integer<uint32_t>(index, "a row of the option table", 0, last)];
 }
 
+/// Reads the fd of a handle (read_fd), or one that somebody else owns (read_int).
+using ReadFd = int (Arguments::*)(size_t);
+
+template <ReadFd Read>
 core::Result getsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (core::has_bytes(*option)) {
-    const auto bytes = arguments.read_array<uint8_t>(2, napi_uint8_array, "room for bytes");
+    const auto bytes = arguments.read_array<uint8_t>(2, napi_uint8_array, "memory for bytes");
     return arguments.is_refused() ? 0 : core::get_bytes(fd, *option, bytes.data(), bytes.size());
   }
-  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "room for numbers");
+  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "memory for numbers");
   return arguments.is_refused() ? 0 : core::get_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
+template <ReadFd Read>
 core::Result setsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (core::has_bytes(*option)) {
@@ -39,7 +44,7 @@ core::Result setsockopt(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::set_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
-/// getsockopt(2) or setsockopt(2) of any level and number, which the caller answers for.
+/// getsockopt(2) or setsockopt(2) of any level and number.
 template <auto Call>
 core::Result raw(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
@@ -49,7 +54,7 @@ core::Result raw(Arguments& arguments) {
   return arguments.is_refused() ? 0 : Call(fd, level, number, bytes.data(), bytes.size());
 }
 
-Napi::Array names(Napi::Env env, std::span<const char* const> texts) {
+Napi::Array to_array(Napi::Env env, std::span<const char* const> texts) {
   Napi::Array array = Napi::Array::New(env, texts.size());
   for (uint32_t i = 0; i < texts.size(); i++) array.Set(i, Napi::String::New(env, texts[i]));
   return array;
@@ -78,7 +83,7 @@ Napi::Object describe(Napi::Env env, const core::Option& option) {
   row["low"] = Napi::Number::New(env, static_cast<double>(option.low));
   row["high"] = Napi::Number::New(env, static_cast<double>(option.high));
   row["words"] = words(env, option);
-  row["fields"] = names(env, option.fields == nullptr ? std::span<const char* const>() : option.fields());
+  row["fields"] = to_array(env, option.fields == nullptr ? std::span<const char* const>() : option.fields());
   row["sample"] = is_text ? Napi::Value(Napi::String::New(env, option.sample_text))
                           : Napi::Value(Napi::BigInt::New(env, option.sample));
   row["readsBack"] = is_text ? Napi::Value(Napi::String::New(env, option.sample_text))
@@ -115,9 +120,11 @@ void export_option(Napi::Env env, Napi::Object exports) {
   exports.Set("options", table);
   exports.Set("constants", constants(env));
   exports.Set("otherOptions", reasons(env));
-  exports.Set("tcpStates", names(env, core::tcp_states()));
-  export_call<getsockopt>(exports, "getsockopt");
-  export_call<setsockopt>(exports, "setsockopt");
+  exports.Set("tcpStates", to_array(env, core::tcp_states()));
+  export_call<getsockopt<&Arguments::read_fd>>(exports, "getsockopt");
+  export_call<setsockopt<&Arguments::read_fd>>(exports, "setsockopt");
+  export_call<getsockopt<&Arguments::read_int>>(exports, "getsockoptOf");
+  export_call<setsockopt<&Arguments::read_int>>(exports, "setsockoptOf");
   export_call<raw<core::getsockopt>>(exports, "rawGetsockopt");
   export_call<raw<core::setsockopt>>(exports, "rawSetsockopt");
 }

@@ -1,5 +1,4 @@
-// THE option table. With option_numbers.h and syscall.cc the only place where a platform is told from
-// another.
+// The option table. Only option_numbers.h, syscall.cc and this file distinguish platforms by #ifdef.
 #include "core/option.h"
 
 #include "core/option_numbers.h"

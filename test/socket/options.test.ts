@@ -1,4 +1,4 @@
-/** One generated test for each row of the option table: the default differs, set, get, equal; v4 and v6. */
+/** One generated test for each row of the option table, over IPv4 and IPv6: a value that was set reads back. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -27,8 +27,8 @@ const settable = optionTable().filter((row) => row.access === "read-write");
 /** Rows that no sample can set on a new socket; each has a test of its own below. */
 const OWN_TESTS = ["upperLayerProtocol", "fastOpenKey"];
 
-/** What the row's sample is in the words of lib/socket/options.ts. */
-function sampleOf(row: OptionRow, raw: bigint | string, before: unknown): unknown {
+/** Converts the row's sample to the option's value in lib/socket/options.ts. */
+function toValue(row: OptionRow, raw: bigint | string, before: unknown): unknown {
   const { low, high } = portFacts().ephemeralRange!;
   switch (row.kind) {
     case "flag":
@@ -62,14 +62,14 @@ const sampled = settable.filter(({ name }) => !OWN_TESTS.includes(name));
 describe.each(sampled)("$name ($constant)", (row) => {
   const name = row.name as OptionName;
   for (const family of FAMILIES) {
-    it(`IPv${family}: the default differs, then it reads back what was set`, (context) => {
+    it(`IPv${family}: the default differs from the sample, which reads back after it was set`, (context) => {
       if (row.ipv6Only && family === 4) return expectUnsupportedOnIpv4(name);
       if (!supported(name))
-        context.skip(`${row.constant} is not in this kernel; it came with Linux ${row.since}`);
+        context.skip(`this kernel does not have ${row.constant}; Linux has it since ${row.since}`);
       using socket = TcpSocket.open(family);
       const before = socket.getsockopt(name);
-      const value = sampleOf(row, row.sample, before);
-      const readsBack = row.kind === "flag" ? value : sampleOf(row, row.readsBack, before);
+      const value = toValue(row, row.sample, before);
+      const readsBack = row.kind === "flag" ? value : toValue(row, row.readsBack, before);
       expect(before).not.toEqual(readsBack);
       if (!trySet(socket, row, value)) return context.skip(`setting ${row.constant} needs ${row.capability}`);
       expect(socket.getsockopt(name)).toEqual(readsBack);
@@ -121,13 +121,13 @@ const NOT_YET: Partial<Record<OptionName, string>> = {
 
 describe.each(readable)("$name ($constant), read-only", (row) => {
   const name = row.name as OptionName;
-  it.for(FAMILIES)("IPv%i: can be read, and setting it is a programmer error", (family, context) => {
+  it.for(FAMILIES)("IPv%i: reading works, and setting throws ERR_OPTION_READ_ONLY", (family, context) => {
     if (row.ipv6Only && family === 4) return expectUnsupportedOnIpv4(name);
     using socket = TcpSocket.open(family);
     const code = "ERR_OPTION_READ_ONLY";
     expect(() => socket.setsockopt(name, 1 as never)).toThrow(expect.objectContaining({ code }));
     if (!supported(name))
-      context.skip(`${row.constant} is not in this kernel; it came with Linux ${row.since}`);
+      context.skip(`this kernel does not have ${row.constant}; Linux has it since ${row.since}`);
     const errno = NOT_YET[name];
     if (errno) expect(catchError(() => socket.getsockopt(name))).toMatchObject({ code: errno });
     else expect(socket.getsockopt(name)).toBeDefined();
@@ -143,15 +143,15 @@ describe.each(optionTable().filter((row) => row.access === "write-only"))("$name
   });
 });
 
-describe("read-only options tell the truth", () => {
-  it("cookie is one number for each socket and the same at every look", () => {
+describe("the value of", () => {
+  it("cookie differs between sockets, and stays the same for one socket", () => {
     using one = TcpSocket.open(4);
     using other = TcpSocket.open(4);
     expect(one.getsockopt("cookie")).toBe(one.getsockopt("cookie"));
     expect(one.getsockopt("cookie")).not.toBe(other.getsockopt("cookie"));
   });
 
-  it("listening follows listen()", () => {
+  it("listening is true after listen()", () => {
     using socket = TcpSocket.open(4);
     expect(socket.getsockopt("listening")).toBe(false);
     socket.bind("127.0.0.1:0").listen();
@@ -159,7 +159,7 @@ describe("read-only options tell the truth", () => {
     expect(socket.getsockopt("information").state).toBe("LISTEN");
   });
 
-  it("lingerSeconds can be turned on and off again", () => {
+  it("lingerSeconds is null again after it was set to null", () => {
     using socket = TcpSocket.open(4, { lingerSeconds: 0 });
     expect(socket.getsockopt("lingerSeconds")).toBe(0);
     socket.setsockopt("lingerSeconds", null);
@@ -167,7 +167,7 @@ describe("read-only options tell the truth", () => {
   });
 });
 
-it("an option that needs a privilege says which", () => {
+it("the table has the capability that an option needs", () => {
   expect(byName("mark").capability).toBe("CAP_NET_ADMIN");
 });
 
