@@ -5,10 +5,14 @@
 #include "core/diag.h"
 #include "core/option.h"
 #include "core/packet.h"
+#include "core/remote.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
+Result local_name_of(int, int, Address*) { return -ENOSYS; }
+Result disconnect_joined(int, int, const uint32_t*) { return -ENOSYS; }
 
 std::span<const OtherOption> other_options() {
   static constexpr OtherOption kLevels[] = {{"SOL_SOCKET", SOL_SOCKET, SOL_SOCKET, ""},
