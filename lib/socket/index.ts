@@ -5,12 +5,21 @@ export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "
 export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";
+export type { WaitErrorCode, WaitErrorContext, WaitLimits } from "./limits.ts";
+export { WaitError } from "./limits.ts";
 export { listenRefusal } from "./listen-refusal.ts";
+export type {
+  MessageOptions,
+  MessageReports,
+  QueuedReport,
+  ReceivedMessage,
+  ReceiveOptions,
+} from "./message.ts";
 export type { OptionRow } from "./native.ts";
 export type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
-export type { ConnectedLimits, SocketState } from "./socket.ts";
+export type { SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
 export { optionTable, supported } from "./supported.ts";
 export type { TcpState } from "./tcp-state.ts";

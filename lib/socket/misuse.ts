@@ -32,3 +32,12 @@ function editDistance(from: string, to: string): number {
   }
   return row[to.length]!;
 }
+
+/** Throws a TypeError ERR_UNKNOWN_OPTION for a key of an options object that is not among those of `call`. */
+export function checkKeys(call: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown === undefined) return;
+  const meant = nearest(unknown, known);
+  const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
+  throw invalidArgument("ERR_UNKNOWN_OPTION", `${call} has no option "${unknown}": ${fix}`);
+}

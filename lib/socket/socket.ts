@@ -3,10 +3,20 @@
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
+import {
+  ADDRESS_BYTES,
+  addressBytes,
+  checkAddress,
+  decodeAddress,
+  interfaceName,
+  isSameAddress,
+} from "./address.ts";
+import { readConnectResult } from "./connecting.ts";
 import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
-import { invalidArgument } from "./misuse.ts";
+import type { WaitLimits } from "./limits.ts";
+import { checkLimits } from "./limits.ts";
+import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
@@ -14,22 +24,12 @@ import { allocateValue, decodeOption, encodeOption, optionIndex } from "./option
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
+import { StreamSocket } from "./stream-socket.ts";
+import { acceptOperation, iterate } from "./transfer.ts";
 
 const DEFAULT_BACKLOG = 511;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
-
-/**
- * What ends the wait of connected() before the connect has ended. Without either, connected() waits until the kernel
- * gives up.
- */
-export interface ConnectedLimits {
-  /** In milliseconds from now; then connected() rejects with ERR_DEADLINE. The socket goes on connecting. */
-  readonly deadlineMs?: number;
-  /** When it aborts, connected() rejects with its reason. The socket goes on connecting. */
-  readonly signal?: AbortSignal;
-}
 
 /** The state of a socket. */
 type State =
@@ -51,7 +51,7 @@ type Connecting = Extract<State, { name: "connecting" }>;
 export type SocketState = State["name"];
 
 /** One TCP socket, nonblocking and close-on-exec. It owns its file descriptor until release(). */
-export class TcpSocket implements Disposable {
+export class TcpSocket extends StreamSocket implements Disposable {
   readonly #native: Native;
   readonly #handle: Handle;
   #state: State;
@@ -73,6 +73,31 @@ export class TcpSocket implements Disposable {
       throw error;
     }
     return socket;
+  }
+
+  /**
+   * Two sockets connected to each other over loopback, for tests: the one that called connect(2), and the one that
+   * accept4(2) returned. Rejects with a SocketError, such as EMFILE; nothing is left open then.
+   */
+  static async pair(family: 4 | 6 = 4): Promise<[TcpSocket, TcpSocket]> {
+    const client = TcpSocket.open(family);
+    const listener = TcpSocket.open(family);
+    try {
+      listener.bind({ family, host: family === 4 ? "127.0.0.1" : "::1", port: 0 }).listen();
+      client.connect(listener.getsockname());
+      await client.connected();
+      const local = client.getsockname();
+      for await (const accepted of listener) {
+        if (isSameAddress(accepted.getpeername(), local)) return [client, accepted];
+        accepted.reset(); // Another program has found the listener.
+      }
+      throw invalidArgument("ERR_SOCKET_CLOSED", "the listener of pair() was closed");
+    } catch (error) {
+      client.reset();
+      throw error;
+    } finally {
+      listener.close();
+    }
   }
 
   /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
@@ -97,6 +122,7 @@ export class TcpSocket implements Disposable {
 
   /** @internal Use TcpSocket.open(). */
   constructor(opener: typeof OPENED_HERE, native: Native, handle: Handle, state: State) {
+    super();
     if (opener !== OPENED_HERE) {
       throw invalidArgument(
         "ERR_ILLEGAL_CONSTRUCTOR",
@@ -155,11 +181,9 @@ export class TcpSocket implements Disposable {
    * each call until the next connect(). Rejects with DialError ERR_DEADLINE or the signal's reason while the socket
    * goes on connecting; call connected() again to go on waiting. Any number of callers may wait.
    */
-  async connected(limits: ConnectedLimits = {}): Promise<this> {
-    const { deadlineMs, signal } = limits;
-    checkDeadline(deadlineMs);
+  async connected(limits: WaitLimits = {}): Promise<this> {
+    checkLimits("connected()", limits);
     this.#assertOpen();
-    signal?.throwIfAborted();
     // On loopback the connect has mostly ended already, and asking the kernel is cheaper than starting a wait.
     const settled = this.#state.name === "connecting" ? this.#settle(this.#state, false) : this.#state;
     if (settled.name === "connecting") await this.#wait(settled, limits);
@@ -180,13 +204,31 @@ export class TcpSocket implements Disposable {
     return this;
   }
 
-  /** accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). */
+  /**
+   * accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). Throws SocketError EINVAL
+   * before listen(), EMFILE …; ECONNABORTED when the peer has reset the connection already (other kernels than Linux).
+   */
   accept(): TcpSocket | null {
     const handle = this.#native.handle();
     const result = this.#native.accept(this.#open, handle);
     if (result < 0 && errnoName(result) === "EAGAIN") return null;
-    this.#checkResult(result, { syscall: "accept" });
+    const fix = this.#state.name === "listening" ? undefined : "call listen() first";
+    this.#checkResult(result, { syscall: "accept", ...(fix && errnoName(result) === "EINVAL" && { fix }) });
     return TcpSocket.adopt(handle);
+  }
+
+  /**
+   * accept4(2), waiting for a connection. Several callers get connections in the order of their calls. Rejects as
+   * accept() throws, and with WaitError ERR_DEADLINE, the signal's reason, or ERR_SOCKET_CLOSED; the listener is
+   * unchanged. Keeps the process running, and lets timers and I/O have their turn while connections are in the queue.
+   */
+  accepted(limits: WaitLimits = {}): Promise<TcpSocket> {
+    return this.perform(() => acceptOperation(() => this.accept()), limits);
+  }
+
+  /** accepted(), for each connection. Leaving the loop leaves the listener open; close() and the like end the loop. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<TcpSocket> {
+    return iterate((signal) => this.accepted({ signal }));
   }
 
   /**
@@ -246,16 +288,6 @@ export class TcpSocket implements Disposable {
     return local !== undefined && peer !== undefined && isSelfConnect(local, peer);
   }
 
-  /** send(2) without SIGPIPE. Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN). */
-  send(bytes: Uint8Array): number {
-    return this.#checkTransfer(this.#native.send(this.#open, bytes), "send") ?? 0;
-  }
-
-  /** recv(2). Returns the number of bytes read; 0 at the end of the stream, null before data arrives (EAGAIN). */
-  recv(into: Uint8Array): number | null {
-    return this.#checkTransfer(this.#native.recv(this.#open, into), "recv");
-  }
-
   /** shutdown(2). */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
@@ -290,8 +322,12 @@ export class TcpSocket implements Disposable {
     return fd;
   }
 
-  /** Creates a net.Socket that takes over the file descriptor, as after release(). Throws ERR_NOT_CONNECTED. */
-  toStream(): net.Socket {
+  /**
+   * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays writable
+   * after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED.
+   */
+  toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
+    checkKeys("toStream()", options, ["allowHalfOpen"]);
     this.#assertOpen();
     if (this.#state.name !== "connected") {
       const fix =
@@ -303,7 +339,7 @@ export class TcpSocket implements Disposable {
         `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`,
       );
     }
-    return new net.Socket({ fd: this.release(), readable: true, writable: true });
+    return new net.Socket({ fd: this.release(), readable: true, writable: true, ...options });
   }
 
   /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
@@ -349,10 +385,11 @@ export class TcpSocket implements Disposable {
   #enter(next: State, by = "connect()"): void {
     const last = this.#state;
     this.#state = next;
+    if (next.name === "closed") this.endWaits(closedBy(by, "a call waited"));
     if (last.name !== "connecting") return;
     if (next.name === "connected") last.wait?.end();
     else if (next.name === "failed") last.wait?.end(next.error);
-    else last.wait?.end(invalidArgument("ERR_SOCKET_CLOSED", `${by} was called while connected() waited`));
+    else last.wait?.end(closedBy(by, "connected() waited"));
   }
 
   #fail(errno: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
@@ -399,33 +436,24 @@ export class TcpSocket implements Disposable {
     return { ...(local?.port && { local }), ...((asked ?? peer) && { peer: (asked ?? peer)! }) };
   }
 
-  /** Returns the count of send(2) or recv(2), null for EAGAIN. Both may return the error of a connect in progress. */
-  #checkTransfer(result: number, syscall: "send" | "recv"): number | null {
+  /** @internal Both directions may return the error of a connect in progress. */
+  protected override callKernel(
+    syscall: string,
+    call: (native: Native, handle: Handle) => number,
+  ): number | null {
+    const result = call(this.#native, this.#open);
     if (result >= 0) return result;
     const code = errnoName(result);
     if (code === "EAGAIN") return null;
     const error = new SocketError(result, { syscall, ...this.#errorAddresses() });
-    if (this.#state.name === "connecting" && code !== "ENOTCONN") this.#fail(result, this.#state);
+    const isOwnError = code === "ENOTCONN" || code === "EINVAL" || syscall === "setsockopt";
+    if (this.#state.name === "connecting" && !isOwnError) this.#fail(result, this.#state);
     throw error;
   }
 
   /** Asks the kernel whether the connect has ended, and enters the state that follows. */
   #settle(connecting: Connecting, isReady: boolean): State {
-    const errno = this.#checkResult(this.#native.takeError(this.#open), { syscall: "getsockopt" });
-    if (errno !== 0) return this.#fail(-errno, connecting);
-    const result = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
-    if (result >= 0) return this.#endConnect(0, connecting);
-    // The poller reports an end, but there is neither an error nor a peer: other code has read SO_ERROR through the
-    // descriptor. A second connect(2) returns how the first one ended, without starting another.
-    if (!isReady) return connecting;
-    return this.#endConnect(
-      this.#native.connect(this.#open, addressBytes(connecting.peer, this.#native)),
-      connecting,
-    );
-  }
-
-  /** Enters the state after a result of the connect in progress; after 1 and EALREADY it is still connecting. */
-  #endConnect(result: number, connecting: Connecting): State {
+    const result = readConnectResult(this.#native, this.#open, connecting.peer, isReady);
     const code = result < 0 ? errnoName(result) : null;
     if (result === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
     else if (code !== null && code !== "EALREADY") this.#fail(result, connecting);
@@ -439,7 +467,7 @@ export class TcpSocket implements Disposable {
     return new SharedWait(start, isOver);
   }
 
-  async #wait(connecting: Connecting, limits: ConnectedLimits): Promise<void> {
+  async #wait(connecting: Connecting, limits: WaitLimits): Promise<void> {
     const { peer } = connecting;
     connecting.wait ??= this.#createWait();
     await connecting.wait.wait({
@@ -461,8 +489,6 @@ export class TcpSocket implements Disposable {
   }
 }
 
-function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
+function closedBy(method: string, what: string): TypeError {
+  return invalidArgument("ERR_SOCKET_CLOSED", `${method} was called while ${what}`);
 }

@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_descriptor(exports);
   export_option(env, exports);
   export_reactor(exports);
+  export_message(exports);
   export_burst(env, exports);
   export_capture(exports);
   export_diag(env, exports);

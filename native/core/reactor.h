@@ -5,11 +5,12 @@
 #include <vector>
 
 #include "core/result.h"
+#include "core/syscall.h"
 #include "core/thread.h"
 
 namespace core {
 
-/// One thread in epoll_wait(2) that reports whose connect has ended. It reports tokens, never file
+/// One thread in epoll_wait(2) that reports which sockets may be ready. It reports tokens, never file
 /// descriptors: a number that was closed and given out again can then not be taken for its successor.
 class Reactor {
  public:
@@ -27,8 +28,9 @@ class Reactor {
   /// Stops and joins the thread; afterwards nothing is reported any more.
   void stop();
 
-  /// Reports `token` once, when the connect on the fd has ended, well or badly.
-  Result watch(int fd, uint64_t token);
+  /// Reports `token` when the fd is ready in one of the directions, and at each change until unwatch(). An
+  /// error or an end of the connection, and the end of a connect, count as ready. Replaces an earlier watch.
+  Result watch(int fd, Directions directions, uint64_t token);
   /// Ends a watch; a token that is already on its way may still be reported.
   Result unwatch(int fd);
 

@@ -1,10 +1,14 @@
 // What only Linux has, on every other platform.
 #include "core/diag.h"
+#include "core/message.h"
 #include "core/packet.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+
+Result set_reports(int, Reports) { return -ENOSYS; }
+Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
 
 Result packet_socket() { return -ENOSYS; }
 Result packet_filter(int, const FilterStep*, size_t) { return -ENOSYS; }

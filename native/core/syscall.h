@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/address.h"
 #include "core/result.h"
@@ -11,6 +12,18 @@ namespace core {
 
 enum class Blocking : bool { no = false, yes = true };
 enum class How { read, write, both };
+
+/// What a wait is for.
+struct Directions {
+  bool read = false;
+  bool write = false;
+};
+
+/// Flags of send(2) and recv(2).
+struct Transfer {
+  bool peek = false;    ///< MSG_PEEK.
+  bool urgent = false;  ///< MSG_OOB.
+};
 
 /// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
 Result socket(int family, Blocking blocking);
@@ -37,9 +50,15 @@ Result take_error(int fd);
 /// shutdown(2).
 Result shutdown(int fd, How how);
 /// send(2) without SIGPIPE: the bytes taken.
-Result send(int fd, const void* bytes, size_t length);
+Result send(int fd, const void* bytes, size_t length, Transfer flags = {});
+/// sendmsg(2) without SIGPIPE: the bytes taken from the buffers in their order. The kernel takes at most
+/// IOV_MAX buffers (1024 on Linux), and so does this call: the others are not sent.
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers);
 /// recv(2): the bytes read, 0 at the end of the stream.
-Result recv(int fd, void* bytes, size_t length);
+Result recv(int fd, void* bytes, size_t length, Transfer flags = {});
+/// poll(2) without waiting: 1 when a call in one of the directions would not block, also because it would
+/// fail; 0 when it would.
+Result poll(int fd, Directions directions);
 /// close(2).
 Result close(int fd);
 /// setsockopt(2), SO_LINGER {1, 0}, then close(2): RST, and no TIME-WAIT.

@@ -1,0 +1,17 @@
+/** How a connect(2) in progress has ended, as far as the kernel reports it. */
+import type { Address } from "./address.ts";
+import { ADDRESS_BYTES, addressBytes } from "./address.ts";
+import type { Handle, Native } from "./native.ts";
+
+/**
+ * SO_ERROR, then getpeername(2): returns 0 when the socket is connected, 1 while the connect is in progress, or the
+ * -errno with which it ended. `isReady`: the poller has reported the end. When there is then neither an error nor a peer,
+ * other code has read SO_ERROR through the descriptor; a second connect(2) returns how the first one ended, without
+ * starting another.
+ */
+export function readConnectResult(native: Native, handle: Handle, peer: Address, isReady: boolean): number {
+  const errno = native.takeError(handle);
+  if (errno !== 0) return errno < 0 ? errno : -errno;
+  if (native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0) return 0;
+  return isReady ? native.connect(handle, addressBytes(peer, native)) : 1;
+}

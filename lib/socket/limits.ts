@@ -1,0 +1,68 @@
+/** What ends a wait early, and the error of a wait that did not get what it waited for. */
+import type { Address } from "./address.ts";
+import { checkKeys, invalidArgument } from "./misuse.ts";
+
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+/** What ends a wait on a socket before its event. Without either, it ends with the event or with the socket. */
+export interface WaitLimits {
+  /** In milliseconds from now, 0 to 2^31 - 1; then the wait rejects with ERR_DEADLINE. The socket is unchanged. */
+  readonly deadlineMs?: number;
+  /** When it aborts, the wait rejects with its reason. The socket is unchanged. */
+  readonly signal?: AbortSignal;
+}
+
+/** Throws ERR_UNKNOWN_OPTION, ERR_INVALID_DEADLINE, or the reason of a signal that has aborted. */
+export function checkLimits(call: string, limits: WaitLimits): void {
+  checkKeys(call, limits, ["deadlineMs", "signal"]);
+  const { deadlineMs } = limits;
+  if (deadlineMs !== undefined && !(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
+    const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+    throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
+  }
+  limits.signal?.throwIfAborted();
+}
+
+/** In this order: `deadlineMs` passed; the peer ended the stream before all bytes had come. */
+export type WaitErrorCode = "ERR_DEADLINE" | "ERR_END_OF_STREAM";
+
+/** What a WaitError reports. */
+export interface WaitErrorContext {
+  readonly syscall: string;
+  readonly elapsedMs: number;
+  readonly transferred: number;
+  readonly bytes?: Uint8Array;
+  readonly local?: Address;
+  readonly peer?: Address;
+}
+
+/**
+ * A wait on a socket ended without what it waited for. The socket is still open, and the bytes that were transferred
+ * are not lost: `transferred` counts them, and receiveExactly() returns them in `bytes`.
+ */
+export class WaitError extends Error {
+  override readonly name = "WaitError";
+  /** "ERR_DEADLINE" or "ERR_END_OF_STREAM". */
+  readonly code: WaitErrorCode;
+  /** The call that would have blocked: "accept", "send", "recv", or "poll" for readable() and writable(). */
+  readonly syscall: string;
+  /** Milliseconds since the call. */
+  readonly elapsedMs: number;
+  /** Bytes that sendAll() gave to the kernel, or that receiveExactly() took from it; 0 for the others. */
+  readonly transferred: number;
+  /** The bytes that receiveExactly() has taken from the kernel. */
+  declare readonly bytes?: Uint8Array;
+  declare readonly local?: Address;
+  declare readonly peer?: Address;
+
+  constructor(code: WaitErrorCode, message: string, context: WaitErrorContext) {
+    super(message);
+    this.code = code;
+    this.syscall = context.syscall;
+    this.elapsedMs = context.elapsedMs;
+    this.transferred = context.transferred;
+    if (context.bytes) this.bytes = context.bytes;
+    if (context.local) this.local = context.local;
+    if (context.peer) this.peer = context.peer;
+  }
+}

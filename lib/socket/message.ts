@@ -1,0 +1,157 @@
+/** recvmsg(2): what the kernel reports beside the bytes, and what it has put into the error queue. */
+import type { Address } from "./address.ts";
+import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
+import { checkBytes } from "./bytes.ts";
+import type { ErrnoName } from "./errors.ts";
+import { errnoName } from "./errors.ts";
+import { checkKeys } from "./misuse.ts";
+import type { Flag, Handle, Native } from "./native.ts";
+
+/** What reportMessages() turns on; what is absent is turned off. */
+export interface MessageReports {
+  /**
+   * IP_RECVERR and IPV6_RECVERR: ICMP errors go to the error queue, with the address of the router that sent them. A
+   * connect then fails at the first ICMP error, also at one that TCP would otherwise outwait.
+   */
+  readonly errors?: boolean;
+  /** SO_TIMESTAMPING, RX_SOFTWARE: recvmsg() returns when the last of its bytes came. */
+  readonly received?: boolean;
+  /** SO_TIMESTAMPING, TX_SOFTWARE: the error queue reports when the last byte of each send left for the device. */
+  readonly sent?: boolean;
+  /** SO_TIMESTAMPING, TX_ACK: the error queue reports when the peer acknowledged the last byte of each send. */
+  readonly acknowledged?: boolean;
+}
+
+/** Flags of recv(2). */
+export interface ReceiveOptions {
+  /** MSG_PEEK: the bytes stay in the queue, and the next call returns them again. */
+  readonly peek?: boolean;
+  /** MSG_OOB: reads the urgent byte. Throws SocketError EINVAL when there is none, or after it was read. */
+  readonly urgent?: boolean;
+}
+
+/** Flags of recvmsg(2). */
+export interface MessageOptions extends ReceiveOptions {
+  /** MSG_ERRQUEUE: reads the oldest report of the error queue instead of the stream. */
+  readonly errorQueue?: boolean;
+}
+
+/** What recvmsg() returns. */
+export interface ReceivedMessage {
+  /** The number of bytes read. Of the stream 0 is its end; a report of the error queue may have none. */
+  readonly length: number;
+  /** MSG_CTRUNC: the kernel had more to report than this call takes. */
+  readonly isTruncated: boolean;
+  /** When the last byte came: nanoseconds since 1970 of this host's clock. Needs reportMessages({ received: true }). */
+  readonly receivedAtNs?: bigint;
+  /** Of the error queue only. */
+  readonly report?: QueuedReport;
+}
+
+/** One report of the error queue, struct sock_extended_err: an error, or the time of something that was sent. */
+export interface QueuedReport {
+  /** Who reports it: this host, an ICMP message, or the kernel's clock. */
+  readonly origin: "unknown" | "local" | "icmp" | "icmp6" | "timestamp";
+  /** "EHOSTUNREACH" …; "ENOMSG" for a timestamp. */
+  readonly code: ErrnoName;
+  /** The ICMP type. */
+  readonly type: number;
+  /** The ICMP code. */
+  readonly icmpCode: number;
+  /** ee_info: the path MTU with EMSGSIZE. */
+  readonly info: number;
+  /** ee_data: of a timestamp the index of the last byte that it is about; the first byte after reportMessages() is 0. */
+  readonly data: number;
+  /** Who sent the ICMP message; its port is 0. */
+  readonly offender?: Address;
+  /** Of a timestamp: what happened at `atNs`. */
+  readonly stage?: "sent" | "acknowledged";
+  /** Of a timestamp: nanoseconds since 1970 of this host's clock. */
+  readonly atNs?: bigint;
+}
+
+/** The words of struct MessageFacts in native/core/message.h, in its order. */
+const FACTS = [
+  "isTruncated",
+  "timestampNs",
+  "hasError",
+  "error",
+  "origin",
+  "type",
+  "code",
+  "info",
+  "data",
+  "stage",
+  "hasOffender",
+] as const;
+type Facts = Record<(typeof FACTS)[number], bigint>;
+/** By enum Origin and enum Stage of native/core/message.h. */
+const ORIGINS = ["unknown", "local", "icmp", "icmp6", "timestamp"] as const;
+const STAGES = [undefined, "sent", "acknowledged"] as const;
+
+/** The memory of one recvmsg(2). */
+export class RawMessage {
+  readonly #words = new BigInt64Array(FACTS.length);
+  readonly #offender = new Uint8Array(ADDRESS_BYTES);
+  #native: Native | null = null;
+
+  /** recvmsg(2). Returns the number of bytes or -errno. */
+  receive(native: Native, handle: Handle, into: Uint8Array, options: MessageOptions): number {
+    checkBytes(into, "recvmsg()");
+    checkKeys("recvmsg()", options, ["peek", "urgent", "errorQueue"]);
+    const flags = [flag(options.peek), flag(options.urgent), flag(options.errorQueue)] as const;
+    this.#native = native;
+    return native.recvmsg(handle, into, ...flags, this.#words, this.#offender);
+  }
+
+  /** What receive() reported, with the number of bytes that it returned. */
+  decode(length: number): ReceivedMessage {
+    const facts = Object.fromEntries(FACTS.map((name, i) => [name, this.#words[i]!])) as Facts;
+    const isTruncated = facts.isTruncated !== 0n;
+    const atNs = facts.timestampNs;
+    if (facts.hasError !== 0n) return { length, isTruncated, report: this.#decodeReport(facts) };
+    return { length, isTruncated, ...(atNs !== 0n && { receivedAtNs: atNs }) };
+  }
+
+  #decodeReport(facts: Facts): QueuedReport {
+    const stage = STAGES[Number(facts.stage)];
+    return {
+      origin: ORIGINS[Number(facts.origin)]!,
+      code: errnoName(-Number(facts.error)),
+      type: Number(facts.type),
+      icmpCode: Number(facts.code),
+      info: Number(facts.info),
+      data: Number(facts.data),
+      ...(facts.hasOffender !== 0n && { offender: this.#decodeOffender() }),
+      ...(stage && { stage, atNs: facts.timestampNs }),
+    };
+  }
+
+  #decodeOffender(): Address {
+    return decodeAddress(this.#offender, (index) => interfaceName(index, this.#native!));
+  }
+}
+
+/** Sets what the kernel reports. Returns 0 or -errno. */
+export function setReports(native: Native, handle: Handle, reports: MessageReports): number {
+  checkKeys("reportMessages()", reports, ["errors", "received", "sent", "acknowledged"]);
+  const { errors, received, sent, acknowledged } = reports;
+  return native.setReports(handle, flag(errors), flag(received), flag(sent), flag(acknowledged));
+}
+
+/** recv(2). Returns the number of bytes or -errno. */
+export function receive(
+  native: Native,
+  handle: Handle,
+  into: Uint8Array,
+  options: ReceiveOptions | undefined,
+): number {
+  checkBytes(into, "recv()");
+  if (options === undefined) return native.recv(handle, into, 0, 0);
+  checkKeys("recv()", options, ["peek", "urgent"]);
+  return native.recv(handle, into, flag(options.peek), flag(options.urgent));
+}
+
+function flag(value: boolean | undefined): Flag {
+  return value ? 1 : 0;
+}
