@@ -14,7 +14,10 @@ export interface MessageReports {
    * connect then fails at the first ICMP error, also at one that TCP would otherwise outwait.
    */
   readonly errors?: boolean;
-  /** SO_TIMESTAMPING, RX_SOFTWARE: recvmsg() returns when the last of its bytes came. */
+  /**
+   * SO_TIMESTAMPING, RX_SOFTWARE: recvmsg() returns when the last of its bytes came. The first packets after this call
+   * may have no time: the kernel begins to stamp packets a moment later.
+   */
   readonly received?: boolean;
   /** SO_TIMESTAMPING, TX_SOFTWARE: the error queue reports when the last byte of each send left for the device. */
   readonly sent?: boolean;
@@ -52,8 +55,8 @@ export interface ReceivedMessage {
 export interface QueuedReport {
   /** Who reports it: this host, an ICMP message, or the kernel's clock. */
   readonly origin: "unknown" | "local" | "icmp" | "icmp6" | "timestamp";
-  /** "EHOSTUNREACH" …; "ENOMSG" for a timestamp. */
-  readonly code: ErrnoName;
+  /** "EHOSTUNREACH" …; absent for a timestamp. */
+  readonly code?: ErrnoName;
   /** The ICMP type. */
   readonly type: number;
   /** The ICMP code. */
@@ -117,7 +120,7 @@ export class RawMessage {
     const stage = STAGES[Number(facts.stage)];
     return {
       origin: ORIGINS[Number(facts.origin)]!,
-      code: errnoName(-Number(facts.error)),
+      ...(!stage && { code: errnoName(-Number(facts.error)) }),
       type: Number(facts.type),
       icmpCode: Number(facts.code),
       info: Number(facts.info),
