@@ -2,7 +2,7 @@
 import { types } from "node:util";
 import { invalidArgument } from "./misuse.ts";
 
-/** Returns the bytes that `method` was given, or throws a TypeError ERR_INVALID_BYTES that says what to pass instead. */
+/** Returns the bytes that `method` was given. Throws a TypeError ERR_INVALID_BYTES that says what to pass instead. */
 export function checkBytes(bytes: Uint8Array, method: string): Uint8Array {
   if (!types.isUint8Array(bytes)) {
     throw invalidArgument("ERR_INVALID_BYTES", `${method} needs a Uint8Array: ${fixFor(bytes)}`);
@@ -35,7 +35,8 @@ function fixFor(value: unknown): string {
   if (typeof value === "string") return "pass new TextEncoder().encode(text) instead of a string";
   if (types.isAnyArrayBuffer(value)) return "pass new Uint8Array(buffer) instead of the buffer itself";
   if (ArrayBuffer.isView(value)) {
-    return `pass new Uint8Array(view.buffer, view.byteOffset, view.byteLength) instead of the ${value.constructor.name}`;
+    const { name } = value.constructor;
+    return `pass new Uint8Array(view.buffer, view.byteOffset, view.byteLength) instead of the ${name}`;
   }
   if (Array.isArray(value)) return "pass Uint8Array.from(numbers), or writev(buffers) for several buffers";
   return `${value === null ? "null" : typeof value} is none`;

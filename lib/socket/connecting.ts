@@ -5,9 +5,9 @@ import type { Handle, Native } from "./native.ts";
 
 /**
  * SO_ERROR, then getpeername(2): returns 0 when the socket is connected, 1 while the connect is in progress, or the
- * -errno with which it ended. `isReady`: the poller has reported the end. When there is then neither an error nor a peer,
- * other code has read SO_ERROR through the descriptor; a second connect(2) returns how the first one ended, without
- * starting another.
+ * -errno with which it ended. `isReady`: the poller has reported the end. When there is then neither an error nor a
+ * peer, other code has read SO_ERROR through the descriptor; a second connect(2) returns how the first one ended,
+ * without starting another.
  */
 export function readConnectResult(native: Native, handle: Handle, peer: Address, isReady: boolean): number {
   const errno = native.takeError(handle);

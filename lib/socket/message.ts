@@ -63,7 +63,7 @@ export interface QueuedReport {
   readonly icmpCode: number;
   /** ee_info: the path MTU with EMSGSIZE. */
   readonly info: number;
-  /** ee_data: of a timestamp the index of the last byte that it is about; the first byte after reportMessages() is 0. */
+  /** ee_data: of a timestamp the index of its last byte; the first byte sent after reportMessages() is 0. */
   readonly data: number;
   /** Who sent the ICMP message; its port is 0. */
   readonly offender?: Address;

@@ -323,8 +323,8 @@ export class TcpSocket extends StreamSocket implements Disposable {
   }
 
   /**
-   * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays writable
-   * after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED.
+   * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays
+   * writable after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED.
    */
   toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
     checkKeys("toStream()", options, ["allowHalfOpen"]);

@@ -67,16 +67,16 @@ export abstract class StreamSocket {
 
   /**
    * recv(2) until `into`, or a new buffer of so many bytes, is full; after the connect in progress and after earlier
-   * calls of receiveExactly(). Rejects as recv() throws; with WaitError ERR_DEADLINE or ERR_END_OF_STREAM, whose `bytes`
-   * came before; with the signal's reason or ERR_SOCKET_CLOSED: bytes that came before are then in `into` only.
+   * calls of receiveExactly(). Rejects as recv() throws; with WaitError ERR_DEADLINE or ERR_END_OF_STREAM, whose
+   * `bytes` came before; with the signal's reason or ERR_SOCKET_CLOSED: bytes that came before are then in `into` only.
    */
   receiveExactly(lengthOrInto: number | Uint8Array, limits: WaitLimits = {}): Promise<Uint8Array> {
     return this.perform(() => receiveOperation((into) => this.recv(into), lengthOrInto), limits);
   }
 
   /**
-   * poll(2), POLLIN: waits until recv(), or accept() of a listener, would not block, because there are bytes, the end of
-   * the stream, a connection, an error, or a report in the error queue: take it, or the next call resolves at once.
+   * poll(2), POLLIN: waits until recv(), or accept() of a listener, would not block: there are bytes, the end of the
+   * stream, a connection, an error, or a report in the error queue: take it, or the next call resolves at once.
    * Waits for a connect in progress first. Rejects as connected() does, and with WaitError ERR_DEADLINE.
    */
   readable(limits: WaitLimits = {}): Promise<void> {
