@@ -17,7 +17,7 @@ export class Ledger {
   readonly #startCosts = new Map<string, Cost>();
   readonly #missing = new Map<string, string>();
 
-  /** What a driver costs that makes no attempts. */
+  /** Records the cost of a driver that makes no attempts. */
   addStart(plan: CellPlan, measurement: Measurement): void {
     if (measurement.cost) this.#startCosts.set(plan.name, measurement.cost);
   }
@@ -27,7 +27,7 @@ export class Ledger {
     this.#measured.set(plan.name, [...(this.#measured.get(plan.name) ?? []), measurement]);
   }
 
-  /** Leaves a cell out from now on, and what it has measured: a driver that fails has no rate. */
+  /** Drops a cell and its measurements, because a driver that fails has no rate. */
   miss(plan: CellPlan, because: string): void {
     this.#missing.set(plan.name, because);
     this.#measured.delete(plan.name);
@@ -79,7 +79,7 @@ export class Ledger {
   }
 }
 
-/** What the last run of a driver counted besides. */
+/** The further counts of a driver's last run. */
 function countsOf(all: readonly Measurement[]): Pick<BenchCell, "counts"> {
   const counts = all.at(-1)?.counts;
   return counts ? { counts } : {};

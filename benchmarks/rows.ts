@@ -1,8 +1,8 @@
-/** The questions, each with the bound that this package wants to reach, and their answers from the cells of one run. */
+/** Computes the rows of a report, with their bounds and verdicts, from the cells of one run. */
 import type { BenchCell, BenchRow } from "../lib/report/index.ts";
 import { agrees, pairedRatio } from "./ratio.ts";
 
-/** Cells by name, as the rounds left them, and why some are missing. */
+/** The cells by name after all rounds, and why some are missing. */
 export interface Results {
   readonly cells: ReadonlyMap<string, BenchCell>;
   readonly missing: ReadonlyMap<string, string>;
@@ -11,15 +11,15 @@ export interface Results {
 const BEST = "C, one socket again";
 const OURS = ["selfconnect fresh", "selfconnect reuse", "selfconnect autobind"];
 
-/** The rate of one cell to that of another. Of several first cells the one with the highest median. */
+/** The ratio of one cell's rate to another's. Of several first cells the one with the highest median counts. */
 export interface RatioPlan {
   readonly what: string;
   readonly of: readonly string[];
   readonly to: string;
   readonly atLeast?: number;
-  /** What was found to keep it from its bound (docs/performance.md). */
+  /** The known reason why it misses its bound (docs/performance.md). */
   readonly ifMissed?: string;
-  /** The C loop that no program can be faster than: how it does against the same peer is told beside a miss. */
+  /** The C loop that no program can beat. Beside a missed bound the row reports its ratio to the same peer. */
   readonly limit?: string;
 }
 
@@ -30,7 +30,7 @@ const RATIOS: readonly RatioPlan[] = [
     of: ["selfconnect fresh"],
     to: "C, a socket each",
     atLeast: 0.97,
-    ifMissed: "SO_SNDTIMEO, without which a loop cannot be stopped, is a system call more",
+    ifMissed: "SO_SNDTIMEO, without which a loop cannot be stopped, is an additional system call",
   },
   {
     what: "fastest strategy to the plain C loop",
@@ -73,8 +73,8 @@ const MOST_GROWTH_BYTES = 2 * 2 ** 20;
 const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
 
-/** The rows of the rates; `growthBytes` and `sockets` are what the trials after the rounds brought. */
-export function benchRowsOf(
+/** The rows of the rates; `growth` and `sockets` come from the trials after the rounds. */
+export function computeBenchRows(
   results: Results,
   growth: { readonly bytes: number | null; readonly text: string },
   sockets: { readonly few: string; readonly many: string; readonly because: string | null },
@@ -105,7 +105,7 @@ export function ratioRow(plan: RatioPlan, results: Results): BenchRow {
     const because = [disagree, limitText(plan, results)].filter(Boolean).join("; ");
     return { ...blank, verdict: "disagree", because };
   }
-  const verdict = atLeast === undefined ? "told" : ratio.median >= atLeast ? "reached" : "missed";
+  const verdict = atLeast === undefined ? "reported" : ratio.median >= atLeast ? "reached" : "missed";
   const { median: value, low, high } = ratio;
   const because = verdict === "missed" ? (plan.ifMissed ?? limitText(plan, results)) : null;
   return { ...blank, value, low, high, verdict, because };

@@ -1,4 +1,4 @@
-// An echo server and its client on bare sockets: each wait has a deadline, and what came before it is not lost.
+// An echo server and its client on bare sockets: a wait may have a deadline, and bytes that arrived before it are kept.
 import { TcpSocket } from "selfconnect";
 
 const listener = TcpSocket.open(4).bind("127.0.0.1:0").listen();

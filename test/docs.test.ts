@@ -1,4 +1,4 @@
-/** Docs are part of the change: what they show was printed by the program, and what they tell to run runs. */
+/** The docs agree with the program: they show what it prints, and their examples run. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/socket/native.ts";
@@ -14,7 +14,7 @@ function blocks(text: string, language: string): string[] {
   );
 }
 
-/** In a namespace of its own: the README uses the article's port, which may be taken on this host just now. */
+/** Runs it in a new namespace, because the README's port may be taken on this host. */
 function runModule(script: string) {
   return inNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
 }
@@ -38,23 +38,21 @@ describe("README.md", () => {
       expect(readme).toContain(`selfconnect ${name}`);
   });
 
-  it("links only to files that are there", () => {
+  it("links only to files that exist", () => {
     const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!);
     expect(links.filter((link) => !existsSync(link))).toEqual([]);
   });
 });
 
 describe("examples", () => {
-  it.each(
-    readdirSync("examples"),
-  )("%s runs, and the README shows it whole where it shows it", async (name) => {
+  it.each(readdirSync("examples"))("%s runs, and the README shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");
     expect(await command(process.execPath, [`examples/${name}`])).toMatchObject({ status: 0, stderr: "" });
     if (readme.includes(`examples/${name}`)) expect(blocks(readme, "js")).toContain(script);
   });
 });
 
-it("docs/options.md is made from the option table (npx vitest run --update makes it anew)", async () => {
+it("docs/options.md is made from the option table (npx vitest run --update writes it)", async () => {
   const row = (option: OptionRow) => {
     const notes = [
       option.readOnly && "read-only",
@@ -77,7 +75,7 @@ ${optionTable().map(row).join("\n")}
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });
 
-it("docs/cli.md is what --help prints (npx vitest run --update makes it anew)", async () => {
+it("docs/cli.md is what --help prints (npx vitest run --update writes it)", async () => {
   const { stdout } = await cli(["--help"]);
   const commands = [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map((match) => match[1]!);
   const sections: string[] = [];

@@ -1,7 +1,7 @@
 /*
- * The live listener that others connect to: every millisecond it accepts what waits, and closes it. Between
- * two such moments it sleeps, so that what is measured is the connect and not the waking of another process.
- * Arguments: port. Runs until it is told to stop, or its parent ends.
+ * The live listener: every millisecond it accepts and closes all waiting connections. In between it sleeps, so that
+ * the drivers measure the connect and not the wake-up of another process.
+ * Arguments: port. Runs until a signal or until its parent ends.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,27 +1,27 @@
-/** The bytes that a call is given: what is not a Uint8Array, or has lost its memory, is ERR_INVALID_BYTES. */
+/** Checks the bytes that a call receives: another type than Uint8Array, or a detached buffer, is ERR_INVALID_BYTES. */
 import { types } from "node:util";
 import { invalidArgument } from "./misuse.ts";
 
-/** Returns the bytes that `method` was given. Throws a TypeError ERR_INVALID_BYTES that says what to pass instead. */
+/** Returns `bytes`. Throws a TypeError ERR_INVALID_BYTES that says what to pass to `method` instead. */
 export function checkBytes(bytes: Uint8Array, method: string): Uint8Array {
   if (!types.isUint8Array(bytes)) {
     throw invalidArgument("ERR_INVALID_BYTES", `${method} needs a Uint8Array: ${fixFor(bytes)}`);
   }
   if (bytes.length === 0 && isDetached(bytes)) {
-    const message = `${method} was given a Uint8Array whose buffer was detached by a transfer: pass a copy`;
+    const message = `${method} got a Uint8Array whose buffer was detached by a transfer: pass a copy`;
     throw invalidArgument("ERR_INVALID_BYTES", message);
   }
   return bytes;
 }
 
-/** Throws ERR_INVALID_BYTES when the caller has detached or resized a buffer that a call still uses. */
+/** Throws ERR_INVALID_BYTES when the caller detached or resized a buffer that a call still uses. */
 export function assertLength(bytes: Uint8Array, length: number, method: string): void {
   if (bytes.length === length) return;
-  const message = `the buffer was detached or resized while ${method} waited: leave it alone until then`;
+  const message = `the buffer was detached or resized while ${method} waited: do not touch it until then`;
   throw invalidArgument("ERR_INVALID_BYTES", message);
 }
 
-/** Without ArrayBuffer.prototype.detached, which Node 20 does not have: a detached buffer admits no new view. */
+/** Creates a view, which fails on a detached buffer. Node 20 has no ArrayBuffer.prototype.detached. */
 function isDetached(bytes: Uint8Array): boolean {
   try {
     new Uint8Array(bytes.buffer);
@@ -39,5 +39,5 @@ function fixFor(value: unknown): string {
     return `pass new Uint8Array(view.buffer, view.byteOffset, view.byteLength) instead of the ${name}`;
   }
   if (Array.isArray(value)) return "pass Uint8Array.from(numbers), or writev(buffers) for several buffers";
-  return `${value === null ? "null" : typeof value} is none`;
+  return `${value === null ? "null" : typeof value} is not one`;
 }

@@ -1,6 +1,8 @@
-/** How a connect(2) in progress has ended, as far as the kernel reports it. */
+/** A connect(2) in progress: its result, as far as the kernel reports it, and the error at its deadline. */
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes } from "./address.ts";
+import type { Attempt } from "./errors.ts";
+import { DialError } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
 
 /**
@@ -14,4 +16,14 @@ export function readConnectResult(native: Native, handle: Handle, peer: Address,
   if (errno !== 0) return errno < 0 ? errno : -errno;
   if (native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0) return 0;
   return isReady ? native.connect(handle, addressBytes(peer, native)) : 1;
+}
+
+/** The error with which connected() rejects at its deadline. */
+export function connectDeadlineError(
+  elapsedMs: number,
+  addresses: { readonly local?: Address; readonly peer: Address },
+): DialError {
+  const attempt: Attempt = { outcome: "deadline", elapsedMs, ...addresses };
+  const message = `no reply to connect after ${Math.round(elapsedMs)} ms`;
+  return new DialError("ERR_DEADLINE", message, [attempt]);
 }

@@ -5,8 +5,11 @@ export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "
 export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";
+export type { SocketTransfer } from "./inherited.ts";
 export type { WaitErrorCode, WaitErrorContext, WaitLimits } from "./limits.ts";
 export { WaitError } from "./limits.ts";
+export type { ListenFd } from "./listen-fds.ts";
+export { listenFds } from "./listen-fds.ts";
 export { listenRefusal } from "./listen-refusal.ts";
 export type {
   MessageOptions,
@@ -16,10 +19,14 @@ export type {
   ReceiveOptions,
 } from "./message.ts";
 export type { OptionRow } from "./native.ts";
-export type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
+export type { OpenOptions, OptionName, SocketOptions, TcpInformation } from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
+export type { ListenOptions, ServerOptions } from "./server.ts";
+export { createServer, listen } from "./server.ts";
 export type { SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
+export type { StreamOptions } from "./stream-options.ts";
+export { socketOptions } from "./stream-options.ts";
 export { optionTable, supported } from "./supported.ts";
 export type { TcpState } from "./tcp-state.ts";

@@ -1,10 +1,8 @@
-/** What ends a wait early, and the error of a wait that did not get what it waited for. */
+/** The limits of a wait on a socket, and the error of a wait that ended before its event. */
 import type { Address } from "./address.ts";
-import { checkKeys, invalidArgument } from "./misuse.ts";
+import { checkDeadline, checkKeys } from "./misuse.ts";
 
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
-
-/** What ends a wait on a socket before its event. Without either, it ends with the event or with the socket. */
+/** What ends a wait on a socket before its event. Without limits it ends with the event or when the socket closes. */
 export interface WaitLimits {
   /** In milliseconds from now, 0 to 2^31 - 1; then the wait rejects with ERR_DEADLINE. The socket is unchanged. */
   readonly deadlineMs?: number;
@@ -15,15 +13,11 @@ export interface WaitLimits {
 /** Throws ERR_UNKNOWN_OPTION, ERR_INVALID_DEADLINE, or the reason of a signal that has aborted. */
 export function checkLimits(call: string, limits: WaitLimits): void {
   checkKeys(call, limits, ["deadlineMs", "signal"]);
-  const { deadlineMs } = limits;
-  if (deadlineMs !== undefined && !(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
-    const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-    throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
-  }
+  checkDeadline(limits.deadlineMs);
   limits.signal?.throwIfAborted();
 }
 
-/** In this order: `deadlineMs` passed; the peer ended the stream before all bytes had come. */
+/** In this order: `deadlineMs` passed; the peer ended the stream before all bytes arrived. */
 export type WaitErrorCode = "ERR_DEADLINE" | "ERR_END_OF_STREAM";
 
 /** What a WaitError reports. */
@@ -37,8 +31,8 @@ export interface WaitErrorContext {
 }
 
 /**
- * A wait on a socket ended without what it waited for. The socket is still open, and the bytes that were transferred
- * are not lost: `transferred` counts them, and receiveExactly() returns them in `bytes`.
+ * A wait on a socket ended before its event. The socket is still open, and the bytes that were transferred are not
+ * lost: `transferred` counts them, and the error of receiveExactly() has them in `bytes`.
  */
 export class WaitError extends Error {
   override readonly name = "WaitError";
@@ -48,9 +42,9 @@ export class WaitError extends Error {
   readonly syscall: string;
   /** Milliseconds since the call. */
   readonly elapsedMs: number;
-  /** Bytes that sendAll() gave to the kernel, or that receiveExactly() took from it; 0 for the others. */
+  /** How many bytes sendAll() sent, or receiveExactly() received; 0 for the other calls. */
   readonly transferred: number;
-  /** The bytes that receiveExactly() has taken from the kernel. */
+  /** The bytes that receiveExactly() received. */
   declare readonly bytes?: Uint8Array;
   declare readonly local?: Address;
   declare readonly peer?: Address;

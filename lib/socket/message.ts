@@ -1,4 +1,4 @@
-/** recvmsg(2): what the kernel reports beside the bytes, and what it has put into the error queue. */
+/** recvmsg(2): what the kernel reports in addition to the bytes, and the error queue. */
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
 import { checkBytes } from "./bytes.ts";
@@ -7,16 +7,16 @@ import { errnoName } from "./errors.ts";
 import { checkKeys } from "./misuse.ts";
 import type { Flag, Handle, Native } from "./native.ts";
 
-/** What reportMessages() turns on; what is absent is turned off. */
+/** What reportMessages() turns on. An absent key turns the report off. */
 export interface MessageReports {
   /**
    * IP_RECVERR and IPV6_RECVERR: ICMP errors go to the error queue, with the address of the router that sent them. A
-   * connect then fails at the first ICMP error, also at one that TCP would otherwise outwait.
+   * connect then fails at the first ICMP error, even at one after which TCP would otherwise retry.
    */
   readonly errors?: boolean;
   /**
-   * SO_TIMESTAMPING, RX_SOFTWARE: recvmsg() returns when the last of its bytes came. The first packets after this call
-   * may have no time: the kernel begins to stamp packets a moment later.
+   * SO_TIMESTAMPING, RX_SOFTWARE: recvmsg() returns the time at which the last of its bytes arrived. The first packets
+   * after this call may have no time, because the kernel starts to timestamp a moment later.
    */
   readonly received?: boolean;
   /** SO_TIMESTAMPING, TX_SOFTWARE: the error queue reports when the last byte of each send left for the device. */
@@ -27,7 +27,7 @@ export interface MessageReports {
 
 /** Flags of recv(2). */
 export interface ReceiveOptions {
-  /** MSG_PEEK: the bytes stay in the queue, and the next call returns them again. */
+  /** MSG_PEEK: the bytes stay in the receive queue, and the next call returns them again. */
   readonly peek?: boolean;
   /** MSG_OOB: reads the urgent byte. Throws SocketError EINVAL when there is none, or after it was read. */
   readonly urgent?: boolean;
@@ -41,19 +41,19 @@ export interface MessageOptions extends ReceiveOptions {
 
 /** What recvmsg() returns. */
 export interface ReceivedMessage {
-  /** The number of bytes read. Of the stream 0 is its end; a report of the error queue may have none. */
+  /** The number of bytes read. 0 is the end of the stream; a report of the error queue may have 0 bytes. */
   readonly length: number;
   /** MSG_CTRUNC: the kernel had more to report than this call takes. */
   readonly isTruncated: boolean;
-  /** When the last byte came: nanoseconds since 1970 of this host's clock. Needs reportMessages({ received: true }). */
+  /** When the last byte arrived, in nanoseconds since 1970. Needs reportMessages({ received: true }). */
   readonly receivedAtNs?: bigint;
-  /** Of the error queue only. */
+  /** With `errorQueue` only. */
   readonly report?: QueuedReport;
 }
 
 /** One report of the error queue, struct sock_extended_err: an error, or the time of something that was sent. */
 export interface QueuedReport {
-  /** Who reports it: this host, an ICMP message, or the kernel's clock. */
+  /** The source: this host, an ICMP message, or the kernel's clock. */
   readonly origin: "unknown" | "local" | "icmp" | "icmp6" | "timestamp";
   /** "EHOSTUNREACH" …; absent for a timestamp. */
   readonly code?: ErrnoName;
@@ -63,17 +63,17 @@ export interface QueuedReport {
   readonly icmpCode: number;
   /** ee_info: the path MTU with EMSGSIZE. */
   readonly info: number;
-  /** ee_data: of a timestamp the index of its last byte; the first byte sent after reportMessages() is 0. */
+  /** ee_data. For a timestamp, the index of its last byte; the first byte sent after reportMessages() has index 0. */
   readonly data: number;
-  /** Who sent the ICMP message; its port is 0. */
+  /** The sender of the ICMP message; the port is 0. */
   readonly offender?: Address;
-  /** Of a timestamp: what happened at `atNs`. */
+  /** For a timestamp: what happened at `atNs`. */
   readonly stage?: "sent" | "acknowledged";
-  /** Of a timestamp: nanoseconds since 1970 of this host's clock. */
+  /** For a timestamp: nanoseconds since 1970. */
   readonly atNs?: bigint;
 }
 
-/** The words of struct MessageFacts in native/core/message.h, in its order. */
+/** The fields of struct MessageFacts in native/core/message.h, in its order. */
 const FACTS = [
   "isTruncated",
   "timestampNs",
@@ -107,7 +107,7 @@ export class RawMessage {
     return native.recvmsg(handle, into, ...flags, this.#words, this.#offender);
   }
 
-  /** What receive() reported, with the number of bytes that it returned. */
+  /** Decodes what receive() wrote; `length` is the number of bytes that it returned. */
   decode(length: number): ReceivedMessage {
     const facts = Object.fromEntries(FACTS.map((name, i) => [name, this.#words[i]!])) as Facts;
     const isTruncated = facts.isTruncated !== 0n;

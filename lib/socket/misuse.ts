@@ -9,6 +9,15 @@ export function invalidArgument(
   return Object.assign(new Kind(message), { code });
 }
 
+/** Throws ERR_UNKNOWN_OPTION for a key of an options object that is none of `names`, with the near miss. */
+export function checkKeys(of: string, options: object, names: readonly string[]): void {
+  const wrong = Object.keys(options).find((key) => !names.includes(key));
+  if (wrong === undefined) return;
+  const meant = nearest(wrong, names);
+  const fix = meant ? `did you mean "${meant}"?` : `use ${names.join(", ")}`;
+  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${wrong}" is not an option of ${of}: ${fix}`);
+}
+
 /** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */
 export function nearest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
@@ -33,11 +42,12 @@ function editDistance(from: string, to: string): number {
   return row[to.length]!;
 }
 
-/** Throws a TypeError ERR_UNKNOWN_OPTION for a key of an options object that is not among those of `call`. */
-export function checkKeys(call: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown === undefined) return;
-  const meant = nearest(unknown, known);
-  const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
-  throw invalidArgument("ERR_UNKNOWN_OPTION", `${call} has no option "${unknown}": ${fix}`);
+/** The longest that a timer of Node waits. */
+export const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+/** Throws ERR_INVALID_DEADLINE unless the value is a time that a timer can wait, or undefined. */
+export function checkDeadline(deadlineMs: number | undefined): void {
+  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
+  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }

@@ -1,4 +1,4 @@
-/** What a TcpSocket does with its bytes, and how it waits for them. */
+/** The part of TcpSocket that waits, and that sends and receives bytes. */
 import type { Address } from "./address.ts";
 import { checkBytes } from "./bytes.ts";
 import type { WaitLimits } from "./limits.ts";
@@ -9,16 +9,24 @@ import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { yieldToLoop } from "./reactor.ts";
 import type { SocketOperation } from "./transfer.ts";
-import { pollOperation, receiveOperation, sendOperation, waitError } from "./transfer.ts";
+import {
+  acceptOperation,
+  iterate,
+  pollOperation,
+  receiveOperation,
+  sendOperation,
+  waitError,
+} from "./transfer.ts";
 import { SocketWaits } from "./waits.ts";
 
-/** The part of TcpSocket that transfers bytes. Not exported by itself: TcpSocket is its only subclass. */
-export abstract class StreamSocket {
+/** TcpSocket is the only subclass; `Accepted` is TcpSocket too, which this file cannot import. */
+export abstract class StreamSocket<Accepted extends { reset(): void }> {
   /** Null until a method other than connected() waits for the first time. */
   #waits: SocketWaits | null = null;
 
   abstract readonly state: string;
   abstract connected(limits?: WaitLimits): Promise<this>;
+  abstract accept(): Accepted | null;
   abstract toJSON(): { readonly local?: Address; readonly peer?: Address };
 
   /**
@@ -29,6 +37,20 @@ export abstract class StreamSocket {
     syscall: string,
     call: (native: Native, handle: Handle) => number,
   ): number | null;
+
+  /**
+   * accept4(2), after waiting for a connection. Several callers get connections in the order of their calls. Rejects as
+   * accept() throws, and with WaitError ERR_DEADLINE, the signal's reason, or ERR_SOCKET_CLOSED; the listener is
+   * unchanged. Keeps the process running, and yields to timers and I/O while connections are in the queue.
+   */
+  accepted(limits: WaitLimits = {}): Promise<Accepted> {
+    return this.#perform(() => acceptOperation(() => this.accept()), limits);
+  }
+
+  /** accepted(), for each connection. Leaving the loop leaves the listener open. The loop ends when it is closed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Accepted> {
+    return iterate((signal) => this.accepted({ signal }));
+  }
 
   /**
    * send(2) without SIGPIPE. Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN). `urgent`:
@@ -53,11 +75,11 @@ export abstract class StreamSocket {
   /**
    * send(2) until all bytes are sent, after the connect in progress and after earlier calls of sendAll(). Leave the
    * buffer unchanged until then. Rejects as send() throws, with `transferred` on the SocketError; with WaitError
-   * ERR_DEADLINE, whose `transferred` bytes are sent: go on from there; with the signal's reason or ERR_SOCKET_CLOSED,
-   * which do not tell how many bytes were sent.
+   * ERR_DEADLINE, whose `transferred` bytes were sent: continue after them; with the signal's reason or
+   * ERR_SOCKET_CLOSED, which do not report how many bytes were sent.
    */
   sendAll(bytes: Uint8Array, limits: WaitLimits = {}): Promise<void> {
-    return this.perform(() => sendOperation((part) => this.send(part), bytes), limits);
+    return this.#perform(() => sendOperation((part) => this.send(part), bytes), limits);
   }
 
   /** recv(2). Returns the number of bytes read; 0 at the end of the stream, null before data arrives (EAGAIN). */
@@ -66,26 +88,26 @@ export abstract class StreamSocket {
   }
 
   /**
-   * recv(2) until `into`, or a new buffer of so many bytes, is full; after the connect in progress and after earlier
+   * recv(2) until `into`, or a new buffer of this length, is full; after the connect in progress and after earlier
    * calls of receiveExactly(). Rejects as recv() throws; with WaitError ERR_DEADLINE or ERR_END_OF_STREAM, whose
-   * `bytes` came before; with the signal's reason or ERR_SOCKET_CLOSED: bytes that came before are then in `into` only.
+   * `bytes` arrived before; with the signal's reason or ERR_SOCKET_CLOSED: earlier bytes are then in `into` only.
    */
   receiveExactly(lengthOrInto: number | Uint8Array, limits: WaitLimits = {}): Promise<Uint8Array> {
-    return this.perform(() => receiveOperation((into) => this.recv(into), lengthOrInto), limits);
+    return this.#perform(() => receiveOperation((into) => this.recv(into), lengthOrInto), limits);
   }
 
   /**
    * poll(2), POLLIN: waits until recv(), or accept() of a listener, would not block: there are bytes, the end of the
-   * stream, a connection, an error, or a report in the error queue: take it, or the next call resolves at once.
+   * stream, a connection, an error, or a report in the error queue. Read it, or the next call resolves at once.
    * Waits for a connect in progress first. Rejects as connected() does, and with WaitError ERR_DEADLINE.
    */
   readable(limits: WaitLimits = {}): Promise<void> {
-    return this.perform(() => pollOperation("read"), limits);
+    return this.#perform(() => pollOperation("read"), limits);
   }
 
-  /** poll(2), POLLOUT: waits until send() would not block: there is room, or an error. See readable(). */
+  /** poll(2), POLLOUT: waits until send() would not block: there is space, or an error. See readable(). */
   writable(limits: WaitLimits = {}): Promise<void> {
-    return this.perform(() => pollOperation("write"), limits);
+    return this.#perform(() => pollOperation("write"), limits);
   }
 
   /**
@@ -109,8 +131,8 @@ export abstract class StreamSocket {
     return this;
   }
 
-  /** Performs an operation as soon as it does not block. It is created here, for its wrong arguments to reject. */
-  protected async perform<T>(create: () => SocketOperation<T>, limits: WaitLimits): Promise<T> {
+  /** Performs an operation as soon as it does not block. Creates it here, so that wrong arguments reject. */
+  async #perform<T>(create: () => SocketOperation<T>, limits: WaitLimits): Promise<T> {
     const operation = create();
     checkLimits(operation.method, limits);
     const waits = this.#openWaits();
@@ -131,7 +153,7 @@ export abstract class StreamSocket {
         ...(peer && { peer }),
       });
     });
-    // The result is the caller's whatever happens now: an accepted connection, or bytes.
+    // Check neither the signal nor the state after this: the connection or the bytes would be lost.
     await yieldToLoop();
     return result;
   }

@@ -28,13 +28,13 @@ export function acceptOperation<T>(accept: () => T | null): SocketOperation<T> {
     method: "accepted()",
     syscall: "accept",
     direction: "read",
-    progress: () => ({ text: "no connection came", transferred: 0 }),
+    progress: () => ({ text: "no connection arrived", transferred: 0 }),
     step: () => {
       try {
         const value = accept();
         return value === null ? "blocked" : { value };
       } catch (error) {
-        // The peer reset this connection while it was in the queue; the next one may be good.
+        // The peer reset this connection while it was in the queue. Try the next one.
         if (error instanceof SocketError && error.code === "ECONNABORTED") return "again";
         throw error;
       }
@@ -44,7 +44,7 @@ export function acceptOperation<T>(accept: () => T | null): SocketOperation<T> {
 
 /** poll(2): waits until a call in this direction would not block. */
 export function pollOperation(direction: "read" | "write"): SocketOperation<void> {
-  const text = direction === "read" ? "nothing came" : "the send buffer stayed full";
+  const text = direction === "read" ? "nothing arrived" : "the send buffer stayed full";
   return {
     method: direction === "read" ? "readable()" : "writable()",
     syscall: "poll",
@@ -86,7 +86,7 @@ export function receiveOperation(
   const startedAt = performance.now();
   let transferred = 0;
   const progress = () => ({
-    text: `${transferred} of ${length} bytes came`,
+    text: `${transferred} of ${length} bytes arrived`,
     transferred,
     bytes: into.subarray(0, transferred),
   });
@@ -126,7 +126,7 @@ export function waitError(
 }
 
 /**
- * Iterates over what `next` returns. The iteration ends when the socket that `next` waits for is closed, or with
+ * Iterates over the values of `next`. The iteration ends when the socket that `next` waits for is closed, or with
  * return(), which also ends a wait.
  */
 export function iterate<T extends { reset(): void }>(
@@ -143,7 +143,7 @@ export function iterate<T extends { reset(): void }>(
       try {
         const value = await next(ending.signal);
         if (!ending.signal.aborted) return { value, done: false };
-        value.reset(); // return() was called at the same moment, and nobody takes it.
+        value.reset(); // return() was called at the same moment, so that no caller receives it.
         return done;
       } catch (error) {
         const isOver = ending.signal.aborted || (error as { code?: string }).code === "ERR_SOCKET_CLOSED";

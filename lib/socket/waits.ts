@@ -1,20 +1,20 @@
-/** The callers that wait for one socket: their operations are tried again at each change that the reactor reports. */
+/** The calls that wait for one socket. Their operations are tried again at each change that the reactor reports. */
 import { onAbort } from "./abort.ts";
 import { threadError } from "./errors.ts";
 import type { WaitLimits } from "./limits.ts";
 import type { Flag, Handle, Native } from "./native.ts";
 import { watchSocket } from "./reactor.ts";
 
-/** A queue is worked on for this long before timers and I/O get their turn. */
+/** Operations of one queue run for at most this long before they yield to timers and I/O. */
 const TURN_MS = 1;
 
 const DIRECTIONS = ["read", "write"] as const;
 type Direction = (typeof DIRECTIONS)[number];
 
-/** The result of one step: done, would block, or a part is done and the next step may follow at once. */
+/** The result of one step: the value, or would block, or a part is done and the next step may follow at once. */
 export type Step<T> = { readonly value: T } | "blocked" | "again";
 
-/** Something to do on a socket as soon as it does not block. */
+/** One or more system calls to make on a socket as soon as they do not block. */
 export interface Operation<T> {
   readonly direction: Direction;
   readonly syscall: string;
@@ -29,15 +29,15 @@ interface Waiter {
   removeLimits: () => void;
 }
 
-/** Callers in the order of their calls. */
+/** The waiting calls of one direction, in order. */
 interface Queue {
-  /** Only the first one acts: bytes of two calls never mix, and connections are given out in turn. */
+  /** Only the first one makes system calls: bytes of two calls never mix, and connections are returned in order. */
   readonly actors: Set<Waiter>;
-  /** All of these end together. */
+  /** Calls that wait for readiness only. All of them end together. */
   readonly pollers: Set<Waiter>;
 }
 
-/** Ends everybody's wait when the socket is closed. One watch of the reactor serves both directions. */
+/** The waits of one socket. One watch of the reactor serves both directions. */
 export class SocketWaits {
   readonly #native: Native;
   readonly #handle: Handle;
@@ -88,7 +88,7 @@ export class SocketWaits {
     const startedAt = performance.now();
     const abandon = (reason: () => unknown) => {
       this.#settle(waiter, () => waiter.reject(reason()));
-      // It may have been the first, for which the next ones waited.
+      // It may have been the first of its queue, which the next ones waited for.
       this.#act(waiter.operation.direction);
       this.#updateWatch();
     };
@@ -118,17 +118,17 @@ export class SocketWaits {
     else this.#updateWatch();
   }
 
-  /** Ends the pollers of a direction when the kernel says that it would not block. */
+  /** Resolves the pollers of a direction when a call would not block. */
   #poll(direction: Direction): void {
     const { pollers } = this.#queues[direction];
     if (pollers.size === 0) return;
     const { read, write } = flagsOf(direction);
-    // -EBADF is an end too: the descriptor is gone, and the next call reports it.
+    // -EBADF ends the wait too: the next call reports it.
     if (this.#native.poll(this.#handle, read, write) === 0) return;
     for (const waiter of [...pollers]) this.#settle(waiter, () => waiter.resolve(undefined as never));
   }
 
-  /** Performs the actors of a direction in order until one blocks, or until it is the event loop's turn. */
+  /** Performs the actors of a direction in order until one blocks or TURN_MS have passed. */
   #act(direction: Direction): void {
     const { actors } = this.#queues[direction];
     const endsAt = performance.now() + TURN_MS;
@@ -145,7 +145,7 @@ export class SocketWaits {
     }
   }
 
-  /** The watch reports changes only, and more may be left without one: the rest is done in the next turn. */
+  /** Continues in the next turn of the event loop. The watch reports changes only, and there may be no further one. */
   #actLater(direction: Direction): void {
     setImmediate(() => {
       this.#act(direction);
@@ -164,7 +164,7 @@ export class SocketWaits {
     return "ended";
   }
 
-  /** Watches the directions that somebody waits for, and keeps the event loop alive for as long. */
+  /** Watches the directions that have waiting calls. A watch keeps the event loop alive. */
   #updateWatch(): void {
     const [read, write] = DIRECTIONS.map((direction): Flag => {
       const { actors, pollers } = this.#queues[direction];

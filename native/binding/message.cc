@@ -24,7 +24,7 @@ core::Result send(Arguments& arguments) {
 /// recv(socket, bytes, peek, urgent).
 core::Result recv(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for bytes");
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for bytes");
   const core::Transfer flags = arguments.read_transfer(2);
   return arguments.is_refused() ? 0 : core::recv(fd, bytes.data(), bytes.size(), flags);
 }
@@ -61,13 +61,13 @@ core::Result sendmsg(Arguments& arguments) {
 /// recvmsg(socket, bytes, peek, urgent, errorQueue, facts, offender).
 core::Result recvmsg(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for bytes");
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for bytes");
   const core::Transfer flags = arguments.read_transfer(2);
   const bool error_queue = arguments.read_flag(4);
-  const auto words = arguments.read_array<int64_t>(5, napi_bigint64_array, "room for facts");
-  const auto room = arguments.read_room_for<core::Address>(6, "room for an address of 24 bytes");
+  const auto words = arguments.read_array<int64_t>(5, napi_bigint64_array, "memory for facts");
+  const auto memory = arguments.read_memory_for<core::Address>(6, "memory for an address of 24 bytes");
   if (!arguments.is_refused() && words.size_bytes() != sizeof(core::MessageFacts)) {
-    arguments.refuse(5, "room for facts");
+    arguments.refuse(5, "memory for facts");
   }
   if (arguments.is_refused()) return 0;
   core::MessageFacts facts;
@@ -75,7 +75,7 @@ core::Result recvmsg(Arguments& arguments) {
   const core::Result result = core::recvmsg(fd, bytes, flags, error_queue, &facts, &offender);
   if (result < 0) return result;
   std::memcpy(words.data(), &facts, sizeof facts);
-  std::memcpy(room.data(), &offender, sizeof offender);
+  std::memcpy(memory.data(), &offender, sizeof offender);
   return result;
 }
 

@@ -17,8 +17,8 @@ namespace core {
 
 namespace {
 
-/// Room for a timestamp and an extended error with its offender, and to spare: 512 bytes, aligned for
-/// cmsghdr.
+/// Memory for a timestamp and an extended error with the address of its offender, which need less than 200
+/// bytes. Aligned for cmsghdr.
 struct Control {
   alignas(cmsghdr) uint8_t bytes[512];
 };
@@ -49,7 +49,7 @@ void read_timestamp(const uint8_t* data, MessageFacts* facts) {
   facts->timestamp_ns = static_cast<int64_t>(software.tv_sec) * 1'000'000'000 + software.tv_nsec;
 }
 
-/// The error, and behind it the address of who reported it (SO_EE_OFFENDER).
+/// Reads the error, and after it the address of the host that reported it (SO_EE_OFFENDER).
 void read_error(const uint8_t* data, size_t length, MessageFacts* facts, Address* offender) {
   sock_extended_err error;
   if (length < sizeof error) return;
@@ -109,7 +109,7 @@ Result recvmsg(int fd, std::span<uint8_t> bytes, Transfer flags, bool error_queu
       (flags.peek ? MSG_PEEK : 0) | (flags.urgent ? MSG_OOB : 0) | (error_queue ? MSG_ERRQUEUE : 0);
   const Result result = or_errno(::recvmsg(fd, &message, words));
   if (result < 0) return result;
-  facts->is_cut = (message.msg_flags & MSG_CTRUNC) != 0 ? 1 : 0;
+  facts->is_truncated = (message.msg_flags & MSG_CTRUNC) != 0 ? 1 : 0;
   for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
     read_control(*one, CMSG_DATA(one), facts, offender);
   }

@@ -26,7 +26,7 @@ Result poller_watch(int poller, int fd, Directions directions, uint64_t token) {
 }
 
 Result poller_unwatch(int poller, int fd) {
-  // Both are tried: which of them is watched is known to the kernel alone.
+  // Delete both filters: only the kernel knows which of them were added.
   const Result read = control(poller, fd, EVFILT_READ, EV_DELETE, 0);
   const Result write = control(poller, fd, EVFILT_WRITE, EV_DELETE, 0);
   const Result result = read == -ENOENT ? write : read;

@@ -442,8 +442,8 @@ describe("misuse", () => {
     [new ArrayBuffer(3), "new Uint8Array(buffer)"],
     [new Float64Array(1), "instead of the Float64Array"],
     [[1, 2], "Uint8Array.from(numbers)"],
-    [undefined, "undefined is none"],
-    [null, "null is none"],
+    [undefined, "undefined is not one"],
+    [null, "null is not one"],
     [detachedBytes(), "detached"],
   ])("%o instead of bytes is ERR_INVALID_BYTES, with the fix", async (wrong, fix) => {
     await withPair(4, async (one) => {
