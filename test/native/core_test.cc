@@ -340,7 +340,7 @@ void a_message_reports_its_time_and_the_error_queue_that_of_a_sent_one() {
     CHECK(core::recvmsg(pair.one, bytes, {}, true, &facts, &offender) == -EAGAIN);
     CHECK(core::send(pair.one, "time", 4) == 4);
     CHECK(core::recvmsg(pair.other, bytes, {}, false, &facts, &offender) == 4);
-    // The kernel begins to stamp packets a moment after the first socket has asked for it.
+    // The kernel starts to timestamp packets a moment after the first socket has requested it.
     for (int round = 0; facts.timestamp_ns == 0 && round < 1000; round++) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       CHECK(core::send(pair.one, "time", 4) == 4);

@@ -4,7 +4,7 @@ import { FAMILIES, inNamespace, needsNamespaces } from "../support/harness.ts";
 
 const DIST = new URL("../../dist/index.js", import.meta.url).href;
 
-/** The kernel begins to stamp packets a moment after the first socket has asked for it. */
+/** The kernel starts to timestamp packets a moment after the first socket has requested it. */
 async function untilStamped(from: TcpSocket, to: TcpSocket): Promise<void> {
   for (let isStamped = false; !isStamped; ) {
     from.send(new Uint8Array(1));
@@ -14,7 +14,7 @@ async function untilStamped(from: TcpSocket, to: TcpSocket): Promise<void> {
 }
 
 describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
-  it("reports when bytes came, and when others were sent and acknowledged", async () => {
+  it("reports when bytes arrived, and when others were sent and acknowledged", async () => {
     const [one, other] = await TcpSocket.pair(family);
     const into = new Uint8Array(200);
     other.reportMessages({ received: true });
@@ -42,7 +42,7 @@ describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
     other.reset();
   });
 
-  it("a report that nobody takes does not keep receiveExactly() busy", async () => {
+  it("an unread report does not make receiveExactly() spin", async () => {
     const [one, other] = await TcpSocket.pair(family);
     one.reportMessages({ sent: true });
     one.send(new Uint8Array(1));
@@ -63,7 +63,7 @@ describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
     other.reset();
   });
 
-  it("the error queue reports the ICMP error that ended a connect, and who sent it", async (context) => {
+  it("the error queue reports the ICMP error that ended a connect, and its sender", async (context) => {
     needsNamespaces(context);
     const local = family === 4 ? "192.0.2.1" : "2001:db8::1";
     const peer = family === 4 ? "192.0.2.2:80" : "[2001:db8::2]:80";
@@ -102,7 +102,7 @@ describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
   });
 });
 
-it("times of sending need a connected socket, and what is left out is turned off", async () => {
+it("times of sending need a connected socket, and an absent key turns its report off", async () => {
   using socket = TcpSocket.open(4).reportMessages({ errors: true, received: true });
   expect(() => socket.reportMessages({ sent: true })).toThrow(expect.objectContaining({ code: "EINVAL" }));
   const [one, other] = await TcpSocket.pair(4);

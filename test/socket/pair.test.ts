@@ -1,8 +1,15 @@
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { connectPair } from "../../lib/socket/pair.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { openFds } from "../support/descriptors.ts";
+import { openDescriptors } from "../support/descriptors.ts";
 import { FAMILIES } from "../support/harness.ts";
+
+const openFds = () => openDescriptors().size;
+
+beforeAll(async () => {
+  // The first wait opens the descriptors of the reactor.
+  for (const socket of await TcpSocket.pair()) socket.reset();
+});
 
 describe.each(FAMILIES)("connectPair() over IPv%i", (family) => {
   it("returns two sockets connected to each other, and closes the listener", async () => {

@@ -31,7 +31,7 @@ function listening(family: 4 | 6 = 4): TcpSocket {
   return TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 }).listen();
 }
 
-/** The peer's delayed acknowledgement (40 ms) and the first window probe (200 ms) make room once more. */
+/** The peer's delayed acknowledgement (40 ms) and the first window probe (200 ms) empty the buffer a little. */
 const SETTLE_MS = 300;
 
 /** Sends until the send buffer stays full. Returns the number of bytes. */
@@ -47,7 +47,7 @@ async function fill(socket: TcpSocket): Promise<number> {
   return sent;
 }
 
-/** What a promise that may reject ended with: its value, or its error's code. */
+/** The value of a promise, or the code of the error with which it rejected. */
 const outcome = (promise: Promise<unknown>) =>
   promise.then(
     (value) => value,
@@ -75,7 +75,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
     for (const socket of [...accepted, ...clients]) socket.reset();
   });
 
-  it("receiveExactly() waits for all bytes, sendAll() until the other end has taken them", async () => {
+  it("receiveExactly() waits for all bytes, sendAll() until the kernel has accepted them", async () => {
     await withPair(family, async (one, other) => {
       const sent = crypto.getRandomValues(new Uint8Array(65536));
       const large = new Uint8Array(8 * 2 ** 20).map((_, i) => sent[i % sent.length]!);
@@ -98,7 +98,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
     });
   });
 
-  it("reads ahead with peek, and urgent data beside the stream", async () => {
+  it("reads bytes twice with peek, and urgent data apart from the stream", async () => {
     await withPair(family, async (one, other) => {
       const into = new Uint8Array(8);
       one.send(bytes("abc"));
@@ -114,7 +114,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
     });
   });
 
-  it("toStream({ allowHalfOpen }) may answer after the peer's end; without it the answer is cut off", async () => {
+  it("toStream({ allowHalfOpen }) can send after the peer's end; without it the stream ends too", async () => {
     for (const allowHalfOpen of [true, false]) {
       const [one, other] = await TcpSocket.pair(family);
       const stream = one.toStream({ allowHalfOpen });
@@ -135,7 +135,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
   });
 });
 
-describe("a listener is iterated over", () => {
+describe("iteration over a listener", () => {
   it("leaving the loop leaves it open, and closing it ends the loop", async () => {
     const listener = listening();
     const peer = listener.getsockname();
@@ -156,7 +156,7 @@ describe("a listener is iterated over", () => {
     for (const client of clients) client.destroy();
   });
 
-  it("return() ends a wait, and a connection that comes later is somebody else's", async () => {
+  it("return() ends a wait, and the next caller gets a connection that arrives later", async () => {
     using listener = listening();
     const connections = listener[Symbol.asyncIterator]();
     const next = connections.next();
@@ -169,7 +169,7 @@ describe("a listener is iterated over", () => {
     expect(accepted.getpeername()).toEqual(client.getsockname());
   });
 
-  it("an error of accept(2) ends the loop, and the listener is open still", async () => {
+  it("an error of accept(2) ends the loop, and the listener stays open", async () => {
     const accept: Native["accept"] = () => -24; // EMFILE
     await withNative({ accept }, async () => {
       using listener = listening();
@@ -181,7 +181,7 @@ describe("a listener is iterated over", () => {
     });
   });
 
-  it("a connection that the peer has aborted is passed over", async () => {
+  it("a connection that the peer has aborted is skipped", async () => {
     const results = [-103]; // ECONNABORTED, as BSD kernels report it
     const real = loadNative();
     await withNative({ accept: (...handles) => results.pop() ?? real.accept(...handles) }, async () => {
@@ -194,7 +194,7 @@ describe("a listener is iterated over", () => {
     });
   });
 
-  it("a queue that never empties does not keep timers from their turn", async () => {
+  it("a queue that never empties does not block timers", async () => {
     using listener = listening();
     const peer = listener.getsockname();
     const clients = Array.from({ length: 300 }, () => TcpSocket.open(4));
@@ -224,7 +224,7 @@ describe("what ends a wait", () => {
   };
   const NAMES = Object.keys(WAITS) as (keyof typeof WAITS)[];
 
-  /** A socket on which the wait blocks. */
+  /** Runs with a socket on which the wait blocks. */
   async function withBlocked<T>(
     name: keyof typeof WAITS,
     use: (socket: TcpSocket) => Promise<T>,
@@ -248,6 +248,18 @@ describe("what ends a wait", () => {
         expect(await Promise.all(waits)).toEqual(["ERR_SOCKET_CLOSED", "ERR_SOCKET_CLOSED"]);
         expect(await outcome(WAITS[name](socket))).toBe("ERR_SOCKET_CLOSED");
         if (typeof fd === "number") closeSync(fd);
+      });
+    });
+
+    it("transfer() rejects it with ERR_SOCKET_CLOSED, and the socket can wait in its new place", async () => {
+      await withBlocked(name, async (socket) => {
+        const wait = outcome(WAITS[name](socket));
+        await sleep(1);
+        const transfer = socket.transfer();
+        expect(await wait).toBe("ERR_SOCKET_CLOSED");
+        const taken = TcpSocket.fromTransfer(transfer);
+        expect(await outcome(WAITS[name](taken, { deadlineMs: 5 }))).toBe("ERR_DEADLINE");
+        taken.reset();
       });
     });
 
@@ -321,6 +333,38 @@ describe("what ends a wait", () => {
     });
   });
 
+  it("shutdown() of a listener rejects accepted() with EINVAL", async () => {
+    using listener = listening();
+    const wait = outcome(listener.accepted());
+    await sleep(1);
+    listener.shutdown("read");
+    expect(await wait).toBe("EINVAL");
+  });
+
+  it("toServer() rejects accepted() with ERR_SOCKET_CLOSED, and the server gets the connections", async () => {
+    const listener = listening();
+    const peer = listener.getsockname();
+    const wait = outcome(listener.accepted());
+    await sleep(1);
+    const server = listener.toServer();
+    expect(await wait).toBe("ERR_SOCKET_CLOSED");
+    const client = net.connect(peer.port, peer.host);
+    const [stream] = (await once(server, "connection")) as [net.Socket];
+    client.destroy();
+    stream.destroy();
+    server.close();
+    await once(server, "close");
+  });
+
+  it("a socket of fromFd() waits as any other", async () => {
+    const [one, other] = await TcpSocket.pair(4);
+    using taken = TcpSocket.fromFd(other.release());
+    const wait = taken.receiveExactly(5);
+    await one.sendAll(bytes("hello"));
+    expect(text(await wait)).toBe("hello");
+    one.reset();
+  });
+
   it("only a listener is readable before it is connected, and only a connected socket is writable", async () => {
     using listener = listening();
     expect(await outcome(listener.writable())).toBe("ERR_NOT_CONNECTED");
@@ -334,7 +378,7 @@ describe("what ends a wait", () => {
 });
 
 describe("bytes are not lost", () => {
-  it("receiveExactly() returns what came before the deadline, and what came before the end", async () => {
+  it("receiveExactly() returns the bytes before the deadline, and those before the end of the stream", async () => {
     await withPair(4, async (one, other) => {
       one.send(bytes("half"));
       const late: WaitError = await other.receiveExactly(8, { deadlineMs: 20 }).catch((reason) => reason);
@@ -350,7 +394,7 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("sendAll() tells how many bytes were sent before the deadline: going on from there loses nothing", async () => {
+  it("sendAll() reports how many bytes were sent before the deadline, so that the caller can send the rest", async () => {
     await withPair(4, async (one, other) => {
       const large = new Uint8Array(8 * 2 ** 20).map((_, i) => i % 251);
       const error: WaitError = await one.sendAll(large, { deadlineMs: 20 }).catch((reason) => reason);
@@ -363,7 +407,7 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("a SocketError tells how many bytes were sent before it", async () => {
+  it("a SocketError reports how many bytes were sent before it", async () => {
     await withPair(4, async (one, other) => {
       const sending = one.sendAll(new Uint8Array(64 * 2 ** 20)).catch((reason: unknown) => reason);
       await sleep(5);
@@ -374,7 +418,7 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("calls on one socket do not mix their bytes, and an abandoned one lets the next go on", async () => {
+  it("calls on one socket do not mix their bytes, and after an abandoned one the next one continues", async () => {
     await withPair(4, async (one, other) => {
       const parts = [1, 2, 3, 4].map((value) => new Uint8Array(3 * 2 ** 20).fill(value));
       const controller = new AbortController();
@@ -393,7 +437,7 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("both directions wait at once, each caller for its own", async () => {
+  it("both directions wait at once, and each caller gets its own result", async () => {
     await withPair(4, async (one, other) => {
       const filled = await fill(one);
       const reading = one.receiveExactly(5);
@@ -461,7 +505,7 @@ describe("misuse", () => {
     });
   });
 
-  it("an empty array is no detached one", async () => {
+  it("an empty array is not a detached one", async () => {
     await withPair(4, async (one) => {
       expect(one.send(new Uint8Array(0))).toBe(0);
       await one.sendAll(new Uint8Array(0));
@@ -481,9 +525,9 @@ describe("misuse", () => {
     });
   });
 
-  it("accept() and accepted() before listen() say so", async () => {
+  it("accept() and accepted() before listen() name the fix", async () => {
     using socket = TcpSocket.open(4);
-    expect(() => socket.accept()).toThrow("accept EINVAL (invalid argument): call listen() first");
+    expect(() => socket.accept()).toThrow("the socket does not listen; call listen() first");
     await expect(socket.accepted()).rejects.toThrow("call listen() first");
   });
 
