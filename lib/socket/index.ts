@@ -18,8 +18,22 @@ export type {
   ReceivedMessage,
   ReceiveOptions,
 } from "./message.ts";
-export type { OptionRow } from "./native.ts";
-export type { OpenOptions, OptionName, SocketOptions, TcpInformation } from "./options.ts";
+export type { OptionKind, OptionRow } from "./native.ts";
+export { otherOptions, socketConstants } from "./option-access.ts";
+export type {
+  BpfProgram,
+  CongestionInformation,
+  Md5Signature,
+  MemoryInformation,
+  TcpInformation,
+} from "./option-structures.ts";
+export type {
+  AddressPreference,
+  OpenOptions,
+  OptionName,
+  PathMtuDiscovery,
+  SocketOptions,
+} from "./options.ts";
 export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 export type { ListenOptions, ServerOptions } from "./server.ts";

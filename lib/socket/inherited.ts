@@ -1,10 +1,9 @@
-/** Sockets that come from outside this environment: an inherited descriptor, another thread, a network namespace. */
+/** Sockets that come from outside this environment: an inherited descriptor, or another thread. */
 import cluster from "node:cluster";
-import { closeSync, constants, openSync } from "node:fs";
 import type net from "node:net";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
-import { errnoName, SocketError, threadError } from "./errors.ts";
+import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { readOption } from "./option-access.ts";
@@ -112,46 +111,4 @@ export function checkHandover(state: string, server: net.Server): void {
     const fix = "set reusePort and call listen() in each process that is started by child_process instead";
     throw invalidArgument("ERR_CLUSTER_WORKER", `node:cluster takes descriptors of the primary only: ${fix}`);
   }
-}
-
-/** setns(2) on a thread of its own, then socket(2). Throws SocketError: open ENOENT, setns EPERM, EINVAL … */
-export function openInNamespace(native: Native, handle: Handle, family: 4 | 6, namespace: string): void {
-  if (typeof namespace !== "string" || namespace === "") {
-    const fix = 'use a path, such as "/proc/4711/ns/net" or "/run/netns/name"';
-    throw invalidArgument("ERR_INVALID_NAMESPACE", `namespace ${String(namespace)} is not a path: ${fix}`);
-  }
-  const fd = openNamespace(namespace);
-  try {
-    const result = native.socketInNamespace(handle, family, fd);
-    if (result < 0) throw namespaceError(result, namespace);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function openNamespace(namespace: string): number {
-  try {
-    // A path that is a FIFO by mistake must not block.
-    return openSync(namespace, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    const { errno, code } = error as NodeJS.ErrnoException;
-    if (errno === undefined) throw error;
-    const fix = `${namespace} must be the network namespace of a live process, or one of "ip netns"`;
-    throw new SocketError(errno, { syscall: "open", ...(code !== "EMFILE" && code !== "ENFILE" && { fix }) });
-  }
-}
-
-function namespaceError(result: number, namespace: string): SocketError {
-  const code = errnoName(result);
-  if (code === "EPERM") {
-    const fix = `entering ${namespace} needs CAP_SYS_ADMIN, here and in the user namespace that owns it`;
-    return new SocketError(result, { syscall: "setns", fix });
-  }
-  if (code === "EINVAL") {
-    return new SocketError(result, { syscall: "setns", fix: `${namespace} is not a network namespace` });
-  }
-  if (code === "ENOSYS") {
-    return new SocketError(result, { syscall: "setns", fix: "only Linux has network namespaces" });
-  }
-  return threadError(result, "socket");
 }

@@ -7,13 +7,14 @@ import { connectDeadlineError, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { SocketTransfer } from "./inherited.ts";
-import { checkHandover, checkStreamable, claim, inherit, openInNamespace, readState } from "./inherited.ts";
+import { checkHandover, checkStreamable, claim, inherit, readState } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits } from "./limits.ts";
 import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
-import { readOption, writeOption, writeOptions } from "./option-access.ts";
+import { openSocket } from "./open.ts";
+import { getRawOption, readOption, setRawOption, writeOption, writeOptions } from "./option-access.ts";
 import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { connectPair } from "./pair.ts";
@@ -53,16 +54,16 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /**
    * socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT …; with
-   * `namespace` also ENOENT, and EPERM without CAP_SYS_ADMIN.
+   * `namespace` also ENOENT, and EPERM without CAP_SYS_ADMIN; with `mptcp` also EPROTONOSUPPORT or ENOPROTOOPT, where
+   * the kernel lacks Multipath TCP or net.mptcp.enabled is 0.
    */
-  static open(family: 4 | 6, { namespace, ...options }: OpenOptions = {}): TcpSocket {
+  static open(family: 4 | 6, { namespace, mptcp = false, ...options }: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
-    if (namespace !== undefined) openInNamespace(native, socket.#handle, family, namespace);
-    else socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
+    openSocket(native, socket.#handle, family, mptcp, namespace);
     try {
       writeOptions(native, options, (row, from) => native.setsockopt(socket.#handle, row, from), OPEN_KEYS);
     } catch (error) {
@@ -243,7 +244,10 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return this.#decode(bytes);
   }
 
-  /** getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_UNSUPPORTED; SocketError with any other errno. */
+  /**
+   * getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_WRITE_ONLY, ERR_OPTION_UNSUPPORTED; SocketError with any other
+   * errno, such as ENOTCONN.
+   */
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
     return readOption(this.#native, name, (row, into) => this.#native.getsockopt(this.#open, row, into));
   }
@@ -254,6 +258,20 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
     writeOption(this.#native, name, value, (row, from) => this.#native.setsockopt(this.#open, row, from));
+    return this;
+  }
+
+  /**
+   * getsockopt(2) of an option that the table lacks: `level` and `name` are numbers of socketConstants(). Returns what
+   * the kernel wrote, up to `length` bytes. Throws ERR_OPTION_CONSTANT, ERR_OPTION_VALUE; SocketError ENOPROTOOPT …
+   */
+  rawGetsockopt(level: number, name: number, length: number): Uint8Array {
+    return getRawOption(this.#native, this.#open, level, name, length);
+  }
+
+  /** setsockopt(2) of an option that the table lacks, in the kernel's own bytes. Throws as rawGetsockopt() does. */
+  rawSetsockopt(level: number, name: number, bytes: Uint8Array): this {
+    setRawOption(this.#native, this.#open, level, name, bytes);
     return this;
   }
 

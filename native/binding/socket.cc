@@ -26,9 +26,10 @@ Napi::Value handle(const Napi::CallbackInfo& info) {
 core::Result socket(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   const int family = arguments.read_family(1);
+  const core::Protocol protocol{arguments.read_flag(2)};
   if (arguments.is_refused()) return 0;
   if (!socket->is_empty()) return -EALREADY;
-  return socket->fill(core::socket(family, core::Blocking::no));
+  return socket->fill(core::socket(family, core::Blocking::no, protocol));
 }
 
 core::Result accept(Arguments& arguments) {

@@ -24,6 +24,11 @@
 #define MSG_NOSIGNAL 0
 #endif
 
+// Linux 5.6; kernel ABI, and newer than the headers of some distributions.
+#if defined(__linux__) && !defined(IPPROTO_MPTCP)
+#define IPPROTO_MPTCP 262
+#endif
+
 namespace core {
 
 namespace {
@@ -52,12 +57,13 @@ Result adopt(Result fd, Blocking blocking) {
 
 }  // namespace
 
-Result socket(int family, Blocking blocking) {
+Result socket(int family, Blocking blocking, Protocol protocol) {
   const int domain = family == 4 ? AF_INET : AF_INET6;
 #ifdef __linux__
   const int type = SOCK_STREAM | SOCK_CLOEXEC | (blocking == Blocking::no ? SOCK_NONBLOCK : 0);
-  return or_errno(::socket(domain, type, IPPROTO_TCP));
+  return or_errno(::socket(domain, type, protocol == Protocol::mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
 #else
+  if (protocol == Protocol::mptcp) return -EPROTONOSUPPORT;
   return adopt(or_errno(::socket(domain, SOCK_STREAM, IPPROTO_TCP)), blocking);
 #endif
 }

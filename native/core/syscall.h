@@ -11,6 +11,7 @@
 namespace core {
 
 enum class Blocking : bool { no = false, yes = true };
+enum class Protocol : bool { tcp = false, mptcp = true };
 enum class How { read, write, both };
 
 /// What to wait for.
@@ -25,8 +26,8 @@ struct Transfer {
   bool urgent = false;  ///< MSG_OOB.
 };
 
-/// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
-Result socket(int family, Blocking blocking);
+/// socket(2) for TCP or Multipath TCP, close-on-exec. `family` is 4 or 6.
+Result socket(int family, Blocking blocking, Protocol protocol = Protocol::tcp);
 /// SO_TYPE, getsockname(2) and, where the build knows it, SO_PROTOCOL: 0 when the fd is a TCP or MPTCP
 /// socket. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
 Result check_tcp(int fd);

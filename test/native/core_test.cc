@@ -193,11 +193,11 @@ void an_absent_option_is_ENOPROTOOPT() {
   core::Option absent = option("noDelay");
   absent.number = core::kAbsent;
   int64_t values[2] = {1, 0};
-  char text[8];
+  uint8_t text[8];
   CHECK(core::get_numbers(0, absent, values, 2) == -ENOPROTOOPT);
   CHECK(core::set_numbers(0, absent, values, 2) == -ENOPROTOOPT);
-  CHECK(core::get_text(0, absent, text, sizeof text) == -ENOPROTOOPT);
-  CHECK(core::set_text(0, absent, text, sizeof text) == -ENOPROTOOPT);
+  CHECK(core::get_bytes(0, absent, text, sizeof text) == -ENOPROTOOPT);
+  CHECK(core::set_bytes(0, absent, text, sizeof text) == -ENOPROTOOPT);
 }
 
 void too_little_memory_is_EINVAL_and_not_a_crash() {
@@ -210,9 +210,21 @@ void tcp_info_returns_the_state() {
   const int fd = core::socket(4, core::Blocking::no);
   int64_t values[128];
   const core::Result count = core::get_numbers(fd, option("information"), values, 128);
-  CHECK(count > 0 && static_cast<size_t>(count) <= core::information_fields().size());
+  CHECK(count > 0 && static_cast<size_t>(count) == option("information").fields().size());
   CHECK(std::strcmp(core::tcp_states()[static_cast<size_t>(values[0])], "CLOSED") == 0);
-  CHECK(core::get_numbers(fd, option("information"), values, 2) == 2);
+  CHECK(core::get_numbers(fd, option("information"), values, 2) == -EINVAL);
+  CHECK(core::close(fd) == 0);
+}
+
+void bytes_of_a_wrong_length_are_EINVAL_and_not_a_crash() {
+  const int fd = core::socket(4, core::Blocking::no);
+  uint8_t bytes[24 + core::kMostKeyBytes + 1] = {};
+  CHECK(core::set_bytes(fd, option("md5Signature"), bytes, 23) == -EINVAL);
+  CHECK(core::set_bytes(fd, option("md5Signature"), bytes, sizeof bytes) == -EINVAL);
+  CHECK(core::set_bytes(fd, option("filter"), bytes, 7) == -EINVAL);
+  CHECK(core::set_bytes(fd, option("filter"), bytes, 0) == -EINVAL);
+  int64_t beyond[2] = {64, 0};
+  CHECK(core::set_numbers(fd, option("pathMtuDiscovery"), beyond, 2) == -EINVAL);
   CHECK(core::close(fd) == 0);
 }
 
@@ -696,6 +708,7 @@ constexpr Test kTests[] = {
     TEST(an_absent_option_is_ENOPROTOOPT),
     TEST(too_little_memory_is_EINVAL_and_not_a_crash),
     TEST(tcp_info_returns_the_state),
+    TEST(bytes_of_a_wrong_length_are_EINVAL_and_not_a_crash),
     TEST(the_reactor_reports_each_ended_connect_once),
     TEST(the_reactor_reports_each_direction_and_each_change),
     TEST(buffers_are_sent_in_order_and_no_more_than_the_kernel_takes),
