@@ -1,6 +1,6 @@
 /** The limits of a wait on a socket, and the error of a wait that ended before its event. */
 import type { Address } from "./address.ts";
-import { checkDeadline, checkKeys } from "./misuse.ts";
+import { checkDeadline, checkKeys, invalidArgument } from "./misuse.ts";
 
 /** What ends a wait on a socket before its event. Without limits it ends with the event or when the socket closes. */
 export interface WaitLimits {
@@ -15,6 +15,11 @@ export function checkLimits(call: string, limits: WaitLimits): void {
   checkKeys(call, limits, ["deadlineMs", "signal"]);
   checkDeadline(limits.deadlineMs);
   limits.signal?.throwIfAborted();
+}
+
+/** The error of a wait that ended because `method` closed the socket; `what` says who waited. */
+export function closedError(method: string, what: string): TypeError {
+  return invalidArgument("ERR_SOCKET_CLOSED", `${method} was called while ${what}`);
 }
 
 /** In this order: `deadlineMs` passed; the peer ended the stream before all bytes arrived. */

@@ -2,14 +2,14 @@
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
+import { addressBytes, checkAddress, readAddress } from "./address.ts";
 import { connectDeadlineError, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
-import type { SocketTransfer } from "./inherited.ts";
-import { checkHandover, checkStreamable, claim, inherit, readState } from "./inherited.ts";
+import type { KnownSocket, SocketTransfer } from "./inherited.ts";
+import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
-import { checkLimits } from "./limits.ts";
+import { checkLimits, closedError } from "./limits.ts";
 import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
@@ -95,28 +95,16 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   static fromFd(fd: number, peer?: Address | string): TcpSocket {
     const asked = peer === undefined ? undefined : checkAddress(peer);
-    return TcpSocket.#takeOver(asked, "release", (native, handle) => inherit(native, handle, fd));
+    return TcpSocket.#create(inherit(loadNative(), fd, asked));
   }
 
   /** Takes over the socket of a transfer(), on any thread of the process, once. Throws ERR_INVALID_TRANSFER. */
   static fromTransfer(transfer: SocketTransfer): TcpSocket {
-    return TcpSocket.#takeOver(transfer?.peer, "close", (native, handle) => claim(native, handle, transfer));
+    return TcpSocket.#create(claim(loadNative(), transfer));
   }
 
-  static #takeOver(
-    peer: Address | undefined,
-    undo: "release" | "close",
-    fill: (native: Native, handle: Handle) => void,
-  ): TcpSocket {
-    const native = loadNative();
-    const handle = native.handle();
-    fill(native, handle);
-    try {
-      return new TcpSocket(OPENED_HERE, native, handle, readState(native, handle, peer));
-    } catch (error) {
-      native[undo](handle);
-      throw error;
-    }
+  static #create({ handle, state }: KnownSocket): TcpSocket {
+    return new TcpSocket(OPENED_HERE, loadNative(), handle, state);
   }
 
   /**
@@ -232,16 +220,12 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * the connect used; other kernels may not.
    */
   getsockname(): Address {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#checkResult(this.#native.getsockname(this.#open, bytes), { syscall: "getsockname" });
-    return this.#decode(bytes);
+    return this.#readAddress("getsockname");
   }
 
   /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
   getpeername(): Address {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#checkResult(this.#native.getpeername(this.#open, bytes), { syscall: "getpeername" });
-    return this.#decode(bytes);
+    return this.#readAddress("getpeername");
   }
 
   /**
@@ -403,11 +387,11 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   #enter(next: State, by = "connect()"): void {
     const last = this.#state;
     this.#state = next;
-    if (next.name === "closed") this.endWaits(closedBy(by, "a call waited"));
+    if (next.name === "closed") this.endWaits(closedError(by, "a call waited"));
     if (last.name !== "connecting") return;
     if (next.name === "connected") last.wait?.end();
     else if (next.name === "failed") last.wait?.end(next.error);
-    else last.wait?.end(closedBy(by, "connected() waited"));
+    else last.wait?.end(closedError(by, "connected() waited"));
   }
 
   #fail(errno: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
@@ -423,16 +407,17 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     throw new SocketError(result, context);
   }
 
-  #decode(bytes: Uint8Array): Address {
-    return decodeAddress(bytes, (index) => interfaceName(index, this.#native));
+  #readAddress(call: "getsockname" | "getpeername"): Address {
+    const result = readAddress(this.#native, this.#open, call);
+    if (typeof result === "number") throw new SocketError(result, { syscall: call });
+    return result;
   }
 
   /** getsockname(2) and getpeername(2); an address is absent when its call fails. */
   #readAddresses(): { local?: Address; peer?: Address } {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    const local = this.#native.getsockname(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
-    const peer = this.#native.getpeername(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
-    return { ...(local && { local }), ...(peer && { peer }) };
+    const local = readAddress(this.#native, this.#open, "getsockname");
+    const peer = readAddress(this.#native, this.#open, "getpeername");
+    return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
   }
 
   /** For errors: the peer given to connect(), and the local address once it has a port. */
@@ -487,8 +472,4 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     this.#enter({ name: "closed" }, by);
     this.#native[how](this.#handle);
   }
-}
-
-function closedBy(method: string, what: string): TypeError {
-  return invalidArgument("ERR_SOCKET_CLOSED", `${method} was called while ${what}`);
 }
