@@ -30,8 +30,8 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
   abstract toJSON(): { readonly local?: Address; readonly peer?: Address };
 
   /**
-   * Makes a system call on the open socket: returns its result, or null for EAGAIN. Throws ERR_SOCKET_CLOSED, and
-   * SocketError for any other -errno.
+   * @internal Makes a system call on the open socket. Returns its result, or null for EAGAIN. Throws
+   * ERR_SOCKET_CLOSED, and SocketError for any other -errno.
    */
   protected abstract callKernel(
     syscall: string,
@@ -158,7 +158,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
     return result;
   }
 
-  /** Rejects all waits. */
+  /** @internal Rejects all waits. */
   protected endWaits(error: Error): void {
     this.#waits?.end(error);
   }
