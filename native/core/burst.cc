@@ -1,8 +1,8 @@
 #include "core/burst.h"
 
-#include <cstring>
 #include <utility>
 
+#include "core/checked.h"
 #include "core/counter.h"
 #include "core/option.h"
 #include "core/syscall.h"
@@ -24,7 +24,10 @@ class Burst {
  public:
   explicit Burst(const BurstPlan& plan)
       : plan_(plan), ends_ns_(monotonic_ns() + static_cast<int64_t>(plan.slice_ms) * 1'000'000) {}
-  ~Burst() { drop(); }
+  /// What is left may have connected in this moment: it ends by RST, for it could be joined to itself.
+  ~Burst() {
+    if (fd_ >= 0) reset(fd_);
+  }
   Burst(const Burst&) = delete;
   Burst& operator=(const Burst&) = delete;
 
@@ -38,6 +41,7 @@ class Burst {
       note_port(attempts_);
       attempts_++;
       if (result == 0 && !is_to_be_reset()) return hand_over();
+      if (is_in_progress(result)) return 0;  // Stopped.
       // After a refusal Linux lets the same socket connect again; after anything else it starts anew.
       if (result == 0) {
         reset_here();
@@ -96,11 +100,7 @@ class Burst {
 
   /// Joined to itself, and not the last that is asked for.
   bool is_to_be_reset() const {
-    if (load_word(&plan_.report->resets) + 1 >= plan_.self_connects) return false;
-    Address local;
-    Address peer;
-    return getsockname(fd_, &local) == 0 && getpeername(fd_, &peer) == 0 &&
-           std::memcmp(&local, &peer, sizeof local) == 0;
+    return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_);
   }
 
   void reset_here() {
