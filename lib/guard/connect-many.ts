@@ -144,8 +144,9 @@ class Connects {
         if (typeof this.#end === "object") throw this.#end.error;
         const isMore = this.#fill();
         if (isMore || this.#results.length > 0) await yieldToLoop();
+        else if (this.#end) continue;
         else if (this.#input.isEnded && this.#connecting.size === 0) return;
-        else if (!this.#end) await this.#event();
+        else await this.#event();
       }
     } finally {
       removeAbort();
