@@ -1,0 +1,119 @@
+/** punch(): TCP hole punching by simultaneous open (RFC 5128, section 3.4). */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Address } from "../socket/address.ts";
+import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
+import type { Attempt, Outcome } from "../socket/errors.ts";
+import { DialError, SocketError } from "../socket/errors.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { wouldSelfConnect } from "../socket/self-connect.ts";
+import { TcpSocket } from "../socket/socket.ts";
+import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
+import type { Dialed } from "./dial.ts";
+import { isCachedOwnAddress } from "./prevention.ts";
+
+/** The options of punch(). */
+export interface PunchOptions {
+  /** Milliseconds until punch() gives up; default 30,000. */
+  readonly deadlineMs?: number;
+  /** Ends the punch when it aborts; punch() then rejects with its reason. */
+  readonly signal?: AbortSignal;
+  /** Whether the port also listens, for a SYN of the peer's that arrives between two attempts. Default true. */
+  readonly listen?: boolean;
+}
+
+const NAMES = ["deadlineMs", "signal", "listen"];
+const DEFAULT_DEADLINE_MS = 30_000;
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+/** An attempt lasts between this and twice this at first. It must last longer than a round trip, so each lasts longer. */
+const FIRST_ATTEMPT_MS = 100;
+const LONGEST_ATTEMPT_MS = 3000;
+/** How often the listener is asked for a connection, and the connect whether it has ended. */
+const STEP_MS = 10;
+/** Attempts that the error reports: there is no bound on how many are made. */
+const MOST_ATTEMPTS_KEPT = 1000;
+
+/** No hole yet: the peer, or a NAT before it, did not expect the SYN. */
+const NOT_YET: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "EADDRNOTAVAIL",
+]);
+
+/**
+ * bind(2) with SO_REUSEADDR and SO_REUSEPORT, listen(2), then connect(2) again and again from the same port, each
+ * attempt of random length, until the SYN of one side meets that of the other or finds its listener: both sides call
+ * punch() at about the same time, each with the address under which the NATs show the other. With local port 0 the
+ * kernel picks one, but then the peer must be told which. The result is that of dial(), and never a socket joined to
+ * itself: those are reset. Rejects with DialError ERR_DEADLINE, ERR_SELF_CONNECT when both addresses are the same, the
+ * signal's reason, or SocketError for what waiting does not change: EADDRINUSE of bind(2), ENETUNREACH …
+ */
+export async function punch(
+  local: Address | string,
+  peer: Address | string,
+  options: PunchOptions = {},
+): Promise<Dialed> {
+  checkKeys("punch()", options, NAMES);
+  const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
+  if (!(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
+    const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+    throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
+  }
+  return new Punch(checkAddress(local), checkAddress(peer), deadlineMs, options).run();
+}
+
+/** One call of punch(). */
+class Punch {
+  readonly #peer: Address;
+  readonly #deadlineMs: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #isListening: boolean;
+  readonly #attempts: Attempt[] = [];
+  readonly #startedAt = performance.now();
+  /** With its port, once the first socket is bound. */
+  #local: Address;
+
+  constructor(local: Address, peer: Address, deadlineMs: number, { signal, listen = true }: PunchOptions) {
+    this.#local = local;
+    this.#peer = peer;
+    this.#deadlineMs = deadlineMs;
+    this.#signal = signal;
+    this.#isListening = listen;
+  }
+
+  async run(): Promise<Dialed> {
+    this.#signal?.throwIfAborted();
+    this.#refuseOwnAddress();
+    // It holds the port for as long as the punch lasts, whether it listens or not.
+    using holder = this.#open();
+    this.#local = holder.getsockname();
+    this.#refuseOwnAddress();
+    if (this.#isListening) holder.listen();
+    for (let attemptMs = FIRST_ATTEMPT_MS; ; attemptMs = Math.min(LONGEST_ATTEMPT_MS, attemptMs * 1.5)) {
+      const socket = await this.#attempt(holder, attemptMs * (1 + Math.random()));
+      if (socket) return { socket, local: socket.getsockname(), peer: this.#peer, attempts: this.#attempts };
+    }
+  }
+
+  /** One connect(2), which lasts `attemptMs` at least. Returns the socket that connected or was accepted, or null. */
+  async #attempt(holder: TcpSocket, attemptMs: number): Promise<TcpSocket | null> {
+    const startedAt = performance.now();
+    const socket = this.#open();
+    let isConnecting = this.#connect(socket, startedAt);
+    try {
+      for (;;) {
+        if (isConnecting && (await this.#isConnected(socket))) return this.#take(socket, startedAt);
+        isConnecting &&= socket.state === "connecting";
+        if (!isConnecting) socket.reset();
+        const accepted = this.#accept(holder);
+        if (accepted) return this.#take(accepted, startedAt);
+        if (performance.now() - startedAt >= attemptMs && !isAnswered(socket)) return null;
+        await this.#step();
+      }
+    } finally {
+      if (socket.state !== "connected") socket.reset();
+    }
+  }
+}
