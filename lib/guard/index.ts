@@ -11,6 +11,8 @@ export { rangesWithout } from "./guard.ts";
 export { guardAgent } from "./http.ts";
 export type { ConnectOptions } from "./net.ts";
 export { connect } from "./net.ts";
+export type { PunchOptions } from "./punch.ts";
+export { punch } from "./punch.ts";
 export { guardStream, streamFactory } from "./streams.ts";
 export type { TlsConnectOptions } from "./tls.ts";
 export { connectTls } from "./tls.ts";

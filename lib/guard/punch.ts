@@ -9,7 +9,7 @@ import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Dialed } from "./dial.ts";
-import { isCachedOwnAddress } from "./prevention.ts";
+import { isCachedOwnAddress, isOptionSupported } from "./prevention.ts";
 
 /** The options of punch(). */
 export interface PunchOptions {
@@ -17,7 +17,10 @@ export interface PunchOptions {
   readonly deadlineMs?: number;
   /** Ends the punch when it aborts; punch() then rejects with its reason. */
   readonly signal?: AbortSignal;
-  /** Whether the port also listens, for a SYN of the peer's that arrives between two attempts. Default true. */
+  /**
+   * Whether the port also listens, for a SYN of the peer's that arrives between two attempts. Default true. Without
+   * it, two hosts whose kernels refuse each SYN at once, with no NAT that drops it, seldom meet.
+   */
   readonly listen?: boolean;
 }
 
@@ -29,8 +32,6 @@ const FIRST_ATTEMPT_MS = 100;
 const LONGEST_ATTEMPT_MS = 3000;
 /** How often the listener is asked for a connection, and the connect whether it has ended. */
 const STEP_MS = 10;
-/** Attempts that the error reports: there is no bound on how many are made. */
-const MOST_ATTEMPTS_KEPT = 1000;
 
 /** No hole yet: the peer, or a NAT before it, did not expect the SYN. */
 const NOT_YET: ReadonlySet<string> = new Set([
@@ -97,23 +98,110 @@ class Punch {
     }
   }
 
-  /** One connect(2), which lasts `attemptMs` at least. Returns the socket that connected or was accepted, or null. */
+  /** One connect(2), and the time until the next. Returns the socket that connected or was accepted, or null. */
   async #attempt(holder: TcpSocket, attemptMs: number): Promise<TcpSocket | null> {
     const startedAt = performance.now();
     const socket = this.#open();
-    let isConnecting = this.#connect(socket, startedAt);
+    let isKept = false;
     try {
+      await this.#tolerate(socket, startedAt, () => socket.connect(this.#peer));
       for (;;) {
-        if (isConnecting && (await this.#isConnected(socket))) return this.#take(socket, startedAt);
-        isConnecting &&= socket.state === "connecting";
-        if (!isConnecting) socket.reset();
-        const accepted = this.#accept(holder);
-        if (accepted) return this.#take(accepted, startedAt);
+        isKept = await this.#isConnected(socket, startedAt);
+        const found = isKept ? socket : this.#accept(holder);
+        if (found) return this.#check(found, startedAt);
+        if (performance.now() - this.#startedAt >= this.#deadlineMs) throw this.#deadlineError();
         if (performance.now() - startedAt >= attemptMs && !isAnswered(socket)) return null;
-        await this.#step();
       }
     } finally {
-      if (socket.state !== "connected") socket.reset();
+      if (!isKept) socket.reset();
     }
   }
+
+  /** Waits a step for the connect, or without one for a connection of the listener's. */
+  async #isConnected(socket: TcpSocket, startedAt: number): Promise<boolean> {
+    if (socket.closed) {
+      await sleep(STEP_MS, undefined, { signal: this.#signal }).catch(() => this.#signal?.throwIfAborted());
+      return false;
+    }
+    const limits = { deadlineMs: STEP_MS, ...(this.#signal && { signal: this.#signal }) };
+    return this.#tolerate(socket, startedAt, () => socket.connected(limits));
+  }
+
+  /** Returns whether `call` succeeded. What is not yet an end is reported, and the socket is closed. */
+  async #tolerate(socket: TcpSocket, startedAt: number, call: () => unknown): Promise<boolean> {
+    try {
+      await call();
+      return true;
+    } catch (error) {
+      if (error instanceof DialError && error.code === "ERR_DEADLINE") return false;
+      if (!(error instanceof SocketError) || !NOT_YET.has(error.code)) throw error;
+      this.#report(error.code, this.#local, startedAt);
+      socket.reset();
+      return false;
+    }
+  }
+
+  /** accept(2) of a connection from the peer; others are reset. */
+  #accept(holder: TcpSocket): TcpSocket | null {
+    if (!this.#isListening) return null;
+    for (let socket = holder.accept(); socket; socket = holder.accept()) {
+      const { peer } = socket.toJSON();
+      if (peer && isSameAddress(peer, this.#peer)) return socket;
+      socket.reset();
+    }
+    return null;
+  }
+
+  /** The guard's check. */
+  #check(socket: TcpSocket, startedAt: number): TcpSocket {
+    const local = socket.getsockname();
+    const isJoined = socket.isSelfConnected();
+    const attempt = this.#report(isJoined ? "self-connect" : "connected", local, startedAt);
+    if (!isJoined) return socket;
+    socket.reset();
+    publishRejected(attempt, true);
+    const message = selfConnectMessage(formatAddress(this.#peer), this.#attempts, true);
+    throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
+  }
+
+  /** Sockets of one user may share a port when each has SO_REUSEPORT. */
+  #open(): TcpSocket {
+    const socket = TcpSocket.open(this.#local.family, { reuseAddress: true, reusePort: true });
+    try {
+      return socket.bind(this.#local);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** A connect from the peer's own address can only end in a self-connect. */
+  #refuseOwnAddress(): void {
+    if (!wouldSelfConnect(this.#local, this.#peer, isCachedOwnAddress(this.#peer))) return;
+    const attempt = this.#report("self-connect", this.#local, performance.now());
+    publishRejected(attempt, false);
+    const message = selfConnectMessage(formatAddress(this.#peer), this.#attempts, false);
+    throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
+  }
+
+  #report(outcome: Outcome, local: Address, startedAt: number): Attempt {
+    const attempt = { outcome, peer: this.#peer, local, elapsedMs: performance.now() - startedAt };
+    this.#attempts.push(attempt);
+    publishAttempt(attempt);
+    return attempt;
+  }
+
+  #deadlineError(): DialError {
+    const { length } = this.#attempts;
+    const where = formatAddress(this.#peer);
+    const message = `no hole to ${where} within ${this.#deadlineMs} ms (${length} attempts were refused)`;
+    return new DialError("ERR_DEADLINE", message, this.#attempts);
+  }
+}
+
+/** Whether the SYN was replied to. Given up now, the peer could be left with a connection that this side reset. */
+function isAnswered(socket: TcpSocket): boolean {
+  if (socket.closed || !isOptionSupported("information")) return false;
+  const { state } = socket.getsockopt("information");
+  return state !== "SYN-SENT" && state !== "CLOSED";
 }
