@@ -25,4 +25,6 @@ for (let i = 0; i < 64; i++) {
   await once(stream, "close");
 }
 for (const server of servers) server.close();
-console.log(`${served.reduce((sum, count) => sum + count)} served, by each of ${servers.length}: ${served.every((count) => count > 0)}`);
+console.log(
+  `${served.reduce((sum, count) => sum + count)} served, by each of ${servers.length}: ${served.every((count) => count > 0)}`,
+);

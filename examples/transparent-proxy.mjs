@@ -11,7 +11,11 @@ if (Object.keys(os.networkInterfaces()).some((name) => name !== "lo")) {
   throw new Error("it changes routes: run it with unshare -rn");
 }
 // What a router does with routes and nftables' tproxy: packets to these networks are delivered here.
-for (const command of ["link set lo up", "route add local 192.0.2.0/24 dev lo", "route add local 198.51.100.0/24 dev lo"]) {
+for (const command of [
+  "link set lo up",
+  "route add local 192.0.2.0/24 dev lo",
+  "route add local 198.51.100.0/24 dev lo",
+]) {
   execFileSync("ip", command.split(" "));
 }
 
@@ -24,7 +28,10 @@ const listener = TcpSocket.open(4, options).bind("0.0.0.0:0").listen();
 const proxy = net.createServer({ allowHalfOpen: true }, async (client) => {
   console.log(`for ${client.localAddress}`); // The address that the client connected to.
   const { socket } = await dial(`127.0.0.1:${port}`, { local: `${client.remoteAddress}:0`, options });
-  socket.toStream().pipe(client).on("error", () => undefined);
+  socket
+    .toStream()
+    .pipe(client)
+    .on("error", () => undefined);
 });
 const { port: proxyPort } = listener.getsockname();
 await once(proxy.listen({ fd: listener.release() }), "listening");

@@ -53,13 +53,12 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
   "scanner.mjs": /^found every listener: true\n$/,
   "simultaneous-open.mjs": /^through the hole\n$/,
   "source-address-proxy.mjs": /^127\.0\.0\.2 127\.0\.0\.3 127\.0\.0\.4\n$/,
-  "source-port-client.mjs": /^connected from a port of the range: true\nconnected from the same port again: true\n$/,
+  "source-port-client.mjs":
+    /^connected from a port of the range: true\nconnected from the same port again: true\n$/,
 };
 
 describe("examples", () => {
-  it.each(
-    Object.keys(EXAMPLES),
-  )("%s runs, and the README shows it whole where it shows it", async (name) => {
+  it.each(Object.keys(EXAMPLES))("%s runs, and the README shows it whole where it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");
     const { status, stdout, stderr } = await command(process.execPath, [`examples/${name}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -75,7 +74,9 @@ describe("examples", () => {
   });
 
   it("are all tested", () => {
-    expect(readdirSync("examples").sort()).toEqual([...Object.keys(EXAMPLES), "transparent-proxy.mjs"].sort());
+    expect(readdirSync("examples").sort()).toEqual(
+      [...Object.keys(EXAMPLES), "transparent-proxy.mjs"].sort(),
+    );
   });
 
   it("have the types that they say", () => {
@@ -92,7 +93,11 @@ describe("examples", () => {
       skipLibCheck: true,
     });
     const found = ts.getPreEmitDiagnostics(program);
-    expect(found.map(({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`)).toEqual([]);
+    expect(
+      found.map(
+        ({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`,
+      ),
+    ).toEqual([]);
   });
 });
 
