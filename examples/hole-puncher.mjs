@@ -1,5 +1,5 @@
-// Two peers behind NATs, neither of which can be connected to, meet by simultaneous open. Each learns the other's public
-// address from a server that both know; here both are on this host, and exchange addresses by variables.
+// Two peers behind NATs, neither of which can be connected to, meet by simultaneous open. Each learns the other's
+// public address from a server that both know; here both are on this host, and exchange addresses by variables.
 import { findFreePort, punch } from "selfconnect";
 
 /** @returns {import("selfconnect").Address} */

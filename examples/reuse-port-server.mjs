@@ -25,6 +25,5 @@ for (let i = 0; i < 64; i++) {
   await once(stream, "close");
 }
 for (const server of servers) server.close();
-console.log(
-  `${served.reduce((sum, count) => sum + count)} served, by each of ${servers.length}: ${served.every((count) => count > 0)}`,
-);
+const sum = served.reduce((total, count) => total + count);
+console.log(`${sum} served, by each of ${servers.length}: ${served.every((count) => count > 0)}`);

@@ -9,6 +9,7 @@ function* addresses() {
   for (let port = 1; port <= 200; port++) yield `127.0.0.1:${port}`;
 }
 
+/** @type {number[]} */
 const found = [];
 const limits = { concurrency: 64, perSecond: 2000, deadlineMs: 500 };
 for await (const { address, socket } of connectMany(addresses(), limits)) {

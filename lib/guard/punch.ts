@@ -27,7 +27,7 @@ export interface PunchOptions {
 const NAMES = ["deadlineMs", "signal", "listen"];
 const DEFAULT_DEADLINE_MS = 30_000;
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
-/** An attempt lasts between this and twice this at first. It must last longer than a round trip, so each lasts longer. */
+/** The first attempt lasts this long to twice as long; each lasts longer, because one must outlast a round trip. */
 const FIRST_ATTEMPT_MS = 100;
 const LONGEST_ATTEMPT_MS = 3000;
 /** How often the listener is asked for a connection, and the connect whether it has ended. */
