@@ -1,5 +1,5 @@
-// Makes a bare clone ready: installs what is missing and builds what is stale, and nothing else. It runs before
-// `npm start` and `npm test`, so it is plain JavaScript and uses nothing but Node.
+// Prepares a bare clone: installs what is missing and builds what is stale, nothing else. It runs before
+// `npm start` and `npm test`, so it is plain JavaScript and needs only Node.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -18,7 +18,7 @@ import { fileURLToPath } from "node:url";
 const OLDEST_NODE = [20, 12];
 const root = import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url));
 
-/** What is made, in this order, and from what. How it is made stands in this file, so that this file is an input too. */
+/** The folders to build, in order, and their inputs. This file builds them, so it is an input too. */
 const STEPS = [
   {
     folder: "node_modules",
@@ -40,7 +40,7 @@ const STEPS = [
   },
 ];
 
-/** The doors of lib/ stay outside every bundle: one native loader and one SocketError, whoever imports them. */
+/** The doors of lib/ stay outside every bundle, so that a process has one native loader and one SocketError. */
 const doors = {
   name: "doors",
   setup: ({ onResolve }) =>
@@ -68,13 +68,13 @@ async function main() {
   if (process.argv.includes("--prebuild")) prebuild();
 }
 
-/** The first folder that was not made from its inputs as they are now, in a line that says what to do; else null. */
-export function staleness() {
+/** Names the first stale folder and what to do, in one line. Null if none is stale. */
+export function describeStaleness() {
   const stale = STEPS.find(isStale);
   return stale ? `${stale.folder} is older than ${stale.inputs[0]}: run node build.mjs` : null;
 }
 
-/** Whether a folder was not made from these very inputs, by this Node's architecture. */
+/** Whether a folder was built from other inputs, or for another architecture than this Node's. */
 function isStale({ folder, inputs }) {
   const stamp = stampOf({ folder });
   return !existsSync(stamp) || readFileSync(stamp, "utf8") !== hashOf(inputs);
@@ -91,7 +91,7 @@ function checkNode() {
 }
 
 function install() {
-  // No package here needs its install script, and the addon is built by the next step.
+  // No package needs its install script, and the next step builds the addon.
   run(npm(), ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 
@@ -102,7 +102,7 @@ function buildAddon() {
     const packages = missing.map((tool) => needed[tool]).join(" ");
     fail(`building the addon needs ${missing.join(", ")}. On Debian: apt-get install ${packages}`);
   }
-  // Headers that came with this Node spare node-gyp its download.
+  // With the headers of this Node's installation node-gyp need not download any.
   const prefix = path.resolve(process.execPath, "../..");
   const hasHeaders = existsSync(path.join(prefix, "include/node/node_api.h"));
   const nodedir = hasHeaders ? [`--nodedir=${prefix}`] : [];
@@ -114,7 +114,7 @@ async function buildLibrary() {
   rmSync("dist", { recursive: true, force: true });
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", "."]);
   const { build } = await import("esbuild");
-  // The command line carries its own libraries with it; the library itself stays outside the bundle.
+  // The command line is bundled with its dependencies; the library stays outside the bundle.
   const require =
     "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
   await build({
@@ -131,7 +131,7 @@ async function buildLibrary() {
   await buildBenchmarks(build);
 }
 
-/** Its runner and drivers are programs of their own: JavaScript is built here, C and Go when they run. */
+/** Builds the benchmark's runner and its drivers in JavaScript; C and Go drivers are built when they run. */
 async function buildBenchmarks(build) {
   const sources = readdirSync("benchmarks/drivers").map((name) => `benchmarks/drivers/${name}`);
   const isTypeScript = (source) => source.endsWith(".ts");
@@ -150,7 +150,7 @@ async function buildBenchmarks(build) {
   for (const source of sources) if (!isTypeScript(source)) copyFileSync(source, path.join("dist", source));
 }
 
-/** The addon as the published package carries it: no install script, no compiler at the user's. */
+/** Builds the addon for the published package, so that users need no install script and no compiler. */
 function prebuild() {
   const folder = `prebuilds/${process.platform}-${process.arch}`;
   mkdirSync(folder, { recursive: true });

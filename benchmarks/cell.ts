@@ -1,15 +1,15 @@
-/** Runs one cell: a process of its own, its answer, and what it cost. */
+/** Runs one cell as a process: returns what it measured and what it cost. */
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 
-/** What a driver prints, and what cost.c tells of it. */
+/** What a driver prints, and what cost.c reports about it. */
 export interface Measurement {
   readonly count: number;
   readonly elapsedNs: number;
   readonly eventLoopDelayMs?: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly growthBytes?: number;
   readonly counts?: Readonly<Record<string, number>>;
-  /** Null where there is no C compiler for cost.c. */
+  /** Null without a C compiler for cost.c. */
   readonly cost: Cost | null;
 }
 
@@ -18,12 +18,12 @@ export interface Cost {
   readonly peakMemoryBytes: number;
 }
 
-/** A driver that has not ended by then is killed. */
+/** A driver that runs longer than this is killed. */
 const GRACE_MS = 20_000;
 
 /**
- * Runs a command, under cost.c where there is one, and reads its answer. Rejects with the last line of its stderr. An
- * abort kills it.
+ * Runs a command, under cost.c if it is available, and parses its output. Rejects with the last line of its stderr.
+ * An abort kills the command.
  */
 export async function runCell<T = Measurement>(
   command: readonly string[],
@@ -45,19 +45,19 @@ export async function runCell<T = Measurement>(
       const reason = isMissing
         ? `${file} is not installed`
         : late.aborted
-          ? "no answer in time"
+          ? "no result in time"
           : error.message;
       reject(new Error(reason));
     });
     child.on("close", resolve);
   });
   const [stdout, stderr, cost] = await Promise.all(texts);
-  if (status !== 0) throw new Error(reasonIn(stderr!) ?? `exit status ${status}`);
+  if (status !== 0) throw new Error(findReason(stderr!) ?? `exit status ${status}`);
   return { ...JSON.parse(stdout!), cost: costCommand.length > 0 ? JSON.parse(cost!) : null };
 }
 
-/** The line that says it: Node's "Error: …" inside a stack trace, else the last one. */
-function reasonIn(stderr: string): string | undefined {
+/** The line with the reason: Node's "Error: …" above a stack trace, else the last line. */
+function findReason(stderr: string): string | undefined {
   const lines = stderr.trim().split("\n").filter(Boolean);
   return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1);
 }

@@ -1,4 +1,4 @@
-/** dial() beside Go's net.Dialer in small ephemeral ranges: what is handed out joined to itself, and what is left. */
+/** Compares dial() with Go's net.Dialer in small ephemeral ranges: self-connects returned, and ports left busy. */
 import type { BenchRow } from "../lib/report/index.ts";
 import type { Results } from "./rows.ts";
 import { whyMissing } from "./rows.ts";
@@ -21,11 +21,11 @@ export const DIALERS: readonly CellPlan[] = [
   dialer("dial()", "dial.ts", "one port, no TIME-WAIT kept", NO_TIME_WAIT),
 ];
 
-/** The rows of the dialers that ran, or would have: two counts of each. */
+/** Two rows for each dialer that ran or was skipped. */
 export function dialerRows(results: Results): BenchRow[] {
   return DIALERS.filter(({ name }) => results.cells.has(name) || results.missing.has(name)).flatMap(
     (plan) => [
-      countRow(plan, "handed out joined to itself", "handedOut", results),
+      countRow(plan, "returned joined to itself", "handedOut", results),
       countRow(plan, "port not free afterwards", "portNotFree", results),
     ],
   );
@@ -40,7 +40,7 @@ function countRow({ name, driver }: CellPlan, what: string, key: string, results
   if (value === undefined) {
     return { ...row, value: null, verdict: "skipped", because: whyMissing([name], results) };
   }
-  const verdict = !isOurs ? "told" : value === 0 ? "reached" : "missed";
+  const verdict = !isOurs ? "reported" : value === 0 ? "reached" : "missed";
   const because = counts?.rejected ? `${counts.rejected} attempts rejected` : null;
   return { ...row, value, verdict, because };
 }

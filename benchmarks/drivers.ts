@@ -1,4 +1,4 @@
-/** Makes drivers ready to run: C and Go are built, everything else is run from its source. */
+/** Prepares drivers: builds C and Go, and runs everything else from its source. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -6,14 +6,14 @@ import path from "node:path";
 
 const HERE = new URL("drivers/", import.meta.url).pathname;
 
-/** What runs a driver's source, by its ending. In the built package TypeScript has become JavaScript. */
+/** The program that runs a driver, by the file's extension. In the built package TypeScript is JavaScript. */
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   ".js": [process.execPath],
   ".py": ["python3"],
   ".sh": ["bash"],
 };
 
-/** A folder of its own for what is built, gone at the end. */
+/** A temporary folder for built drivers, deleted on disposal. */
 export class Workshop implements Disposable {
   readonly #folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-bench-"));
   readonly #commands = new Map<string, readonly string[]>();
@@ -22,7 +22,7 @@ export class Workshop implements Disposable {
   command(driver: string): readonly string[] {
     const known = this.#commands.get(driver);
     if (known) return known;
-    const command = this.#make(driver);
+    const command = this.#prepare(driver);
     this.#commands.set(driver, command);
     return command;
   }
@@ -31,7 +31,7 @@ export class Workshop implements Disposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #make(driver: string): readonly string[] {
+  #prepare(driver: string): readonly string[] {
     const source = path.join(HERE, driver.replace(/\.ts$/, ".js"));
     const runtime = RUNTIMES[path.extname(source)];
     if (runtime) return [...runtime, source];
@@ -42,7 +42,7 @@ export class Workshop implements Disposable {
   }
 }
 
-/** Whether this copy of the package has the drivers. */
+/** Whether this copy of the package contains the drivers. */
 export function hasDrivers(): boolean {
   return existsSync(HERE);
 }

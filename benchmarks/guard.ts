@@ -1,4 +1,4 @@
-/** What the guard costs: connect() beside net.connect and beside the least guard that there is, at a live listener. */
+/** The cost of the guard: compares connect() with net.connect and with the least guard, at a live listener. */
 import type { BenchRow } from "../lib/report/index.ts";
 import type { Results } from "./rows.ts";
 import { ratioRow } from "./rows.ts";
@@ -15,13 +15,13 @@ export interface GuardRound {
   readonly closeNs: number;
 }
 
-/** What drivers/guard.ts prints: rounds by door, and why doors are missing. */
-export interface GuardAnswer {
+/** The output of drivers/guard.ts: rounds by door, and why doors are missing. */
+export interface GuardMeasurement {
   readonly rounds: Readonly<Record<string, readonly GuardRound[]>>;
   readonly missing: Readonly<Record<string, string>>;
 }
 
-/** Where the kernel could never pick the peer's port there is nothing to prevent; where it could, there is. */
+/** Outside the ephemeral range the kernel never picks the peer's port, and the guard has nothing to prevent. */
 export interface GuardPlace {
   readonly where: string;
   readonly isInside: boolean;
@@ -33,36 +33,36 @@ export const GUARD_PLACES: readonly GuardPlace[] = [
   { where: "peer inside it, detecting", isInside: true, guard: "detect" },
   { where: "peer inside it", isInside: true, guard: "prevent" },
 ];
-/** What V8 makes of the same code differs from process to process by as much as rounds do. */
+/** The rounds are divided among processes, because V8's compiled code differs between processes as rounds do. */
 export const GUARD_PROCESSES = 3;
 const MOST_COST = 1.05;
 
-/** The cell of a door at a place. Its driver measures all doors, and this is where the rounds of one go. */
+/** The cell of a door at a place. One driver measures all doors; this cell collects the rounds of one. */
 export function guardCell({ where }: GuardPlace, door: Door, moment: Moment): CellPlan {
   const name = `${door}, ${where}, until '${moment}'`;
   return { trial: "guard", name, driver: "guard.ts", peer: "live", settings: [] };
 }
 
-/** The rows of the places that were measured, or would have been. */
+/** The rows of the places that were measured or skipped. */
 export function guardRows(results: Results): BenchRow[] {
   return GUARD_PLACES.flatMap((place) => {
     const plain = guardCell(place, "node:net", "connect").name;
     if (!results.cells.has(plain) && !results.missing.has(plain)) return [];
     const least = costRow(place, "least guard", "connect", results);
     const guarded = costRow(place, "selfconnect connect()", "connect", results);
-    return [boundedRow(guarded, least), least, costRow(place, "selfconnect connect()", "close", results)];
+    return [applyBound(guarded, least), least, costRow(place, "selfconnect connect()", "close", results)];
   });
 }
 
-/** The time by this door, in parts of net.connect's. */
+/** The time by this door, as a ratio to net.connect. */
 function costRow(place: GuardPlace, door: Door, moment: Moment, results: Results): BenchRow {
   const what = `time until '${moment}', ${door} to node:net, ${place.where}`;
-  // Cells hold rates: the ratio of times is the other way round.
+  // Cells hold rates, so the ratio of times is the inverse.
   const [plain, guarded] = [guardCell(place, "node:net", moment), guardCell(place, door, moment)];
   return ratioRow({ what, of: [plain.name], to: guarded.name }, results);
 }
 
-function boundedRow(row: BenchRow, least: BenchRow): BenchRow {
+function applyBound(row: BenchRow, least: BenchRow): BenchRow {
   const bound = { kind: "at most", value: MOST_COST } as const;
   if (row.value === null) return { ...row, bound };
   if (row.value <= MOST_COST) return { ...row, bound, verdict: "reached" };

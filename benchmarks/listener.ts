@@ -1,4 +1,4 @@
-/** The live listener: listener.c, from its making until it is disposed. */
+/** The live listener: runs listener.c until disposed. */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ export class ListenerProcess implements Disposable {
     this.#child = child;
   }
 
-  /** Starts it, and resolves when it listens. */
+  /** Starts the process and resolves when it listens. */
   static async start(command: readonly string[], port: number): Promise<ListenerProcess> {
     const [file, ...args] = command;
     const child = spawn(file!, [...args, String(port), "0"], { stdio: ["ignore", "pipe", "inherit"] });

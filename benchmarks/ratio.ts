@@ -1,15 +1,15 @@
-/** Ratios of paired rounds: what one run can say, and when it says nothing. */
+/** Ratios of paired rounds, and whether the rounds agree well enough to print one. */
 
 import { summarize } from "../lib/index.ts";
 import type { PairedRatio } from "../lib/report/index.ts";
 
 const CONFIDENCE = 0.95;
-/** An interval that is wider than this (high over low) hides more than it tells. */
+/** The widest interval (high over low) for which a ratio is printed. */
 const WIDEST = 1.25;
 
 /**
  * The median of the rounds' ratios and its interval between order statistics: the number of rounds below the true
- * median is binomial with chance 1/2, whatever the noise is. Fewer than 6 rounds give less than 95 %, and say so.
+ * median is binomial with chance 1/2, whatever the noise is. With fewer than 6 rounds `confidence` is below 0.95.
  */
 export function pairedRatio(rounds: readonly number[], peer: readonly number[]): PairedRatio | null {
   const count = Math.min(rounds.length, peer.length);

@@ -1,6 +1,6 @@
 /**
- * The benchmark's own process, started by `selfconnect bench`: measures, and sends progress, and in the end the
- * report, to its parent. Rendering is the parent's.
+ * The benchmark's process, which `selfconnect bench` starts: measures, and sends progress and finally the report to
+ * its parent, which renders it.
  */
 import { readFileSync } from "node:fs";
 import { findFreePort } from "../lib/index.ts";
@@ -10,11 +10,11 @@ import type { Measurement } from "./cell.ts";
 import { runCell } from "./cell.ts";
 import { DIALERS, dialerRows } from "./dialers.ts";
 import { Workshop } from "./drivers.ts";
-import type { Door, GuardAnswer, GuardPlace } from "./guard.ts";
+import type { Door, GuardMeasurement, GuardPlace } from "./guard.ts";
 import { DOORS, GUARD_PLACES, GUARD_PROCESSES, guardCell, guardRows, MOMENTS } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
 import { ListenerProcess } from "./listener.ts";
-import { benchRowsOf } from "./rows.ts";
+import { computeBenchRows } from "./rows.ts";
 import type { CellPlan } from "./trials.ts";
 import {
   describeAttempts,
@@ -27,7 +27,7 @@ import {
   ROUND,
 } from "./trials.ts";
 
-/** What the command line asks for: one argument, JSON. */
+/** The options from the command line: one argument of JSON. */
 interface Options {
   readonly rounds: number;
   readonly cellMs: number;
@@ -35,11 +35,11 @@ interface Options {
   readonly isLong: boolean;
 }
 
-/** A self-connect that has not come by then will not. */
+/** A loop that is not joined to itself within this time never will be. */
 const UNTIL_JOINED_MS = 20_000;
 const LONGEST_MS = 900_000;
 const IN_PROGRESS_PAIRS = 3;
-/** A cell that fails is tried on another port: in its middle another program may be given the one that was free. */
+/** A cell that fails runs again on another port, because another program may have taken the port that was free. */
 const TRIES = 2;
 
 class Bench {
@@ -60,29 +60,29 @@ class Bench {
   }
 
   async run(): Promise<BenchReport> {
-    this.#costCommand = this.#costs();
+    this.#costCommand = this.#prepareCost();
     using _listener = await this.#listen();
-    const plans = ROUND.filter((plan) => this.#isAskedFor(plan));
+    const plans = ROUND.filter((plan) => this.#isSelected(plan));
     for (const plan of plans) await this.#start(plan);
     for (let round = 1; round <= this.#options.rounds; round++) {
-      // There and back: what drifts in the course of a round then drifts the other way.
+      // Every second round runs in reverse order, so that a drift within rounds cancels out.
       const order = round % 2 === 1 ? plans : plans.toReversed();
       for (const plan of order) await this.#measure(plan, `round ${round}/${this.#options.rounds}`);
     }
-    await this.#watchMemory();
-    await this.#waitForMany();
+    await this.#measureMemory();
+    await this.#measureInProgress();
     await this.#compareGuards();
     await this.#compareDialers();
     return this.#report();
   }
 
-  #isAskedFor(plan: CellPlan): boolean {
+  #isSelected(plan: CellPlan): boolean {
     const { only } = this.#options;
     return only.length === 0 || only.includes(plan.trial);
   }
 
-  /** Without a C compiler rates are measured all the same, costs are not. */
-  #costs(): readonly string[] {
+  /** The command line of cost.c; empty without a C compiler, and then only rates are measured. */
+  #prepareCost(): readonly string[] {
     try {
       return [...this.#workshop.command("cost.c"), "0"];
     } catch {
@@ -93,14 +93,14 @@ class Bench {
   async #listen(): Promise<ListenerProcess | null> {
     try {
       const command = this.#workshop.command("listener.c");
-      this.#livePort = deadPort("outside");
+      this.#livePort = findDeadPort("outside");
       return await ListenerProcess.start(command, this.#livePort);
     } catch {
-      return null; // The trial's own drivers then say why they cannot run.
+      return null; // The drivers of this trial then report why they cannot run.
     }
   }
 
-  /** Runs a driver for no time at all: whether it runs here, and what its start costs. */
+  /** Runs a driver for 0 ms, to learn whether it runs and what its start costs. */
   async #start(plan: CellPlan): Promise<void> {
     const measurement = await this.#run(plan, 0, "starting");
     if (measurement) this.#ledger.addStart(plan, measurement);
@@ -116,7 +116,7 @@ class Bench {
       this.#ledger.miss(plan, isUntilJoined ? `not joined within ${UNTIL_JOINED_MS} ms` : "no attempt made");
   }
 
-  /** One process; null, and the cell is left out with the reason, when it fails in every try. */
+  /** Runs one process. If every try fails, drops the cell with the reason and returns null. */
   async #run(plan: CellPlan, milliseconds: number, where: string, tries = 1): Promise<Measurement | null> {
     if (this.#signal.aborted || this.#ledger.isMissing(plan)) return null;
     send({ progress: `${where} · ${plan.name}` });
@@ -137,22 +137,22 @@ class Bench {
   #port(plan: CellPlan): number {
     if (plan.namespace) return plan.namespace.low;
     if (plan.peer === "live") return this.#livePort;
-    return deadPort(plan.peer === "dead" ? "outside" : "ephemeral");
+    return findDeadPort(plan.peer === "dead" ? "outside" : "ephemeral");
   }
 
-  async #watchMemory(): Promise<void> {
+  async #measureMemory(): Promise<void> {
     const plan = planMemory(this.#options.isLong);
-    if (!this.#isAskedFor(plan)) return;
+    if (!this.#isSelected(plan)) return;
     const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
     if (!measurement) return;
     this.#ledger.add(plan, measurement);
     this.#growthBytes = measurement.growthBytes ?? null;
   }
 
-  async #waitForMany(): Promise<void> {
-    this.#sockets = await this.#mostSockets();
+  async #measureInProgress(): Promise<void> {
+    this.#sockets = await this.#countSockets();
     const plans = [planInProgress(FEW_SOCKETS), planInProgress(this.#sockets)];
-    if (!this.#isAskedFor(plans[0]!)) return;
+    if (!this.#isSelected(plans[0]!)) return;
     for (let pair = 1; pair <= IN_PROGRESS_PAIRS; pair++) {
       for (const plan of plans) {
         const measurement = await this.#run(
@@ -165,9 +165,9 @@ class Bench {
     }
   }
 
-  /** Each process makes its part of the rounds, all doors in turn; places alternate. */
+  /** Each process runs its share of the rounds with all doors in turn; places alternate. */
   async #compareGuards(): Promise<void> {
-    if (!this.#isAskedFor(guardCell(GUARD_PLACES[0]!, "node:net", "connect"))) return;
+    if (!this.#isSelected(guardCell(GUARD_PLACES[0]!, "node:net", "connect"))) return;
     for (let part = 0; part < GUARD_PROCESSES; part++) {
       const rounds = Math.floor((this.#options.rounds + part) / GUARD_PROCESSES);
       if (rounds > 0) for (const place of GUARD_PLACES) await this.#compareGuard(place, rounds);
@@ -178,19 +178,19 @@ class Bench {
     if (this.#signal.aborted || this.#ledger.isMissing(guardCell(place, "node:net", "connect"))) return;
     send({ progress: `after the rounds · guard, ${place.where}` });
     try {
-      const port = deadPort(place.isInside ? "ephemeral" : "outside");
+      const port = findDeadPort(place.isInside ? "ephemeral" : "outside");
       using _listener = await ListenerProcess.start(this.#workshop.command("listener.c"), port);
       const { cellMs } = this.#options;
       const settings = [port, cellMs, rounds, place.guard].map(String);
       const command = [...this.#workshop.command("guard.ts"), ...settings];
-      this.#addGuard(place, await runCell<GuardAnswer>(command, [], rounds * cellMs, this.#signal));
+      this.#addGuard(place, await runCell<GuardMeasurement>(command, [], rounds * cellMs, this.#signal));
     } catch (error) {
       if (this.#signal.aborted) return;
       for (const door of DOORS) this.#missGuard(place, door, (error as Error).message);
     }
   }
 
-  #addGuard(place: GuardPlace, { rounds, missing }: GuardAnswer): void {
+  #addGuard(place: GuardPlace, { rounds, missing }: GuardMeasurement): void {
     for (const door of DOORS) {
       if (missing[door]) this.#missGuard(place, door, missing[door]);
       for (const { connectNs, closeNs } of rounds[door] ?? []) {
@@ -206,14 +206,14 @@ class Bench {
   }
 
   async #compareDialers(): Promise<void> {
-    for (const plan of DIALERS.filter((one) => this.#isAskedFor(one))) {
+    for (const plan of DIALERS.filter((one) => this.#isSelected(one))) {
       const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
       if (measurement) this.#ledger.add(plan, measurement);
     }
   }
 
-  /** As many as are asked for, where the limit of open files allows or can be raised; else as many as it allows. */
-  async #mostSockets(): Promise<number> {
+  /** Returns MANY_SOCKETS, or fewer if the limit of open files is lower and cannot be raised. */
+  async #countSockets(): Promise<number> {
     const { files = 0 } = planInProgress(MANY_SOCKETS);
     const costCommand = this.#costCommand.slice(0, 1);
     if (costCommand.length > 0) {
@@ -239,7 +239,7 @@ class Bench {
       cellMs,
       isInterrupted: this.#signal.aborted,
       rows: [
-        ...benchRowsOf(
+        ...computeBenchRows(
           results,
           { bytes: this.#growthBytes, text: describeAttempts(isLong) },
           { few, many, because },
@@ -254,8 +254,8 @@ class Bench {
   }
 }
 
-/** A port where nothing listens: in the ephemeral range, of the parity that connect(2) picks, or outside of it. */
-function deadPort(where: "ephemeral" | "outside"): number {
+/** A port where nothing listens: in the ephemeral range with the parity that connect(2) picks, or outside of it. */
+function findDeadPort(where: "ephemeral" | "outside"): number {
   const { low, high } = portFacts().ephemeralRange ?? { low: 32_768, high: 60_999 };
   if (where === "ephemeral") return findFreePort({ low, high }, { parity: "low" });
   return findFreePort(low > 1100 ? { low: 1024, high: low - 1 } : { low: high + 1, high: 65_535 });

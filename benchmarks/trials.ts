@@ -1,11 +1,11 @@
-/** What is measured: trials, and in each the cells that stand beside one another. */
+/** The trials, and in each the cells that are compared. */
 import type { BenchTrial } from "../lib/report/index.ts";
 
-/** Where a driver connects to. */
+/** What a driver connects to. */
 export type PeerKind =
-  /** Nothing listens, and no ephemeral port: no attempt can self-connect. */
+  /** A dead port outside the ephemeral range: no attempt can self-connect. */
   | "dead"
-  /** Nothing listens, and connect(2) picks such ports: a self-connect comes. */
+  /** A dead port that connect(2) picks sooner or later: a self-connect happens. */
   | "ephemeral"
   /** listener.c. */
   | "live";
@@ -16,19 +16,19 @@ export interface CellPlan {
   /** A file of drivers/. */
   readonly driver: string;
   readonly peer: PeerKind;
-  /** Further arguments, after the port and the milliseconds. */
+  /** Arguments after the port and the milliseconds. */
   readonly settings: readonly string[];
-  /** The limit of open files that it needs. */
+  /** The limit of open files that the driver needs. */
   readonly files?: number;
-  /** Where it runs, if not on the host; its peer is the low end of that range. */
+  /** The network namespace to run in instead of the host's; the peer is the low end of its range. */
   readonly namespace?: Namespace;
 }
 
-/** A network namespace of a cell's own. */
+/** A new network namespace for one cell. */
 export interface Namespace {
   readonly low: number;
   readonly high: number;
-  /** net.ipv4.tcp_max_tw_buckets; null for the kernel's own. */
+  /** net.ipv4.tcp_max_tw_buckets; null for the kernel's default. */
   readonly timeWaitBuckets: number | null;
 }
 
@@ -59,8 +59,9 @@ export const LIMITS: Readonly<Partial<Record<BenchTrial, string>>> = {
   connects: "C connect",
 };
 
-/** In a round these run one after another: what is compared closely stands close together. */
+/** The cells of a round in order; closely compared cells are next to each other. */
 export const ROUND: readonly CellPlan[] = [
+  cell("attempts", "dead", "connectMany()", "many.ts", "dead"),
   cell("attempts", "dead", "selfconnect fresh", "loop.ts", "fresh", "1"),
   cell("attempts", "dead", "C, a socket each", "fresh.c"),
   cell("attempts", "dead", "selfconnect reuse", "loop.ts", "reuse", "1"),
@@ -84,6 +85,8 @@ export const ROUND: readonly CellPlan[] = [
   cell("connects", "live", "TcpSocket", "tcp-socket.ts"),
   cell("connects", "live", "C connect", "connect.c"),
   cell("connects", "live", "node:net connect", "node-net.ts", "live", "1"),
+  cell("connects", "live", "connectMany() connect", "many.ts", "live"),
+  cell("connects", "live", "node:net connect, 32 in flight", "node-net.ts", "live", "32"),
   cell("time", "ephemeral", "selfconnect fresh until joined", "until.ts", "fresh", "1"),
   cell("time", "ephemeral", "selfconnect reuse until joined", "until.ts", "reuse", "1"),
   cell("time", "ephemeral", "selfconnect reuse until joined, 2 threads", "until.ts", "reuse", "2"),
@@ -92,13 +95,13 @@ export const ROUND: readonly CellPlan[] = [
 
 export const FEW_SOCKETS = 1000;
 export const MANY_SOCKETS = 100_000;
-/** What a process has open besides. */
+/** The files that a process has open apart from its sockets. */
 const OTHER_FILES = 500;
 
-/** The loop with its peak memory watched, after the rounds. */
+/** The loop whose peak memory is measured after the rounds. */
 export function planMemory(isLong: boolean): CellPlan {
   const settings = [...attemptLimits(isLong).map(String), "2"];
-  return cell("memory", "dead", "selfconnect reuse, watched", "growth.ts", ...settings);
+  return cell("memory", "dead", "selfconnect reuse, memory", "growth.ts", ...settings);
 }
 
 /** "from 1 to 30 million attempts". */
@@ -111,18 +114,18 @@ function attemptLimits(isLong: boolean): [first: number, last: number] {
   return isLong ? [1_000_000, 30_000_000] : [1_000_000, 4_000_000];
 }
 
-/** So many sockets in connected() at a time, after the rounds. */
+/** The cell with `count` sockets in connected() at a time, after the rounds. */
 export function planInProgress(count: number): CellPlan {
   const name = `${count.toLocaleString("en-US")} sockets`;
   return { ...cell("in-progress", "dead", name, "in-progress.ts", String(count)), files: filesFor(count) };
 }
 
-/** Each thousand has a listener and a socket that fills its backlog. */
+/** Adds a listener and a socket that fills its backlog for each thousand sockets. */
 function filesFor(sockets: number): number {
   return Math.ceil(sockets * 1.002) + OTHER_FILES;
 }
 
-/** As many sockets as this process's limit of open files, or a raised one, allows: at most MANY_SOCKETS. */
+/** The number of sockets that a limit of open files allows, at most MANY_SOCKETS. */
 export function mostSockets(limitOfFiles: number): number {
   const fitting = Math.floor((limitOfFiles - OTHER_FILES) / 1.002 / 1000) * 1000;
   return Math.max(FEW_SOCKETS, Math.min(MANY_SOCKETS, fitting));

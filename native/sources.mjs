@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** The sources that are compiled on a platform, as paths from the root. */
+/** The sources to compile on a platform, as paths from the root. */
 export function sourcesFor(name) {
   const text = readFileSync(new URL("sources.txt", import.meta.url), "utf8");
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));

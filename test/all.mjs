@@ -1,4 +1,4 @@
-// npm test: the whole truth, step by step. Plain JavaScript, for it runs before anything else has been checked.
+// npm test: every check, step by step. Plain JavaScript, because it runs before anything else has been checked.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -8,7 +8,7 @@ const bin = (name) => path.join("node_modules", ".bin", name);
 const isDeep = process.argv.includes("--deep");
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
 const counts = { passed: 0, failed: 0, skipped: 0 };
-/** What failed as a whole, by name. */
+/** The names of the steps that failed. */
 const failures = [];
 
 try {
@@ -37,7 +37,7 @@ function step(name, command, args) {
   return status === 0;
 }
 
-/** The core's own tests under the sanitizers, built by cmake-js from native/CMakeLists.txt. */
+/** The core's tests under the sanitizers, built by cmake-js from native/CMakeLists.txt. */
 function coreTests(sanitizers, name) {
   if (spawnSync("cmake", ["--version"]).error) {
     console.log("\n— core tests: skipped, because cmake is missing (Debian: apt-get install cmake)");

@@ -1,4 +1,4 @@
-/** build.mjs: what a bare clone meets first. */
+/** build.mjs: prepares a bare clone. */
 import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -18,7 +18,7 @@ const INPUTS = [
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-build-"));
 const tools = path.join(folder, "tools");
 
-/** Runs build.mjs in a copy of the project, with no other programs around than those in `tools`. */
+/** Runs build.mjs in a copy of the project, where PATH has only the programs in `tools`. */
 function build() {
   return command("env", [`PATH=${tools}`, process.execPath, path.join(folder, "build.mjs")]);
 }
@@ -32,7 +32,7 @@ describe("node build.mjs", () => {
 
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it("says which tools are missing and how to get them", async () => {
+  it("names the missing tools and how to install them", async () => {
     const { status, stderr } = await build();
     expect(status).toBe(1);
     expect(stderr).toContain("building the addon needs python3, make, c++");
@@ -40,7 +40,7 @@ describe("node build.mjs", () => {
     expect(stderr).not.toMatch(/\n +at /);
   });
 
-  it("names only those that are missing", async () => {
+  it("names only the tools that are missing", async () => {
     for (const tool of ["python3", "make"]) symlinkSync("/bin/true", path.join(tools, tool));
     const { status, stderr } = await build();
     expect(status).toBe(1);
@@ -53,7 +53,7 @@ describe("node build.mjs", () => {
   });
 });
 
-/** A built copy: what one changes in it makes its build stale, and nothing else. */
+/** A built copy, whose build becomes stale without touching this one. */
 describe("a stale build", () => {
   let copy: string;
 
@@ -89,18 +89,18 @@ describe("a stale build", () => {
   it.each([
     ["benchmarks/run.ts", "dist is older than lib: run node build.mjs"],
     ["native/core/result.h", "build is older than native: run node build.mjs"],
-    // How things are built is an input of theirs.
+    // build.mjs is an input of everything that it builds.
     ["build.mjs", "build is older than native: run node build.mjs"],
-  ])("comes of a change to %s", async (input, line) => {
+  ])("results from a change to %s", async (input, line) => {
     const build = JSON.stringify(path.join(copy, "build.mjs"));
-    const script = `import { staleness } from ${build}; console.log(staleness())`;
+    const script = `import { describeStaleness } from ${build}; console.log(describeStaleness())`;
     const ask = () => command(process.execPath, ["--input-type=module", "-e", script]);
     expect((await ask()).stdout).toBe("null\n");
     appendFileSync(path.join(copy, input), "\n");
     expect((await ask()).stdout).toBe(`${line}\n`);
   });
 
-  it("is built anew after a change to build.mjs itself", async () => {
+  it("is rebuilt after a change to build.mjs itself", async () => {
     appendFileSync(path.join(copy, "build.mjs"), "\n");
     const { status, stderr } = await command("env", [
       "PATH=",

@@ -1,4 +1,4 @@
-/** The census of descriptors can fail: tests that leave some open fail one by one, each with what it left. */
+/** The census of descriptors can fail: each test that leaves descriptors open fails and names them. */
 import { expect, it } from "vitest";
 import { command } from "./support/harness.ts";
 

@@ -1,4 +1,4 @@
-/** Docs are part of the change: what they show was printed by the program, and what they tell to run runs. */
+/** The docs agree with the program: they show what it prints, and their examples run. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
@@ -15,7 +15,7 @@ function blocks(text: string, language: string): string[] {
   );
 }
 
-/** In a namespace of its own: the README uses the article's port, which may be taken on this host just now. */
+/** Runs it in a new namespace, because the README's port may be taken on this host. */
 function runModule(script: string) {
   return inNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
 }
@@ -39,7 +39,7 @@ describe("README.md", () => {
       expect(readme).toContain(`selfconnect ${name}`);
   });
 
-  it("links only to files that are there", () => {
+  it("links only to files that exist", () => {
     const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!);
     expect(links.filter((link) => !existsSync(link))).toEqual([]);
   });
@@ -58,7 +58,7 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
 };
 
 describe("examples", () => {
-  it.each(Object.keys(EXAMPLES))("%s runs, and the README shows it whole where it shows it", async (name) => {
+  it.each(Object.keys(EXAMPLES))("%s runs, and the README shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");
     const { status, stdout, stderr } = await command(process.execPath, [`examples/${name}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -101,7 +101,7 @@ describe("examples", () => {
   });
 });
 
-it("docs/options.md is made from the option table (npx vitest run --update makes it anew)", async () => {
+it("docs/options.md is made from the option table (npx vitest run --update writes it)", async () => {
   const row = (option: OptionRow) => {
     const notes = [
       option.readOnly && "read-only",
@@ -124,7 +124,7 @@ ${optionTable().map(row).join("\n")}
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });
 
-it("docs/cli.md is what --help prints (npx vitest run --update makes it anew)", async () => {
+it("docs/cli.md is what --help prints (npx vitest run --update writes it)", async () => {
   const { stdout } = await cli(["--help"]);
   const commands = [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map((match) => match[1]!);
   const sections: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Goldens: recorded results of every command, and what each writer makes of them, byte for byte. A move keeps them;
- * a change of wording shows in them: `npx vitest run test/golden.test.ts -u`, then look at the difference.
+ * Goldens: recorded results of every command, and the output of each writer for them, byte for byte. To change a
+ * wording run `npx vitest run test/golden.test.ts -u`, then look at the difference.
  *
  * In test/golden/, `x.input.json` is what the library returned in a real run; `x.json` is the object of --json.
  */
@@ -52,7 +52,7 @@ import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.
 vi.hoisted(() => vi.resetModules());
-// Writers that ask this host a question get the recorded answer.
+// Writers that read facts of this host get the recorded ones.
 vi.mock("../lib/kernel/host.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/waits.ts", { spy: true });
@@ -70,7 +70,7 @@ function recordedText(file: string): string {
   return readFileSync(new URL(file, FOLDER), "utf8");
 }
 
-/** A recorded result. What JSON has no form for is written as an object of one key. */
+/** Reads a recorded result. A value that JSON cannot express is an object with one key. */
 function recordedResult(file: string) {
   return JSON.parse(recordedText(file), (_, value) => {
     if (typeof value?.base64 === "string") return new Uint8Array(Buffer.from(value.base64, "base64"));
@@ -86,7 +86,7 @@ async function expectGolden(file: string, text: string): Promise<void> {
   await expect(text).toMatchFileSnapshot(new URL(file, FOLDER).pathname);
 }
 
-/** The object as --json prints it, and that it is of its published schema. */
+/** Expects the object as --json prints it, and that it conforms to its published schema. */
 async function expectJson(name: string, schema: string, object: object): Promise<void> {
   const text = `${JSON.stringify(object, null, 2)}\n`;
   expectSchema(schema, JSON.parse(text));
@@ -101,8 +101,8 @@ function expectSchema(schema: string, object: unknown): void {
   expect(validate.errors).toBeNull();
 }
 
-/** What a command prints on stdout. */
-async function printed(print: () => void | Promise<void>): Promise<string> {
+/** Returns what `print` writes to stdout. */
+async function captureOutput(print: () => void | Promise<void>): Promise<string> {
   let text = "";
   const write = vi.spyOn(process.stdout, "write").mockImplementation((part) => {
     text += part;
@@ -116,7 +116,7 @@ async function printed(print: () => void | Promise<void>): Promise<string> {
   return text;
 }
 
-/** Receives what was sent, as a socket joined to itself does. */
+/** A socket that receives what it sends, like one joined to itself. */
 function echoingSocket() {
   let sent = new Uint8Array();
   return {
@@ -141,7 +141,7 @@ describe("reconnect", () => {
       rows: [[row, { pid: 4242, command: "node" }]],
     });
     const signal = new AbortController().signal;
-    const harm = await printed(() => showHarm(socket as never, results[0].local, {}, signal));
+    const harm = await captureOutput(() => showHarm(socket as never, results[0].local, {}, signal));
     await expectGolden("reconnect.txt", `${moment}\n${harm}`);
   });
 
@@ -155,7 +155,7 @@ describe("reconnect", () => {
   it("the lines before and while it runs", async () => {
     const { results } = recordedResult("reconnect.input.json");
     const loop = results[0];
-    const text = await printed(() => {
+    const text = await captureOutput(() => {
       announce(loop);
       process.stdout.write(`${liveText(loop, loop, "trial 1/3 · ")}\n`);
     });
@@ -247,7 +247,7 @@ describe("lab and report", () => {
     await expectGolden("lab-progress.txt", `${lines.join("\n")}\n`);
   });
 
-  it("several results in one", async () => {
+  it("several results merged", async () => {
     await expectJson("report", "lab", mergeLabs(labs()));
   });
 
@@ -258,7 +258,7 @@ describe("lab and report", () => {
     await expectGolden("compare.txt", compareText(comparison));
   });
 
-  it("the kernels that a lab can have", async () => {
+  it("the kernels that are available to a lab", async () => {
     const kernel = { release: "6.1.0-50-amd64", version: "6.1.176", suite: "bookworm", isCached: true };
     const kernels = [
       kernel,

@@ -1,4 +1,4 @@
-/** The package as npm publishes it: no install script, no runtime dependency, and it works where it is installed. */
+/** The package as npm publishes it: no install script, no runtime dependency, and it works after an install. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -27,7 +27,7 @@ describe("the published package", () => {
     rmSync("prebuilds", { recursive: true });
   });
 
-  it("has the addon prebuilt, and nothing that npm would build or run", () => {
+  it("contains the addon prebuilt, and nothing that npm would build or run", () => {
     expect(readdirSync(installed)).not.toContain("binding.gyp");
     const { scripts, dependencies } = manifest();
     for (const script of ["preinstall", "install", "postinstall"]) expect(scripts[script]).toBeUndefined();
@@ -49,7 +49,7 @@ describe("the published package", () => {
     ).toContain("joined to itself");
   });
 
-  it("is used from CommonJS by require() where Node can require a module, else by import()", () => {
+  it("is available in CommonJS by require() where Node can require a module, else by import()", () => {
     const script = 'import("selfconnect").then(({ supported }) => console.log(supported("noDelay")))';
     expect(run(process.execPath, ["-e", script])).toBe("true\n");
   });

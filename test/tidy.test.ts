@@ -1,4 +1,4 @@
-/** Style is a test: the rules of CONTRIBUTING.md, each with its mend in the message. */
+/** Style is a test: the rules of CONTRIBUTING.md, each with the fix in its message. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -12,17 +12,17 @@ interface SourceFile {
 /** The rooms of lib/, lowest first: a file imports from its own room and from the rooms before it in this list. */
 const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "ports", "audit", "packets", "lab", "report"];
 
-/** Pure functions without state that no door exports: the command line may have a copy of them in its bundle. */
+/** Pure functions that no door exports: the command line's bundle may contain a copy of them. */
 const PLAIN_FILES = /^lib\/report\/(escape|numbers|terminal)\.ts$/;
 
-/** What we say, and what we do not say instead (a whole word, in any case). */
+/** Words that we do not use (whole words, in any case), with the words to use instead. */
 const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
-  [/\bendpoints?\b/i, "say address"],
-  [/\bclosed ports?\b/i, "say dead port"],
-  [/\bhard close\b/i, "say reset"],
-  [/\bdynamic ports?\b/i, "say ephemeral range"],
-  [/\brandom ports?\b/i, "say autobind: at bind(0) or at connect"],
-  [/\bloopback bug\b/i, "say self-connect"],
+  [/\bendpoints?\b/i, "write address"],
+  [/\bclosed ports?\b/i, "write dead port"],
+  [/\bhard close\b/i, "write reset"],
+  [/\bdynamic ports?\b/i, "write ephemeral range"],
+  [/\brandom ports?\b/i, "write autobind: at bind(0) or at connect"],
+  [/\bloopback bug\b/i, "write self-connect"],
   [/\b(TODO|FIXME|XXX)\b(?!.*https:)/, "link the issue, or do it now"],
 ];
 
@@ -30,7 +30,7 @@ const ROOMS =
   /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
 const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
-/** Tests of the project as a whole, and of stories that go through many files: the others stand in a room's folder. */
+/** Tests of the whole project, and of stories across many files; the others are in a room's folder. */
 const PROJECT_TESTS = ["build", "census", "docs", "doors", "golden", "package", "tidy"];
 const STORIES = ["databases", "restart", "workers"];
 
@@ -42,7 +42,7 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
 
   words: ({ path: where, text }) =>
     isProse(where) || isCode(where)
-      ? lines(text, (line) => BANNED_WORDS.filter(([word]) => word.test(line)).map(([, mend]) => mend))
+      ? lines(text, (line) => BANNED_WORDS.filter(([word]) => word.test(line)).map(([, fix]) => fix))
       : [],
 
   size: ({ path: where, text }) => {
@@ -57,9 +57,8 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
   },
 
   rooms: ({ path: where }) => {
-    if (NO_ROOMS.test(where))
-      return ["there is no such folder here: a thing with no room is a thing not yet understood"];
-    return ROOMS.test(where) ? [] : ["nothing stands at the top level without a reason: see CONTRIBUTING.md"];
+    if (NO_ROOMS.test(where)) return ["there is no such folder here: put the file into a room"];
+    return ROOMS.test(where) ? [] : ["no new file at the top level without a reason: see CONTRIBUTING.md"];
   },
 
   names: ({ path: where }) => {
@@ -71,12 +70,14 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
   helpers: ({ path: where }) => {
     const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep)\.ts$/.test(where);
     const isInPlace = /^test\/(support\/|all\.mjs$)/.test(where);
-    return isHelper && !isInPlace ? ["what tests share stands in test/support/"] : [];
+    return isHelper && !isInPlace ? ["put what tests share into test/support/"] : [];
   },
 
   core: ({ path: where, text }) =>
     where.startsWith("native/core/")
-      ? lines(text, (line) => (/#include <(napi|node|uv|v8)/.test(line) ? ["the core knows no Node"] : []))
+      ? lines(text, (line) =>
+          /#include <(napi|node|uv|v8)/.test(line) ? ["the core must not include Node's headers"] : [],
+        )
       : [],
 
   binding: ({ path: where, text }) =>
@@ -160,7 +161,7 @@ function layerViolation(from: string, to: string): string[] {
   const [own, other] = [roomOf(from), roomOf(to)];
   return other.level <= own.level
     ? []
-    : [`${to}: ${other.name} stands above ${own.name} in the list of rooms: turn the import round`];
+    : [`${to}: ${other.name} stands above ${own.name} in the list of rooms: reverse the import`];
 }
 
 function roomOf(file: string): { level: number; name: string } {
@@ -199,7 +200,7 @@ function includesOf({ path: where, text }: SourceFile): string[] {
 function lines(text: string, check: (line: string) => string[]): string[] {
   return text
     .split("\n")
-    .flatMap((line, i) => check(line).map((mend) => `line ${i + 1}: ${mend}: ${line.trim()}`));
+    .flatMap((line, i) => check(line).map((fix) => `line ${i + 1}: ${fix}: ${line.trim()}`));
 }
 
 function isCode(where: string): boolean {
@@ -264,7 +265,7 @@ describe("the house is tidy", () => {
     const dead = files
       .map((file) => file.path)
       .filter((name) => /^lib\/.*\.ts$/.test(name) && !reached.has(name));
-    expect(dead, "nobody imports them: remove them").toEqual([]);
+    expect(dead, "no file imports them: remove them").toEqual([]);
   });
 
   it("builds every native source from one list", () => {
@@ -275,7 +276,7 @@ describe("the house is tidy", () => {
     const [linux, others] = [sourcesFor("linux"), sourcesFor("darwin")];
     const there = files.map((file) => file.path).filter((name) => /^native\/.*\.cc$/.test(name));
     expect([...new Set([...linux, ...others])].sort()).toEqual(there.sort());
-    // Each platform has one poller, and either the files of Linux or what stands for them.
+    // Each platform has one poller, and either the files of Linux or their stubs.
     const apart = (one: string[], other: string[]) => one.filter((name) => !other.includes(name));
     expect(apart(linux, others).filter((name) => !/_(linux|epoll)\.cc$/.test(name))).toEqual([]);
     expect(apart(others, linux).filter((name) => !/(_kqueue|stubs)\.cc$/.test(name))).toEqual([]);
@@ -292,7 +293,7 @@ describe("the house is tidy", () => {
   });
 });
 
-/** Each rule is shown what it forbids: a rule that cannot fail is worthless. */
+/** Each rule must find a violation: a rule that cannot fail is worthless. */
 describe("tidy itself", () => {
   it("finds a circle", () => {
     const circle = new Map([
@@ -319,21 +320,21 @@ describe("tidy itself", () => {
     headings: { path: "docs/x.md", text: "# One\n# Two\n" },
   };
 
-  it.each(Object.keys(rules))("rule %s finds what it is for", (rule) => {
+  it.each(Object.keys(rules))("rule %s finds its violation", (rule) => {
     expect(rules[rule]!(bad[rule]!)).not.toEqual([]);
   });
 
-  it("says the mend", () => {
-    const mends = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
-    expect(mends).toMatchInlineSnapshot(`
+  it("prints the fix", () => {
+    const fixes = Object.keys(rules).flatMap((rule) => rules[rule]!(bad[rule]!));
+    expect(fixes).toMatchInlineSnapshot(`
       [
-        "lib/kernel/host.ts: kernel stands above socket in the list of rooms: turn the import round",
-        "line 1: say address: // the endpoint of a client",
+        "lib/kernel/host.ts: kernel stands above socket in the list of rooms: reverse the import",
+        "line 1: write address: // the endpoint of a client",
         "601 lines: give the file one purpose, at most 500",
-        "there is no such folder here: a thing with no room is a thing not yet understood",
+        "there is no such folder here: put the file into a room",
         "it tests no file or folder of this name: name it after one, or list its story in tidy",
-        "what tests share stands in test/support/",
-        "line 1: the core knows no Node: #include <napi.h>",
+        "put what tests share into test/support/",
+        "line 1: the core must not include Node's headers: #include <napi.h>",
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
         "line 1: #ifdef only in option.cc and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",

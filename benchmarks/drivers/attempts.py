@@ -1,4 +1,4 @@
-"""Python's socket: a new one for each attempt. Arguments: port, milliseconds."""
+"""Python's socket, a new one for each attempt. Arguments: port, milliseconds."""
 import json
 import socket
 import sys

@@ -1,4 +1,4 @@
-/* bind(2) to the peer's own address, connect(2): joined to itself at once; checked, then reset. */
+/* bind(2) to the peer's address, connect(2): joined to itself at once; checked, then reset. */
 #include "self.h"
 
 static void prepare(int fd, const struct run *run) {

@@ -1,4 +1,4 @@
-/* To a live listener in C: socket(2), connect(2), reset. It stands for the limit of such connections. */
+/* Connects to a live listener in C: socket(2), connect(2), reset. The limit of such connections. */
 #include "driver.h"
 
 int main(int argc, char **argv) {

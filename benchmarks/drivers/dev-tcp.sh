@@ -1,4 +1,4 @@
-# bash's own /dev/tcp, in a subshell as a failed redirection asks for. Arguments: port, milliseconds. Run by bash.
+# bash's /dev/tcp, in a subshell because a failed redirection ends the shell. Arguments: port, milliseconds. Run by bash.
 started=${EPOCHREALTIME/[.,]/}
 ends=$((started + $2 * 1000))
 count=0

@@ -1,6 +1,6 @@
 /**
- * dial() to a dead port of a small ephemeral range: how often it hands out a socket joined to itself, and how often the
- * port is not free after it. Arguments: port, milliseconds (not used), dials, guard.
+ * dial() to a dead port of a small ephemeral range: how often it returns a socket joined to itself, and how often the
+ * port is not free afterwards. Arguments: port, milliseconds (not used), dials, guard.
  */
 import { DialError, dial, listenRefusal, SocketError } from "../../lib/index.ts";
 
@@ -14,7 +14,7 @@ for (let made = 0; made < Number(dials); made++) {
     if (socket.isSelfConnected()) counts.handedOut++;
     socket.reset();
   } catch (error) {
-    // Nobody listens there: dial() is to fail.
+    // Nothing listens there, so dial() should fail.
     if (!(error instanceof DialError || error instanceof SocketError)) throw error;
   }
   if (listenRefusal(peer) !== null) counts.portNotFree++;

@@ -1,5 +1,5 @@
-// Go's dialer at the questions of dial.ts: it dials a dead port of a small ephemeral range, counts what it is handed
-// joined to itself, and asks whether the port is free then. Arguments: port, milliseconds (not used), dials.
+// Go's dialer for comparison with dial.ts: dials a dead port of a small ephemeral range, counts the connections that
+// are joined to themselves, and checks whether the port is free afterwards. Arguments: port, milliseconds (not used), dials.
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 	fmt.Printf("\"counts\":{\"handedOut\":%d,\"portNotFree\":%d}}\n", handedOut, refusals)
 }
 
-// bindable binds plainly, without SO_REUSEADDR.
+// bindable reports whether a bind without SO_REUSEADDR succeeds.
 func bindable(port int) bool {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {

@@ -1,4 +1,4 @@
-/* What the C drivers share: their arguments, the clock, the answer. */
+/* Shared by the C drivers: arguments, clock, result. */
 #pragma once
 
 #include <arpa/inet.h>
@@ -12,12 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Newer than the headers of some distributions; the number is kernel ABI. */
+/* Newer than the headers of some distributions; the number is part of the kernel's ABI. */
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
 
-/* Asking the clock at each attempt would count against the driver. */
+/* Reading the clock at each attempt would slow the driver. */
 enum { kAttemptsPerLook = 64 };
 
 struct run {
@@ -33,7 +33,7 @@ static inline int64_t monotonic_ns(void) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* An answer that should not come ends the driver: a rate with errors in it is no rate. */
+/* Ends the driver at an unexpected result, because a rate that counts errors is wrong. */
 static inline void must(int is_fine, const char *what) {
   if (is_fine) return;
   fprintf(stderr, "%s: %s\n", what, strerror(errno));

@@ -1,4 +1,4 @@
-/** Peak memory after so many attempts, and after more. Arguments: port, milliseconds (not used), both, threads. */
+/** Peak memory after two numbers of attempts. Arguments: port, milliseconds (not used), both numbers, threads. */
 import { readFileSync } from "node:fs";
 import { ReconnectLoop } from "../../lib/index.ts";
 
@@ -21,7 +21,7 @@ const lastBytes = peakMemoryBytes();
 const growthBytes = lastBytes - (firstBytes || lastBytes);
 console.log(JSON.stringify({ count: attempts, elapsedNs: elapsedMs * 1e6, growthBytes }));
 
-/** proc(5), VmHWM: the most memory that this process has had. */
+/** proc(5), VmHWM: the peak memory of this process. */
 function peakMemoryBytes(): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
 }

@@ -1,23 +1,23 @@
 /**
- * What the guard costs: connects to a live listener by net.connect, by the least that is a guard at all, and by
- * connect(), in turn within one process, so that a machine that is fast one moment and slow the next slows down all.
+ * The cost of the guard: connects to a live listener by net.connect, by the least guard, and by connect(), in turn
+ * within one process, so that a slow moment of the machine slows down all three.
  * Arguments: port, milliseconds of a round, rounds, guard.
  */
 import net from "node:net";
 import { connect, rangesWithout } from "../../lib/index.ts";
 import { portFacts } from "../../lib/kernel/index.ts";
-import type { Door, GuardAnswer, GuardRound } from "../guard.ts";
+import type { Door, GuardMeasurement, GuardRound } from "../guard.ts";
 
-/** Until V8 has compiled what it will: a guard of which half is interpreted yet costs half as much again. */
+/** Connects before the rounds, until V8 has compiled the code: a half-interpreted guard costs half as much again. */
 const WARM_UP = 10_000;
 const HOST = "127.0.0.1";
 const NS_PER_MS = 1e6;
-/** The numbers of Linux: getsockname(2) and IP_LOCAL_PORT_RANGE are called from here, past this package. */
+/** Linux's constants: this driver calls setsockopt(2) and getsockname(2) without this package. */
 const [AF_INET, SOCK_STREAM, IPPROTO_IP, IP_LOCAL_PORT_RANGE] = [2, 1, 0, 51];
 const [SOCK_NONBLOCK, SOCK_CLOEXEC] = [0o4000, 0o2000000];
 
 const [port, milliseconds, rounds = "1", guard = "prevent"] = process.argv.slice(2);
-/** net.connect makes nothing of `guard`, and gets it too. */
+/** The options of every door; net.connect ignores `guard`. */
 const options = { port: Number(port), host: HOST, guard: guard as "prevent" | "detect" };
 const doors: Partial<Record<Door, () => net.Socket>> = {
   "node:net": () => net.connect(options),
@@ -25,7 +25,7 @@ const doors: Partial<Record<Door, () => net.Socket>> = {
 };
 const missing: Partial<Record<Door, string>> = {};
 try {
-  doors["least guard"] = await leastGuarded();
+  doors["least guard"] = await makeLeastGuard();
 } catch (error) {
   missing["least guard"] = (error as Error).message.split("\n")[0]!;
 }
@@ -33,10 +33,10 @@ try {
 const made: Record<string, GuardRound[]> = {};
 for (let warm = 0; warm < WARM_UP; warm++) await connectByAll();
 for (let round = 0; round < Number(rounds); round++) await measureRound(Number(milliseconds));
-const answer: GuardAnswer = { rounds: made, missing };
+const answer: GuardMeasurement = { rounds: made, missing };
 console.log(JSON.stringify(answer));
 
-/** A connect by each door in turn, which first left to chance. */
+/** Makes a connect by each door, in random order. */
 async function connectByAll(
   record?: (door: Door, connectNs: number, closeNs: number) => void,
 ): Promise<void> {
@@ -74,10 +74,10 @@ async function timeConnect(open: () => net.Socket): Promise<[connectNs: number, 
 }
 
 /**
- * net.connect with the fewest calls in between that are a guard at all: a socket with the range set, where the kernel
- * could pick the peer's port, and getsockname(2) before Node hears of the end. No options, no errors, no retry.
+ * net.connect with the fewest added calls that still guard: a socket with its range set, if the kernel could pick
+ * the peer's port, and getsockname(2) before Node learns of the connect. No options, no errors, no retry.
  */
-async function leastGuarded(): Promise<() => net.Socket> {
+async function makeLeastGuard(): Promise<() => net.Socket> {
   const { default: koffi } = await import("koffi");
   const libc = koffi.load("libc.so.6");
   const socket = libc.func("int socket(int domain, int type, int protocol)");

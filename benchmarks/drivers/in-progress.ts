@@ -1,13 +1,13 @@
 /**
- * Many sockets in connected() at a time: connects that a full backlog leaves without an answer, all refused in the end
- * because the listeners go. Tells the CPU time for all of it. Arguments: port and milliseconds (not used), how many.
+ * Many sockets in connected() at a time: a full backlog leaves their SYNs unanswered, and all are refused when the
+ * listeners close. Prints the CPU time of all this. Arguments: port and milliseconds (not used), how many.
  */
 import { TcpSocket } from "../../lib/index.ts";
 
 const wanted = Number(process.argv[4] ?? 1000);
-/** As many to each listener: the kernel's search for a local port then costs the same at every size. */
+/** Sockets per listener, constant so that the kernel's search for a local port costs the same at every size. */
 const PER_LISTENER = 1000;
-/** Small numbers are measured several times over, for the CPU time of one is too short. */
+/** Few sockets are measured several times, because the CPU time of one run is too short. */
 const AT_LEAST = 4000;
 
 await run(PER_LISTENER);
@@ -32,7 +32,7 @@ async function run(count: number): Promise<void> {
     throw new Error(`ended by ${[...endings].join(", ")}`);
 }
 
-/** A listener that answers no more: the one place of its backlog is taken. */
+/** Opens a listener that answers no SYN, because its backlog of one is full. */
 function fillBacklog() {
   const listener = TcpSocket.open(4).bind({ family: 4, host: "127.0.0.1", port: 0 }).listen(0);
   const address = listener.getsockname();

@@ -26,8 +26,8 @@ function run(durationMs: number): number {
   let count = 0;
   for (; performance.now() < endsAt; count++) {
     const fd = socket(AF_INET, SOCK_STREAM, 0);
-    const answer = connect(fd, peer, peer.length);
-    if (answer === 0 || koffi.errno() !== os.constants.errno.ECONNREFUSED) throw new Error("not refused");
+    const result = connect(fd, peer, peer.length);
+    if (result === 0 || koffi.errno() !== os.constants.errno.ECONNREFUSED) throw new Error("not refused");
     close(fd);
   }
   return count;

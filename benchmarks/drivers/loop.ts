@@ -43,7 +43,7 @@ async function run(durationMs: number) {
   return result;
 }
 
-/** The histogram holds the time between two ticks of a timer; what is above its period is delay. */
+/** The histogram records the time between two ticks of a timer; the time beyond its period is delay. */
 function toDelayMs(ns: number): number {
   return Math.max(0, ns / NS_PER_MS - RESOLUTION_MS);
 }

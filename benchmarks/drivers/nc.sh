@@ -1,4 +1,4 @@
-# nc in a shell loop, as in the article that started this. Arguments: port, milliseconds. Run by bash.
+# nc in a shell loop, as in the article that this package started from. Arguments: port, milliseconds. Run by bash.
 command -v nc >/dev/null || { echo "nc is not installed (netcat-openbsd)" >&2; exit 1; }
 started=${EPOCHREALTIME/[.,]/}
 ends=$((started + $2 * 1000))

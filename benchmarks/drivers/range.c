@@ -1,4 +1,4 @@
-/* IP_LOCAL_PORT_RANGE of the one port, connect(2): joined to itself at once; checked, then reset. */
+/* IP_LOCAL_PORT_RANGE of only the peer's port, connect(2): joined to itself at once; checked, then reset. */
 #include "self.h"
 
 static void prepare(int fd, const struct run *run) {

@@ -1,6 +1,6 @@
 /*
- * The best C loop: one socket, connect(2) again after each refusal. It stands for the limit. A third argument says how
- * many of it run at a time, each in a process of its own.
+ * The best C loop, the limit for attempts: one socket, connect(2) again after each refusal. The third argument is
+ * how many such loops run at the same time, each in its own process.
  */
 #include <sys/wait.h>
 

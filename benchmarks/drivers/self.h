@@ -1,4 +1,4 @@
-/* Self-connects, one after another: a new socket, prepared, joined to itself, checked, reset. */
+/* Self-connects, one after another: a new socket is prepared, joined to itself, checked and reset. */
 #pragma once
 
 #include "driver.h"

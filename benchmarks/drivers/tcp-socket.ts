@@ -1,4 +1,4 @@
-/** TcpSocket to a live listener: connect, wait for it, reset. Arguments: port, milliseconds. */
+/** TcpSocket to a live listener: connect, wait until connected, reset. Arguments: port, milliseconds. */
 import { TcpSocket } from "../../lib/index.ts";
 
 const [port, milliseconds] = process.argv.slice(2).map(Number);

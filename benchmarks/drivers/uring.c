@@ -1,6 +1,6 @@
 /*
- * The best C loop on io_uring: 16 sockets in flight, each connecting again after its refusal, all of them
- * handed over and waited for by one io_uring_enter(2). Raw system calls: no liburing needed.
+ * The best C loop on io_uring: 16 sockets in flight, each connects again after its refusal. One io_uring_enter(2)
+ * submits all of them and waits. Raw system calls, so liburing is not needed.
  */
 #include <linux/io_uring.h>
 #include <sys/mman.h>

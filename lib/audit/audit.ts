@@ -20,19 +20,19 @@ import type { TcpState } from "../socket/tcp-state.ts";
 export interface Owner {
   readonly pid: number;
   readonly command: string;
-  /** cgroups(7): the path in the unified hierarchy, which names the container; null where it is not visible. */
+  /** cgroups(7): the path in the unified hierarchy. It names the container. Null where it is not visible. */
   readonly cgroup: string | null;
 }
 
-/** A port as a self-connect sees it: while nothing listens there, can a client that tries again be given it? */
+/** Whether the kernel can pick this port for a client that reconnects to it while nothing listens there. */
 export interface PortRisk {
   readonly local: Address;
-  /** Null where no process may be seen, and for a port that nobody listens on yet. */
+  /** Null where the process is not visible, and for a port on which nobody listens yet. */
   readonly owner: Owner | null;
   readonly isAtRisk: boolean;
-  /** Why a plain connect is never given the port; null when it is at risk. */
+  /** Why the kernel never picks the port for a plain connect; null when it is at risk. */
   readonly never: Never | null;
-  /** How long one client takes on average; null when never. */
+  /** Mean time in milliseconds until one client is joined to itself; null when never. */
   readonly meanMs: { readonly everySecond: number; readonly fullSpeed: number } | null;
 }
 
@@ -41,39 +41,39 @@ export interface JoinedSocket {
   readonly local: Address;
   readonly state: TcpState;
   readonly owner: Owner | null;
-  /** At least this old; null where the kernel does not tell. */
+  /** The least age of the socket; null where the kernel does not report it. */
   readonly ageMs: number | null;
 }
 
-/** A client whose SYN to this host's own address is not answered: it tries again. */
+/** A client whose SYN to an address of this host is unanswered. It sends the SYN again. */
 export interface Knocking {
   readonly local: Address;
   readonly peer: Address;
   readonly owner: Owner | null;
   readonly retransmits: number;
-  /** Whether the peer's port could become its own. */
+  /** Whether the kernel could pick the peer's port for it. */
   readonly isAtRisk: boolean;
 }
 
-/** What audit() found in this network namespace, and the facts that it rests on. */
+/** What audit() found in this network namespace, and the facts that it used. */
 export interface Audit extends PortFacts {
-  /** How the kernel is supposed to pick, by its release. */
+  /** The algorithm by which this kernel picks ports, judged by its release. */
   readonly algorithm: AlgorithmName;
   readonly source: TableSource;
   readonly listeners: readonly PortRisk[];
   readonly joined: readonly JoinedSocket[];
-  /** TIME-WAIT of self-connects: each keeps its port from a listener. */
+  /** Self-connects in TIME-WAIT: no listener can start on their ports. */
   readonly leftovers: readonly JoinedSocket[];
   readonly knocking: readonly Knocking[];
-  /** The command that keeps the ports at risk from being given out, and those that are reserved already. */
+  /** The command that reserves the ports at risk, in addition to those already reserved; null without any. */
   readonly reserve: string | null;
-  /** Whether anything is at risk or joined to itself. */
+  /** True when nothing is at risk and nothing is joined to itself. */
   readonly isClean: boolean;
 }
 
-/** What audit() looks at: every listener of the ephemeral range unless a port is named. */
+/** What audit() assesses: every listener in the ephemeral range, or one port. */
 export interface AuditOptions {
-  /** Ask for this port instead of the listeners: of someone about to choose one. */
+  /** Assess this port instead of the listeners, before choosing it for a server. */
   readonly port?: number;
 }
 
@@ -81,14 +81,14 @@ const FULL_SPEED = 50_000;
 const TIME_WAIT_MS = 60_000;
 const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-/** Reads the tables of this network namespace and changes nothing. It makes no connection. */
+/** sock_diag(7) or /proc/net/tcp: reads the sockets of this network namespace. Changes nothing, connects to nothing. */
 export function audit(options: AuditOptions = {}): Audit {
   const facts = portFacts();
   const range = facts.ephemeralRange ?? ALL_PORTS;
   const listening = findSockets({ states: ["LISTEN"], localPorts: range });
-  const self = joinedSockets();
-  const knocking = knockingSockets(range);
-  const owners = ownersOf([...listening.rows, ...self, ...knocking]);
+  const self = findJoinedSockets();
+  const unanswered = findUnansweredSockets(range);
+  const owners = findOwners([...listening.rows, ...self, ...unanswered]);
   const owner = (row: SocketRow) => owners.get(row.inode) ?? null;
   const owned = listening.rows.map((row) => row.local.port);
   const risk = (local: Address, by: Owner | null) => riskOf(local, by, facts, owned);
@@ -97,8 +97,8 @@ export function audit(options: AuditOptions = {}): Audit {
       ? listening.rows.map((row) => risk(row.local, owner(row))).sort(byPort)
       : [risk({ family: 4, host: "0.0.0.0", port: options.port }, null)];
   const joined = self.filter((row) => row.state !== "TIME-WAIT").map((row) => joinedSocket(row, owner(row)));
-  const knocks = knocking.map((row) => knock(row, owner(row), facts));
-  const atRisk = [...listeners, ...knocks].some((one) => one.isAtRisk);
+  const clients = unanswered.map((row) => unansweredClient(row, owner(row), facts));
+  const isAtRisk = [...listeners, ...clients].some((one) => one.isAtRisk);
   return {
     ...facts,
     algorithm: hostAlgorithm().name,
@@ -106,19 +106,19 @@ export function audit(options: AuditOptions = {}): Audit {
     listeners,
     joined,
     leftovers: self.filter((row) => row.state === "TIME-WAIT").map((row) => joinedSocket(row, null)),
-    knocking: knocks,
+    knocking: clients,
     reserve: reserveCommand(listeners, facts),
-    isClean: !atRisk && joined.length === 0,
+    isClean: !isAtRisk && joined.length === 0,
   };
 }
 
-/** Without a look at the ports it gives out: an audit makes no connection. */
+/** Judged by the release and not by observed ports, because an audit makes no connection. */
 function hostAlgorithm(): PortAlgorithm {
   return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposeAlgorithm("connect", os.release());
 }
 
-/** All that are joined; and of those that live, a second look at each for its age, which is dear to ask of all. */
-function joinedSockets(): SocketRow[] {
+/** Sockets joined to themselves. Only live ones are queried again for their age: asking for every socket is slow. */
+function findJoinedSockets(): SocketRow[] {
   const { rows } = findSockets({ joinedOnly: true });
   return rows.flatMap((row) => {
     const { port } = row.local;
@@ -128,22 +128,22 @@ function joinedSockets(): SocketRow[] {
   });
 }
 
-function knockingSockets(range: PortRange): SocketRow[] {
+function findUnansweredSockets(range: PortRange): SocketRow[] {
   return findSockets({ states: ["SYN-SENT"] }).rows.filter(
     ({ peer }) => holds(range, peer.port) && isOwnAddress(peer),
   );
 }
 
-function ownersOf(rows: readonly SocketRow[]): Map<number, Owner> {
+function findOwners(rows: readonly SocketRow[]): Map<number, Owner> {
   const found = socketOwners(rows.map((row) => row.inode));
-  return new Map([...found].map(([inode, owner]) => [inode, { ...owner, cgroup: cgroupOf(owner.pid) }]));
+  return new Map([...found].map(([inode, owner]) => [inode, { ...owner, cgroup: readCgroup(owner.pid) }]));
 }
 
-function cgroupOf(pid: number): string | null {
+function readCgroup(pid: number): string | null {
   try {
     return parseCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
   } catch {
-    return null; // Ended, or not ours to see.
+    return null; // The process has ended, or is not visible to us.
   }
 }
 
@@ -154,20 +154,20 @@ export function parseCgroup(text: string): string | null {
 }
 
 function riskOf(local: Address, owner: Owner | null, facts: PortFacts, owned: readonly number[]): PortRisk {
-  const peer = clientsPeer(local);
+  const peer = clientPeer(local);
   const never = whyNever(peer, "fresh", facts);
   const isAtRisk = never === null && facts.ephemeralRange !== null;
   return { local, owner, isAtRisk, never, meanMs: isAtRisk ? meanMs(peer.port, facts, owned) : null };
 }
 
-/** Where a client of this host connects to, to reach the listener. */
-function clientsPeer(local: Address): Address {
+/** The address to which a client of this host connects to reach the listener. */
+function clientPeer(local: Address): Address {
   const bare = unmap(local);
   const host = WILDCARDS[bare.host] ?? bare.host;
   return { ...bare, host };
 }
 
-/** The risk begins when the listener is gone: its own port is free then, and the others' are not. */
+/** The risk begins when the listener ends: its port is free then, and the ports of the others are not. */
 function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortRisk["meanMs"] {
   const unusable = unusablePorts(facts.reservedPorts, owned, port);
   const model = { ephemeralRange: facts.ephemeralRange!, unusable };
@@ -177,16 +177,20 @@ function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortR
 }
 
 function joinedSocket(row: SocketRow, owner: Owner | null): JoinedSocket {
-  const left = row.state === "TIME-WAIT" ? row.timerMs : null;
-  const ageMs = left === null ? row.quietMs : Math.max(0, TIME_WAIT_MS - left);
+  const leftMs = row.state === "TIME-WAIT" ? row.timerMs : null;
+  const ageMs = leftMs === null ? row.quietMs : Math.max(0, TIME_WAIT_MS - leftMs);
   return { local: row.local, state: row.state, owner, ageMs };
 }
 
-function knock({ local, peer, retransmits }: SocketRow, owner: Owner | null, facts: PortFacts): Knocking {
+function unansweredClient(
+  { local, peer, retransmits }: SocketRow,
+  owner: Owner | null,
+  facts: PortFacts,
+): Knocking {
   return { local, peer, owner, retransmits, isAtRisk: whyNever(peer, "fresh", facts) === null };
 }
 
-/** sysctl(8): the list is written whole, so what is reserved already is in it too. */
+/** sysctl(8) replaces the whole list, so it also has the ports that are reserved already. */
 function reserveCommand(listeners: readonly PortRisk[], facts: PortFacts): string | null {
   const ports = listeners.filter((one) => one.isAtRisk).map((one) => one.local.port);
   if (ports.length === 0) return null;
@@ -195,7 +199,7 @@ function reserveCommand(listeners: readonly PortRisk[], facts: PortFacts): strin
   return `sysctl -w net.ipv4.ip_local_reserved_ports=${text.join(",")}`;
 }
 
-/** The ranges in order, those that touch as one. */
+/** Sorts the ranges and joins those that overlap or touch. */
 function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
   const result: PortRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.low - b.low)) {

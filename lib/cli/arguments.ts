@@ -1,9 +1,9 @@
-/** What options of several commands have in common: numbers, durations, addresses. */
+/** Parsers that several commands share: numbers, durations, addresses. */
 import { InvalidArgumentError } from "commander";
 import type { Address } from "../index.ts";
 import { parseAddress } from "../index.ts";
 
-/** The port of the article that started this. */
+/** The address of the article that this package started from. */
 export const DEFAULT_PEER = "127.0.0.1:50000";
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };

@@ -24,7 +24,11 @@ export function auditCommand(): Command {
         "client that reconnects while they are down, which sockets are joined to themselves, and what to change. " +
         "Connects nowhere. Exits 3 when something is at risk or joined to itself.",
     )
-    .option("--port <number>", "a port that nothing listens on yet: would it be at risk?", parsePort)
+    .option(
+      "--port <number>",
+      "assess this port instead of the listeners, before choosing it for a server",
+      parsePort,
+    )
     .addOption(
       new Option("--watch <time>", "repeat after this time, and print what has changed").argParser(
         parseDurationMs,
@@ -38,7 +42,7 @@ export function auditCommand(): Command {
     .addOption(
       new Option("--openmetrics", "print metrics, for node_exporter's textfile collector").conflicts("json"),
     )
-    .option("--json", "print one object (docs/schema/audit-1.json); with --watch one a line")
+    .option("--json", "print one object (docs/schema/audit-1.json); with --watch one per line")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = await runAudit(flags);
@@ -48,7 +52,7 @@ export function auditCommand(): Command {
 const EXAMPLES = `Examples:
   selfconnect audit                                    what is at risk here, and what to do
   selfconnect audit --port 50000                       is this port a good choice?
-  selfconnect audit --watch 5s                         print what appears and what goes
+  selfconnect audit --watch 5s                         print what appears and what disappears
   selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;
 
 async function runAudit(flags: Flags): Promise<number> {
@@ -60,7 +64,7 @@ async function runAudit(flags: Flags): Promise<number> {
   let wasClean = last.isClean;
   const endsAt = performance.now() + flags.duration;
   while (!signal.aborted && performance.now() + flags.watch <= endsAt) {
-    await sleep(flags.watch, undefined, { signal }).catch(() => undefined); // Ctrl-C: no more to wait for.
+    await sleep(flags.watch, undefined, { signal }).catch(() => undefined); // Ctrl-C ends the wait.
     if (signal.aborted) break;
     const next = audit(options);
     printChanges(last, next, flags);

@@ -1,4 +1,4 @@
-/** selfconnect bench: attempts per second beside the peers, in one run. */
+/** selfconnect bench: compares attempts per second with the peers, in one run. */
 import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
@@ -19,22 +19,22 @@ interface Flags {
   readonly json?: boolean;
 }
 
-/** What the runner sends while it measures, and in the end. */
+/** What the runner sends: progress while it measures, then the report. */
 type Message = { readonly progress: string } | { readonly report: BenchReport };
 
-/** benchmarks/run.ts, a process of its own: what it measures must not share a thread with what it prints. */
+/** benchmarks/run.ts, in a separate process: printing must not share a thread with what is measured. */
 const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
 
 export function benchCommand(): Command {
   return new Command("bench")
-    .summary("attempts per second beside C, Go, Python, node:net, koffi, bash and nc, in one run")
+    .summary("compare attempts per second with C, Go, Python, node:net, koffi, bash and nc, in one run")
     .description(
-      "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener: this " +
-        "package beside every peer that is installed, one process per cell, in interleaved rounds. Ratios are of " +
-        "paired rounds, with a 95 % interval; where rounds disagree too much no ratio is printed. Measures " +
-        "too what the guard costs, and asks dial() and Go's dialer the same questions in network namespaces.",
+      "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener. " +
+        "Runs this package and every peer that is installed, one process per cell, in interleaved rounds. Compares " +
+        "paired rounds and prints each ratio with its 95 % interval, or no ratio where the rounds disagree too " +
+        "much. Also measures what the guard costs, and compares dial() with Go's dialer in network namespaces.",
     )
-    .option("--rounds <count>", "how many rounds; fewer than 6 give less than 95 %", parseCount, 20)
+    .option("--rounds <count>", "how many rounds; below 6 the intervals hold less than 95 %", parseCount, 20)
     .addOption(
       new Option("--cell <time>", "how long each cell runs in a round")
         .argParser(parseDurationMs)
@@ -45,24 +45,24 @@ export function benchCommand(): Command {
         .choices(Object.keys(BENCH_TRIALS))
         .default([], "all"),
     )
-    .option("--long", "watch memory from 1 to 30 million attempts, not to 4")
-    .option("--markdown <file>", "write the tables as Markdown too")
-    .option("--html <file>", "write the tables and a plot as one HTML page too")
+    .option("--long", "measure peak memory from 1 to 30 million attempts instead of 1 to 4")
+    .option("--markdown <file>", "also write the tables as Markdown")
+    .option("--html <file>", "also write the tables and a plot as one HTML page")
     .option("--json", "print one object (docs/schema/bench-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await bench(flags);
+      process.exitCode = await runBench(flags);
     });
 }
 
 const EXAMPLES = `Examples:
   selfconnect bench                                    every row, about 6 minutes
-  selfconnect bench --only attempts --rounds 6         the rates alone
+  selfconnect bench --only attempts --rounds 6         only the rates
   selfconnect bench --html bench.html --json           a page with a plot, and the data
 
-It succeeds where every bound that could be measured was reached; rounds that disagree are no success.`;
+Exits with 0 when every bound that could be measured was reached, with 1 when one was missed or rounds disagree.`;
 
-async function bench(flags: Flags): Promise<number> {
+async function runBench(flags: Flags): Promise<number> {
   if (!existsSync(RUNNER)) throw new Error("this copy of selfconnect was built without its benchmarks");
   const report = await runBenchmark(flags);
   if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
@@ -75,7 +75,7 @@ async function bench(flags: Flags): Promise<number> {
     : EXIT.done;
 }
 
-/** Ctrl-C reaches the runner too, which then sends what it has. */
+/** On Ctrl-C the runner is interrupted too; it then sends a report of the rounds so far. */
 async function runBenchmark(flags: Flags): Promise<BenchReport> {
   const signal = interruption();
   using line = new LiveLine();

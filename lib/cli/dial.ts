@@ -29,27 +29,27 @@ export function dialCommand(): Command {
   return new Command("dial")
     .summary("one guarded connect: the four-tuple, every attempt, the verdict")
     .description(
-      "Connects once, guarded, and closes again: a health check that never takes a socket joined to itself for a " +
-        "service that is up. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect.",
+      "Connects once, guarded, and closes: a health check that never mistakes a socket joined to itself for a " +
+        "running service. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect.",
     )
     .addArgument(new Argument("<peer>", 'an address or a name with a port: "127.0.0.1:80", "localhost:80"'))
     .option("--attempts <count>", "at most this many, for each address of the peer", parseCount, 3)
     .addOption(
-      new Option("--deadline <time>", "at most this long, all in all")
+      new Option("--deadline <time>", "at most this long in total")
         .argParser(parseDurationMs)
         .default(5000, "5s"),
     )
     .addOption(
-      new Option("--guard <how>", "prevent where the kernel can, or only detect")
+      new Option("--guard <how>", "prevent a self-connect where the kernel can, or only detect it")
         .choices(["prevent", "detect"])
         .default("prevent"),
     )
     .option("--local <address>", "bind to this address first", parsePeer)
-    .option("--listen-check", "report also whether a server could listen on the peer's port now")
+    .option("--listen-check", "also report whether a server could listen on the peer's port now")
     .option("--json", "print one object (docs/schema/dial-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: string, flags: Flags) => {
-      const outcome = await outcomeOf(peer, flags, interruption());
+      const outcome = await runDial(peer, flags, interruption());
       if (flags.json) printJson(dialReport(peer, outcome));
       else print(dialText(peer, outcome, textOptions()));
       process.exitCode = EXIT_CODES[outcome.verdict];
@@ -61,13 +61,13 @@ const EXAMPLES = `Examples:
   selfconnect dial 127.0.0.1:50000 --listen-check      and if not: could it start?
   HEALTHCHECK CMD ["npx", "selfconnect", "dial", "127.0.0.1:50000", "--deadline", "2s"]`;
 
-async function outcomeOf(peer: string, flags: Flags, signal: AbortSignal): Promise<DialOutcome> {
+async function runDial(peer: string, flags: Flags, signal: AbortSignal): Promise<DialOutcome> {
   const startedAt = performance.now();
   const ended = await dialOnce(peer, flags, signal);
   const elapsedMs = performance.now() - startedAt;
   if ("socket" in ended) ended.socket.close();
   const to = ended.attempts.at(-1)?.peer ?? null;
-  return { ...ended, peer: to, listenCheck: flags.listenCheck ? listenCheck(to) : null, elapsedMs };
+  return { ...ended, peer: to, listenCheck: flags.listenCheck ? checkListen(to) : null, elapsedMs };
 }
 
 type Ended =
@@ -99,7 +99,7 @@ async function dialOnce(peer: string, flags: Flags, signal: AbortSignal): Promis
   }
 }
 
-/** Whether a plain server, without SO_REUSEADDR, could listen there; null where the address is not of this host. */
-function listenCheck(address: Address | null): DialOutcome["listenCheck"] {
+/** Whether a server without SO_REUSEADDR could listen on the address; null for an address of another host. */
+function checkListen(address: Address | null): DialOutcome["listenCheck"] {
   return address && isOwnAddress(address) ? { address, refusal: listenRefusal(address) } : null;
 }

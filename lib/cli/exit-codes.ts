@@ -4,10 +4,10 @@ export const EXIT = { done: 0, failed: 1, usage: 2, found: 3, interrupted: 130 }
 
 const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   done: "done",
-  failed: "it did not succeed, or could not be known",
+  failed: "failed, or the result is unknown",
   usage: "usage",
-  found: "found what the command looks for: a self-connect, a port at risk,\nan answer that was not expected",
-  interrupted: "interrupted, what there was by then is printed",
+  found: "found what the command looks for: a self-connect, a port at risk,\nan unexpected answer",
+  interrupted: "interrupted; the results so far are printed",
 };
 
 /** The table, for --help. */

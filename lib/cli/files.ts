@@ -1,4 +1,4 @@
-/** Files that commands write: whole, or not at all. */
+/** Writes the output files of commands, whole or not at all. */
 import {
   closeSync,
   constants,
@@ -15,18 +15,18 @@ import {
 } from "node:fs";
 import path from "node:path";
 
-/** The kernel follows as many links (path_resolution(7)). */
+/** The number of links that the kernel follows (path_resolution(7)). */
 const MOST_LINKS = 40;
 const NEW_FILE_MODE = 0o666;
 
-/** Parts that are not whole yet. */
+/** Paths of the parts that are not yet renamed to their targets. */
 const unfinished = new Set<string>();
-// A process that ends in the middle, by whatever way, leaves none behind.
+// However the process exits, no part stays behind.
 process.on("exit", () => {
   for (const part of unfinished) rmSync(part, { force: true });
 });
 
-/** Writes the file, or throws an error that names it and leaves what was there. */
+/** Replaces the file. On failure leaves the old one and throws an error that names the file. */
 export function writeWhole(file: string, data: string | Uint8Array): void {
   using whole = new WholeFile(file);
   whole.append(data);
@@ -34,8 +34,9 @@ export function writeWhole(file: string, data: string | Uint8Array): void {
 }
 
 /**
- * A file that appears at commit(): until then its text grows beside it. A link is followed, and a file that is
- * replaced hands on its mode. A device, a pipe or this process's own output is written to, for it cannot be replaced.
+ * A file that commit() puts in place; until then the text goes to a part file beside it. Follows links, and keeps
+ * the mode of a file that it replaces. Writes directly to a device, a pipe or this process's own output, because these
+ * cannot be replaced.
  */
 export class WholeFile implements Disposable {
   readonly #file: string;
@@ -43,15 +44,15 @@ export class WholeFile implements Disposable {
 
   constructor(file: string) {
     this.#file = file;
-    this.#output = this.#named(() => openOutput(file));
+    this.#output = this.#nameErrors(() => openOutput(file));
   }
 
   append(data: string | Uint8Array): void {
-    this.#named(() => writeFileSync(this.#output.fd, data));
+    this.#nameErrors(() => writeFileSync(this.#output.fd, data));
   }
 
   commit(): void {
-    this.#named(() => {
+    this.#nameErrors(() => {
       const { part, target } = this.#output;
       if (part === null) return;
       renameSync(part, target);
@@ -65,8 +66,8 @@ export class WholeFile implements Disposable {
     if (part !== null && unfinished.delete(part)) rmSync(part, { force: true });
   }
 
-  /** An error that names the file as the user did, not the part beside it. */
-  #named<Result>(write: () => Result): Result {
+  /** Rethrows an error of `write` with the user's name for the file instead of the part's. */
+  #nameErrors<Result>(write: () => Result): Result {
     try {
       return write();
     } catch (error) {
@@ -79,7 +80,7 @@ export class WholeFile implements Disposable {
 interface Output {
   readonly fd: number;
   readonly target: string;
-  /** What is renamed to the target; null where the target itself is written to. */
+  /** The file to rename to the target; null where the target is written directly. */
   readonly part: string | null;
 }
 
@@ -102,21 +103,21 @@ function isSameFile(one: Stats, other: Stats): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
-/** Where a link leads whose end is not there yet. */
+/** The path that a link leads to, which need not exist yet. */
 function followLinks(file: string): string {
   let target = file;
   for (let links = 0; links < MOST_LINKS; links++) {
-    const link = linkOf(target);
+    const link = readLink(target);
     if (link === null) break;
     target = path.resolve(realpathSync(path.dirname(target)), link);
   }
   return target;
 }
 
-function linkOf(file: string): string | null {
+function readLink(file: string): string | null {
   try {
     return readlinkSync(file);
   } catch {
-    return null; // No link, or nothing there: openSync fails if it must.
+    return null; // Not a link, or no such file: openSync reports what is wrong.
   }
 }

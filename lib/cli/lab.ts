@@ -41,30 +41,30 @@ export function labCommand(): Command {
     .summary("the same experiments on many kernels")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and " +
-        "gVisor. Kernels are fetched with apt and cached; every answer is measured inside, by this very package.",
+        "gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
     )
     .addOption(listOption("--machine <names>", "where kernels run", "host,qemu,uml,gvisor"))
     .addOption(
       listOption("--kernels <names>", "for qemu: versions, newest, or a vmlinuz", "5.10,6.1,6.12,newest"),
     )
-    .option("--experiments <names>", "only these experiments (default: all)", parseList)
-    .option("--trials <count>", "how many trials of what is random", parseCount, 12)
+    .option("--experiments <names>", "run only these experiments (default: all)", parseList)
+    .option("--trials <count>", "how many trials of each random experiment", parseCount, 12)
     .addOption(
       new Option("--silence <time>", "kill a guest after this long without output")
         .argParser(parseDurationMs)
         .default(90_000, "90s"),
     )
-    .option("--output <file>", "the results, written after every cell (default: lab.json in the cache)")
-    .option("--resume", "continue from the results in that file")
+    .option("--output <file>", "write the results here after every cell (default: lab.json in the cache)")
+    .option("--resume", "continue from the results in the --output file")
     .option("--html <file>", "write the report as one HTML file")
     .option("--markdown <file>", "write the table as Markdown")
     .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
     .action(async (flags: Flags) => {
-      process.exitCode = await lab(flags);
+      process.exitCode = await runLabCommand(flags);
     });
   withShelf(command);
-  // The parent has options of these names too, which would otherwise keep them from it.
+  // The parent command has options of the same names, and would otherwise take their values.
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
@@ -75,7 +75,7 @@ export function labCommand(): Command {
 function withShelf(command: Command): Command {
   return command
     .option("--suites <names>", "Debian suites to take kernels from", parseList)
-    .option("--mirror <url>", "the Debian mirror (default: that of this host's apt)")
+    .option("--mirror <url>", "the Debian mirror (default: this host's apt mirror)")
     .addOption(
       new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
         defaultCacheFolder(),
@@ -88,8 +88,8 @@ function listOption(flags: string, description: string, names: string): Option {
   return new Option(flags, description).argParser(parseList).default(parseList(names), names);
 }
 
-async function lab(flags: Flags): Promise<number> {
-  await findExperiments(flags.experiments); // A misspelt name is an error before anything is fetched.
+async function runLabCommand(flags: Flags): Promise<number> {
+  await findExperiments(flags.experiments); // Rejects a misspelt name before anything is fetched.
   const signal = interruption();
   if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
@@ -129,7 +129,7 @@ async function lab(flags: Flags): Promise<number> {
   return labExitCode(result, signal.aborted);
 }
 
-/** A machine that is not here was not asked. */
+/** A missing machine is no failure, unless all are missing. */
 export function labExitCode(result: LabResult, isInterrupted: boolean): number {
   if (isInterrupted) return EXIT.interrupted;
   if (result.findings.some(({ isAsExpected }) => isAsExpected === false)) return EXIT.found;

@@ -42,11 +42,11 @@ try {
 
 /** Prints what went wrong in one line, without a stack trace. Returns the exit code. */
 function exitCodeOf(error: unknown): number {
-  // Commander has printed its own.
+  // Commander has already printed its message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   const { message, code } = error as Error & { code?: string };
   printNotice([`selfconnect: ${message}`]);
-  // What the library throws as a programmer error is here what the user asked for.
+  // The library throws a TypeError for a wrong argument; here that argument came from the user.
   const isMisuse = error instanceof TypeError || error instanceof RangeError;
   return isMisuse && code?.startsWith("ERR_") ? EXIT.usage : EXIT.failed;
 }

@@ -6,12 +6,12 @@ import type { Line, TextOptions } from "../report/terminal.ts";
 import { paint, renderText } from "../report/terminal.ts";
 import { EXIT } from "./exit-codes.ts";
 
-/** Whether stdout is a terminal that has colours: NO_COLOR and FORCE_COLOR are honoured. */
+/** Options for text on stdout: colours where the terminal has them; NO_COLOR and FORCE_COLOR are honoured. */
 export function textOptions(): Required<TextOptions> {
   return { colours: process.stdout.hasColors?.() ?? false };
 }
 
-/** A text that a writer of lib/report has escaped. */
+/** Prints a text that a writer of lib/report has escaped. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
@@ -20,12 +20,12 @@ export function printLines(lines: readonly Line[]): void {
   print(renderText(lines, textOptions()));
 }
 
-/** One object; with an indent of 0 on one line. */
+/** Prints one object as JSON; an indent of 0 puts it on one line. */
 export function printJson(object: unknown, indent = 2): void {
   print(escapeJson(object, indent));
 }
 
-/** For people, on stderr: stdout may be an object. */
+/** Prints lines for people to stderr, because stdout may be a JSON object. */
 export function printNotice(lines: readonly Line[]): void {
   console.error(renderText(lines, { colours: process.stderr.hasColors?.() ?? false }));
 }
@@ -34,17 +34,17 @@ export function neverLine({ because, instead }: Never): Line {
   return [paint("yellow", "never"), `, because ${because}. Instead: ${instead}.`];
 }
 
-/** A result that nobody gets is an error; a reader that has closed the pipe has had enough. */
+/** Exits when stdout fails: quietly if the reader has closed the pipe, else with an error. */
 export function watchOutput(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(process.exitCode ?? EXIT.failed);
     printNotice([`selfconnect: the result could not be written: ${error.message}`]);
     process.exit(EXIT.failed);
   });
-  process.stderr.on("error", () => {}); // Nobody reads the progress: the result is still to come.
+  process.stderr.on("error", () => {}); // Lost progress must not stop the result.
 }
 
-/** Lines on stderr that are written over while something runs; nothing at all where stderr is no terminal. */
+/** Progress lines on stderr, overwritten by the next ones. Prints nothing where stderr is no terminal. */
 export class LiveLine implements Disposable {
   #shown = 0;
 
@@ -52,7 +52,7 @@ export class LiveLine implements Disposable {
     if (!process.stderr.isTTY) return;
     this.#clear();
     const { columns, rows } = process.stderr;
-    // What is taller or wider than the terminal could not be written over.
+    // Lines beyond the height or width of the terminal could not be overwritten.
     const fitting = lines.slice(0, Math.max(1, (rows || 24) - 1)).map(escapeTerminal);
     this.#shown = fitting.length;
     process.stderr.write(fitting.map((line) => line.slice(0, (columns || 80) - 1)).join("\n"));
@@ -70,7 +70,7 @@ export class LiveLine implements Disposable {
   }
 }
 
-/** Aborts at the first Ctrl-C (or SIGTERM), so that what there is can be printed. */
+/** Returns a signal that aborts at the first SIGINT or SIGTERM, so that the results so far can be printed. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => controller.abort());

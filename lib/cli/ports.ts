@@ -25,8 +25,8 @@ export function portsCommand(): Command {
   return new Command("ports")
     .summary("observe which local ports the kernel picks, and name the algorithm")
     .description(
-      "Makes attempts to a port of this host and looks at the local ports they are given. Then names the algorithm " +
-        "(RFC 6056) and the kernels that have it, from the observations alone, or reports why it cannot.",
+      "Connects to a port of this host again and again and records the local ports. From these alone it names the " +
+        "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot.",
     )
     .addOption(
       new Option("--peer <address>", "a dead port or a listener of this host")
@@ -34,16 +34,16 @@ export function portsCommand(): Command {
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
     .addOption(
-      new Option("--method <name>", "how a local port is asked for").choices(METHODS).default("connect"),
+      new Option("--method <name>", "how an attempt gets its local port").choices(METHODS).default("connect"),
     )
     .option("--count <count>", "how many attempts", parseCount, 20_000)
     .option("--listen", "open a listener at the peer's address, and connect to that")
-    .option("--ports <file>", "write the local ports, in order, one a line")
+    .option("--ports <file>", "write the local ports, in order, one per line")
     .option("--html <file>", "write a page with zoomable plots")
     .option("--json", "print one object (docs/schema/ports-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await ports(flags);
+      process.exitCode = await runPorts(flags);
     });
 }
 
@@ -52,7 +52,7 @@ const EXAMPLES = `Examples:
   selfconnect ports --method bind                      what bind(2) with port 0 is given
   selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux`;
 
-async function ports(flags: Flags): Promise<number> {
+async function runPorts(flags: Flags): Promise<number> {
   const signal = interruption();
   const observation = await observe(flags, signal);
   if (flags.ports !== undefined) writeWhole(flags.ports, `${observation.ports.join("\n")}\n`);
@@ -80,7 +80,7 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
   });
 }
 
-/** A listener of the command's own. It takes every connection and lets it go: a full backlog would drop SYNs. */
+/** The listener of --listen. Accepts and resets every connection, because a full backlog would drop SYNs. */
 class PeerListener implements Disposable {
   readonly #socket: TcpSocket;
 

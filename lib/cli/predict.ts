@@ -1,4 +1,4 @@
-/** selfconnect predict [peer]: how long until a client that connects again and again is joined to itself. */
+/** selfconnect predict [peer]: how long until a client that keeps connecting is joined to itself. */
 import { Argument, Command, Option } from "commander";
 import type { Address } from "../index.ts";
 import type { MeasuredWait, Method, Prediction, PredictionCheck } from "../ports/index.ts";
@@ -26,9 +26,9 @@ export function predictCommand(): Command {
   return new Command("predict")
     .summary("how many attempts and how long until a self-connect, or why never")
     .description(
-      "Observes how this host picks local ports, and predicts how long a client that connects to the peer again " +
-        "and again takes to be joined to itself, or reports why it never will be. --check compares the " +
-        "prediction with real self-connects.",
+      "Observes how this host picks local ports and predicts how long a client that keeps connecting to the peer " +
+        "takes to be joined to itself, or reports why that never happens. --check compares the prediction with " +
+        "real self-connects.",
     )
     .addArgument(
       new Argument("[peer]", "the address that a client would connect to")
@@ -44,7 +44,7 @@ export function predictCommand(): Command {
         .argParser(parseRate)
         .conflicts("every"),
     )
-    .option("--clients <count>", "how many such clients there are", parseCount, 1)
+    .option("--clients <count>", "how many clients connect at this pace", parseCount, 1)
     .addOption(
       new Option("--algorithm <name>", "how ports are picked (default: observed)").choices(
         PORT_ALGORITHMS.map(({ name }) => name),
@@ -89,7 +89,7 @@ async function runCheck(
   return await checkPrediction(prediction, { trials, signal, onTrial });
 }
 
-/** The paces that the flags name; without any, two that show how far they are apart. */
+/** The pace of --every or --rate; without these a slow and a fast one. */
 export function pacesOf(flags: Flags): PredictPace[] {
   const { every, rate, clients } = flags;
   const together = (attemptsPerSecond: number) => attemptsPerSecond * clients;

@@ -1,8 +1,8 @@
-/** How far a lab is: one line per kernel, for those who watch. Pure. */
+/** A lab's progress: one line per kernel. A pure function. */
 import type { LabResult } from "../lab/index.ts";
 import { renderText, tableLines } from "../report/terminal.ts";
 
-/** What a kernel is asked just now. */
+/** The experiment that runs now, and its kernel. */
 export interface Asking {
   readonly kernel: string;
   readonly experiment: string;
@@ -23,8 +23,8 @@ function progressOf(title: string, result: LabResult, asking: Asking | null): st
   const kernel = result.kernels.find(({ id }) => id === title);
   if (kernel?.missing) return [title, "not here", "", kernel.missing];
   if (findings.length === asked.length) return [title, "done", cells, noteOf(findings)];
-  if (asking?.kernel === title) return [title, "asked", cells, asking.experiment];
-  return [title, kernel ? "boots" : "waits", kernel ? cells : "", ""];
+  if (asking?.kernel === title) return [title, "running", cells, asking.experiment];
+  return [title, kernel ? "booting" : "waiting", kernel ? cells : "", ""];
 }
 
 function noteOf(findings: LabResult["findings"]): string {

@@ -45,8 +45,8 @@ export function reconnectCommand(): Command {
   return new Command("reconnect")
     .summary("reconnect to a local port where nothing listens, until joined to itself")
     .description(
-      "Reconnects to a local port where nothing listens until the kernel picks that very port as the local one and " +
-        "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() undoes it.",
+      "Reconnects to a local port where nothing listens until the kernel picks the same port as the local one and " +
+        "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() ends the harm.",
     )
     .addArgument(
       new Argument("[peer]", "an address of this host")
@@ -64,15 +64,15 @@ export function reconnectCommand(): Command {
         .argParser(parseDurationMs)
         .default(60_000, "60s"),
     )
-    .option("--trials <count>", "repeat, and sum up attempts and time", parseCount, 1)
-    .option("--threads <count>", "how many threads make attempts at a time", parseCount, 1)
+    .option("--trials <count>", "repeat, and print statistics of attempts and time", parseCount, 1)
+    .option("--threads <count>", "how many threads make attempts at the same time", parseCount, 1)
     .option("--rate <number>", "at most this many attempts per second", parseRate)
-    .option("--ports <file>", "write the local port of every attempt, in order, one a line")
+    .option("--ports <file>", "write the local port of every attempt, in order, one per line")
     .option("--hold", "keep the socket joined to itself until Ctrl-C, for ss and netstat")
     .option("--json", "print one object (docs/schema/reconnect-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
-      process.exitCode = await reconnect(peer, flags);
+      process.exitCode = await runReconnect(peer, flags);
     });
 }
 
@@ -80,9 +80,9 @@ const EXAMPLES = `Examples:
   selfconnect reconnect                                the article's port, at full speed
   selfconnect reconnect '[::1]:50000' --strategy reuse the same over IPv6, on one socket
   selfconnect reconnect --trials 30 --json             how many attempts it takes
-  selfconnect reconnect --strategy bind --hold         at once, and kept for ss and netstat`;
+  selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat`;
 
-async function reconnect(peer: Address, flags: Flags): Promise<number> {
+async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   const never = whyNever(peer, flags.strategy, portFacts());
   if (never) printNotice([neverLine({ ...never, instead: nameFlag(never.instead) })]);
@@ -94,18 +94,18 @@ async function reconnect(peer: Address, flags: Flags): Promise<number> {
   if (isJoined && !flags.json && (flags.trials === 1 || flags.hold)) {
     await showHarm(last.socket!, last.local!, flags, signal);
   } else if (isJoined && flags.hold) {
-    await hold(last.local!, signal);
+    await waitForInterrupt(last.local!, signal);
   }
   last.socket?.reset();
   return exitCode(results);
 }
 
-/** The library names a strategy; here it is chosen by a flag. */
+/** Turns the library's advice about a strategy into the flag that sets it. */
 function nameFlag(advice: string): string {
   return advice.replace("strategy ", "--strategy ");
 }
 
-/** One loop after another, each reset before the next, until one does not self-connect. */
+/** Runs one loop per trial, resets its socket before the next, and stops where one does not self-connect. */
 async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Promise<ReconnectResult[]> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
   using line = new LiveLine();
@@ -167,25 +167,25 @@ export function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefi
   return prefix + parts.join(" · ");
 }
 
-/** Where a port stands in the ephemeral range: "port 45678 ━━━●────". */
+/** The position of a port in the ephemeral range: "port 45678 ━━━●────". */
 function rangeBar(port: number, range: { low: number; high: number }): string {
   const share = (port - range.low) / (range.high - range.low + 1);
   const at = Math.min(BAR_WIDTH - 1, Math.max(0, Math.floor(share * BAR_WIDTH)));
   return `port ${port} ${"━".repeat(at)}●${"─".repeat(BAR_WIDTH - 1 - at)}`;
 }
 
-/** What the tables of this host show beside a result. */
+/** What the kernel's socket tables add to a result. */
 function socketFacts({ verdict, local, peer }: ReconnectResult): ReconnectTextOptions {
   if (verdict === "connected") return { listener: listenerOwner(peer) };
   if (verdict !== "self-connect" || !local) return {};
   try {
     return { rows: findFourTuple(local, local).map((row) => [row, socketOwner(row.inode)] as const) };
   } catch (error) {
-    return { rows: (error as Error).message }; // No /proc/net/tcp: another kernel than Linux.
+    return { rows: (error as Error).message }; // Only Linux has /proc/net/tcp.
   }
 }
 
-/** Shows the harm, and that a reset ends it. */
+/** Prints the harm, and that a reset ends it. */
 export async function showHarm(
   socket: TcpSocket,
   local: Address,
@@ -197,11 +197,11 @@ export async function showHarm(
   const read = new TextDecoder().decode(await echo(socket, new TextEncoder().encode(SECRET)));
   printLines([
     "",
-    "the harm while it lives",
+    "the harm while it is open",
     `  a server's listen on ${name}: ${refusal ?? "starts (unexpected)"}`,
     `  wrote "${SECRET}", read "${read}"`,
   ]);
-  if (flags.hold) await hold(local, signal);
+  if (flags.hold) await waitForInterrupt(local, signal);
   socket.reset();
   printLines([
     "after reset()",
@@ -224,11 +224,11 @@ async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   return received.subarray(0, length);
 }
 
-/** Keeps the socket until Ctrl-C. How to look at it goes to stderr: stdout may be an object. */
-async function hold(local: Address, signal: AbortSignal): Promise<void> {
+/** Waits until Ctrl-C. Prints how to look at the socket to stderr, because stdout may be a JSON object. */
+async function waitForInterrupt(local: Address, signal: AbortSignal): Promise<void> {
   printNotice([
     "",
-    `held by pid ${process.pid} until Ctrl-C; in another terminal:`,
+    `pid ${process.pid} keeps the socket until Ctrl-C; in another terminal:`,
     `  ss -tanp 'sport = :${local.port}'`,
     `  netstat -tanp | grep ${local.port}`,
     "",
@@ -242,7 +242,7 @@ function listenerOwner(peer: Address): SocketOwner | null {
     const row = socketTable().find((one) => one.state === "LISTEN" && one.local.port === peer.port);
     return row ? socketOwner(row.inode) : null;
   } catch {
-    return null; // The owner is an extra that only Linux reports.
+    return null; // Only Linux reports the owner, and the result is complete without it.
   }
 }
 
@@ -251,7 +251,7 @@ function exitCode(results: readonly ReconnectResult[]): number {
   return results.every((result) => result.verdict === "self-connect") ? EXIT.done : EXIT.failed;
 }
 
-/** The file of --ports: one port a line. It is begun with the first ports, after all flags were found good. */
+/** The file of --ports, one port per line. Opened with the first ports, when all flags have been checked. */
 class PortFile implements Disposable {
   readonly #path: string;
   #file: WholeFile | undefined;

@@ -1,4 +1,4 @@
-/** selfconnect report: results to other formats, and two of them compared. */
+/** selfconnect report: renders results in other formats, and compares two of them. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import type { LabResult } from "../lab/index.ts";
@@ -24,8 +24,8 @@ interface ReportFlags {
 
 export function reportCommand(): Command {
   const command = new Command("report")
-    .summary("results to HTML, Markdown and CSV; compare two")
-    .description("Renders what `selfconnect lab` has measured. Several files become one table.")
+    .summary("render results as HTML, Markdown or CSV; compare two")
+    .description("Renders results of `selfconnect lab`. Several files become one table.")
     .argument("<files...>", "results, as `selfconnect lab --output` writes them")
     .option("--html <file>", "write one HTML file")
     .option("--markdown <file>", "write a Markdown table")
@@ -38,7 +38,7 @@ export function reportCommand(): Command {
       else if (!flags.html && !flags.markdown && !flags.csv) print(labText(result, textOptions()));
     });
   const compare = new Command("compare")
-    .summary("what changed between two results, and how sure that is")
+    .summary("print what changed between two results, and how certain that is")
     .argument("<first>", "results")
     .argument("<second>", "results")
     .option("--json", "print one object (docs/schema/compare-1.json)")
@@ -51,7 +51,7 @@ export function reportCommand(): Command {
   return command.addCommand(compare);
 }
 
-/** The files that were asked for. */
+/** Writes the files that the flags name. */
 export function writeReports(result: LabResult, { html, markdown, csv }: ReportFlags): void {
   if (html) writeWhole(html, labHtml(result));
   if (markdown) writeWhole(markdown, labMarkdown(result));

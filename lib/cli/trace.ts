@@ -42,9 +42,9 @@ export function traceCommand(): Command {
   return new Command("trace")
     .summary("capture one self-connect: packets, states, ladder, pcapng")
     .description(
-      "Makes one self-connect and shows it: every packet with its numbers and options, the TCP state in which it " +
-        "leaves and the one it leads to, and why it is there. Capturing needs CAP_NET_RAW; without it the states " +
-        "and TCP_INFO are shown.",
+      "Makes one self-connect and prints every packet: its numbers and options, the sender's TCP state, the state " +
+        "that it puts the receiver in, and why it was sent. Capturing needs CAP_NET_RAW; without it only the states " +
+        "and TCP_INFO are printed.",
     )
     .addArgument(
       new Argument("[peer]", "an address of this host")
@@ -52,16 +52,14 @@ export function traceCommand(): Command {
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
     .option("--natural", "reconnect until the kernel itself picks the port, instead of binding to it")
-    .addOption(
-      new Option("--pair", "two sockets that open to each other at the same moment").conflicts("natural"),
-    )
+    .addOption(new Option("--pair", "open two sockets to each other at the same moment").conflicts("natural"))
     .addOption(
       new Option(
         "--close <how>",
-        "how to end it, and a table of what each way leaves behind (reset unless given)",
+        "close this way (default: reset), and print what each way leaves behind",
       ).choices(CLOSINGS),
     )
-    .option("--data <text>", "bytes to send once connected: they come back to the writer")
+    .option("--data <text>", "send these bytes once connected: they come back to the sender")
     .option("--attempts <count>", "with --natural: at most this many", parseCount, 5_000_000)
     .addOption(
       new Option("--duration <time>", "with --natural: at most this long")
@@ -74,7 +72,7 @@ export function traceCommand(): Command {
     .option("--json", "print one object (docs/schema/trace-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
-      process.exitCode = await run(peer, flags);
+      process.exitCode = await runTraceCommand(peer, flags);
     });
 }
 
@@ -84,7 +82,7 @@ const EXAMPLES = `Examples:
   selfconnect trace '[::1]:50000' --write self.pcapng  over IPv6, for Wireshark
   selfconnect trace --pair                             two sockets, as in hole punching`;
 
-async function run(peer: Address, flags: Flags): Promise<number> {
+async function runTraceCommand(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   if (flags.natural) warnIfNever(peer);
   const traced = await runTrace(peer, flags, signal);
@@ -113,17 +111,17 @@ async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promi
       ...(flags.close && { closing: flags.close }),
     });
   } catch (error) {
-    throw withOccupant(error, peer);
+    throw addOccupant(error, peer);
   }
 }
 
-/** EADDRINUSE alone does not show that an earlier trace's TIME-WAIT is in the way. */
-function withOccupant(error: unknown, peer: Address): unknown {
+/** Adds to EADDRINUSE the socket that holds the port: often the TIME-WAIT of an earlier trace. */
+function addOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
   const row = socketTable().find(({ local }) => local.port === peer.port);
   if (!row) return error;
   const left = row.state === "TIME-WAIT" ? ` for another ${duration(row.timerMs)}` : "";
-  const remedy = "give another port, or end with --close reset, which leaves nothing behind";
+  const remedy = "use another port, or close with --close reset, which leaves nothing behind";
   return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${remedy}`);
 }
 
@@ -132,7 +130,7 @@ function warnIfNever(peer: Address): void {
   if (never) printNotice([neverLine(never)]);
 }
 
-/** Writes the files that were asked for, and names them. Without packets there is only the page, which explains why. */
+/** Writes the files that the flags name and returns their names. Without packets only the page, which explains why. */
 function writeFiles(traced: Trace, extras: TraceExtras, flags: Flags): string[] {
   const files: string[] = [];
   const packets = tracePcapng(traced);

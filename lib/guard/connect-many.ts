@@ -7,7 +7,7 @@ import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
-import type { OptionName } from "../socket/options.ts";
+import { writeOptions } from "../socket/option-access.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { watchWritable, yieldToLoop } from "../socket/reactor.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
@@ -258,7 +258,7 @@ class Connects {
     try {
       const isLate = this.#local?.port === 0 && isOptionSupported("bindAddressNoPort");
       const all = { ...(isLate && { bindAddressNoPort: true }), ...options };
-      for (const [name, value] of Object.entries(all)) socket.setsockopt(name as OptionName, value as never);
+      writeOptions(this.#native, all, (row, from) => this.#native.setsockopt(handle, row, from));
       if (this.#local) socket.bind(this.#local);
     } catch (error) {
       socket.close();

@@ -6,7 +6,7 @@ import type { Address } from "../socket/address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkDeadline, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Backoff } from "./backoff.ts";
@@ -48,7 +48,6 @@ export interface Dialed {
 }
 
 const DEFAULT_ATTEMPTS = 3;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /**
  * connect(2), guarded, to "127.0.0.1:80", "localhost:80" (each address of the name in turn) or an Address. Rejects
@@ -79,10 +78,7 @@ class Dial {
       throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
     }
     const { deadlineMs } = options;
-    if (deadlineMs !== undefined && !(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
-      const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-      throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
-    }
+    checkDeadline(deadlineMs);
     checkBackoff(options.backoff);
     this.#options = options;
   }

@@ -8,10 +8,9 @@ import type { Native } from "../socket/native.ts";
 import { nativeOrNull } from "../socket/native.ts";
 import type { OptionName } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { clipRange, holds } from "../socket/port-range.ts";
+import { clipRange, holds, portCount } from "../socket/port-range.ts";
 import { supported } from "../socket/supported.ts";
 import type { Guard } from "./guard.ts";
-import { rangesWithout } from "./guard.ts";
 
 /** Facts about the host are read again after this time. If they changed in between, detection still works. */
 const FACTS_LIVE_MS = 1000;
@@ -62,6 +61,27 @@ export function cachedPeer(host: string, port: number, nowMs: number): CachedPee
   const peer = { host, address, ranges, untilMs: nowMs + FACTS_LIVE_MS };
   peers.set(port, peer);
   return peer;
+}
+
+/**
+ * Values of IP_LOCAL_PORT_RANGE with which the kernel cannot pick `port`: the ports below it and the ports above it,
+ * the longer range first. Use the second when the first is exhausted; then `port` is the only one left out. Returns
+ * [] when the kernel cannot pick `port` anyway (it is outside the range or reserved), or when it has no other port.
+ *
+ * Parity does not prevent it: a plain connect(2) takes ports of the low end's parity, and the others only when those
+ * are exhausted, but then a self-connect can happen after all. With the option set, Linux 6.8 and later take both
+ * parities (6.3 to 6.7 take the parity of the option's low end first). So ports of both parities are treated alike.
+ */
+export function rangesWithout(
+  port: number,
+  range: PortRange,
+  reserved: readonly PortRange[] = [],
+): readonly PortRange[] {
+  if (!holds(range, port) || reserved.some((each) => holds(each, port))) return [];
+  const below = { low: range.low, high: port - 1 };
+  const above = { low: port + 1, high: range.high };
+  const inOrder = portCount(below) >= portCount(above) ? [below, above] : [above, below];
+  return inOrder.filter((each) => portCount(each) > 0);
 }
 
 /** Whether the port is in the ephemeral range: the cheapest check, and enough for most connects. */

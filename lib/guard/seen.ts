@@ -4,7 +4,7 @@
 const SHARDS = 251;
 const HOST = 8;
 const IPV6_BYTES = 16;
-/** Where the IPv4 address of ::ffff:a.b.c.d stands; 0xff 0xff is before it. */
+/** The offset of the IPv4 address in ::ffff:a.b.c.d; 0xff 0xff is before it. */
 const MAPPED = HOST + 12;
 
 /**

@@ -38,7 +38,7 @@ export class GuardedSocket extends net.Socket {
   constructor(socketOptions: net.SocketConstructorOpts, options: GuardOptions) {
     super(socketOptions);
     this[GUARD] = new GuardedStream(this, options);
-    this[GUARD].take((this as unknown as Guarded)._handle);
+    this[GUARD].take(HANDLE.get!.call(this));
   }
 }
 Object.defineProperty(GuardedSocket.prototype, "_handle", GUARDED_HANDLE);

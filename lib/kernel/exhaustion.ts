@@ -1,4 +1,4 @@
-/** EADDRNOTAVAIL from connect(2): the ephemeral range is exhausted towards a peer, or the answer was spurious. */
+/** Tests after EADDRNOTAVAIL from connect(2) whether the ephemeral range is exhausted towards a peer. */
 import type { Address } from "../socket/address.ts";
 import { isSameAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -7,21 +7,21 @@ import { portFacts } from "./host.ts";
 import type { SocketRow } from "./tables.ts";
 import { socketTable } from "./tables.ts";
 
-/** Whether the ephemeral range is exhausted towards one peer, and the counts behind that. */
+/** Whether the ephemeral range is exhausted towards one peer, and the counts that show it. */
 export interface Exhaustion {
   readonly range: PortRange;
-  /** Ports of the range that a new connection to this peer cannot have. */
+  /** Ports of the range that a new connection to this peer cannot use. */
   readonly portsInUse: number;
   readonly isReal: boolean;
   readonly text: string;
 }
 
-/** Counts the ports in use towards a peer; null where the host does not tell. */
+/** proc(5), /proc/net/tcp: counts the ports in use towards a peer; null when the host reports no sockets or range. */
 export function exhaustion(peer: Address, range = portFacts().ephemeralRange): Exhaustion | null {
-  const table = tableOrNull();
+  const table = readTable();
   if (!range || !table) return null;
   const { reservedPorts } = portFacts();
-  const portsInUse = usedPorts(peer, range, reservedPorts, table);
+  const portsInUse = countUsedPorts(peer, range, reservedPorts, table);
   const ports = portCount(range);
   const isReal = portsInUse >= ports;
   const text =
@@ -31,10 +31,10 @@ export function exhaustion(peer: Address, range = portFacts().ephemeralRange): E
 }
 
 /**
- * The ports of a range that connect(2) passes over: reserved, with a listener or a bind of any address, or with a
- * connection to the same peer. The peer's own port counts: the guard leaves it out.
+ * Counts the ports of a range that connect(2) skips: reserved ports, and ports with a listener or with a connection to
+ * the same peer. Counts the peer's port too, because the guard excludes it.
  */
-export function usedPorts(
+export function countUsedPorts(
   peer: Address,
   range: PortRange,
   reserved: readonly PortRange[],
@@ -48,10 +48,10 @@ export function usedPorts(
   return [...used].filter((port) => holds(range, port)).length;
 }
 
-function tableOrNull(): SocketRow[] | null {
+function readTable(): SocketRow[] | null {
   try {
     return socketTable();
   } catch {
-    return null; // No /proc/net/tcp: another kernel than Linux.
+    return null; // Kernels other than Linux have no /proc/net/tcp.
   }
 }

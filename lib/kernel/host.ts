@@ -1,4 +1,4 @@
-/** What this host says about itself: its addresses, its ephemeral range, the kernel, the versions. Read-only. */
+/** Reads facts about this host: its addresses, its ephemeral range, the kernel, the versions. */
 
 import { readFileSync } from "node:fs";
 import os from "node:os";
@@ -7,22 +7,22 @@ import { isSameHost, toAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
 
-/** What the kernel's choice of a local port depends on. */
+/** The sysctls that limit the kernel's choice of a local port. */
 export interface PortFacts {
-  /** net.ipv4.ip_local_port_range, for IPv4 and IPv6; null where the host does not tell. */
+  /** net.ipv4.ip_local_port_range, for IPv4 and IPv6; null when the host does not report it. */
   readonly ephemeralRange: PortRange | null;
   /** net.ipv4.ip_local_reserved_ports. */
   readonly reservedPorts: readonly PortRange[];
 }
 
-/** The environment that every result carries. */
+/** The host, kernel and versions with which a result was measured; every result includes them. */
 export interface Environment extends PortFacts {
   readonly kernel: string;
   readonly platform: string;
   readonly machine: "host";
   readonly architecture: string;
   readonly cpus: number;
-  /** The sysctls that matter here, verbatim; those that the kernel does not have are absent. */
+  /** The sysctls that affect self-connects, as the kernel prints them; a sysctl that it lacks is absent. */
   readonly sysctls: Readonly<Record<string, string>>;
   readonly node: string;
   readonly version: string;
@@ -38,7 +38,7 @@ const SYSCTLS = [
   "net.ipv4.tcp_syn_retries",
 ];
 
-/** proc(5), /proc/sys: the value of a sysctl, or null where there is none. */
+/** proc(5), /proc/sys: reads a sysctl; null when the kernel does not have it. */
 export function sysctl(name: string): string | null {
   return (
     readText(`/proc/sys/${name.replaceAll(".", "/")}`)
@@ -48,8 +48,8 @@ export function sysctl(name: string): string | null {
 }
 
 /**
- * proc(5), /proc/sys/net/ipv4: ip_local_port_range and ip_local_reserved_ports of this network namespace, read anew
- * each time.
+ * proc(5), /proc/sys/net/ipv4: reads ip_local_port_range and ip_local_reserved_ports of this network namespace at each
+ * call.
  */
 export function portFacts(): PortFacts {
   const [low, high] = (sysctl("net.ipv4.ip_local_port_range") ?? "").split(" ").map(Number);
@@ -59,15 +59,15 @@ export function portFacts(): PortFacts {
   };
 }
 
-/** proc(5), /proc/version: gVisor answers for Linux, with a version of its own that never changes. */
+/** proc(5), /proc/version: detects gVisor, whose version text never changes; null for any other kernel. */
 export function sandbox(): "gvisor" | null {
   const version = readText("/proc/version") ?? "";
   return version.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
 }
 
 /**
- * uname(2), proc(5) and package.json: the environment now. Reads only; a fact that the host does not report is null
- * or absent.
+ * uname(2), proc(5), package.json: reads the environment at each call. A fact that the host does not report is null or
+ * absent.
  */
 export function environment(): Environment {
   const present = SYSCTLS.map((name) => [name, sysctl(name)]).filter(([, value]) => value !== null);
@@ -87,8 +87,8 @@ export function environment(): Environment {
 }
 
 /**
- * Whether an address is of this host: loopback, unspecified (which connect(2) turns into loopback), or of one of
- * its interfaces. A self-connect exists with no other.
+ * getifaddrs(3): whether this host has the address: loopback, unspecified (connect(2) replaces it by loopback), or an
+ * address of an interface. A self-connect needs such an address.
  */
 export function isOwnAddress(address: Address): boolean {
   const own = unmap(address);
@@ -105,6 +105,6 @@ function readText(path: string | URL): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return null; // Another kernel, or not a checkout: the fact is not there to be had.
+    return null; // A kernel without this file, or a package without dist/commit.
   }
 }

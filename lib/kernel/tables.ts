@@ -1,4 +1,4 @@
-/** The kernel's own table of TCP sockets, as NETLINK_SOCK_DIAG or /proc/net/tcp tells it, and who owns them. */
+/** Reads the kernel's table of TCP sockets from NETLINK_SOCK_DIAG or /proc/net/tcp, and finds their owners. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -12,55 +12,55 @@ import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
 
-/** proc(5), one row of /proc/net/tcp or tcp6. */
+/** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
 export interface SocketRow {
   readonly local: Address;
   readonly peer: Address;
-  /** In the words of RFC 9293. */
+  /** Spelled as in RFC 9293. */
   readonly state: TcpState;
   readonly receiveQueueBytes: number;
   readonly sendQueueBytes: number;
-  /** When the kernel acts on the socket next: sends again, or lets TIME-WAIT end. 0 when nothing is pending. */
+  /** Milliseconds until the kernel retransmits or TIME-WAIT ends; 0 when nothing is pending. */
   readonly timerMs: number;
   readonly uid: number;
-  /** 0 when no process has the socket open any more. */
+  /** 0 when no process has the socket open. */
   readonly inode: number;
-  /** Segments sent again, of those that wait for an answer now. */
+  /** Retransmissions of the segments that are not acknowledged yet. */
   readonly retransmits: number;
-  /** Since data last went either way, or the connection was made; null where that was not asked for or is not told. */
+  /** Milliseconds since the last data in either direction, or since the connect; null when not read or not reported. */
   readonly quietMs: number | null;
 }
 
-/** Which sockets are asked for; what is absent does not matter. */
+/** Which sockets to find; an absent field matches all. */
 export interface SocketFilter {
   /**
-   * Without it: every state that /proc/net/tcp shows. CLOSED are sockets that are bound and neither listen nor
-   * connect: Linux shows them to sock_diag(7) since 6.8, and only when asked for CLOSED; /proc/net/tcp never does.
+   * When absent: every state that /proc/net/tcp shows. A CLOSED socket is bound and neither listens nor connects:
+   * sock_diag(7) reports it since Linux 6.8, only when this list includes CLOSED; /proc/net/tcp never shows it.
    */
   readonly states?: readonly TcpState[];
   readonly localPorts?: PortRange;
-  /** Only sockets that are joined to themselves. */
+  /** Only sockets joined to themselves. */
   readonly joinedOnly?: boolean;
-  /** Fill quietMs, which is dear where there are many sockets. */
+  /** Also read quietMs, which is expensive when there are many sockets. */
   readonly details?: boolean;
 }
 
 /** How the table was read. */
 export type TableSource = "sock_diag" | "proc";
 
-/** The sockets that passed a filter, and which of the kernel's two tables they come from. */
+/** The sockets that match a filter, and the table that they were read from. */
 export interface FoundSockets {
   readonly rows: SocketRow[];
   readonly source: TableSource;
 }
 
-/** proc(5): a process that has a socket open, and the first word of its command line without the folder. */
+/** proc(5): a process that has a socket open, and the first word of its command line without its directory. */
 export interface SocketOwner {
   readonly pid: number;
   readonly command: string;
 }
 
-/** The states of sock_diag(7) and /proc/net/tcp, by their number there (include/net/tcp_states.h). */
+/** The states by their number in sock_diag(7) and /proc/net/tcp (include/net/tcp_states.h). */
 const STATES: readonly (TcpState | "")[] = [
   "",
   "ESTABLISHED",
@@ -74,51 +74,53 @@ const STATES: readonly (TcpState | "")[] = [
   "LAST-ACK",
   "LISTEN",
   "CLOSING",
-  "SYN-RECEIVED", // NEW_SYN_RECV: the listener has not made a socket of it yet.
-  "CLOSED", // BOUND_INACTIVE: a bit to ask with; the sockets are then reported as CLOSE.
+  "SYN-RECEIVED", // NEW_SYN_RECV: a request for which the listener has not created a socket yet.
+  "CLOSED", // BOUND_INACTIVE: a bit in requests only; the kernel reports these sockets as CLOSE.
 ];
-/** A bit for each number but BOUND_INACTIVE, which makes the kernel walk one table more. */
+/** A bit for each number except BOUND_INACTIVE, which makes the kernel walk one more table. */
 const SHOWN_STATES = 0x1fff;
 
-/** The kernel shows times to user space in hundredths of a second, whatever its own tick is (USER_HZ). */
+/** /proc has times in hundredths of a second (USER_HZ), whatever the kernel's tick. */
 const TICK_MS = 10;
 export const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
-const FIRST_ROOM = 1024;
-/** An entry of the integers behind the two addresses of a record (native/core/diag.h). */
+/** How many records the first request has memory for. */
+const FIRST_CAPACITY = 1024;
+/** The offset of the integers, which follow the two addresses of a record (native/core/diag.h). */
 const FIELDS_AT = 2 * ADDRESS_BYTES;
-const UNTOLD = 2 ** 32 - 1;
-/** Where sock_diag cannot answer: there is none, tcp_diag cannot be loaded, or the table changed during each dump. */
+const UNREPORTED = 2 ** 32 - 1;
+/** The kernel has no sock_diag, or cannot load tcp_diag, or (EINTR) the table changed during each dump. */
 const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
 
 /**
- * sock_diag(7): the TCP sockets of this network namespace that pass the filter, which the kernel applies itself.
- * Where it has no such table /proc/net/tcp is read and filtered here. Throws ERR_UNKNOWN_STATE for a misspelt state,
- * and where there is neither table.
+ * sock_diag(7): finds the TCP sockets of this network namespace that match the filter, which the kernel applies. When
+ * sock_diag fails, reads /proc/net/tcp and filters it here. Throws ERR_UNKNOWN_STATE for a misspelt state, and ENOENT
+ * when there is neither table.
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   if (filter.states) checkStates(filter.states);
-  const [four, six] = [diagRows(4, filter), diagRows(6, filter)];
+  const [four, six] = [readDiag(4, filter), readDiag(6, filter)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
-  return { rows: socketTable().filter((row) => passes(row, filter)), source: "proc" };
+  return { rows: socketTable().filter((row) => matches(row, filter)), source: "proc" };
 }
 
-function diagRows(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
+/** Null when this kernel has no sock_diag. */
+function readDiag(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   const native = loadNative();
   const { states, localPorts = ALL_PORTS, joinedOnly, details } = filter;
-  const mask = states ? stateMask(states) : SHOWN_STATES;
+  const mask = states ? toStateMask(states) : SHOWN_STATES;
   const { low, high } = localPorts;
   const bytes = native.diagRecordBytes;
-  for (let room = FIRST_ROOM; ; room *= 2) {
-    const records = new Uint8Array(room * bytes);
+  for (let capacity = FIRST_CAPACITY; ; capacity *= 2) {
+    const records = new Uint8Array(capacity * bytes);
     const count = native.diag(family, mask, low, high, joinedOnly ? 1 : 0, details ? 1 : 0, records);
     if (count < 0 && NO_TABLE.includes(errnoName(count))) return null;
     if (count < 0) throw new SocketError(count, { syscall: "sock_diag" });
-    if (count > room) continue; // More sockets than room, or than a moment ago.
+    if (count > capacity) continue;
     return Array.from({ length: count }, (_, index) => decodeRecord(records, index * bytes));
   }
 }
 
-function stateMask(states: readonly TcpState[]): number {
+function toStateMask(states: readonly TcpState[]): number {
   return STATES.reduce(
     (bits, state, number) => (state && states.includes(state) ? bits | (1 << number) : bits),
     0,
@@ -130,12 +132,12 @@ function checkStates(states: readonly string[]): void {
   for (const state of states) {
     if ((TCP_STATES as readonly string[]).includes(state)) continue;
     const meant = nearest(state, TCP_STATES);
-    const mend = meant ? `did you mean "${meant}"?` : `use ${TCP_STATES.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_STATE", `"${state}" is not a TCP state: ${mend}`);
+    const fix = meant ? `did you mean "${meant}"?` : `use ${TCP_STATES.join(", ")}`;
+    throw invalidArgument("ERR_UNKNOWN_STATE", `"${state}" is not a TCP state: ${fix}`);
   }
 }
 
-/** What native/core/diag.h calls DiagRecord. */
+/** Decodes a DiagRecord (native/core/diag.h). */
 function decodeRecord(records: Uint8Array, at: number): SocketRow {
   const address = (offset: number) =>
     decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
@@ -151,72 +153,72 @@ function decodeRecord(records: Uint8Array, at: number): SocketRow {
     uid: field(1),
     inode: field(2),
     receiveQueueBytes: field(3),
-    // Of a listener sock_diag tells the length of its backlog here, and /proc nothing.
+    // For a listener, sock_diag reports the backlog here, and /proc reports 0.
     sendQueueBytes: state === "LISTEN" ? 0 : field(4),
     retransmits: field(5),
     timerMs: field(6),
-    quietMs: quietMs === UNTOLD ? null : quietMs,
+    quietMs: quietMs === UNREPORTED ? null : quietMs,
   };
 }
 
-function passes(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }: SocketFilter): boolean {
+function matches(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }: SocketFilter): boolean {
   if (states && !states.includes(row.state)) return false;
   if (row.local.port < localPorts.low || row.local.port > localPorts.high) return false;
   return !joinedOnly || isSelfConnect(row.local, row.peer);
 }
 
-/** All TCP sockets of this network namespace. Throws where there is no /proc/net/tcp. */
+/** proc(5), /proc/net/tcp and tcp6: reads all TCP sockets of this network namespace. Throws when a file is missing. */
 export function socketTable(): SocketRow[] {
   return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) => parseSocketTable(readFileSync(path, "utf8")));
 }
 
-/** The rows of one such file. */
+/** Parses the text of /proc/net/tcp or tcp6. */
 export function parseSocketTable(text: string): SocketRow[] {
   return text.split("\n").slice(1).filter(Boolean).map(parseRow);
 }
 
-/** proc(5), /proc/net/tcp and tcp6: the rows with this four-tuple, in any state. */
+/** proc(5), /proc/net/tcp and tcp6: finds the sockets with this four-tuple, in any state. */
 export function findFourTuple(local: Address, peer: Address): SocketRow[] {
   return socketTable().filter((row) => isSameAddress(row.local, local) && isSameAddress(row.peer, peer));
 }
 
-/** proc(5), /proc/<pid>/fd: the process that has a socket open; null when there is none or it may not be seen. */
+/** proc(5), /proc/PID/fd: finds the process that has a socket open; null when no readable process has it open. */
 export function socketOwner(inode: number): SocketOwner | null {
   return socketOwners([inode]).get(inode) ?? null;
 }
 
-/** The same for many sockets in one pass over the processes; a socket without an owner is absent. */
+/** Finds the owners of many sockets in one pass over the processes; a socket without an owner is absent. */
 export function socketOwners(inodes: Iterable<number>): Map<number, SocketOwner> {
-  const wanted = new Set([...inodes].filter((inode) => inode !== 0));
+  const missing = new Set([...inodes].filter((inode) => inode !== 0));
   const owners = new Map<number, SocketOwner>();
-  if (wanted.size === 0) return owners;
+  if (missing.size === 0) return owners;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    for (const inode of socketsOf(pid)) {
-      if (!wanted.delete(inode)) continue;
-      const owner = ownerAt(pid);
+    for (const inode of readSocketInodes(pid)) {
+      if (!missing.delete(inode)) continue;
+      const owner = readOwner(pid);
       if (owner) owners.set(inode, owner);
     }
-    if (wanted.size === 0) break;
+    if (missing.size === 0) break;
   }
   return owners;
 }
 
-function ownerAt(pid: string): SocketOwner | null {
+function readOwner(pid: string): SocketOwner | null {
   try {
-    return { pid: Number(pid), command: commandOf(pid) };
+    return { pid: Number(pid), command: readCommand(pid) };
   } catch {
-    return null; // It ended while we looked.
+    return null; // The process has ended meanwhile.
   }
 }
 
-/** proc(5), /proc/PID/cmdline: its first word, as netstat shows; comm is a thread's name, "MainThread" in Node 24. */
-function commandOf(pid: string): string {
+/** proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. */
+function readCommand(pid: string): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }
 
-/** The inodes of the sockets that a process has open. */
-function* socketsOf(pid: string): Generator<number> {
+/** Yields the inodes of the sockets that a process has open. */
+function* readSocketInodes(pid: string): Generator<number> {
   for (const fd of readLinks(`/proc/${pid}/fd`)) {
     const inode = /^socket:\[(\d+)\]$/.exec(fd)?.[1];
     if (inode !== undefined) yield Number(inode);
@@ -228,13 +230,13 @@ function* readLinks(folder: string): Generator<string> {
   try {
     names = readdirSync(folder);
   } catch {
-    return; // Not ours to look into, or ended.
+    return; // No permission, or the process has ended.
   }
   for (const name of names) {
     try {
       yield readlinkSync(`${folder}/${name}`);
     } catch {
-      // Closed between the listing and the look.
+      // The process has closed it since the listing.
     }
   }
 }
@@ -256,7 +258,7 @@ function parseRow(line: string): SocketRow {
   };
 }
 
-/** "0100007F:C350": each 32-bit word of the address is printed as a number of this machine's byte order. */
+/** Parses "0100007F:C350": the kernel prints each 32-bit word of the address in this machine's byte order. */
 function parseHexAddress(text: string): Address {
   const [host, port] = text.split(":");
   const bytes = Uint8Array.from(host!.match(/../g)!, (pair) => Number.parseInt(pair, 16));

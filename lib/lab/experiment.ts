@@ -1,24 +1,24 @@
-/** What an experiment is: one question, asked of one kernel, and what is expected of it. */
+/** An experiment: one question to one kernel, and the expected answer. */
 import type { LinuxWalk } from "../kernel/release.ts";
 import { hasChange, linuxWalk } from "../kernel/release.ts";
 import type { Instruments } from "./instruments.ts";
 
 export type MachineName = "host" | "qemu" | "uml" | "gvisor";
 
-/** One kernel, as far as an expectation may depend on it. */
+/** The facts about a kernel on which an expectation may depend. */
 export interface Subject {
   readonly machine: MachineName;
-  /** The upstream version, patch level and all: "6.1.176", where uname(2) may say "6.1.0-50-cloud-amd64". */
+  /** The upstream version with its patch level: "6.1.176", where uname(2) may report "6.1.0-50-cloud-amd64". */
   readonly upstream: string;
 }
 
-/** What one run of an experiment found. */
+/** The result of one run of an experiment. */
 export interface Answer {
-  /** In words that stay the same from run to run on the same kernel: what is compared. */
+  /** Words that are the same in every run on the same kernel, so that kernels can be compared. */
   readonly answer: string;
-  /** The same in figures, which differ from run to run. */
+  /** Figures that differ from run to run. */
   readonly figure?: string;
-  /** The raw counts behind both. */
+  /** The raw counts. */
   readonly counts: Readonly<Record<string, number>>;
   /** Raw samples, and how to draw them. */
   readonly samples?: Samples;
@@ -26,29 +26,29 @@ export interface Answer {
 
 export interface Samples {
   readonly plot: "distribution" | "steps" | "walk";
-  /** What one sample is, with its unit. */
+  /** The unit of one sample. */
   readonly unit: string;
   readonly values: readonly number[];
 }
 
-/** One question. The file that holds it is named after it. */
+/** One question. Its file has its name. */
 export interface Experiment {
   readonly name: string;
   readonly question: string;
-  /** The answer that this kernel should give, or null where it is not known. */
+  /** The expected answer for this kernel, or null if it is not known. */
   expected(subject: Subject): string | null;
   run(instruments: Instruments): Promise<Answer>;
 }
 
-/** The answer of a kernel that lacks what the question is about. */
+/** The answer for a kernel that does not have the feature in question. */
 export const ABSENT = "not on this kernel";
 
-/** Whether IP_LOCAL_PORT_RANGE should be there: 6.3, and 6.1.32 of the stable tree. */
+/** Whether the kernel should have IP_LOCAL_PORT_RANGE: since 6.3, and 6.1.32 of the stable tree. */
 export function hasPortRange({ upstream }: Subject): boolean {
   return hasChange(upstream, "6.3", ["6.1.32"]);
 }
 
-/** How this kernel walks its ports; null for what is not Linux, or older than 4.6. */
+/** How this kernel walks its ports; null if it is not Linux, or older than 4.6. */
 export function walkOf({ machine, upstream }: Subject): LinuxWalk | null {
   return machine === "gvisor" ? null : linuxWalk(upstream);
 }

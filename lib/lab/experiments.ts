@@ -1,4 +1,4 @@
-/** All experiments, in the order in which they are shown. */
+/** All experiments, in the order of the report. */
 import type { Experiment } from "./experiment.ts";
 import { autobind } from "./experiments/autobind.ts";
 import { autobindReuse } from "./experiments/autobind-reuse.ts";

@@ -1,4 +1,4 @@
-/** The entry point inside a machine: `node dist/lab/guest.js TASK` answers on stdout, one message a line. */
+/** The entry point inside a machine: `node dist/lab/guest.js TASK` prints one message a line to stdout. */
 import { writeSync } from "node:fs";
 import os from "node:os";
 import { environment } from "../kernel/host.ts";
@@ -17,22 +17,22 @@ async function runTask(task: Task): Promise<void> {
   const instruments = new Instruments(task.trials, task.ownsKernel ?? true);
   for (const name of task.experiments) {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
-    if (!experiment) continue; // The asker is newer than this guest: it will miss the answer and say so.
+    if (!experiment) continue; // The lab is newer than this guest. It reports the missing answer.
     send(task, { kind: "begin", experiment: name });
-    send(task, { kind: "finding", finding: await investigate(experiment, instruments) });
+    send(task, { kind: "finding", finding: await runExperiment(experiment, instruments) });
   }
   send(task, { kind: "end" });
 }
 
-async function investigate(experiment: Experiment, instruments: Instruments): Promise<GuestFinding> {
+async function runExperiment(experiment: Experiment, instruments: Instruments): Promise<GuestFinding> {
   const startedAt = performance.now();
   const about = (): { experiment: string; elapsedMs: number } => ({
     experiment: experiment.name,
     elapsedMs: Math.round(performance.now() - startedAt),
   });
   try {
-    const found = await experiment.run(instruments);
-    return { ...found, status: "answered", ...about() };
+    const answer = await experiment.run(instruments);
+    return { ...answer, status: "answered", ...about() };
   } catch (error) {
     const status = error instanceof NotHere ? "not-here" : "failed";
     return { status, note: (error as Error).message.slice(0, 300), counts: {}, ...about() };
@@ -54,12 +54,12 @@ function guestEnvironment(): GuestEnvironment {
   };
 }
 
-/** Debian's release names an interface ("6.1.0-50"); the version beside it names the source ("Debian 6.1.176-1"). */
+/** Debian's release has the version of the ABI ("6.1.0-50"), its version that of the source ("Debian 6.1.176-1"). */
 function upstreamOf(release: string, version: string): string {
   return /Debian (\d+\.\d+\.\d+)/.exec(version)?.[1] ?? /^\d+(\.\d+)*/.exec(release)?.[0] ?? release;
 }
 
-/** write(2) itself: a line that was said stays said when the kernel dies in the next experiment. */
+/** write(2), unbuffered: the line is out even if the kernel dies in the next experiment. */
 function send(task: Task, message: Message): void {
   const line = Buffer.from(`${writeMessage(message, task.nonce)}\n`);
   for (let written = 0; written < line.length; ) written += writeSync(1, line, written);

@@ -1,4 +1,4 @@
-/** The guest's initramfs: Node and its libraries, this package, a static busybox, and an init of ten lines. */
+/** Builds the guest's initramfs: Node and its libraries, this package, a static busybox, and a short init. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -26,21 +26,21 @@ const INIT = `#!/bin/busybox sh
 exec /bin/busybox reboot -f
 `;
 
-/** The addon, wherever this checkout or package has it. */
+/** Where the addon may be in a checkout or a package. */
 const ADDONS = [
   "build/Release/selfconnect.node",
   `prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
 ];
-let made: string | undefined;
+let builtImage: string | undefined;
 
-/** The image's path; made when there is none of these very files yet. */
-export function guestImage(cacheFolder: string): string {
-  made ??= imageOf(filesOfGuest(), cacheFolder);
-  return made;
+/** Returns the path of the image. Builds it unless the cache has one of exactly these files. */
+export function buildGuestImage(cacheFolder: string): string {
+  builtImage ??= buildImage(listGuestFiles(), cacheFolder);
+  return builtImage;
 }
 
-/** Where each file of the guest comes from. */
-function filesOfGuest(): Map<string, string> {
+/** Returns the source of each file of the guest, by its path in the guest. */
+function listGuestFiles(): Map<string, string> {
   const files = new Map<string, string>([
     ["bin/busybox", execFileSync("sh", ["-c", "command -v busybox"], { encoding: "utf8" }).trim()],
     ["bin/node", process.execPath],
@@ -48,21 +48,21 @@ function filesOfGuest(): Map<string, string> {
     ["package/dist", path.join(PACKAGE_ROOT, "dist")],
   ]);
   const addon = ADDONS.find((place) => existsSync(path.join(PACKAGE_ROOT, place)));
-  if (!addon) throw new Error("selfconnect has no addon here that a guest could load");
+  if (!addon) throw new Error("selfconnect has no addon here for a guest to load");
   files.set(`package/${addon}`, path.join(PACKAGE_ROOT, addon));
-  for (const library of [process.execPath, path.join(PACKAGE_ROOT, addon)].flatMap(librariesOf)) {
+  for (const library of [process.execPath, path.join(PACKAGE_ROOT, addon)].flatMap(listLibraries)) {
     files.set(library.slice(1), library);
   }
   return files;
 }
 
-/** ldd(1): the shared libraries of a program, the loader too. */
-function librariesOf(program: string): string[] {
+/** ldd(1): the shared libraries of a program, and the loader. */
+function listLibraries(program: string): string[] {
   const text = execFileSync("ldd", [program], { encoding: "utf8" });
   return [...text.matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library!);
 }
 
-function imageOf(files: ReadonlyMap<string, string>, cacheFolder: string): string {
+function buildImage(files: ReadonlyMap<string, string>, cacheFolder: string): string {
   const image = path.join(cacheFolder, `guest-${keyOf(files)}.cpio`);
   if (existsSync(image)) return image;
   mkdirSync(cacheFolder, { recursive: true });
@@ -79,7 +79,7 @@ function imageOf(files: ReadonlyMap<string, string>, cacheFolder: string): strin
   return image;
 }
 
-/** Every build makes an image of its own: the newest are kept. */
+/** Removes all but the newest images, because every build of the package leads to a new one. */
 function dropOld(cacheFolder: string): void {
   const images = readdirSync(cacheFolder)
     .filter((name) => /^guest-[0-9a-f]{16}\.cpio$/.test(name))
@@ -104,7 +104,7 @@ function fill(root: string, files: ReadonlyMap<string, string>): void {
   chmodSync(path.join(root, "init"), 0o755);
 }
 
-/** Big files by size and date, the package's own by what they say. */
+/** A hash of all files: by size and date, and for the package by the hash of its sources. */
 function keyOf(files: ReadonlyMap<string, string>): string {
   const hash = createHash("sha256").update(INIT);
   for (const [inside, outside] of files) {

@@ -1,4 +1,4 @@
-/** `selfconnect/lab`: the same questions to many kernels. */
+/** `selfconnect/lab`: asks many kernels the same questions. */
 export type { KernelPackage, ShelfOptions } from "./kernels.ts";
 export { defaultCacheFolder, KernelShelf } from "./kernels.ts";
 export type { Finding, LabKernel, LabOptions, LabResult } from "./lab.ts";

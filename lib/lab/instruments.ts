@@ -1,4 +1,4 @@
-/** What experiments stand on: TcpSocket, ReconnectLoop, and the sysctls of a kernel that is theirs alone. */
+/** What experiments use: TcpSocket, ReconnectLoop, and the sysctls of a kernel of their own. */
 import { writeFileSync } from "node:fs";
 import { sysctl } from "../kernel/host.ts";
 import type { ReconnectResult } from "../loop/reconnect.ts";
@@ -14,17 +14,17 @@ import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 
-/** Small, so that an emulated kernel goes round it in seconds; the answers do not depend on its size. */
+/** Small, so that a lap takes seconds on an emulated kernel; the answers do not depend on its size. */
 export const RANGE: PortRange = { low: 40_000, high: 40_999 };
 const ANSWER_WITHIN_MS = 2000;
 const LOOP_WITHIN_MS = 60_000;
-/** What socket(2) answers on a kernel without IPv6. */
+/** The errno of socket(2) on a kernel without IPv6. */
 const NO_FAMILY = "EAFNOSUPPORT";
 
-/** One connect, made by hand. */
+/** How one connect ended. */
 export interface ConnectEnd {
   readonly outcome: Outcome;
-  /** The local port that the kernel chose; 0 where it does not tell. */
+  /** The local port that the kernel picked; 0 where it does not report one. */
   readonly localPort: number;
 }
 
@@ -34,25 +34,25 @@ export interface ConnectOnceOptions {
   readonly local?: Address;
 }
 
-/** Thrown by a run when the machine does not allow what the experiment needs; the finding then says so. */
+/** Thrown by an experiment when the machine does not allow what it needs. The finding reports the message. */
 export class NotHere extends Error {
   override readonly name = "NotHere";
 }
 
-/** Made for one kernel, and used by one experiment after another. */
+/** The tools of all experiments on one kernel. */
 export class Instruments {
   /** How many times a random thing is repeated. */
   readonly trials: number;
   readonly #ownsKernel: boolean;
   #lastPort = 0;
 
-  /** `ownsKernel`: whether the sysctls of this network namespace are the lab's to set. */
+  /** `ownsKernel`: whether the lab may set the sysctls of this network namespace. */
   constructor(trials: number, ownsKernel: boolean) {
     this.trials = trials;
     this.#ownsKernel = ownsKernel;
   }
 
-  /** net.ipv4.ip_local_port_range as it is now. */
+  /** The current net.ipv4.ip_local_port_range. */
   get range(): PortRange {
     const [low, high] = (sysctl("net.ipv4.ip_local_port_range") ?? "").split(" ").map(Number);
     if (!low || !high) throw new NotHere("no net.ipv4.ip_local_port_range here");
@@ -64,9 +64,9 @@ export class Instruments {
     return Math.floor((this.range.high - this.range.low) / 2) + 1;
   }
 
-  /** Sets a sysctl for as long as `use` runs. Throws NotHere where that is not allowed. */
+  /** Sets a sysctl while `use` runs. Throws NotHere where that is not allowed. */
   async withSysctl<T>(name: string, value: string, use: () => Promise<T>): Promise<T> {
-    if (!this.#ownsKernel) throw new NotHere(`${name} is the host's own here: no namespace can be made`);
+    if (!this.#ownsKernel) throw new NotHere(`${name} is the host's here: no namespace can be created`);
     const before = sysctl(name);
     if (before === null) throw new NotHere(`no ${name} here`);
     setSysctl(name, value);
@@ -77,40 +77,40 @@ export class Instruments {
     }
   }
 
-  /** Narrows the ephemeral range of the whole namespace for as long as `use` runs. */
+  /** Narrows the ephemeral range of the whole namespace while `use` runs. */
   withRange<T>(range: PortRange, use: () => Promise<T>): Promise<T> {
     return this.withSysctl("net.ipv4.ip_local_port_range", `${range.low} ${range.high}`, use);
   }
 
-  /** A port inside the range, of the low end's parity or the other, and not the one given before. */
-  port(parity: "low" | "other" = "low"): number {
+  /** Returns a free port of the range, of the low end's parity or the other; never the same twice in a row. */
+  findPort(parity: "low" | "other" = "low"): number {
     const isWanted = (port: number) => port !== this.#lastPort;
     this.#lastPort = findPortHere(this.range, { parity, isWanted });
     return this.#lastPort;
   }
 
-  /** So many ports side by side, all of them free; the first has the parity of the low end. */
-  free(count: number): PortRange {
+  /** Returns `count` free ports in a row; the first has the parity of the low end. */
+  findPorts(count: number): PortRange {
     const low = findPortHere(this.range, { count, parity: "low", from: this.range.low });
     return { low, high: low + count - 1 };
   }
 
-  /** A dead port below the range, the same each time: a destination that can never be joined to itself. */
-  outside(): number {
+  /** Returns a dead port below the range, the same each time: a connect to it cannot be joined to itself. */
+  findPortOutside(): number {
     const high = this.range.low - 1;
     return findPortHere({ low: 1025, high }, { from: high });
   }
 
-  /** A reconnect loop. What connected is reset. */
-  async loop(peer: Address, strategy: Strategy, attempts: number): Promise<ReconnectResult> {
+  /** Runs a reconnect loop, and resets the socket that connected. */
+  async runLoop(peer: Address, strategy: Strategy, attempts: number): Promise<ReconnectResult> {
     const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS });
     const result = await loop.run();
     result.socket?.reset();
     return result;
   }
 
-  /** The local ports of so many attempts, in order. */
-  async walk(peer: Address, attempts: number, strategy: Strategy = "fresh"): Promise<number[]> {
+  /** Returns the local ports of `attempts` attempts, in order. */
+  async recordWalk(peer: Address, attempts: number, strategy: Strategy = "fresh"): Promise<number[]> {
     const ports: number[] = [];
     const onPorts = (batch: Uint16Array) => ports.push(...batch);
     const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS, onPorts });
@@ -119,7 +119,7 @@ export class Instruments {
     return ports;
   }
 
-  /** socket, options, bind if asked, connect, and how it ended; what connected is reset. */
+  /** socket(2), setsockopt(2), bind(2) if `local` is given, connect(2), reset. Returns the outcome. */
   async connectOnce(peer: Address, { options = {}, local }: ConnectOnceOptions = {}): Promise<ConnectEnd> {
     let localPort = 0;
     const outcome = await outcomeOf(async () => {
@@ -132,7 +132,7 @@ export class Instruments {
     return { outcome, localPort };
   }
 
-  /** The same, many times. */
+  /** connectOnce(), `attempts` times. */
   async connectMany(peer: Address, attempts: number, options?: ConnectOnceOptions): Promise<ConnectEnd[]> {
     const results: ConnectEnd[] = [];
     for (let i = 0; i < attempts; i++) results.push(await this.connectOnce(peer, options));
@@ -140,7 +140,7 @@ export class Instruments {
   }
 }
 
-/** A namespace without such a port does not allow what the experiment needs. */
+/** findFreePort(), but throws NotHere if no port is free. */
 function findPortHere(range: PortRange, options: FreePortOptions): number {
   try {
     return findFreePort(range, options);
@@ -160,19 +160,19 @@ async function connectAndJudge(
   return socket.isSelfConnected() ? "self-connect" : "connected";
 }
 
-/** "yes: self-connect" when every attempt was one; a family that the kernel lacks is counted, not judged. */
-export function sureWords(outcomes: readonly string[]): string {
-  const had = outcomes.filter((outcome) => outcome !== NO_FAMILY);
-  if (had.length > 0 && had.every((outcome) => outcome === "self-connect")) return "yes: self-connect";
+/** Returns "yes: self-connect" if every attempt was one. Ignores attempts by a family that the kernel does not have. */
+export function describeOutcomes(outcomes: readonly string[]): string {
+  const judged = outcomes.filter((outcome) => outcome !== NO_FAMILY);
+  if (judged.length > 0 && judged.every((outcome) => outcome === "self-connect")) return "yes: self-connect";
   return `no: ${[...new Set(outcomes)].join(", ")}`;
 }
 
-/** 127.0.0.1 with this port, or ::1. */
+/** The address 127.0.0.1 or ::1 with this port. */
 export function loopback(port: number, family: 4 | 6 = 4): Address {
   return toAddress(family === 4 ? "127.0.0.1" : "::1", port);
 }
 
-/** What a call ended with: its own word, or the errno name that it threw. */
+/** Returns the result of the call, or the name of the errno that it threw. */
 export async function outcomeOf<T extends string>(
   call: () => Promise<T> | T,
 ): Promise<T | "deadline" | ErrnoName> {
@@ -185,7 +185,7 @@ export async function outcomeOf<T extends string>(
   }
 }
 
-/** How often each word was given. */
+/** Counts each word. */
 export function tally(words: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const word of words) counts[word] = (counts[word] ?? 0) + 1;

@@ -1,4 +1,4 @@
-/** Kernels by name: found in Debian suites, fetched and checked by apt, kept in the user's cache. */
+/** Finds kernels in Debian suites by name; apt fetches and verifies them, and the user's cache keeps them. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -24,13 +24,13 @@ export const SUITES = [
   "sid",
 ] as const;
 
-/** One kernel that can be had. */
+/** One available kernel. */
 export interface KernelPackage {
-  /** What uname(2) will say: "6.1.0-50-cloud-amd64". */
+  /** The release that uname(2) reports: "6.1.0-50-cloud-amd64". */
   readonly release: string;
-  /** Of the package: "6.1.176-1". */
+  /** The version of the package: "6.1.176-1". */
   readonly version: string;
-  /** Where it comes from; "cache" when no suite was asked. */
+  /** Its suite, or "cache". */
   readonly suite: string;
   readonly isCached: boolean;
 }
@@ -39,12 +39,12 @@ export interface KernelPackage {
 export interface ShelfOptions {
   readonly cacheFolder?: string;
   readonly suites?: readonly string[];
-  /** The Debian mirror; taken from this host's own apt configuration unless said otherwise. */
+  /** The Debian mirror; default: the one in this host's apt configuration. */
   readonly mirror?: string;
 }
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/** The image alone, wherever the package has it: below /boot, or beside its modules. */
+/** Extracts only the kernel image, which is below /boot or in the folder of the modules. */
 const UNPACK = 'dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards "*/vmlinuz*" > "$2" && test -s "$2"';
 const MOST_OUTPUT_BYTES = 64 * 1024 * 1024;
 
@@ -54,7 +54,7 @@ export function defaultCacheFolder(): string {
   return path.join(base, "selfconnect");
 }
 
-/** The kernels in the cache and in the suites. The suites are asked once, and only when that is needed. */
+/** The kernels in the cache and in the suites. Queries the suites once, and only if needed. */
 export class KernelShelf {
   readonly folder: string;
   readonly suites: readonly string[];
@@ -67,7 +67,7 @@ export class KernelShelf {
     this.#mirror = mirror;
   }
 
-  /** What is in the cache, newest first. */
+  /** The kernels in the cache, newest first. */
   listCached(): KernelPackage[] {
     const names = existsSync(this.#kernels) ? readdirSync(this.#kernels) : [];
     const records = names.filter((name) => name.endsWith(".json"));
@@ -79,15 +79,15 @@ export class KernelShelf {
       .sort(newestFirst);
   }
 
-  /** What the suites offer, newest first. Throws where apt or the mirror is not to be had. */
+  /** The kernels in the suites, newest first. Throws if apt or the mirror is not available. */
   listOffered(): KernelPackage[] {
-    this.#offered ??= this.#ask();
+    this.#offered ??= this.#querySuites();
     return this.#offered;
   }
 
   /**
-   * The kernel that a word names: a path of a vmlinuz, a release, a version or the beginning of one ("6.1"), or
-   * "newest". From the cache when it has one, else fetched. Throws when there is none.
+   * Returns the kernel with this name: the path of a vmlinuz, a release, a version or the beginning of one ("6.1"), or
+   * "newest". Fetches it unless it is in the cache. Throws if there is no such kernel.
    */
   async get(word: string): Promise<Kernel> {
     if (word.includes("/")) return { vmlinuz: word };
@@ -109,7 +109,7 @@ export class KernelShelf {
     return path.join(this.#kernels, `vmlinuz-${release}`);
   }
 
-  /** A cached image is what was fetched, or it is not used. */
+  /** Throws if the cached image is not the one that was fetched. */
   #verify({ release }: KernelPackage): Kernel {
     const vmlinuz = this.#file(release);
     const { sha256 } = JSON.parse(readFileSync(`${vmlinuz}.json`, "utf8"));
@@ -117,13 +117,13 @@ export class KernelShelf {
     return { vmlinuz, release };
   }
 
-  /** apt-get download checks the package against the signed lists; only its kernel image is kept. */
+  /** apt-get download verifies the package by the signed lists; only its kernel image is kept. */
   #fetch({ release, version }: KernelPackage): Kernel {
     mkdirSync(this.#kernels, { recursive: true });
     const folder = mkdtempSync(path.join(this.#kernels, "fetch-"));
     const vmlinuz = this.#file(release);
     try {
-      this.#apt("apt-get", ["download", `${this.#holderOf(release)}=${version}`], folder);
+      this.#apt("apt-get", ["download", `${this.#packageOf(release)}=${version}`], folder);
       const [archive = ""] = readdirSync(folder).filter((name) => name.endsWith(".deb"));
       execFileSync("sh", ["-c", UNPACK, "sh", path.join(folder, archive), vmlinuz], { stdio: "pipe" });
       const sha256 = sha256Of(vmlinuz);
@@ -134,13 +134,13 @@ export class KernelShelf {
     return { vmlinuz, release };
   }
 
-  /** Since about 6.19 Debian keeps the image in a package of its own. */
-  #holderOf(release: string): string {
+  /** The package with the image: since about 6.19 Debian has a separate one. */
+  #packageOf(release: string): string {
     const binary = `linux-binary-${release}`;
     return this.#apt("apt-cache", ["madison", binary]).includes(binary) ? binary : `linux-image-${release}`;
   }
 
-  #ask(): KernelPackage[] {
+  #querySuites(): KernelPackage[] {
     const missing = missingPrograms({ "apt-get": "apt", "dpkg-deb": "dpkg", tar: "tar" });
     if (missing) throw new Error(`fetching kernels ${missing}`);
     this.#writeSources();
@@ -166,7 +166,7 @@ export class KernelShelf {
     return path.join(this.folder, "apt");
   }
 
-  /** apt, on lists of our own: the host's stay as they are. */
+  /** Runs apt on separate lists, so that the host's are unchanged. */
   #apt(program: string, args: readonly string[], cwd = this.folder): string {
     const own = {
       "Dir::Etc::sourcelist": path.join(this.#aptFolder, "sources.list"),
@@ -194,7 +194,7 @@ function parseMadison(line: string, cached: ReadonlySet<string>): KernelPackage[
   return suite ? [{ release, version, suite, isCached: cached.has(release) }] : [];
 }
 
-/** The mirror that this host takes Debian's own packages from. */
+/** The mirror from which this host gets Debian's packages. */
 function hostMirror(): string {
   const format = "$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)";
   const text = execFileSync("apt-get", ["indextargets", "--format", format, "Created-By: Packages"], {
@@ -202,7 +202,7 @@ function hostMirror(): string {
   });
   const debian = text.split("\n").find((line) => line.endsWith("|Debian|Debian|main"));
   if (debian) return debian.split("|")[0]!;
-  throw new Error("apt here is not set up for Debian: name a mirror");
+  throw new Error("apt is not configured for Debian here: pass a mirror");
 }
 
 function isNamed({ release, version }: KernelPackage, word: string): boolean {

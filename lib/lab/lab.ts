@@ -1,4 +1,4 @@
-/** The lab: experiments times machines, cell by cell; the results so far are saved after every one. */
+/** The lab: runs every experiment on every machine, and saves the results after each. */
 import { randomBytes } from "node:crypto";
 import { environment } from "../kernel/host.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
@@ -9,25 +9,25 @@ import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
 
 export const LAB_SCHEMA = "selfconnect.lab/1";
 
-/** One kernel's answer to one question, and what was expected. */
+/** One kernel's answer to one question, and the expected answer. */
 export interface Finding extends Omit<GuestFinding, "status"> {
   readonly kernel: string;
-  /** "died" when the machine did not live to answer, twice; "not-here" when it does not allow the question. */
+  /** "died": the guest ended twice without an answer; "not-here": the machine does not allow the experiment. */
   readonly status: GuestFinding["status"] | "died";
-  /** Null: not known. */
+  /** Null if not known. */
   readonly expected: string | null;
-  /** Null: nothing was expected, or nothing was answered. */
+  /** Null if no answer was expected, or there is none. */
   readonly isAsExpected: boolean | null;
 }
 
-/** One column. */
+/** One kernel: a column of the report. */
 export interface LabKernel {
   readonly id: string;
   readonly machine: MachineName;
   readonly isEmulated: boolean;
   /** Why it could not run; null when it could. */
   readonly missing: string | null;
-  /** Null until it has said hello. */
+  /** Null until the guest has sent it. */
   readonly environment: GuestEnvironment | null;
 }
 
@@ -45,14 +45,14 @@ export interface LabResult {
   readonly findings: readonly Finding[];
 }
 
-/** What a lab asks, of which machines, and who is called on the way. */
+/** The options of runLab(): machines, experiments, limits, and callbacks. */
 export interface LabOptions {
   readonly machines: readonly Machine[];
-  /** Names; all unless said otherwise. */
+  /** Names of experiments; default: all. */
   readonly experiments?: readonly string[];
-  /** How many times a random thing is repeated; 12 unless said otherwise. */
+  /** How many times a random thing is repeated; default 12. */
   readonly trials?: number;
-  /** An earlier result to go on from: what it answered is not asked again. */
+  /** An earlier result to continue: its findings are kept, and only the missing ones are run. */
   readonly resume?: LabResult | null;
   /** Called with the results so far after every cell. */
   readonly save?: (result: LabResult) => void;
@@ -64,12 +64,12 @@ export interface LabOptions {
 }
 
 const TRIALS = 12;
-/** A question at which so many guests died is closed. */
+/** An experiment is given up after this many guests have died in it. */
 const MOST_DEATHS = 2;
 
-/** Throws ERR_UNKNOWN_EXPERIMENT and names the near miss. */
+/** Returns the experiments with these names, or all. Throws ERR_UNKNOWN_EXPERIMENT with a suggestion. */
 export async function findExperiments(names?: readonly string[]): Promise<readonly Experiment[]> {
-  // Loaded when asked for: whoever only wants a socket does not read two dozen files for it.
+  // Loaded only here, so that a program that only opens a socket does not load two dozen files.
   const { EXPERIMENTS } = await import("./experiments.ts");
   if (!names) return EXPERIMENTS;
   return names.map((name) => {
@@ -77,23 +77,23 @@ export async function findExperiments(names?: readonly string[]): Promise<readon
     if (found) return found;
     const known = EXPERIMENTS.map((experiment) => experiment.name);
     const meant = nearest(name, known);
-    const mend = meant ? `did you mean "${meant}"?` : `there is ${known.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${name}" is not an experiment: ${mend}`);
+    const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
+    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${name}" is not an experiment: ${fix}`);
   });
 }
 
-/** Asks every machine, one after another. An abort ends it with what there is. */
+/** Runs the experiments on each machine in turn. When the signal aborts, resolves with the findings so far. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
   const lab = new Lab(options, await findExperiments(options.experiments));
   try {
-    for (const machine of options.machines) await lab.ask(machine);
+    for (const machine of options.machines) await lab.run(machine);
   } catch (error) {
     if (!options.signal?.aborted) throw error;
   }
   return lab.result(!options.signal?.aborted);
 }
 
-/** The question that was next when a guest ended, and how many guests in a row ended at it. */
+/** The experiment that was next when a guest ended, and how many guests in a row ended in it. */
 interface Suspect {
   readonly experiment: string;
   readonly deaths: number;
@@ -122,8 +122,8 @@ class Lab {
     for (const finding of resume?.findings ?? []) this.#keep(finding);
   }
 
-  /** Asks what this machine has not answered yet, in as few boots as its health allows. Rejects when aborted. */
-  async ask(machine: Machine): Promise<void> {
+  /** Runs the open experiments on this machine. Boots it again only after a guest has died. Rejects when aborted. */
+  async run(machine: Machine): Promise<void> {
     const id = machine.title;
     const { signal } = this.#options;
     signal?.throwIfAborted();
@@ -132,10 +132,10 @@ class Lab {
     const environment = this.#kernels.get(id)?.environment ?? null;
     this.#kernels.set(id, { id, machine: machine.name, isEmulated, missing, environment });
     this.#options.save?.(this.result(false));
-    if (missing === null) await this.#askAll(machine);
+    if (missing === null) await this.#runOpen(machine);
   }
 
-  async #askAll(machine: Machine): Promise<void> {
+  async #runOpen(machine: Machine): Promise<void> {
     const id = machine.title;
     let suspect: Suspect | null = null;
     while (this.#hasNext(id)) {
@@ -143,10 +143,10 @@ class Lab {
       if (!this.#hasNext(id)) return;
       suspect = nextSuspect(suspect, this.#open(id)[0]!);
       if (suspect.deaths < MOST_DEATHS) continue;
-      this.#close(id, suspect.experiment, ending);
-      // A machine that never got to its first message would die at all the others too.
+      this.#recordDeath(id, suspect.experiment, ending);
+      // A machine that never sent its first message would die in all the others too.
       if (!this.#kernels.get(id)!.environment)
-        for (const name of this.#open(id)) this.#close(id, name, ending);
+        for (const name of this.#open(id)) this.#recordDeath(id, name, ending);
     }
   }
 
@@ -170,7 +170,7 @@ class Lab {
     };
   }
 
-  /** As they were asked for; what only an earlier run asked comes last. */
+  /** In the order of the machines; kernels only in the resumed result come last. */
   #columns(): LabKernel[] {
     const titles = this.#options.machines.map(({ title }) => title);
     const place = ({ id }: LabKernel) => (titles.includes(id) ? titles.indexOf(id) : titles.length);
@@ -191,13 +191,13 @@ class Lab {
     }
   }
 
-  /** What a guest says about itself and its cells. Throws what it must not say: the guest is then killed. */
+  /** Handles a guest's message. Throws if the guest must not send it: the guest is then killed. */
   #receive(machine: Machine, asked: readonly string[], message: Message): void {
     const id = machine.title;
     if (message.kind === "hello") {
       const { environment } = message;
       if (machine.release !== undefined && environment.kernel !== machine.release) {
-        throw new Error(`it says that it is ${environment.kernel}, which is not what was booted`);
+        throw new Error(`it reports kernel ${environment.kernel}, which is not the one booted`);
       }
       this.#kernels.set(id, { ...this.#kernels.get(id)!, environment });
     }
@@ -207,8 +207,8 @@ class Lab {
     }
     if (message.kind !== "finding") return;
     const { finding } = message;
-    if (!asked.includes(finding.experiment)) throw new Error("it answers what was not asked");
-    if (!this.#kernels.get(id)!.environment) throw new Error("it answers before it has said what it is");
+    if (!asked.includes(finding.experiment)) throw new Error("it sent a finding that was not requested");
+    if (!this.#kernels.get(id)!.environment) throw new Error("it sent a finding before its environment");
     this.#keep({ kernel: id, ...finding, ...this.#judge(machine, finding) });
     this.#options.save?.(this.result(false));
   }
@@ -229,7 +229,7 @@ class Lab {
     this.#findings.set(cellOf(finding.kernel, finding.experiment), finding);
   }
 
-  #close(kernel: string, experiment: string, ending: Ending): void {
+  #recordDeath(kernel: string, experiment: string, ending: Ending): void {
     const note = ending ?? "it ended without an answer";
     const cell = { kernel, experiment, status: "died" as const, note, counts: {}, elapsedMs: 0 };
     this.#keep({ ...cell, expected: null, isAsExpected: null });

@@ -1,4 +1,4 @@
-/** A machine runs a guest: the interface, and the bounded process that every machine comes down to. */
+/** A machine runs a guest: the interface, and the process with limits that every machine starts. */
 import type { ChildProcessByStdio } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import path from "node:path";
@@ -9,7 +9,7 @@ import type { Task } from "./task.ts";
 import type { Message } from "./transcript.ts";
 import { readMessage } from "./transcript.ts";
 
-/** One process to start; `dispose` takes away what was made for it. */
+/** One process to start; `dispose` removes the files created for it. */
 export interface Launch {
   readonly file: string;
   readonly args: readonly string[];
@@ -34,9 +34,9 @@ export interface Machine {
   launch(task: Task, signal?: AbortSignal): Promise<Launch>;
 }
 
-/** What ends a guest that does not end by itself: milliseconds of silence, milliseconds in all, bytes of output. */
+/** Limits that end a guest that does not end by itself. */
 export interface Limits {
-  /** A guest that says nothing for so long is killed: longer than the longest experiment. */
+  /** Kills a guest after this long without a message: longer than the longest experiment. */
   readonly silenceMs: number;
   readonly totalMs: number;
   readonly outputBytes: number;
@@ -44,7 +44,7 @@ export interface Limits {
 
 export const LIMITS: Limits = { silenceMs: 90_000, totalMs: 900_000, outputBytes: 4_000_000 };
 
-/** How a guest ended: null when it said all it had to say. */
+/** Why a guest ended; null when it ended normally. */
 export type Ending = string | null;
 
 /** The root of the package: dist/, build/ or prebuilds/, and package.json are what a guest needs. */
@@ -78,7 +78,7 @@ export async function runGuest(
   return run(await machine.launch(task, signal), readLine, limits, signal);
 }
 
-/** How long a guest that is probed has for its words, and what each probe of this process ended with. */
+/** How long a probed guest has to print its words, and how each probe of this process ended. */
 export const probes = { limitMs: 30_000, endings: new Map<string, Ending>() };
 
 /**
@@ -107,7 +107,7 @@ const PROBE_OUTPUT_BYTES = 200_000;
 /** Enough for a panic and the stack trace below it. */
 const MOST_TAIL = 8000;
 
-/** Returns when the guest has ended, whatever ended it. */
+/** Runs the guest and returns when it has ended, for whatever reason. */
 async function run(
   launch: Launch,
   readLine: ReadLine,
@@ -159,7 +159,7 @@ class Guest {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true, // A process group of its own.
     });
-    const total = setTimeout(() => this.kill("it took too long as a whole"), limits.totalMs);
+    const total = setTimeout(() => this.kill("it ran too long"), limits.totalMs);
     this.#listen();
     this.ended = new Promise<Ending>((resolve) => {
       const end = (why: string) => {
@@ -172,11 +172,11 @@ class Guest {
     });
   }
 
-  /** The first verdict stands. */
+  /** Kills the guest. Only the first call sets the verdict. */
   kill(verdict: Ending): void {
     if (this.#verdict === undefined) this.#verdict = verdict;
     this.#child.stdin.destroy(); // See LEASH.
-    // What has left the group may hold these open for as long as it likes.
+    // A process that has left the group may keep these open.
     this.#child.stdout.destroy();
     this.#child.stderr.destroy();
   }
@@ -190,7 +190,7 @@ class Guest {
   #count(text: string): void {
     this.#bytes += text.length;
     this.#tail = (this.#tail + text).slice(-MOST_TAIL);
-    if (this.#bytes > this.#limits.outputBytes) this.kill("it said too much");
+    if (this.#bytes > this.#limits.outputBytes) this.kill("it printed too much");
   }
 
   #read(text: string): void {
@@ -215,10 +215,13 @@ class Guest {
   #restartSilence(): void {
     clearTimeout(this.#silence);
     const seconds = Math.round(this.#limits.silenceMs / 1000);
-    this.#silence = setTimeout(() => this.kill(`it said nothing for ${seconds} s`), this.#limits.silenceMs);
+    this.#silence = setTimeout(
+      () => this.kill(`it sent no message for ${seconds} s`),
+      this.#limits.silenceMs,
+    );
   }
 
-  /** Its last words: a kernel's panic is the best account there is. */
+  /** Describes the end by the last line of output, or by a kernel's panic, which is more useful. */
   #describeDeath(why: string): string {
     const lines = this.#tail.split("\n").filter((line) => line.trim() && !line.includes("@selfconnect"));
     const panic = lines.find((line) => /panic|Oops|BUG:|general protection/.test(line));
@@ -227,13 +230,13 @@ class Guest {
   }
 }
 
-/** Why a machine whose programs are all there cannot run here, by what its probe ended with; null when it can. */
+/** Why a machine with all its programs cannot run here, from the end of its probe; null when it can. */
 export function cannotRun(machine: string, ending: Ending, hint = ""): string | null {
   if (ending === null) return null;
   return `${machine} cannot run here: ${ending}${hint ? ` (${hint})` : ""}`;
 }
 
-/** Null when all programs are there; otherwise what is missing, and the Debian packages that bring it. */
+/** Returns which programs are missing, and their Debian packages; null when there are all. */
 export function missingPrograms(programs: Readonly<Record<string, string>>): string | null {
   const missing = Object.keys(programs).filter((program) => !hasProgram(program));
   if (missing.length === 0) return null;

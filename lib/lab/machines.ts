@@ -1,4 +1,4 @@
-/** The machines of one lab, from their names and the names of kernels. */
+/** Creates the machines of a lab from their names and the names of kernels. */
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { MachineName } from "./experiment.ts";
 import type { KernelShelf } from "./kernels.ts";
@@ -12,7 +12,10 @@ export const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"
 
 const MAKERS = { host: hostMachine, uml: umlMachine, gvisor: gvisorMachine };
 
-/** Kernels are fetched here; one that cannot be had is a machine that says why. Throws ERR_UNKNOWN_MACHINE. */
+/**
+ * Creates the machines, and fetches their kernels. A kernel that is not available becomes a machine whose `missing`
+ * returns the reason. Throws ERR_UNKNOWN_MACHINE.
+ */
 export async function makeMachines(
   names: readonly string[],
   kernels: readonly string[],
@@ -50,6 +53,6 @@ function missingMachine(title: string, why: string): Machine {
 function checkName(name: string): void {
   if (MACHINES.some((known) => known === name)) return;
   const meant = nearest(name, MACHINES);
-  const mend = meant ? `did you mean "${meant}"?` : `use ${MACHINES.join(", ")}`;
-  throw invalidArgument("ERR_UNKNOWN_MACHINE", `"${name}" is not a machine: ${mend}`);
+  const fix = meant ? `did you mean "${meant}"?` : `use ${MACHINES.join(", ")}`;
+  throw invalidArgument("ERR_UNKNOWN_MACHINE", `"${name}" is not a machine: ${fix}`);
 }

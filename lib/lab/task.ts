@@ -1,4 +1,4 @@
-/** What a guest is asked to do, small enough for a kernel command line. */
+/** The task of a guest, small enough for a kernel command line. */
 import type { MachineName } from "./experiment.ts";
 
 export interface Task {
@@ -7,7 +7,7 @@ export interface Task {
   readonly experiments: readonly string[];
   /** How many times a random thing is repeated. */
   readonly trials: number;
-  /** False where sysctls are the host's own: they are then left alone. */
+  /** False where the sysctls are the host's: the guest must not set them. */
   readonly ownsKernel?: boolean;
 }
 

@@ -1,10 +1,10 @@
-/** What a guest says: one message a line, marked, with a digest. All of it is checked: a guest is not trusted. */
+/** A guest's messages: one a line, with a mark and a digest. Everything is checked, because a guest is not trusted. */
 import { createHash } from "node:crypto";
 import type { Samples } from "./experiment.ts";
 
 export interface GuestEnvironment {
   readonly kernel: string;
-  /** The upstream version, as far as the kernel tells. */
+  /** The upstream version, as far as the kernel reports it. */
   readonly upstream: string;
   readonly architecture: string;
   readonly cpus: number;
@@ -18,7 +18,7 @@ export interface GuestEnvironment {
 export interface GuestFinding {
   readonly experiment: string;
   readonly status: "answered" | "not-here" | "failed";
-  /** What is compared; absent unless answered. */
+  /** Absent unless `status` is "answered". */
   readonly answer?: string;
   readonly figure?: string;
   /** Why there is no answer. */
@@ -41,24 +41,24 @@ const MOST_COUNTS = 100;
 const MOST_SAMPLES = 2000;
 const MOST_LINE_BYTES = 200_000;
 
-/** A message as a line. The nonce is the reader's: what was printed before, or by others, has another. */
+/** Encodes a message as a line. The reader chose the nonce, so older lines and those of others have a different one. */
 export function writeMessage(message: Message, nonce: string): string {
   const json = JSON.stringify(message);
   return `${MARK} ${nonce} ${digest(json, nonce)} ${json}`;
 }
 
-/** The message in a line; null where there is none; throws where there is one that is broken or lies. */
+/** Returns the message in a line, or null if there is none. Throws if the message is damaged or invalid. */
 export function readMessage(line: string, nonce: string): Message | null {
   const at = line.indexOf(`${MARK} ${nonce} `);
   if (at < 0) return null;
   if (line.length > MOST_LINE_BYTES) throw new Error("a line of the guest is too long");
-  const [, , told = "", ...rest] = line.slice(at).trimEnd().split(" ");
+  const [, , sent = "", ...rest] = line.slice(at).trimEnd().split(" ");
   const json = rest.join(" ");
-  if (told !== digest(json, nonce)) throw new Error("a line of the guest is damaged");
+  if (sent !== digest(json, nonce)) throw new Error("a line of the guest is damaged");
   return checkMessage(JSON.parse(json));
 }
 
-/** A message from outside, checked field by field and copied: nothing else passes. */
+/** Checks a message from outside field by field, and returns a copy with the known fields only. */
 export function checkMessage(value: unknown): Message {
   const message = record(value, "a message");
   switch (message.kind) {
@@ -71,68 +71,68 @@ export function checkMessage(value: unknown): Message {
     case "end":
       return { kind: "end" };
     default:
-      throw new Error("a message of the guest has no known kind");
+      throw new Error("a message of the guest has an unknown kind");
   }
 }
 
 export function checkEnvironment(value: unknown): GuestEnvironment {
-  const told = record(value, "environment");
-  const sysctls = Object.entries(record(told.sysctls, "sysctls")).slice(0, MOST_COUNTS);
+  const given = record(value, "environment");
+  const sysctls = Object.entries(record(given.sysctls, "sysctls")).slice(0, MOST_COUNTS);
   return {
-    kernel: text(told.kernel, "kernel"),
-    upstream: text(told.upstream, "upstream"),
-    architecture: text(told.architecture, "architecture"),
-    cpus: number(told.cpus, "cpus"),
-    node: text(told.node, "node"),
-    version: text(told.version, "version"),
-    ephemeralRange: text(told.ephemeralRange, "ephemeralRange"),
+    kernel: text(given.kernel, "kernel"),
+    upstream: text(given.upstream, "upstream"),
+    architecture: text(given.architecture, "architecture"),
+    cpus: number(given.cpus, "cpus"),
+    node: text(given.node, "node"),
+    version: text(given.version, "version"),
+    ephemeralRange: text(given.ephemeralRange, "ephemeralRange"),
     sysctls: Object.fromEntries(sysctls.map(([name, set]) => [text(name, "sysctl"), text(set, "sysctl")])),
   };
 }
 
 export function checkFinding(value: unknown): GuestFinding {
-  const told = record(value, "finding");
-  const { status } = told;
+  const given = record(value, "finding");
+  const { status } = given;
   if (status !== "answered" && status !== "not-here" && status !== "failed") {
-    throw new Error("a finding has no known status");
+    throw new Error("a finding has an unknown status");
   }
-  if (status === "answered") text(told.answer, "answer");
-  const counts = Object.entries(record(told.counts, "counts"));
+  if (status === "answered") text(given.answer, "answer");
+  const counts = Object.entries(record(given.counts, "counts"));
   if (counts.length > MOST_COUNTS) throw new Error("a finding has too many counts");
   return {
-    experiment: text(told.experiment, "experiment"),
+    experiment: text(given.experiment, "experiment"),
     status,
-    ...(told.answer !== undefined && { answer: text(told.answer, "answer") }),
-    ...(told.figure !== undefined && { figure: text(told.figure, "figure") }),
-    ...(told.note !== undefined && { note: text(told.note, "note") }),
+    ...(given.answer !== undefined && { answer: text(given.answer, "answer") }),
+    ...(given.figure !== undefined && { figure: text(given.figure, "figure") }),
+    ...(given.note !== undefined && { note: text(given.note, "note") }),
     counts: Object.fromEntries(counts.map(([name, count]) => [text(name, "count"), number(count, name)])),
-    ...(told.samples !== undefined && { samples: checkSamples(told.samples) }),
-    elapsedMs: number(told.elapsedMs, "elapsedMs"),
+    ...(given.samples !== undefined && { samples: checkSamples(given.samples) }),
+    elapsedMs: number(given.elapsedMs, "elapsedMs"),
   };
 }
 
 function checkSamples(value: unknown): Samples {
   const { plot, unit, values } = record(value, "samples");
   if (plot !== "distribution" && plot !== "steps" && plot !== "walk")
-    throw new Error("samples have no known plot");
-  if (!Array.isArray(values) || values.length > MOST_SAMPLES) throw new Error("samples are no short list");
+    throw new Error("samples have an unknown plot");
+  if (!Array.isArray(values) || values.length > MOST_SAMPLES) throw new Error("samples are not a short list");
   return { plot, unit: text(unit, "unit"), values: values.map((one) => number(one, "sample")) };
 }
 
 export function record(value: unknown, name: string): Record<string, unknown> {
   if (value !== null && typeof value === "object" && !Array.isArray(value))
     return value as Record<string, unknown>;
-  throw new Error(`${name} is no object`);
+  throw new Error(`${name} is not an object`);
 }
 
 export function text(value: unknown, name: string): string {
   if (typeof value === "string" && value.length <= MOST_CHARACTERS) return value;
-  throw new Error(`${name} is no short text`);
+  throw new Error(`${name} is not a short text`);
 }
 
 export function number(value: unknown, name: string): number {
   if (typeof value === "number" && Number.isFinite(value)) return value;
-  throw new Error(`${name} is no number`);
+  throw new Error(`${name} is not a number`);
 }
 
 function digest(json: string, nonce: string): string {

@@ -1,11 +1,11 @@
-/** A walk of local ports, read: the steps between them, and words for their pattern. */
+/** Describes a walk of local ports: the steps between them, and words for their pattern. */
 import type { PortRange } from "../socket/port-range.ts";
 
-/** Larger steps than this are jumps: the slot or the clock changed under the walk. */
+/** Larger steps are jumps: the slot or the salt has changed. */
 const LARGEST_STEP = 16;
 const MOST_JUMPS = 0.2;
 
-/** The distances from each port to the next, round the range. */
+/** The distance from each port to the next, across the end of the range. */
 export function stepsOf(ports: readonly number[], range: PortRange): number[] {
   const size = range.high - range.low + 1;
   const round = size - (size % 2);
@@ -22,7 +22,7 @@ export function stepWords(steps: readonly number[]): string {
   return `${least} to ${most}${divisor > 1 ? `, multiples of ${divisor}` : ""}`;
 }
 
-/** How often each step was taken; the jumps together. */
+/** Counts each step, and all jumps together. */
 export function stepCounts(steps: readonly number[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const step of [...steps].sort((a, b) => a - b)) {

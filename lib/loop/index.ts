@@ -1,4 +1,4 @@
-/** ReconnectLoop: attempts at the kernel's limit, and the statistics of trials. */
+/** ReconnectLoop: connects again and again until a self-connect. Statistics of trials. */
 export type {
   ReconnectOptions,
   ReconnectProgress,

@@ -1,4 +1,4 @@
-/** ReconnectLoop: reconnect to a local port, at the kernel's limit, until joined to oneself. */
+/** ReconnectLoop: connects to a local port, as fast as the kernel can, until a socket connects to itself. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress } from "../kernel/host.ts";
@@ -19,40 +19,40 @@ import type { Strategy } from "./strategy.ts";
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
 
-/** A loop must be given `attempts` or `durationMs`. */
+/** The options of a loop; one of `attempts` and `durationMs` is required. */
 export interface ReconnectOptions {
-  /** An address of this host: a self-connect exists with no other, and a loop aimed outward is a flood. */
+  /** An address of this host: a self-connect needs one, and a loop to another host would flood it. */
   readonly peer: Address | string;
-  /** "fresh" unless said otherwise. */
+  /** Default "fresh". */
   readonly strategy?: Strategy;
-  /** At most this many attempts. */
+  /** The most attempts. */
   readonly attempts?: number;
-  /** At most this long. */
+  /** The longest time of the loop, in milliseconds. */
   readonly durationMs?: number;
-  /** Goes on until joined to itself this many times, resetting each but the last; 1 unless said otherwise. */
+  /** How many self-connects end the loop (default 1); it resets each socket except the last. */
   readonly selfConnects?: number;
-  /** How many bursts run at a time, each on a thread of its own; 1 unless said otherwise. */
+  /** How many bursts run at a time, each on a separate thread; default 1. */
   readonly threads?: number;
-  /** At most this many attempts a second, all threads together. */
+  /** The most attempts per second by all threads together. */
   readonly attemptsPerSecond?: number;
-  /** Takes the local port of every attempt, in order, in batches that it may keep. One thread only. */
+  /** Receives the local port of every attempt, in order, in batches that it may keep. Needs `threads` 1. */
   readonly onPorts?: (ports: Uint16Array) => void;
-  /** Stops the loop: the verdict is then "interrupted". */
+  /** When it aborts, the loop stops with the verdict "interrupted". */
   readonly signal?: AbortSignal;
 }
 
-/** A look at a loop while it runs, and the sum of it when it has ended. */
+/** The counters of a loop: current while it runs, final after it has ended. */
 export interface ReconnectProgress {
   readonly attempts: number;
   readonly elapsedMs: number;
   readonly attemptsPerSecond: number;
   /** The local port of a recent attempt; null before the first. */
   readonly localPort: number | null;
-  /** How many attempts ended how: `connected`, `self-connect`, `deadline` (without an answer) or an errno name. */
+  /** How many attempts had each outcome: `connected`, `self-connect`, `deadline` (no reply) or an errno name. */
   readonly outcomes: Readonly<OutcomeCounts>;
 }
 
-/** How a loop ended. The counters are final, and `socket` is the caller's to close. */
+/** How a loop ended. The counters are final; the caller closes `socket`. */
 export interface ReconnectResult extends ReconnectProgress {
   readonly verdict: ReconnectVerdict;
   readonly peer: Address;
@@ -64,24 +64,24 @@ export interface ReconnectResult extends ReconnectProgress {
   readonly socket: TcpSocket | null;
 }
 
-/** A burst ends after this long: each is a new thread and a new socket, and every 50 ms they cost the rate 3 %. */
+/** Length of a burst. Each burst starts a thread and a socket; at 50 ms that cost 3 % of the rate. */
 const SLICE_MS = 1000;
-/** How often a reader of progress hears of it. */
+/** The iteration yields progress this often. */
 const PROGRESS_MS = 50;
-/** A burst that is paced comes back this often to ask how many attempts are due. */
+/** Length of a burst with `attemptsPerSecond`; after each, the loop computes how many attempts are due. */
 const PACED_SLICE_MS = 10;
-/** What a paced loop makes up for at most: attempts that were due during a longer stall are not made at all. */
-const MOST_PACE_DEBT_MS = 50;
+/** After a stall, a loop with `attemptsPerSecond` makes up for this much of it; it skips attempts due earlier. */
+const MOST_CATCH_UP_MS = 50;
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
-/** The room for recorded ports: what is kept in memory between two calls of onPorts. */
+/** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
 const MOST_THREADS = 256;
 
-/** What native/core/burst.h calls BurstReport: the recent port, the resets, the counters by errno. */
+/** A BurstReport (native/core/burst.h) has the recent port and the resets, then the counters by errno. */
 const REPORT_HEADER_WORDS = 2;
 
-/** How a loop has ended, and the socket that it ended with. */
+/** How a loop ended, and the socket that connected. */
 interface End {
   readonly verdict: ReconnectVerdict;
   readonly socket: TcpSocket | null;
@@ -89,8 +89,8 @@ interface End {
 }
 
 /**
- * One loop, run once. Iterating gives progress at the reader's pace, and leaving the iteration stops the loop;
- * `await using` stops it and resets its socket.
+ * A loop that runs once. Iterating yields progress as fast as the reader reads it; leaving the iteration stops the
+ * loop. `await using` stops the loop and resets its socket.
  */
 export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
   readonly peer: Address;
@@ -100,7 +100,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   readonly #native: Native;
   readonly #stop = new Int32Array(1);
   readonly #halt = new AbortController();
-  /** The reports of bursts under way: native code counts in them while we look. */
+  /** The reports of running bursts: native code writes to them while we read. */
   readonly #running = new Set<Uint32Array>();
   readonly #outcomes: Float64Array;
   #ended = 0;
@@ -109,9 +109,9 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #selfConnects = 0;
   #startedAt = 0;
   #endedAt = 0;
-  /** Attempts that are due are counted from here; it moves on when a stall has made too many of them due. */
+  /** Due attempts are counted from this time; it moves forward when a stall has made too many attempts due. */
   #paceFrom = 0;
-  /** Null while the loop goes on. */
+  /** Null until the loop ends. */
   #end: End | null = null;
   #run: Promise<ReconnectResult> | undefined;
 
@@ -128,8 +128,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   /**
-   * Runs until connected, spent or aborted, and returns which; an abort is a verdict, not a rejection. Called again it
-   * returns the same run, and each caller's signal stops it.
+   * Runs until a socket connects, a limit is reached or a signal aborts; an abort is a verdict, not a rejection. A
+   * second call returns the same run, and its signal also stops the loop. Rejects with SocketError when a burst fails.
    */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
     if (signal?.aborted) this.#stopNow();
@@ -138,7 +138,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     return this.#run;
   }
 
-  /** A look at the counters now; it costs no crossing. */
+  /** Reads the counters now, without a native call. */
   progress(): ReconnectProgress {
     const counts = Float64Array.from(this.#outcomes);
     let attempts = this.#ended;
@@ -154,17 +154,17 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       elapsedMs,
       attemptsPerSecond: elapsedMs > 0 ? (attempts * 1000) / elapsedMs : 0,
       localPort: liveReport?.[0] || this.#localPort || null,
-      outcomes: this.#named(counts, selfConnects),
+      outcomes: this.#nameOutcomes(counts, selfConnects),
     };
   }
 
   /**
-   * Yields progress every 50 ms, at the reader's pace, and once more when the loop has ended; throws where the loop
-   * fails. Leaving the iteration early stops the loop and waits for its end.
+   * Yields progress every 50 ms, or less often to a slow reader, and once more when the loop has ended; throws when the
+   * loop fails. Leaving the iteration early stops the loop and waits for its end.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReconnectProgress, void, void> {
     const run = this.run();
-    // The loop may fail while the reader is busy: the failure waits here for the reader.
+    // The loop may fail while the reader is busy. This avoids an unhandled rejection; `await run` below throws it.
     run.catch(() => undefined);
     const { signal } = this.#halt;
     try {
@@ -180,7 +180,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     }
   }
 
-  /** Stops the loop, and closes the socket that connected unless somebody has done so. */
+  /** Stops the loop, and resets the socket that connected, unless it is closed already. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopNow();
     await this.#run?.catch(() => undefined);
@@ -191,7 +191,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#startedAt = this.#paceFrom = performance.now();
     const { durationMs, signal } = this.#options;
     if (signal?.aborted) this.#stopNow();
-    const forget = onAbort(signal, () => this.#stopNow());
+    const removeAbort = onAbort(signal, () => this.#stopNow());
     const timer =
       durationMs === undefined ? undefined : setTimeout(() => this.#finish("deadline"), durationMs);
     try {
@@ -201,28 +201,28 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       if (failed) throw failed.reason;
     } finally {
       clearTimeout(timer);
-      forget();
+      removeAbort();
       this.#endedAt = performance.now();
     }
     return this.#result();
   }
 
-  /** A signal that came with a call of run(), until the run is over. */
+  /** Stops the loop when the signal of a run() call aborts; removes the listener when the run has ended. */
   #stopWith(signal: AbortSignal, run: Promise<ReconnectResult>): void {
-    const forget = onAbort(signal, () => this.#stopNow());
-    run.then(forget, forget);
+    const removeAbort = onAbort(signal, () => this.#stopNow());
+    run.then(removeAbort, removeAbort);
   }
 
   #stopNow(): void {
     this.#finish("interrupted");
   }
 
-  /** One thread's worth: burst after burst while the verdict is open. */
+  /** Runs the bursts of one thread, one after the other, until the loop ends. */
   async #runLane(): Promise<void> {
     try {
       while (this.#end === null) {
         const attempts = this.#takeAllowance();
-        if (attempts > 0) await this.#burst(attempts);
+        if (attempts > 0) await this.#runBurst(attempts);
         else await this.#pause();
       }
     } catch (error) {
@@ -231,38 +231,38 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     }
   }
 
-  /** How many attempts may be made now; they are reserved until the burst has told how many it made. */
+  /** Reserves and returns the attempts of the next burst; after the burst, the number that it made counts instead. */
   #takeAllowance(): number {
     const { attempts: most = Infinity, attemptsPerSecond, onPorts } = this.#options;
     const left = most - this.#ended - this.#reserved;
     if (most - this.#ended <= 0) this.#finish("attempts-spent");
-    const due = attemptsPerSecond === undefined ? Infinity : this.#due(attemptsPerSecond);
-    const room = onPorts ? PORTS_PER_BURST : ATTEMPTS_PER_BURST;
+    const due = attemptsPerSecond === undefined ? Infinity : this.#countDue(attemptsPerSecond);
+    const largest = onPorts ? PORTS_PER_BURST : ATTEMPTS_PER_BURST;
     const share = Math.ceil(left / this.threads);
-    const allowance = this.#end === null ? Math.max(0, Math.min(share, due, room)) : 0;
+    const allowance = this.#end === null ? Math.max(0, Math.min(share, due, largest)) : 0;
     this.#reserved += allowance;
     return allowance;
   }
 
-  /** The attempts that are due by now at a given pace, and not made yet. The first is due at once. */
-  #due(attemptsPerSecond: number): number {
+  /** Counts the attempts that are due now at a given rate and not made yet. The first is due at once. */
+  #countDue(attemptsPerSecond: number): number {
     const made = this.#ended + this.#reserved;
-    const most = Math.ceil((MOST_PACE_DEBT_MS * attemptsPerSecond) / 1000);
+    const most = Math.ceil((MOST_CATCH_UP_MS * attemptsPerSecond) / 1000);
     const due = Math.floor(((performance.now() - this.#paceFrom) / 1000) * attemptsPerSecond) + 1 - made;
     if (due <= most) return due;
     this.#paceFrom += ((due - most) / attemptsPerSecond) * 1000;
     return most;
   }
 
-  /** Until the next attempt is due, or another lane has given some back. */
+  /** Waits until the next attempt may be due, or another lane has returned reserved attempts. */
   async #pause(): Promise<void> {
     const { attemptsPerSecond = Infinity } = this.#options;
     const waitMs = Math.min(LONGEST_WAIT_MS, Math.max(PACED_SLICE_MS, 500 / attemptsPerSecond));
-    // Halted while it waits: there is no more to wait for.
+    // The sleep rejects when the loop ends; then there is nothing to wait for.
     await sleep(waitMs, undefined, { signal: this.#halt.signal }).catch(() => undefined);
   }
 
-  async #burst(attempts: number): Promise<void> {
+  async #runBurst(attempts: number): Promise<void> {
     const { onPorts, attemptsPerSecond, durationMs } = this.#options;
     const report = new Uint32Array(REPORT_HEADER_WORDS + this.#native.outcomes);
     const ports = onPorts ? new Uint16Array(attempts) : null;
@@ -296,13 +296,13 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     if (ports) onPorts?.(ports.subarray(0, ended));
   }
 
-  /** One burst's share of the self-connects that are still to come. */
+  /** The self-connects after which one burst ends: its share of those that are left. */
   #selfConnectsLeft(): number {
     const { selfConnects = 1 } = this.#options;
     return Math.max(1, Math.ceil((selfConnects - this.#selfConnects) / this.threads));
   }
 
-  /** Adds the report of an ended burst; returns how many attempts it made. */
+  /** Adds the report of an ended burst to the counters. Returns how many attempts it made. */
   #account(report: Uint32Array): number {
     const ended = addOutcomes(this.#outcomes, report);
     this.#ended += ended;
@@ -311,23 +311,23 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     return ended;
   }
 
-  /** The check: is the socket that connected joined to itself? The first one decides; another is reset. */
+  /** Checks whether a connected socket is joined to itself. The first socket ends the loop; a later one is reset. */
   #judge(socket: TcpSocket): void {
     const isSelf = socket.isSelfConnected();
     if (isSelf) this.#selfConnects++;
     const { selfConnects = 1 } = this.#options;
-    const isMoreToCome = isSelf && this.#selfConnects < selfConnects;
+    const goesOn = isSelf && this.#selfConnects < selfConnects;
     const isLate = this.#end?.socket || this.#end?.verdict === "interrupted";
-    if (isLate || isMoreToCome) {
+    if (isLate || goesOn) {
       socket.reset();
       return;
     }
-    // A loop whose time or attempts were spent during this burst has connected all the same.
+    // When the deadline passed or the attempts ran out during this burst, the connect still decides the verdict.
     this.#end = { verdict: isSelf ? "self-connect" : "connected", socket, local: socket.getsockname() };
     this.#haltBursts();
   }
 
-  /** The first end stands; every burst is told to stop. */
+  /** Ends the loop, unless it has ended already, and stops every burst. */
   #finish(verdict: ReconnectVerdict): void {
     this.#end ??= { verdict, socket: null, local: null };
     this.#haltBursts();
@@ -338,14 +338,14 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#halt.abort();
   }
 
-  /** The counters under their names. Native code counts a connect as 0; the check tells which kind it was. */
-  #named(counts: Float64Array, selfConnects: number): OutcomeCounts {
+  /** Converts counters to outcomes. Native code counts every connect as errno 0; `selfConnects` of them were joined. */
+  #nameOutcomes(counts: Float64Array, selfConnects: number): OutcomeCounts {
     const outcomes: OutcomeCounts = {};
     counts.forEach((count, errno) => {
       if (count === 0 || errno === 0) return;
       outcomes[errno === this.#native.unanswered ? "deadline" : errnoName(-errno)] = count;
     });
-    // Native code may count a self-connect between our look at the resets and that at the outcomes, or after both.
+    // Native code may count a self-connect between our reads of the resets and of the outcomes, or after both.
     const joined = Math.min(selfConnects, counts[0]!);
     if (counts[0]! > joined) outcomes.connected = counts[0]! - joined;
     if (joined > 0) outcomes["self-connect"] = joined;
@@ -365,14 +365,14 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 }
 
-/** One trial of several, without the socket. */
+/** The result of one loop, without the socket, for a series of them. */
 export interface Trial {
   readonly verdict: ReconnectVerdict;
   readonly attempts: number;
   readonly elapsedMs: number;
 }
 
-/** The samples of the trials that self-connected, summed up. */
+/** Summarizes the attempts and times of the trials that self-connected; null when no trial did. */
 export function summarizeTrials(trials: readonly Trial[]): {
   attempts: Summary | null;
   elapsedMs: Summary | null;
@@ -387,8 +387,8 @@ export function summarizeTrials(trials: readonly Trial[]): {
 function checkStrategy(strategy: Strategy, native: Native): Strategy {
   if (!native.strategies.includes(strategy)) {
     const meant = nearest(String(strategy), native.strategies);
-    const mend = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${mend}`);
+    const fix = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
+    throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${fix}`);
   }
   if (strategy === "range" && !supported("localPortRange")) {
     const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
@@ -400,13 +400,13 @@ function checkStrategy(strategy: Strategy, native: Native): Strategy {
 function checkLimits(options: ReconnectOptions, threads: number): void {
   const { attempts, durationMs, selfConnects, attemptsPerSecond, onPorts } = options;
   if (attempts === undefined && durationMs === undefined) {
-    throw invalidArgument("ERR_NO_LIMIT", "a loop must be given attempts or durationMs");
+    throw invalidArgument("ERR_NO_LIMIT", "a loop needs attempts or durationMs");
   }
   if (attempts !== undefined) checkCount("attempts", attempts, Number.MAX_SAFE_INTEGER);
   if (selfConnects !== undefined) checkCount("selfConnects", selfConnects, 2 ** 32 - 1);
   if (durationMs !== undefined) checkCount("durationMs", durationMs, 2 ** 31 - 1);
   if (attemptsPerSecond !== undefined && !(attemptsPerSecond > 0 && Number.isFinite(attemptsPerSecond))) {
-    const message = `attemptsPerSecond ${attemptsPerSecond} is not a pace: use a number above 0`;
+    const message = `attemptsPerSecond ${attemptsPerSecond} is not a rate: use a number above 0`;
     throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
   }
   if (onPorts && threads > 1) {
@@ -422,7 +422,7 @@ function checkOwn(peer: Address): void {
     throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
   }
   if (isOwnAddress(peer)) return;
-  const why = "a self-connect exists on this host's own addresses only, and a loop aimed outward is a flood";
+  const why = "a self-connect needs an address of this host, and a loop to another host would flood it";
   throw invalidArgument("ERR_NOT_THIS_HOST", `${formatAddress(peer)} is not an address of this host: ${why}`);
 }
 
@@ -432,8 +432,8 @@ function checkCount(name: string, value: number, most: number): number {
 }
 
 /**
- * Adds a report's counters and returns their sum, the attempts: native code goes on counting, so each counter is read
- * once.
+ * Adds a report's counters to `counts`. Returns their sum, the number of attempts. Reads each counter once, because
+ * native code may write to it meanwhile.
  */
 function addOutcomes(counts: Float64Array, report: Uint32Array): number {
   let attempts = 0;

@@ -1,4 +1,4 @@
-/** Plain statistics over samples. */
+/** Statistics of samples: summaries, quantiles, tests, entropy. */
 
 export interface Summary {
   readonly min: number;
@@ -8,7 +8,7 @@ export interface Summary {
   readonly max: number;
 }
 
-/** Of at least one sample; null of none. */
+/** Summarizes samples; null when there are no samples. */
 export function summarize(samples: readonly number[]): Summary | null {
   if (samples.length === 0) return null;
   const sorted = [...samples].sort((a, b) => a - b);
@@ -54,7 +54,7 @@ export function goodnessOfFit(samples: readonly number[], cdf: (value: number) =
 
 /** The chance that Kolmogorov's distribution exceeds a value. */
 export function kolmogorovTail(value: number): number {
-  if (value < 0.2) return 1; // The alternating series needs ever more terms here, and the answer is 1 to 12 places.
+  if (value < 0.2) return 1; // The result is 1 to 12 places, and the alternating series would need many terms.
   let sum = 0;
   for (let term = 1; term <= 100; term++) {
     sum += (term % 2 === 1 ? 2 : -2) * Math.exp(-2 * term * term * value * value);
@@ -62,7 +62,7 @@ export function kolmogorovTail(value: number): number {
   return Math.min(1, Math.max(0, sum));
 }
 
-/** Pearson's chi-squared test of counts against expected ones; cells that expect fewer than five are pooled. */
+/** Pearson's chi-squared test of counts against expected counts; pools cells until five are expected. */
 export function chiSquared(counts: readonly number[], expected: readonly number[]): TestResult {
   let statistic = 0;
   let cells = 0;
@@ -94,7 +94,7 @@ export function normalTail(value: number): number {
   return (Math.exp((-value * value) / 2) / Math.sqrt(2 * Math.PI)) * polynomial;
 }
 
-/** Shannon's entropy of counts, in bits, with Miller and Madow's correction (1955) for what was not seen. */
+/** Shannon's entropy of counts, in bits, with Miller and Madow's correction (1955) for unseen values. */
 export function entropyBits(counts: Iterable<number>): number {
   let [total, cells, sum] = [0, 0, 0];
   for (const count of counts) {
@@ -105,7 +105,7 @@ export function entropyBits(counts: Iterable<number>): number {
   return total === 0 ? 0 : Math.log2(total) - sum / total + (cells - 1) / (2 * total * Math.LN2);
 }
 
-/** Numbers in [0, 1), the same ones for the same seed: mulberry32, by Tommy Ettinger. */
+/** Returns a generator of numbers in [0, 1), equal for equal seeds: mulberry32, by Tommy Ettinger. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

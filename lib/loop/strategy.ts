@@ -2,11 +2,11 @@
 export type Strategy =
   /** A new socket each time, autobind at connect: what `nc` in a loop does. */
   | "fresh"
-  /** The same socket connects again after a refusal: the fastest blind loop. */
+  /** The same socket connects again after a refusal: the fastest strategy that leaves the port to the kernel. */
   | "reuse"
-  /** bind(address, 0) first: on Linux the other parity. */
+  /** bind(address, 0) first: on Linux the kernel picks ports of the other parity. */
   | "autobind"
   /** bind(address, P) first: self-connects at once, on any kernel. */
   | "bind"
-  /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, the kernel choosing. */
+  /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, because the kernel can only choose P. */
   | "range";

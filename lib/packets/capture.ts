@@ -1,26 +1,26 @@
-/** Capture: the TCP packets between two ports of this host, as the kernel saw them pass on loopback. */
+/** Captures the TCP packets between two ports of this host on loopback. */
 import { errnoName, SocketError } from "../socket/errors.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 
 /** One packet of an interface that carries Ethernet frames. */
 export interface Frame {
-  /** Nanoseconds since 1970, stamped by the kernel as the packet passed. */
+  /** The kernel's time stamp, in nanoseconds since 1970. */
   readonly stampNs: bigint;
   readonly bytes: Uint8Array;
-  /** More than `bytes` holds when the capture had no room for all of it. */
+  /** Length of the packet; greater than that of `bytes` if the packet was captured in part. */
   readonly wireBytes: number;
 }
 
-/** getsockopt(2), PACKET_STATISTICS: how complete a capture is. */
+/** The counts of getsockopt(2), PACKET_STATISTICS: they show whether a capture is complete. */
 export interface CaptureCounts {
   /** How many packets passed the filter. */
   readonly passed: number;
-  /** How many of these the kernel had no room for: they are missing. */
+  /** How many of these are missing, because the kernel had no room for them. */
   readonly lost: number;
 }
 
-/** On loopback every address of this host is reached through this interface, its own ones too. */
+/** Packets to any address of this host pass through this interface. */
 export const LOOPBACK_DEVICE = "lo";
 
 const BUFFER_BYTES = 8 * 1024 * 1024;
@@ -34,8 +34,8 @@ const FIXES: Readonly<Record<string, string>> = {
 };
 
 /**
- * packet(7). Loopback passes every packet twice, once going out and once coming in: the outgoing copy is kept, and
- * the kernel's filter drops the other together with all that is not between the two ports.
+ * packet(7). Loopback passes every packet twice, outgoing and incoming. The kernel's filter keeps the outgoing copies
+ * of packets between the two ports.
  */
 export class Capture implements Disposable {
   readonly #native: Native;
@@ -45,7 +45,7 @@ export class Capture implements Disposable {
   #passed = 0;
   #lost = 0;
 
-  /** Port 0 is any port. Throws SocketError EPERM without CAP_NET_RAW, ENOSYS on other kernels than Linux. */
+  /** socket(2), AF_PACKET. Port 0 is any port. Throws SocketError EPERM without CAP_NET_RAW, ENOSYS except on Linux. */
   static open(
     onePort: number,
     otherPort: number,
@@ -64,7 +64,7 @@ export class Capture implements Disposable {
     this.#native = native;
   }
 
-  /** The packets that have come since the last call. */
+  /** recvmsg(2): the packets captured since the last call. */
   read(): Frame[] {
     const frames: Frame[] = [];
     for (;;) {
@@ -75,7 +75,7 @@ export class Capture implements Disposable {
     }
   }
 
-  /** getsockopt(2), PACKET_STATISTICS, summed up since open. */
+  /** getsockopt(2), PACKET_STATISTICS, in total since open(). */
   counts(): CaptureCounts {
     const counters = new Uint32Array(2);
     const answer = this.#native.captureStatistics(this.#handle, counters);

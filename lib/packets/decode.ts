@@ -1,20 +1,20 @@
-/** From the bytes of an Ethernet frame to one TCP segment. Pure; any bytes at all give an answer. */
+/** Decodes an Ethernet frame to one TCP segment. Pure; never throws, whatever the bytes. */
 import type { Address } from "../socket/address.ts";
 import { hostText } from "../socket/address.ts";
 
-/** The control bits of RFC 9293 section 3.1, in the order in which people say them. */
+/** The control bits of RFC 9293 section 3.1, in the usual order ("SYN,ACK"). */
 export type Flag = "SYN" | "FIN" | "RST" | "PSH" | "ACK" | "URG" | "ECE" | "CWR";
 
-/** RFC 2018: received sequence numbers, from the left edge to before the right one. */
+/** RFC 2018: received sequence numbers, from `left` to just before `right`. */
 export interface SackBlock {
   readonly left: number;
   readonly right: number;
 }
 
-/** What we read of the options; kinds that we do not are named by their number. */
+/** The decoded TCP options, and the numbers of the kinds that are not decoded. */
 export interface SegmentOptions {
   readonly maxSegmentBytes?: number;
-  /** The shift, as sent. */
+  /** The shift count. */
   readonly windowScale?: number;
   readonly sackPermitted?: true;
   readonly sack?: readonly SackBlock[];
@@ -33,9 +33,9 @@ export interface Segment {
   /** As on the wire, before any scaling. */
   readonly window: number;
   readonly options: SegmentOptions;
-  /** How many bytes of data the IP header says there are. */
+  /** Bytes of data, by the length in the IP header. */
   readonly dataBytes: number;
-  /** As many of them as were captured. */
+  /** The data that was captured, which may be less. */
   readonly data: Uint8Array;
 }
 
@@ -48,7 +48,7 @@ const ETHERNET_BYTES = 14;
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const TCP = 6;
-/** Hop-by-hop, routing, destination options: each begins with what comes next, and its own length. */
+/** Hop-by-hop, routing, destination options: each begins with the type of the next header and with its length. */
 const IPV6_EXTENSIONS = [0, 43, 60];
 const IPV6_FRAGMENT = 44;
 const FLAGS: readonly (readonly [Flag, number])[] = [
@@ -62,18 +62,18 @@ const FLAGS: readonly (readonly [Flag, number])[] = [
   ["CWR", 0x80],
 ];
 
-/** A part of a frame, and the hosts it goes between. */
+/** The IP packet of a frame. */
 interface Packet {
   readonly family: 4 | 6;
   readonly from: string;
   readonly to: string;
-  /** From the TCP header on, as far as it was captured. */
+  /** The captured bytes from the TCP header on. */
   readonly bytes: Uint8Array;
-  /** How long it is by the IP header. */
+  /** The length from the TCP header on, by the IP header. */
   readonly length: number;
 }
 
-/** The TCP segment in an Ethernet frame, over IPv4 or IPv6; or why there is none. Never throws. */
+/** Returns the TCP segment in an Ethernet frame, over IPv4 or IPv6, or the reason why there is none. Never throws. */
 export function decodeFrame(frame: Uint8Array): Segment | Undecoded {
   if (frame.length < ETHERNET_BYTES) return problem(`${frame.length} bytes are less than an Ethernet header`);
   const etherType = view(frame).getUint16(12);
@@ -144,7 +144,7 @@ function segmentOf({ family, from, to, bytes, length }: Packet): Segment | Undec
   };
 }
 
-/** RFC 9293 section 3.2. Reading ends at the first option whose length cannot be true. */
+/** RFC 9293 section 3.2. Stops at the first option with an impossible length. */
 function optionsOf(bytes: Uint8Array): SegmentOptions {
   let options: SegmentOptions = {};
   let at = 0;

@@ -1,4 +1,4 @@
-/** `selfconnect/packets`: what happened on the wire. */
+/** `selfconnect/packets`: captures and explains the packets of a self-connect. */
 export type { CaptureCounts, Frame } from "./capture.ts";
 export { Capture } from "./capture.ts";
 export type { Flag, Segment, SegmentOptions, Undecoded } from "./decode.ts";

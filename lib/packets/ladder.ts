@@ -1,4 +1,4 @@
-/** The ladder: captured packets put in order between two sides, with states and reasons. Plain data, fit for JSON. */
+/** The ladder: captured packets in order, with the states of their ends and reasons. Plain data, fit for JSON. */
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -9,21 +9,21 @@ import { reasonFor } from "./reasons.ts";
 import type { Course, Step } from "./states.ts";
 import { follow } from "./states.ts";
 
-/** A 32-bit number as it is on the wire, and counted from the initial one of its direction. */
+/** A 32-bit sequence number as in the packet, and relative to the initial one of its direction. */
 export interface SequenceNumber {
   readonly absolute: number;
   readonly relative: number;
 }
 
-/** One packet: who sent it when, its numbers, the states before and after, and why it is there. */
+/** One packet: its sender, time and numbers, the states before and after, and why it was sent. */
 export interface LadderRow {
   /** From 1. */
   readonly number: number;
   /** Nanoseconds since the first packet. */
   readonly timeNs: number;
-  /** Nanoseconds since 1970; text, because JSON has no integers of that size. */
+  /** Nanoseconds since 1970, as a string, because JSON numbers cannot hold them exactly. */
   readonly stampNs: string;
-  /** Which end sent it: an index into `ends`. */
+  /** The end that sent it: an index into `ends`. */
   readonly from: number;
   readonly to: number;
   readonly flags: readonly Flag[];
@@ -33,16 +33,16 @@ export interface LadderRow {
   readonly window: number;
   readonly options: SegmentOptions;
   readonly dataBytes: number;
-  /** The data as text, what cannot be printed as a dot; null where there is none. */
+  /** The data as text, with a dot for each unprintable character; null without data. */
   readonly text: string | null;
   readonly sent: Step["sent"];
   readonly received: Step["received"];
   readonly crossed: number;
-  /** Why the packet is there. */
+  /** Why the packet was sent. */
   readonly why: string;
 }
 
-/** One side of the ladder: a socket, and the states that it went through. */
+/** One side of the ladder: a socket and its states. */
 export interface LadderEnd {
   readonly name: string;
   readonly address: Address;
@@ -50,27 +50,27 @@ export interface LadderEnd {
   readonly path: readonly TcpState[];
 }
 
-/** All packets of one connection, in the order of their stamps. */
+/** All packets of one connection, in the order of their time stamps. */
 export interface Ladder {
   readonly title: string;
   /** One for a self-connect, two for a pair. */
   readonly ends: readonly LadderEnd[];
   readonly rows: readonly LadderRow[];
-  /** Frames that passed the filter and are no part of this: of another four-tuple, or not to be decoded. */
+  /** Descriptions of frames that passed the filter but have another four-tuple, or could not be decoded. */
   readonly others: readonly string[];
-  /** Captured with fewer bytes than were on the wire. */
+  /** How many packets were captured in part. */
   readonly truncated: number;
 }
 
 const LONGEST_TEXT = 64;
 
-/** A frame with what it says; only those between the two addresses. */
+/** A frame of this connection, with its segment. */
 export interface OwnFrame {
   readonly frame: Frame;
   readonly segment: Segment;
 }
 
-/** The frames between two addresses, by the time of their stamps, and in words what the others were. */
+/** Returns the frames between two addresses in the order of their time stamps, and descriptions of the other frames. */
 export function framesBetween(
   frames: readonly Frame[],
   one: Address,
@@ -78,7 +78,7 @@ export function framesBetween(
 ): { own: OwnFrame[]; others: string[] } {
   const own: OwnFrame[] = [];
   const others: string[] = [];
-  // Packets sent at one moment on two processors may be queued the other way round than they are stamped.
+  // Packets sent at the same moment on two processors may be queued in another order than that of their stamps.
   const inOrder = frames.toSorted((a, b) => Number(a.stampNs - b.stampNs));
   for (const frame of inOrder) {
     const segment = decodeFrame(frame.bytes);
@@ -89,7 +89,7 @@ export function framesBetween(
   return { own, others };
 }
 
-/** `addresses`: one for a self-connect, two for a pair. */
+/** Builds the ladder from captured frames. `addresses` has one address for a self-connect, two for a pair. */
 export function ladderOf(frames: readonly Frame[], addresses: readonly Address[], title: string): Ladder {
   const [one, other = one] = addresses as [Address, Address?];
   const { own, others } = framesBetween(frames, one, other);
@@ -146,7 +146,7 @@ function ladderRowsOf(own: readonly OwnFrame[], addresses: readonly Address[], c
   });
 }
 
-/** The initial sequence number of each end: its SYN's, or of what is seen of it first. */
+/** The initial sequence number of each end: that of its SYN, or of its first captured packet. */
 function initialNumbers(own: readonly OwnFrame[], addresses: readonly Address[]): (number | undefined)[] {
   return addresses.map((_, end) => {
     const sent = own.map(({ segment }) => segment).filter((segment) => endOf(segment, addresses) === end);

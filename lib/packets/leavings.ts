@@ -1,4 +1,4 @@
-/** What each way to end a self-connect leaves behind, and who can have the port meanwhile: found out by doing it. */
+/** Observes what each way to end a self-connect leaves behind, and whether a server can then listen on the port. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
@@ -8,22 +8,22 @@ import { listenRefusal } from "../socket/listen-refusal.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
-/** shutdown(2) both ways and then close(2); close(2) alone; SO_LINGER {1, 0} and close(2). */
+/** "shutdown": shutdown(2) both ways, then close(2). "close": close(2). "reset": SO_LINGER {1, 0}, then close(2). */
 export type Closing = "shutdown" | "close" | "reset";
 /** Every way to end a socket. */
 export const CLOSINGS: readonly Closing[] = ["shutdown", "close", "reset"];
 
-/** What one way to end a self-connect leaves behind, and who can listen on the port then. */
+/** What one way to end a self-connect leaves behind, and whether a server can then listen on the port. */
 export interface Leaving {
-  /** How the socket was ended; null while it is still open. */
+  /** How the socket was ended; null: it was still open. */
   readonly closing: Closing | null;
-  /** Whether the socket itself had SO_REUSEADDR since before its bind(2). */
+  /** Whether the socket had SO_REUSEADDR before its bind(2). */
   readonly hadReuseAddress: boolean;
-  /** The state of what is left, CLOSED when nothing is. */
+  /** The state of the socket that is left; CLOSED when none is. */
   readonly left: TcpState;
-  /** How long the kernel keeps it; 0 when nothing is left or it stays until closed. */
+  /** Milliseconds for which the kernel keeps it; 0 when nothing is left or it stays until closed. */
   readonly remainingMs: number;
-  /** The errno name that a server's listen on the port gets, null when it starts. */
+  /** The errno of a server that binds and listens on the port; null when it starts. */
   readonly listen: ErrnoName | null;
   /** The same with SO_REUSEADDR. */
   readonly listenWithReuseAddress: ErrnoName | null;
@@ -40,21 +40,29 @@ const CASES: readonly (readonly [Closing | null, boolean])[] = [
   ["reset", false],
 ];
 
-/** Each way once, on a port of this host that the kernel picks: what is left of it stays in TIME-WAIT there. */
+/**
+ * bind(2) with port 0, connect(2) to that port, and each way to end the socket, once. Leaves sockets in TIME-WAIT on
+ * ports that the kernel picked. Throws SocketError.
+ */
 export async function observeLeavings(host: Address): Promise<Leaving[]> {
   const found: Leaving[] = [];
-  for (const [closing, hadReuseAddress] of CASES) found.push(await leavingOf(host, closing, hadReuseAddress));
+  for (const [closing, hadReuseAddress] of CASES)
+    found.push(await observeOne(host, closing, hadReuseAddress));
   return found;
 }
 
-async function leavingOf(host: Address, closing: Closing | null, hadReuseAddress: boolean): Promise<Leaving> {
+async function observeOne(
+  host: Address,
+  closing: Closing | null,
+  hadReuseAddress: boolean,
+): Promise<Leaving> {
   const socket = TcpSocket.open(host.family, hadReuseAddress ? { reuseAddress: true } : {});
   try {
     socket.bind({ ...host, port: 0 }).connect(socket.getsockname());
     await socket.connected({ deadlineMs: SETTLE_MS });
     const local = bare(socket.getsockname());
     if (closing) end(socket, closing);
-    return { closing, hadReuseAddress, ...(await leftAt(local)) };
+    return { closing, hadReuseAddress, ...(await observePort(local)) };
   } finally {
     socket.reset();
   }
@@ -67,8 +75,8 @@ export function end(socket: TcpSocket, closing: Closing): void {
   socket.close();
 }
 
-/** What stands at a self-connect's four-tuple once it has settled, and who can listen on its port. */
-async function leftAt(
+/** Waits until the state at the self-connect's four-tuple is final. Returns it, and whether a server can listen. */
+async function observePort(
   local: Address,
 ): Promise<Pick<Leaving, "left" | "remainingMs" | "listen" | "listenWithReuseAddress">> {
   const endsAt = performance.now() + SETTLE_MS;

@@ -1,4 +1,4 @@
-/** Looking at sockets and their packets while they happen: the kernel's own word on the states, beside the capture. */
+/** Records packets, and the TCP states that the kernel reports, while a connection lives. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
@@ -9,15 +9,15 @@ import type { Capture, Frame } from "./capture.ts";
 
 /** A state that the kernel reported. */
 export interface ReportedState {
-  /** Which end: 0, or 1 for the other of a pair. */
+  /** The end: 0, or 1 for the second of a pair. */
   readonly end: number;
   readonly state: TcpState;
   readonly source: "TCP_INFO" | "/proc/net/tcp";
-  /** How many packets had been captured by then. */
+  /** How many packets had been captured before. */
   readonly afterPackets: number;
 }
 
-/** One end of what is traced. */
+/** One end of the traced connection. */
 export interface TracedEnd {
   readonly socket: TcpSocket;
   readonly local: Address;
@@ -26,7 +26,7 @@ export interface TracedEnd {
 
 const LOOK_EVERY_MS = 1;
 
-/** Collects frames and samples. */
+/** Collects captured frames and reported states. */
 export class Lookout {
   readonly frames: Frame[] = [];
   readonly samples: ReportedState[] = [];
@@ -37,24 +37,24 @@ export class Lookout {
     this.#capture = capture;
   }
 
-  /** Watches these from now on; their packets may have been captured already. */
+  /** Samples these ends from now on. Their first packets may already be captured. */
   begin(ends: readonly TracedEnd[]): void {
     this.#ends = ends;
   }
 
-  /** Forgets what was seen so far. */
+  /** Drops all frames and samples. */
   forget(): void {
     this.take();
     this.frames.length = 0;
     this.samples.length = 0;
   }
 
-  /** Takes the packets that are there. */
+  /** Reads the packets captured since the last call. */
   take(): void {
     this.frames.push(...(this.#capture?.read() ?? []));
   }
 
-  /** Asks the kernel for the state of every end, and takes the packets. */
+  /** Samples the state of every end, and reads the packets. */
   look(): void {
     this.take();
     for (const [index, end] of this.#ends.entries()) {
@@ -66,12 +66,12 @@ export class Lookout {
     this.take();
   }
 
-  /** The state of an end as the kernel reported it last. */
+  /** The last state that the kernel reported for this end. */
   lastState(end: number): TcpState | undefined {
     return this.samples.findLast((sample) => sample.end === end)?.state;
   }
 
-  /** Looks until `done`, at most so long; whether it was done. */
+  /** Looks until `done` returns true, for at most `mostMs`. Returns whether it did. */
   async lookUntil(done: () => boolean, mostMs: number, signal?: AbortSignal): Promise<boolean> {
     const endsAt = performance.now() + mostMs;
     for (;;) {
@@ -83,7 +83,7 @@ export class Lookout {
   }
 }
 
-/** An open socket tells its state itself; what outlives it stands in the kernel's table only. */
+/** Reads the state from TCP_INFO while the socket is open, and then from the kernel's socket table. */
 function stateOf({ socket, local, peer }: TracedEnd): Pick<ReportedState, "state" | "source"> {
   if (!socket.closed) {
     const { state } = socket.getsockopt("information");

@@ -1,11 +1,11 @@
-/** pcapng (draft-ietf-opsawg-pcapng): the captured packets as a file that Wireshark opens. Pure. */
+/** Writes captured packets as pcapng (draft-ietf-opsawg-pcapng), which Wireshark opens. Pure. */
 import type { CaptureCounts, Frame } from "./capture.ts";
 
-/** What the file says about the capture as a whole. */
+/** The metadata of the file. */
 export interface PcapngOptions {
   /** The interface's name. */
   readonly device: string;
-  /** What was captured, in the words of pcap-filter(7). */
+  /** The capture filter, in the syntax of pcap-filter(7). */
   readonly filter: string;
   /** A comment on the whole file. */
   readonly comment: string;
@@ -16,7 +16,7 @@ export interface PcapngOptions {
   readonly counts: CaptureCounts;
 }
 
-/** A captured frame, and the comment that Wireshark shows beside it. */
+/** A captured frame, and the comment that Wireshark displays with it. */
 export interface CommentedFrame {
   readonly frame: Frame;
   readonly comment: string;
@@ -30,7 +30,7 @@ const BYTE_ORDER = 0x1a2b3c4d;
 const ETHERNET = 1;
 const OUTBOUND = 2;
 const NANOSECONDS = 9;
-/** As much of each packet is kept: native/core/capture.cc. */
+/** The most bytes kept of each packet, as in native/core/capture.cc. */
 const LONGEST_PACKET = 1 << 18;
 
 /** Option codes: of every block, of the section, the interface, a packet, the statistics. */
@@ -46,7 +46,7 @@ const DROPPED = 5;
 
 type Piece = Uint8Array;
 
-/** The whole file, in little-endian order on every machine. */
+/** Returns the whole file, in little-endian order on every machine. */
 export function pcapng(frames: readonly CommentedFrame[], options: PcapngOptions): Uint8Array {
   return concatenate([
     sectionBlock(options),
@@ -103,7 +103,7 @@ function statisticsBlock(frames: readonly CommentedFrame[], counts: CaptureCount
   ]);
 }
 
-/** A block: its type, its length, its fields and options, the end of options, its length again. */
+/** Encodes a block: its type, length, fields and options, the end of options, and the length again. */
 function block(type: number, fields: readonly Piece[]): Piece {
   const body = concatenate([...fields, u32(0)]);
   const length = u32(body.length + 12);
@@ -114,7 +114,7 @@ function option(code: number, value: Piece): Piece {
   return concatenate([u16(code), u16(value.length), pad(value)]);
 }
 
-/** An empty text is left out. */
+/** Returns nothing for an empty text. */
 function textOption(code: number, text: string): Piece {
   return text === "" ? new Uint8Array(0) : option(code, utf8(text));
 }

@@ -1,15 +1,15 @@
-/** Why each packet is there, in the words of RFC 9293. Pure. */
+/** Explains why each packet was sent, in the terms of RFC 9293. Pure. */
 import type { Segment } from "./decode.ts";
 import type { Step } from "./states.ts";
 import { sequenceLength } from "./states.ts";
 
-/** A segment with all that the reason for it depends on. */
+/** A segment, and everything that the reason for it depends on. */
 export interface Situation {
   readonly segment: Segment;
   readonly step: Step;
   /** Whether both ends are one socket. */
   readonly isSelf: boolean;
-  /** What it answers; null when nothing. */
+  /** The segment that it replies to, if any. */
   readonly answers: Segment | null;
   /** Whether the same sequence numbers were sent before. */
   readonly isRepeat: boolean;
@@ -19,7 +19,7 @@ export function reasonFor(situation: Situation): string {
   const { segment, isRepeat } = situation;
   const reason = reasonByFlags(situation);
   return isRepeat && sequenceLength(segment) > 0
-    ? `sent again, for want of an acknowledgment: ${reason}`
+    ? `sent again, because no acknowledgment came: ${reason}`
     : reason;
 }
 
@@ -82,9 +82,9 @@ function finReason({ step, isSelf }: Situation): string {
 
 function resetReason({ step }: Situation): string {
   const aborts = "ABORT: RST, and the connection is gone without TIME-WAIT (3.10.5)";
-  if (step.sent.before === "CLOSED") return "answers what came to no connection (3.5.2)";
+  if (step.sent.before === "CLOSED") return "replies to a packet for which there is no connection (3.5.2)";
   return step.received.before === "CLOSED"
-    ? `${aborts}; it comes back to no connection and is dropped`
+    ? `${aborts}; when it comes back there is no connection, and it is dropped`
     : aborts;
 }
 

@@ -1,32 +1,32 @@
 /**
- * The TCP states that packets imply: RFC 9293, figure 5, as far as an active OPEN can come, with the simultaneous
+ * The TCP states that packets imply: those of RFC 9293, figure 5, that an active OPEN can reach, with the simultaneous
  * open of section 3.5 (figure 7) and the simultaneous close of section 3.6 (figure 13). Pure.
  */
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Segment } from "./decode.ts";
 
-/** What the machine reads of a segment. */
+/** The fields of a segment that change the state. */
 export type Signal = Pick<Segment, "flags" | "sequence" | "acknowledgement" | "dataBytes">;
 
-/** One packet's way through the states of the two ends, which in a self-connect are one socket. */
+/** How one packet changes the states of the two ends, which in a self-connect are one socket. */
 export interface Step {
-  /** The sender, before it sent and as the packet left. */
+  /** The sender's state before and after it sent the packet. */
   readonly sent: { readonly before: TcpState; readonly after: TcpState };
-  /** The receiver, before it took the packet in and after. */
+  /** The receiver's state before and after it received the packet. */
   readonly received: { readonly before: TcpState; readonly after: TcpState };
-  /** Which packet it answers: the last one with data or a control that its sender took in since it last sent. */
+  /** The packet it replies to: the last one with data, SYN or FIN that its sender received since it last sent. */
   readonly answers: number | null;
-  /** How many later packets the receiver had sent by then: above 0, packets crossed. */
+  /** How many packets the receiver sent while this one was on its way: above 0, packets crossed. */
   readonly crossed: number;
 }
 
-/** What is sent again and again has one end: the sequence number after the last byte, SYN or FIN. */
+/** The sequence number after the last byte, SYN or FIN. It is the same when the segment is sent again. */
 export function sequenceEnd(signal: Signal): number {
   const controls = signal.flags.filter((flag) => flag === "SYN" || flag === "FIN").length;
   return (signal.sequence + signal.dataBytes + controls) >>> 0;
 }
 
-/** How much sequence space a segment takes. */
+/** The length of a segment in sequence space: its bytes of data, SYN and FIN. */
 export function sequenceLength(signal: Signal): number {
   return (sequenceEnd(signal) - signal.sequence) >>> 0;
 }
@@ -91,26 +91,26 @@ export class TcpEnd {
   }
 }
 
-/** A packet on its way: sent, and not known to have been received. */
+/** A packet that was sent and is not known to have been received. */
 interface InFlight {
   readonly index: number;
   readonly signal: Signal;
-  /** How many packets its receiver had sent when it left. */
+  /** How many packets its receiver had sent before. */
   readonly sentByReceiver: number;
 }
 
-/** What packets did to the ends that exchanged them. */
+/** The states of the ends while they exchanged packets. */
 export interface Course {
-  /** For each packet. */
+  /** One for each packet. */
   readonly steps: readonly Step[];
-  /** For each end its states in order, from CLOSED, where every socket begins. */
+  /** The states of each end in order, starting with CLOSED. */
   readonly paths: readonly (readonly TcpState[])[];
 }
 
 /**
  * Follows packets, in the order in which they were sent, through the states of one end (a self-connect) or two.
- * When a packet was received is told by what its receiver sends next: it has seen what it acknowledges, and not
- * what it should have acknowledged and did not.
+ * The next packet of the receiver shows when it received a packet: it has received what it acknowledges, and has not
+ * received what it should have acknowledged and did not.
  */
 export function follow(signals: readonly (Signal & { readonly end: number })[], ends: 1 | 2): Course {
   const machines = Array.from({ length: ends }, () => new TcpEnd());
@@ -147,10 +147,10 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
   return { steps, paths };
 }
 
-/** Whether an end that sends `next` can have received `earlier` before. */
+/** Whether an end that sends `next` can have received `earlier` before that. */
 function mayHaveSeen(earlier: Signal, next: Signal): boolean {
   if (sequenceLength(earlier) === 0) return true;
-  // Whoever has received SYN,ACK is ESTABLISHED and sends no SYN any more, though its numbers would allow it.
+  // An end that has received SYN,ACK is ESTABLISHED and sends no further SYN, though the numbers would allow it.
   if (next.flags.includes("SYN") && earlier.flags.includes("SYN") && earlier.flags.includes("ACK"))
     return false;
   return next.flags.includes("ACK") && !isBefore(next.acknowledgement, sequenceEnd(earlier));

@@ -1,4 +1,4 @@
-/** One self-connect, or one pair, made to be looked at: its packets, its states, and what the kernel says of both. */
+/** Traces one self-connect, or one simultaneous open: its packets, its states, and what the kernel reports of both. */
 
 import type { ReconnectVerdict } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
@@ -17,41 +17,41 @@ import { end } from "./leavings.ts";
 import type { ReportedState, TracedEnd } from "./lookout.ts";
 import { Lookout } from "./lookout.ts";
 
-/** What to trace, and how long each step may take. */
+/** The options of trace(). */
 export interface TraceOptions {
-  /** An address of this host; in a pair, that of the first socket. */
+  /** An address of this host; for a pair, the address of the first socket. */
   readonly peer: Address | string;
-  /** Limits of a loop that waits for a natural self-connect; without them the socket is bound to its peer's port. */
+  /** Limits of a loop that waits for a natural self-connect. Without it, bind(2) to the peer's port causes one. */
   readonly natural?: { readonly attempts: number; readonly durationMs: number };
-  /** Two sockets open to each other at the same moment. */
+  /** Trace two sockets that connect to each other at the same moment. */
   readonly pair?: boolean;
-  /** Bytes to send once connected; they come back to the writer. */
+  /** Bytes to send once connected; a self-connect receives them itself. */
   readonly data?: Uint8Array;
-  /** "reset" unless said otherwise: it leaves nothing behind. */
+  /** Default "reset", which leaves nothing behind. */
   readonly closing?: Closing;
-  /** How long each step may take: to connect, to bring the data, to close. 5,000 unless said otherwise. */
+  /** Milliseconds for each step: to connect, to transfer the data, to close. Default 5,000. */
   readonly stepMs?: number;
-  /** The kernel's room for captured packets, 8 MiB unless said otherwise. */
+  /** Size of the kernel's buffer for captured packets; default 8 MiB. */
   readonly bufferBytes?: number;
   readonly signal?: AbortSignal;
 }
 
-/** Where and how packets were captured, and how many of them. */
+/** How packets were captured, and how many. */
 export interface CaptureSummary extends CaptureCounts {
   readonly device: string;
-  /** In the words of pcap-filter(7). */
+  /** The filter, in the syntax of pcap-filter(7). */
   readonly filter: string;
-  /** Which of the two copies that loopback passes. */
+  /** Loopback passes each packet twice; this copy is kept. */
   readonly keptCopy: "outgoing";
 }
 
 /**
- * `self-connect` and `simultaneous-open` (of a pair) are what was asked for; `connected` is a listener in the way;
- * `attempts-spent`, `deadline` and `interrupted`: it never came to a connection.
+ * `self-connect` and `simultaneous-open` (of a pair) are the expected ones; `connected`: a listener accepted the
+ * connect; `attempts-spent`, `deadline` and `interrupted`: nothing connected.
  */
 export type TraceVerdict = ReconnectVerdict | "simultaneous-open";
 
-/** What was seen of one self-connect or one pair. */
+/** The packets and states of one self-connect or one pair. */
 export interface Trace {
   readonly verdict: TraceVerdict;
   readonly isPair: boolean;
@@ -59,19 +59,19 @@ export interface Trace {
   readonly closing: Closing;
   readonly ladder: Ladder;
   readonly frames: readonly OwnFrame[];
-  /** null where packets could not be captured; `whyNoCapture` says why. */
+  /** null where packets could not be captured; `whyNoCapture` has the reason. */
   readonly capture: CaptureSummary | null;
   readonly whyNoCapture: string | null;
-  /** What the kernel reported, each state once. */
+  /** The states that the kernel reported, each once. */
   readonly samples: readonly ReportedState[];
   /**
-   * Whether every state that the kernel reported lies on the path that the packets imply, and both end alike; null
-   * when packets are missing.
+   * Whether the states that the kernel reported are on the path that the packets imply, in order and with the same end;
+   * null when packets are missing.
    */
   readonly agrees: boolean | null;
-  /** TCP_INFO of each socket, before it was ended. */
+  /** TCP_INFO of each socket, before it was closed. */
   readonly information: readonly TcpInformation[];
-  /** What was read back of the data. */
+  /** The data that was received. */
   readonly received: Uint8Array;
 }
 
@@ -79,7 +79,11 @@ const STEP_MS = 5000;
 const MEETINGS = 1000;
 const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
 
-/** Throws SocketError EADDRINUSE while the port stands in TIME-WAIT of an earlier one. */
+/**
+ * bind(2), connect(2) and packet(7): makes a self-connect, or a pair, and records its packets and states. Without
+ * CAP_NET_RAW, or on other kernels than Linux, it records the states only. Throws SocketError EADDRINUSE while a socket
+ * on the port is in TIME-WAIT.
+ */
 export async function trace(options: TraceOptions): Promise<Trace> {
   const peer = checkAddress(options.peer);
   return options.pair ? tracePair(peer, options) : traceSelfConnect(peer, options);
@@ -122,7 +126,7 @@ async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
   }
 }
 
-/** The capture, what is seen, and the way from there to a trace. */
+/** Records a connection and builds the Trace. */
 class Recorder {
   readonly lookout: Lookout;
   readonly #options: TraceOptions;
@@ -140,12 +144,12 @@ class Recorder {
     this.lookout = new Lookout(this.#capture);
   }
 
-  /** Sees to it that these are closed in the end. */
+  /** Takes ownership of the sockets: close() resets them. */
   own(sockets: readonly TcpSocket[]): void {
     this.#sockets = sockets;
   }
 
-  /** From connect(2) on: waits for the connection, brings the data, ends it, and waits for what that sends. */
+  /** Waits for the connection, transfers the data, closes, and waits for the last packets. Call it after connect(2). */
   async record(ends: readonly TracedEnd[], attempts: number, verdict: TraceVerdict): Promise<Trace> {
     this.lookout.begin(ends);
     const addresses = ends.map(({ local }) => local);
@@ -157,12 +161,12 @@ class Recorder {
       signal,
     );
     if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
-    if (data) await this.#bring(data, ends, stepMs);
-    // Every packet so far has arrived when all that was sent is acknowledged.
+    if (data) await this.#transfer(data, ends, stepMs);
+    // Wait until everything sent is acknowledged: then every packet has arrived.
     await this.lookout.lookUntil(() => this.#isQuiet(addresses), stepMs, signal);
     this.#information = this.#sockets.map((socket) => socket.getsockopt("information"));
     for (const socket of this.#sockets) {
-      // After shutdown(2) the socket lives on and can be asked for its state; it is closed when all is over.
+      // After shutdown(2) the socket still reports its state; it is closed at the end.
       if (closing === "shutdown") socket.shutdown("write");
       else end(socket, closing);
       this.lookout.look();
@@ -198,7 +202,7 @@ class Recorder {
     this.#capture?.[Symbol.dispose]();
   }
 
-  /** Without the permission, or on another kernel, there are no packets; the rest is still worth having. */
+  /** Returns null without the permission, or on another kernel: the trace then has states but no packets. */
   #tryCapture(): Capture | null {
     try {
       return Capture.open(...this.#ports, this.#options.bufferBytes);
@@ -209,8 +213,8 @@ class Recorder {
     }
   }
 
-  /** Sends, and reads at the last end: the writer itself, or the other socket of a pair. */
-  async #bring(data: Uint8Array, ends: readonly TracedEnd[], mostMs: number): Promise<void> {
+  /** Sends from the first end and receives at the last: the same socket, or the second of a pair. */
+  async #transfer(data: Uint8Array, ends: readonly TracedEnd[], mostMs: number): Promise<void> {
     const reader = ends.at(-1)!.socket;
     const received = new Uint8Array(data.length);
     let sent = 0;
@@ -223,7 +227,7 @@ class Recorder {
     this.#received = received.subarray(0, length);
   }
 
-  /** Whether nothing is on its way: as far as we can see packets, each with sequence space was acknowledged. */
+  /** Whether no packet is on its way: every captured one that needs an acknowledgment has got it. */
   #isQuiet(addresses: readonly Address[]): boolean {
     if (!this.#seesAll()) return true;
     const { rows } = this.#ladder(addresses);
@@ -267,7 +271,7 @@ function acknowledges(later: Ladder["rows"][number], row: Ladder["rows"][number]
   return later.from === row.to && (later.acknowledgement?.relative ?? -1) >= end;
 }
 
-/** The kernel is looked at from time to time and passes states unseen; what it did report must fit. */
+/** Whether the reported states fit the ladder. Sampling misses states, so only those that were reported must fit. */
 export function agreesWith(ladder: Ladder, samples: readonly ReportedState[]): boolean {
   return ladder.ends.every(({ path }, end) => {
     const reported = samples.filter((sample) => sample.end === end).map(({ state }) => state);
@@ -292,7 +296,7 @@ async function awaitNatural(
   return { socket: null, attempts, verdict };
 }
 
-/** Bound to the port that it will connect to: a self-connect at the first attempt, on any kernel. */
+/** bind(2) to the port that the socket will connect to: a self-connect at the first attempt, on any kernel. */
 function bindSocket(peer: Address): TcpSocket {
   const socket = TcpSocket.open(peer.family);
   try {
@@ -323,7 +327,7 @@ function endsOf(sockets: readonly TcpSocket[]): TracedEnd[] {
   return sockets.map((socket, index) => ({ socket, local: locals[index]!, peer: locals[1 - index]! }));
 }
 
-/** Whether the two SYN crossed. One that came too early found no connection and was answered with RST. */
+/** Connects both sockets. Returns whether the two SYN crossed: if one came too early, the reply to it was RST. */
 async function meet(
   sockets: readonly TcpSocket[],
   { stepMs = STEP_MS, signal }: TraceOptions,

@@ -1,4 +1,4 @@
-/** The ways in which kernels pick a local port, in the terms of RFC 6056: one table for naming and for predicting. */
+/** The algorithms by which kernels pick local ports, in the terms of RFC 6056: for the fingerprint and the model. */
 import type { LinuxWalk } from "../kernel/release.ts";
 import { isAtLeast, linuxWalk } from "../kernel/release.ts";
 import type { Method } from "./method.ts";
@@ -7,14 +7,14 @@ import type { Method } from "./method.ts";
 export type Counters =
   /** Each pick is independent of the last. */
   | "none"
-  /** One counter, and every peer sees it as it is. */
+  /** One counter for all peers, without offsets. */
   | "one"
-  /** One counter, and each peer sees it from an offset of its own. */
+  /** One counter for all peers, with a different offset for each. */
   | "one-with-offsets"
-  /** Each peer walks by itself. */
+  /** One counter for each peer. */
   | "many";
 
-/** `linux-…` by the release that brought it; the others are RFC 6056's own. */
+/** `linux-…` is named after the release that introduced it; the others are from RFC 6056. */
 export type AlgorithmName =
   | "linux-5.18"
   | "linux-6.8-range"
@@ -30,29 +30,29 @@ export type AlgorithmName =
 /** One way to pick a local port. */
 export interface PortAlgorithm {
   readonly name: AlgorithmName;
-  /** In the words of RFC 6056 section 3.3. */
+  /** The name in RFC 6056 section 3.3. */
   readonly family: string;
-  /** The kernels that are known to do so; null for an algorithm known from the RFC only. */
+  /** The kernels that use it; null for an algorithm known only from the RFC. */
   readonly kernels: string | null;
-  /** The chance of 1, 2, 3 … strides to the next port; empty where picks are independent. */
+  /** The probabilities of 1, 2, 3 … strides to the next port; empty where picks are independent. */
   readonly increments: readonly number[];
-  /** Ports between two neighbours of the walk. */
+  /** The distance between two neighbouring ports of the walk. */
   readonly stride: 1 | 2;
   /** Which ports are picked while one of them is free, counted from the low end of the range. */
   readonly parity: "low" | "other" | "both";
   readonly counters: Counters;
-  /** How often the walk is started anew elsewhere; null for never. */
+  /** Milliseconds until a new salt moves the walk elsewhere; null for never. */
   readonly saltMs: number | null;
 }
 
 const EIGHTHS = new Array<number>(8).fill(1 / 8);
-/** RFC 6056 section 3.3.5 gives N = 500 as its example. */
+/** N = 500 is the example in RFC 6056 section 3.3.5. */
 const FIVE_HUNDREDTHS = new Array<number>(500).fill(1 / 500);
 const HASHED = "double-hash (algorithm 4) with random increments (5)";
 
 /**
  * Linux: `__inet_hash_connect` (net/ipv4/inet_hashtables.c) and `inet_csk_find_open_port`
- * (net/ipv4/inet_connection_sock.c), read in 5.10 to 7.3. The rest are RFC 6056's own, as its text gives them.
+ * (net/ipv4/inet_connection_sock.c), read in 5.10 to 7.3. The others are as in the text of RFC 6056.
  */
 export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   {
@@ -112,7 +112,7 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   textbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
 ];
 
-/** The row of PORT_ALGORITHMS with this name. Throws RangeError where there is none. */
+/** The row of PORT_ALGORITHMS with this name. Throws RangeError if the name is unknown. */
 export function portAlgorithm(name: string): PortAlgorithm {
   const found = PORT_ALGORITHMS.find((algorithm) => algorithm.name === name);
   if (!found) throw new RangeError(`"${name}" is not a port algorithm`);
@@ -126,8 +126,8 @@ const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
 };
 
 /**
- * What a kernel of this release is supposed to do where it cannot be observed. Stable kernels carry later changes,
- * so that the release alone does not name the algorithm for sure.
+ * The algorithm that a kernel of this release probably uses; for kernels that cannot be observed. Stable kernels have
+ * changes from later releases, so the release does not name the algorithm for sure.
  */
 export function supposeAlgorithm(method: Method, release: string): PortAlgorithm {
   if (method === "bind") return portAlgorithm("linux-bind");
@@ -135,7 +135,7 @@ export function supposeAlgorithm(method: Method, release: string): PortAlgorithm
   return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);
 }
 
-/** Strides to the next port, on average. */
+/** Mean number of strides to the next port. */
 export function meanIncrement(algorithm: PortAlgorithm): number {
   return algorithm.increments.reduce((sum, chance, index) => sum + chance * (index + 1), 0);
 }

@@ -1,4 +1,4 @@
-/** A prediction held against real self-connects. */
+/** Tests a prediction with real self-connects. */
 import type { TestResult } from "../loop/statistics.ts";
 import { goodnessOfFit } from "../loop/statistics.ts";
 import { invalidArgument } from "../socket/misuse.ts";
@@ -7,33 +7,36 @@ import type { Prediction } from "./predict.ts";
 import type { MeasuredWait } from "./waits.ts";
 import { measureWaits } from "./waits.ts";
 
-/** How many self-connects to test a prediction with. */
+/** The options of checkPrediction(). */
 export interface PredictionCheckOptions {
-  /** How many self-connects: at least 10, for the test says nothing about fewer. */
+  /** How many self-connects to cause: at least 10, because the test needs so many. */
   readonly trials: number;
   readonly signal?: AbortSignal;
   readonly onTrial?: (done: readonly MeasuredWait[]) => void;
 }
 
-/** Real waits beside the predicted ones, and the test of the one by the other. */
+/** The measured waits, the predicted wait, and the test that compares them. */
 export interface PredictionCheck {
   readonly trials: readonly MeasuredWait[];
-  /** The pace that the trials had. */
+  /** The mean pace of the trials. */
   readonly attemptsPerSecond: number;
-  /** What is predicted at that pace. */
+  /** The predicted wait at that pace. */
   readonly wait: Wait;
   readonly test: TestResult;
-  /** A right model is found wrong by one check in a hundred. */
+  /** Whether p is at least 0.01. A right model fails one check in a hundred. */
   readonly holds: boolean;
 }
 
 const LEAST_P = 0.01;
-/** The fewest trials that the test's approximation is good for. */
+/** The test's approximation is poor with fewer trials. */
 const FEWEST_TRIALS = 10;
-/** Stands for the pace where no trial has shown one. */
+/** The pace assumed when no time was measured. */
 const FULL_SPEED = 50_000;
 
-/** Makes real self-connects, each towards a port of its own, and tests the prediction at the pace that they had. */
+/**
+ * connect(2): causes real self-connects, each to a different port, and tests the prediction at their pace. Throws
+ * ERR_TOO_FEW_TRIALS for fewer than 10.
+ */
 export async function checkPrediction(
   prediction: Prediction,
   { trials: asked, signal, onTrial }: PredictionCheckOptions,

@@ -1,4 +1,4 @@
-/** Names the algorithm behind a sequence of local ports, from the observations alone. */
+/** Names the algorithm that picked a sequence of local ports. Pure. */
 
 import { chiSquared, entropyBits, quantile } from "../loop/statistics.ts";
 import type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
@@ -6,49 +6,49 @@ import { PORT_ALGORITHMS } from "./algorithms.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import type { Observation } from "./sample.ts";
 
-/** What a sequence of local ports shows, and which algorithm explains it. */
+/** Statistics of a sequence of local ports, and the algorithm that explains it. */
 export interface Fingerprint {
   readonly attempts: number;
   readonly low: number;
   readonly high: number;
   readonly parity: { readonly even: number; readonly odd: number };
-  /** Steps from a port to the next one, the most frequent first; wraps and jumps are not among them. */
+  /** Steps from a port to the next one, the most frequent first; without wraps and jumps. */
   readonly steps: readonly { readonly step: number; readonly count: number }[];
-  /** How often the walk came to the high end and went on at the low one. */
+  /** How often the walk reached the high end and continued at the low end. */
   readonly laps: number;
   /** The highest port before such a wrap and the lowest after one. */
   readonly wrap: { readonly from: number; readonly to: number } | null;
-  /** Steps that are neither: where the walk was started anew, or there is no walk. */
+  /** Steps that are neither: a new salt moved the walk, or there is no walk. */
   readonly jumps: { readonly count: number; readonly everyMs: number | null };
   readonly entropy: {
-    /** Of the next port, given the last. */
+    /** The entropy of the next port, given the last one. */
     readonly bits: number;
-    /** The sample is too small for the true value, which is higher. */
+    /** True when the sample is too small: the true value is higher. */
     readonly isLowerBound: boolean;
   };
-  /** Attempts until a port is given again; null when none was. */
+  /** Attempts until a port is picked again; null when no port was. */
   readonly reuse: { readonly least: number; readonly median: number } | null;
-  /** Whether other ports and hosts of the peer start elsewhere, and whether attempts to them move this walk on. */
+  /** Whether walks to another port or host start elsewhere, and whether attempts to them advance this walk. */
   readonly dependence: {
     readonly peerPort: boolean | null;
     readonly peerAddress: boolean | null;
     readonly otherTraffic: boolean | null;
-    /** False where another network namespace goes on with this one's walk. */
+    /** False where another network namespace continues this one's walk. */
     readonly namespace: boolean | null;
-    /** Why that was not observed; null when it was. */
+    /** Why `namespace` was not observed; null when it was. */
     readonly whyNoNamespace: string | null;
   };
   readonly verdict: FingerprintVerdict;
 }
 
-/** Which algorithm explains the ports best, and by how much. */
+/** The algorithm that explains the ports best, and by how much. */
 export interface FingerprintVerdict {
   /** A row of the table of algorithms. */
   readonly name: AlgorithmName | "unknown";
-  /** In the words of RFC 6056; null when unknown. */
+  /** The name in RFC 6056; null when unknown. */
   readonly family: string | null;
   readonly kernels: string | null;
-  /** Bits that the best algorithm needs to tell one attempt: the less, the better it fits. */
+  /** Bits that the best algorithm needs to encode one attempt: the fewer, the better it fits. */
   readonly bitsPerAttempt: number;
   readonly runnerUp: {
     readonly name: AlgorithmName;
@@ -61,22 +61,22 @@ export interface FingerprintVerdict {
 
 /** Steps beyond this are jumps: the longest known random increments are 500 ports. */
 const LONGEST_STEP = 512;
-/** A wrap goes from the top of what was seen to its bottom. */
+/** A wrap goes from the highest 2 % of the observed ports to the lowest 2 %. */
 const EDGE = 0.02;
-/** What an algorithm must explain apart from its own steps: ports in use, other traffic, a new salt. */
+/** The share of steps that are not the algorithm's: ports in use, other traffic, a new salt. */
 const NOISE = 0.01;
 const MOST_NOISE = 0.05;
 const ALL_PORTS = 65_536;
 const FEWEST_ATTEMPTS = 200;
-/** A fit this bad comes once in a million runs of the right algorithm. */
+/** The right algorithm fits this badly once in a million runs. */
 const LEAST_P = 1e-6;
 const MOST_SIGMAS = 6;
-/** Algorithms that differ by less than a thousandfold are not told apart. */
+/** If the likelihoods of two algorithms differ by less than a factor of 1000, neither is named. */
 const LEAST_ODDS_LOG10 = 3;
 
 type Kind = "step" | "wrap" | "jump";
 
-/** What the fits need, counted once. */
+/** What every fit needs, counted once. */
 interface Walk {
   readonly ports: Uint16Array;
   readonly steps: ReadonlyMap<number, number>;
@@ -88,7 +88,7 @@ interface Walk {
   readonly weave: readonly Uint16Array[];
 }
 
-/** Names the algorithm behind an observation; "unknown", with the reason, where none fits or two fit alike. */
+/** Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike. */
 export function fingerprint(observation: Observation): Fingerprint {
   const walk = walkOf(observation);
   const { ports, low, high } = walk;
@@ -136,7 +136,7 @@ function kindOf(last: number, next: number, low: number, high: number): Kind {
   return last > high - edge && next < low + edge ? "wrap" : "jump";
 }
 
-/** The median time between jumps, where they are few enough to be a walk's new starts. */
+/** The median time between jumps, where they are few enough to come from new salts. */
 function periodMs(walk: Walk, atMs: Float64Array): number | null {
   const { jumpIndexes, ports } = walk;
   if (jumpIndexes.length < 2 || jumpIndexes.length > ports.length * NOISE) return null;
@@ -175,14 +175,14 @@ function namespaceOf(
   walk: Walk,
   sample: NamespacePicks | undefined,
 ): Pick<Dependence, "namespace" | "whyNoNamespace"> {
-  const unseen = (whyNoNamespace: string) => ({ namespace: null, whyNoNamespace });
-  if (!sample) return unseen("not looked at");
-  if (sample.reason !== null) return unseen(sample.reason);
-  if (medianStep(walk.ports) === null) return unseen("there is no walk to go on with");
+  const notObserved = (whyNoNamespace: string) => ({ namespace: null, whyNoNamespace });
+  if (!sample) return notObserved("not requested");
+  if (sample.reason !== null) return notObserved(sample.reason);
+  if (medianStep(walk.ports) === null) return notObserved("there is no walk to continue");
   return { namespace: !sample.rounds.some(isOneWalk), whyNoNamespace: null };
 }
 
-/** Whether each port is a step on from the last, into the namespace and out of it again. */
+/** Whether each port is one step from the last, also into the namespace and out of it again. */
 function isOneWalk(ports: Uint16Array): boolean {
   return ports.every((port, index) => {
     const step = port - (ports[index - 1] ?? port - 1);
@@ -191,8 +191,8 @@ function isOneWalk(ports: Uint16Array): boolean {
 }
 
 /**
- * In the weave every peer has its turn. A walk of the peer's own starts elsewhere for every peer; a shared
- * counter moves on by the others' attempts too, so that its steps add up.
+ * The weave makes attempts to every peer in turn. If each peer has its own walk, each starts elsewhere; if they share
+ * a counter, the attempts to the others advance it too, so the steps of one peer are larger.
  */
 function dependenceOf(walk: Walk): Omit<Dependence, "namespace" | "whyNoNamespace"> {
   const [first, otherPort, otherHost] = walk.weave;
@@ -207,7 +207,7 @@ function dependenceOf(walk: Walk): Omit<Dependence, "namespace" | "whyNoNamespac
   };
 }
 
-/** The median of the steps forward; null where most steps are none. */
+/** The median of the forward steps; null where fewer than half are forward. */
 function medianStep(ports: Uint16Array): number | null {
   const steps: number[] = [];
   for (let index = 1; index < ports.length; index++) {
@@ -221,7 +221,7 @@ function medianStep(ports: Uint16Array): number | null {
   );
 }
 
-/** Whether two peers are given neighbouring ports round by round, as by one counter: two steps apart at most. */
+/** Whether the ports of two peers are neighbours in most rounds, as from one counter. */
 function isNear(one: Uint16Array, other: Uint16Array, step: number): boolean {
   const near = one.filter((port, round) => Math.abs(port - other[round]!) <= 4 * step);
   return near.length > one.length / 2;
@@ -238,9 +238,9 @@ function verdictOf(walk: Walk, { method }: Observation): FingerprintVerdict {
   const runnerUp = { name: second.algorithm.name, bitsPerAttempt: bits(second.nats), oddsLog10 };
   const reason =
     whyUnknown(walk, best.algorithm) ??
-    (oddsLog10 < LEAST_ODDS_LOG10 ? alike(walk, best.algorithm, second.algorithm) : null) ??
+    (oddsLog10 < LEAST_ODDS_LOG10 ? whyAlike(walk, best.algorithm, second.algorithm) : null) ??
     (best.algorithm.name === "linux-bind" && method !== "bind"
-      ? `independent picks of one parity are what Linux gives to bind(2), but these came from ${method}`
+      ? `Linux makes independent picks of one parity for bind(2) only, but these came from ${method}`
       : null);
   const isKnown = reason === null;
   return {
@@ -253,12 +253,12 @@ function verdictOf(walk: Walk, { method }: Observation): FingerprintVerdict {
   };
 }
 
-function alike(walk: Walk, best: PortAlgorithm, second: PortAlgorithm): string {
+function whyAlike(walk: Walk, best: PortAlgorithm, second: PortAlgorithm): string {
   const why = walk.weave.length === 0 ? " from attempts to one peer" : "";
-  return `${best.name} and ${second.name} cannot be told apart${why}`;
+  return `${best.name} and ${second.name} cannot be distinguished${why}`;
 }
 
-/** ln P(observation | algorithm), up to what is the same for all algorithms. */
+/** ln P(observation | algorithm), without a constant that is the same for all algorithms. */
 function logLikelihood(walk: Walk, algorithm: PortAlgorithm): number {
   if (algorithm.counters === "none") return uniformLogLikelihood(walk, algorithm);
   const chances = stepChances(algorithm, 1);
@@ -277,7 +277,7 @@ function uniformLogLikelihood(walk: Walk, algorithm: PortAlgorithm): number {
   return -attempts * Math.log(choices) - Math.max(0, walk.weave.length - 1) * Math.log(choices);
 }
 
-/** Every peer's own steps; and in the first round the steps from peer to peer, which tell offsets from none. */
+/** The steps of each peer; and in the first round the steps from peer to peer, which show whether there are offsets. */
 function weaveLogLikelihood(walk: Walk, algorithm: PortAlgorithm): number {
   const turns = algorithm.counters === "many" ? 1 : walk.weave.length;
   const chances = stepChances(algorithm, Math.max(1, turns));
@@ -299,7 +299,7 @@ function logChance(chances: readonly number[], step: number): number {
   return Math.log((1 - NOISE) * (chances[step] ?? 0) + NOISE / ALL_PORTS);
 }
 
-/** The chance of each step after so many turns of one counter: the increments, folded with themselves. */
+/** The probability of each step after `turns` turns of one counter: the increments, convolved with themselves. */
 function stepChances(algorithm: PortAlgorithm, turns: number): number[] {
   let chances = [1];
   for (let turn = 0; turn < turns; turn++) {
@@ -314,7 +314,7 @@ function stepChances(algorithm: PortAlgorithm, turns: number): number[] {
   return chances;
 }
 
-/** The best of the table may still be none of it: the reason why it does not fit, or null. */
+/** Why even the best algorithm of the table does not fit; null when it does. */
 function whyUnknown(walk: Walk, best: PortAlgorithm): string | null {
   if (walk.ports.length < FEWEST_ATTEMPTS) {
     return `${walk.ports.length} attempts are too few: use ${FEWEST_ATTEMPTS} or more`;
@@ -327,15 +327,16 @@ function whyNotWalk(walk: Walk, best: PortAlgorithm): string | null {
   const counts = chances.map((_, step) => walk.steps.get(step) ?? 0);
   const own = counts.reduce((sum, count) => sum + count, 0);
   const strange = 1 - own / (walk.ports.length - 1 - walk.wraps.length);
-  if (strange > MOST_NOISE) return `${percent(strange)} of the steps are none of ${best.name}, the nearest`;
+  if (strange > MOST_NOISE)
+    return `${percent(strange)} of the steps are impossible for ${best.name}, the nearest`;
   const { p } = chiSquared(
     counts,
     chances.map((chance) => chance * own),
   );
-  return p < LEAST_P ? `the steps are those of ${best.name}, but not as often as there` : null;
+  return p < LEAST_P ? `the steps are possible for ${best.name}, but their frequencies are not` : null;
 }
 
-/** Independent picks must spread evenly, and repeat ports as often as chance does: a shuffled walk does not. */
+/** Independent picks spread evenly and repeat ports as often as by chance; a shuffled walk does not. */
 function whyNotRandom(walk: Walk, best: PortAlgorithm): string | null {
   const choices = Math.floor((walk.high - walk.low) / best.stride) + 1;
   const uses = new Uint32Array(choices);

@@ -1,6 +1,6 @@
-/** How a local port is asked for. */
+/** The system calls by which the kernel picks a local port. */
 export type Method =
-  /** connect(2) on a socket without a name. */
+  /** connect(2) on an unbound socket. */
   | "connect"
   /** bind(2) with port 0. */
   | "bind"
@@ -9,5 +9,5 @@ export type Method =
   /** IP_LOCAL_PORT_RANGE over the whole ephemeral range, then connect(2). */
   | "range";
 
-/** Every way to ask for a local port. */
+/** Every method. */
 export const METHODS: readonly Method[] = ["connect", "bind", "late-bind", "range"];

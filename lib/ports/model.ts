@@ -1,18 +1,18 @@
-/** A model of the kernel's choice of a local port: a simulator of its walk, and the closed form of the wait. */
+/** A model of how the kernel picks a local port: a simulator of its walk, and the closed form of the wait. */
 
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { meanIncrement } from "./algorithms.ts";
 
-/** What the model needs to know of a host. */
+/** The facts about a host that the model needs. */
 export interface ModelFacts {
   readonly ephemeralRange: PortRange;
-  /** Ports that are never picked: reserved ones, and those that a bind(2) owns. */
+  /** Ports that the kernel never picks: reserved ports, and those owned by a bind(2). */
   readonly unusable: readonly PortRange[];
 }
 
-/** Reserved ports, and those that a bind(2) owns, but for the one that is waited for: it is free then. */
+/** Reserved ports and `owned` ones, without `port`: a self-connect on it needs it free. */
 export function unusablePorts(
   reserved: readonly PortRange[],
   owned: readonly number[],
@@ -23,15 +23,15 @@ export function unusablePorts(
 }
 
 /**
- * The picks of one peer. As in the kernel: from the slot on, ports are tried by the stride, ports that cannot be
- * used are passed over, the range is cut to an even length for strides of two, and the other parity has its turn
- * when all of the first is in use. Then the slot moves past what was scanned, or further by chance.
+ * The ports picked for one peer. As in the kernel: from the slot on, it tries ports at the distance of the stride and
+ * skips unusable ones; it cuts the range to an even length for strides of two, and tries the other parity when all
+ * ports of the first are in use. Then it moves the slot past the scanned ports, or further by a random increment.
  */
 export class PortWalk {
   readonly #algorithm: PortAlgorithm;
   readonly #random: () => number;
   readonly #low: number;
-  /** How many ports the walk goes round. */
+  /** How many ports one lap of the walk has. */
   readonly #size: number;
   readonly #unusable: Uint8Array;
   #slot = 0;
@@ -51,12 +51,12 @@ export class PortWalk {
     this.startAnew();
   }
 
-  /** A new salt in the hash: the walk goes on from anywhere. */
+  /** Moves the walk to a random place, as a new salt in the hash does. */
   startAnew(): void {
     this.#slot = Math.floor(this.#random() * this.#size);
   }
 
-  /** The next local port; null when none can be used (EADDRNOTAVAIL). */
+  /** The next local port; null when all are unusable (EADDRNOTAVAIL). */
   next(): number | null {
     const { stride, counters } = this.#algorithm;
     if (counters === "none") this.startAnew();
@@ -85,7 +85,7 @@ export class PortWalk {
     return null;
   }
 
-  /** Strides to the next port, drawn from their chances. */
+  /** Draws the number of strides to the next port. */
   #increment(): number {
     const { increments } = this.#algorithm;
     let left = this.#random();
@@ -98,8 +98,8 @@ export class PortWalk {
 }
 
 /**
- * One wait: attempts from a cold start until the walk gives out the port, that attempt included; null when
- * `most` were not enough. At a given rate a walk with a salt starts anew every so many attempts.
+ * Simulates one wait: attempts from a cold start up to and including the one for which the walk picks the port. Returns
+ * null when `most` are not enough. A walk with a salt moves elsewhere every `saltMs`, so the rate matters.
  */
 export function simulateWait(
   algorithm: PortAlgorithm,
@@ -123,24 +123,25 @@ export function simulateWait(
   return null;
 }
 
-/** The wait for one port in closed form. */
+/** The distribution of the wait for one port, in attempts. */
 export interface Wait {
-  /** The chance that one attempt is given the port. */
+  /** The probability that the kernel picks the port for one attempt. */
   readonly chancePerAttempt: number;
   readonly mean: number;
-  /** The chance that so many attempts are enough. */
+  /** The probability that so many attempts are enough. */
   cdf(attempts: number): number;
-  /** The attempts that are enough with this chance. */
+  /** The number of attempts that is enough with this probability. */
   quantile(chance: number): number;
 }
 
-/** How many phases of the salt's period the closed form averages over: a wait may begin anywhere in it. */
+/** The closed form averages over this many phases of the salt's period, because a wait may begin anywhere in it. */
 const PHASES = 64;
 
 /**
- * A walk of mean increment m goes round n ports in L = n / m attempts, and each time lands on the port with
- * chance h (1 / m for a single port; more where unusable ports before it lead to it). From a start anywhere,
- * the chance to need more than (k + f) L attempts is (1 - h)^k (1 - h f). A new salt is a new start.
+ * The wait for one port in closed form. A walk with mean increment m makes a lap of n ports in L = n / m attempts, and
+ * picks the port with probability h in each lap (1 / m for a single port; more where unusable ports before it lead to
+ * it). From a random start, it needs more than (k + f) L attempts with probability (1 - h)^k (1 - h f). A new salt is
+ * a new random start.
  */
 export function waitFor(
   algorithm: PortAlgorithm,
@@ -165,7 +166,7 @@ export function waitFor(
   };
 }
 
-/** The chance to need more than so many attempts, and its integral: the mean attempts until then. */
+/** The probability of needing more than so many attempts, and its integral: the mean number made by then. */
 interface Survival {
   survival(attempts: number): number;
   area(attempts: number): number;
@@ -195,7 +196,7 @@ function lapSurvival(algorithm: PortAlgorithm, ports: number, block: number): Su
   };
 }
 
-/** The chance that a walk, passing over a block of ports, lands in it. */
+/** The probability that a walk picks a port in a block of ports rather than passing over it. */
 function landingChance(algorithm: PortAlgorithm, block: number): number {
   const missing = algorithm.increments.reduce(
     (sum, chance, index) => sum + chance * Math.max(0, index + 1 - block),
@@ -228,12 +229,12 @@ function meanWithSalt({ survival, area }: Survival, perSalt: number): number {
   return sum / PHASES;
 }
 
-/** A walk that is salted more often than it makes an attempt starts anew with each. */
+/** At least 1: a walk that is salted more often than it makes an attempt starts anew with each attempt. */
 function attemptsPerSalt({ saltMs }: PortAlgorithm, attemptsPerSecond: number): number {
   return saltMs === null ? Infinity : Math.max(1, (attemptsPerSecond * saltMs) / 1000);
 }
 
-/** How many ports the walk goes round, and how many of them lead to this one: itself, and unusable ones before it. */
+/** How many ports a lap has, and how many of them lead to this port: itself, and the unusable ones just before it. */
 function shareOf(
   algorithm: PortAlgorithm,
   facts: ModelFacts,
@@ -254,7 +255,7 @@ function shareOf(
   return { ports, block: Math.min(block, ports) };
 }
 
-/** Where a falling function comes down to a value, by doubling and halving. */
+/** Finds where a falling function reaches a value, by doubling and bisection. */
 function solve(survival: (attempts: number) => number, value: number, scale: number): number {
   let [below, above] = [0, Math.max(1, scale)];
   while (survival(above) > value) [below, above] = [above, above * 2];

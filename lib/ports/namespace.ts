@@ -1,25 +1,25 @@
-/** network_namespaces(7): whether another namespace goes on with this one's walk to the same peer. */
+/** network_namespaces(7): whether another namespace continues this one's walk to the same peer. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import type { Method } from "./method.ts";
 
-/** Picks for one peer, in order: one out here, many in a new namespace, one out here again. */
+/** Ports picked for one peer, in order: one in this namespace, many in a new one, one in this one again. */
 export interface NamespacePicks {
   readonly rounds: readonly Uint16Array[];
-  /** Why there are none; null when there are. */
+  /** Why there are no rounds; null when there are. */
   readonly reason: string | null;
 }
 
 const run = promisify(execFile);
 const LIBRARY = new URL("../../dist/ports/index.js", import.meta.url).href;
-/** A wrap or a new salt in one round is not in the next. */
+/** A wrap or a new salt can spoil one round, but not all. */
 const ROUNDS = 3;
 const LONGEST_MS = 10_000;
 const LOOPBACK = /^(127\.|::1$)/;
 
-/** Every pick that goes to the peer: those of the run, then those of the weave. */
+/** Prints every port picked for the peer: those of the run, then those of the weave. */
 const PICKS = `
 const [library, peer, method] = process.argv.slice(1);
 const { samplePorts } = await import(library);
@@ -27,7 +27,7 @@ const { ports, weave } = await samplePorts({ peer: JSON.parse(peer), method, cou
 console.log([...ports, ...(weave[0] ?? [])].join(" "));
 `;
 
-/** The same ephemeral range as out here: a namespace starts with the kernel's own. */
+/** Sets the ephemeral range of this namespace, because a new namespace starts with the kernel's default. */
 const SET_UP = `ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_port_range && shift && exec "$@"`;
 
 export async function pickInNamespaces(
@@ -36,26 +36,26 @@ export async function pickInNamespaces(
   pick: (peer: Address) => { readonly port: number },
   signal?: AbortSignal,
 ): Promise<NamespacePicks> {
-  if (!LOOPBACK.test(peer.host)) return none("a new namespace has no address but loopback");
+  if (!LOOPBACK.test(peer.host)) return noPicks("a new namespace has only loopback addresses");
   const rounds: Uint16Array[] = [];
   try {
     while (rounds.length < ROUNDS && !signal?.aborted) {
       const before = pick(peer).port;
-      const inside = await picksInside(peer, method);
+      const inside = await pickInside(peer, method);
       rounds.push(Uint16Array.of(before, ...inside, pick(peer).port));
     }
   } catch (error) {
     const [why] = String((error as { stderr?: string }).stderr || error).split("\n");
-    return none(`no network namespace can be made here: ${why}`);
+    return noPicks(`no network namespace can be created here: ${why}`);
   }
-  return rounds.length > 0 ? { rounds, reason: null } : none("interrupted");
+  return rounds.length > 0 ? { rounds, reason: null } : noPicks("interrupted");
 }
 
-function none(reason: string): NamespacePicks {
+function noPicks(reason: string): NamespacePicks {
   return { rounds: [], reason };
 }
 
-async function picksInside(peer: Address, method: Method): Promise<number[]> {
+async function pickInside(peer: Address, method: Method): Promise<number[]> {
   const { low, high } = portFacts().ephemeralRange ?? { low: 0, high: 0 };
   const script = [process.execPath, "--input-type=module", "-e", PICKS, "--"];
   const task = [LIBRARY, JSON.stringify(peer), method];

@@ -1,4 +1,4 @@
-/** Whether, and after how many attempts, the kernel will give a connect the peer's own port. */
+/** Whether, and after how many attempts, the kernel picks the peer's port as the local one. */
 import os from "node:os";
 import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
@@ -23,41 +23,41 @@ export interface Never {
 }
 
 /**
- * Linux steps over ports by two (4.2 and later): connect(2) keeps to the parity of the range's low end while a
- * port of it is free, bind(2) with port 0 to the other (net/ipv4/inet_hashtables.c, inet_connection_sock.c).
+ * Linux tries every second port (4.2 and later): connect(2) picks the parity of the range's low end while such a
+ * port is free, bind(2) with port 0 the other parity (net/ipv4/inet_hashtables.c, inet_connection_sock.c).
  */
 const PORT_STEP = 2;
-/** Since 5.18 the next attempt starts 1 to 8 steps further on (commit ca7af0402550). */
+/** Since 5.18 the next attempt starts 1 to 8 steps further (commit ca7af0402550). */
 export const MEAN_STEPS = 4.5;
 
-/** Whose self-connect to predict, and what is known about this host; what is not given is observed. */
+/** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {
   readonly peer: Address;
-  /** "connect" unless said otherwise. */
+  /** Default "connect". */
   readonly method?: Method;
-  /** How this host picks ports, where that is known; else it is observed. */
+  /** How this host picks ports; default: it is observed. */
   readonly algorithm?: PortAlgorithm;
   readonly facts?: PortFacts;
-  /** Ports that a bind(2) owns: never picked while it lives. The peer's own port does not count. */
+  /** Ports owned by a bind(2): the kernel does not pick them. The peer's port is ignored here. */
   readonly owned?: readonly number[];
 }
 
-/** Whether and when a client of this host that connects again and again will be joined to itself. */
+/** Whether and when a client of this host that keeps reconnecting is joined to itself. */
 export interface Prediction {
   readonly peer: Address;
   readonly method: Method;
   readonly algorithm: PortAlgorithm;
-  /** How the algorithm is known: given by the caller, observed, or supposed because observing was in vain. */
+  /** How the algorithm is known: given by the caller, observed, or supposed by the release when observing failed. */
   readonly basis: "given" | "observed" | "supposed";
   readonly never: Never | null;
-  /** The wait at a given pace of all clients together; null when never. */
+  /** The wait when all clients together make so many attempts per second; null when never. */
   wait(attemptsPerSecond: number): Wait | null;
 }
 
-/** Enough for a name, and done in a blink. */
+/** Enough to name the algorithm, in some milliseconds. */
 const OBSERVED_ATTEMPTS = 1000;
 
-/** What the methods are called as strategies of a loop. */
+/** The loop's strategy for each method. */
 export const STRATEGY_OF = {
   connect: "fresh",
   bind: "autobind",
@@ -65,7 +65,10 @@ export const STRATEGY_OF = {
   range: "range",
 } as const;
 
-/** Observes how this host picks ports, unless told, and applies the model to the peer. */
+/**
+ * getsockname(2) after connect(2) or bind(2): observes how this host picks ports, unless `algorithm` is given, and
+ * predicts the wait for the peer's port. Rejects as samplePorts() does.
+ */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
   const never = whyNeverHere(peer, method, facts);
@@ -105,20 +108,23 @@ function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | 
   if (!isOwnAddress(peer)) {
     return {
       reason: "other-host",
-      because: `${formatAddress(peer)} is not an address of this host, and a local address always is`,
+      because: `${formatAddress(peer)} is not an address of this host, so it cannot be the local address`,
       instead: "nothing: a connect to another host cannot be joined to itself",
     };
   }
   return whyNever(peer, STRATEGY_OF[method], facts);
 }
 
-/** Null where a self-connect can come, or where this host does not tell enough to know. */
+/** Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know. */
 export function whyNever(peer: Address, strategy: Strategy, facts: PortFacts): Never | null {
   if (strategy === "bind") return null;
   return neverAtAddress(peer, strategy) ?? neverAtPort(peer.port, strategy, facts);
 }
 
-/** How many ports of the peer's parity an attempt may be given: the mean gap. Null where the host does not tell. */
+/**
+ * Mean attempts between two self-connects: the number of usable ports of the peer's parity. Returns null when there
+ * is never one, or when the host does not report its range.
+ */
 export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortFacts): number | null {
   if (strategy === "bind" || strategy === "range") return 1;
   if (!facts.ephemeralRange || whyNever(peer, strategy, facts)) return null;
@@ -126,8 +132,8 @@ export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortF
 }
 
 /**
- * How many attempts are still to come, given where the kernel's walk stands. A walk that reaches the peer's
- * port lands on it with chance 1 / MEAN_STEPS, and otherwise has to go round.
+ * Mean attempts until the self-connect, when the kernel's walk is at `localPort`. A walk that reaches the peer's port
+ * picks it with chance 1 / MEAN_STEPS, and otherwise makes another lap. Returns null if the port is outside the range.
  */
 export function expectedRemaining(peer: Address, localPort: number, facts: PortFacts): number | null {
   const range = facts.ephemeralRange;
@@ -141,18 +147,18 @@ export function expectedRemaining(peer: Address, localPort: number, facts: PortF
 function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
   const { family, host } = unmap(peer);
   const isOtherLoopback = family === 4 && host.startsWith("127.") && host !== "127.0.0.1";
-  // bind(2) to the address itself makes it the local one; without it the kernel picks 127.0.0.1.
+  // After bind(2) to the address it is the local one; without bind the kernel picks 127.0.0.1.
   if (!isOtherLoopback || strategy === "autobind") return null;
   return {
     reason: "address",
-    because: `the kernel gives connects to ${host} the local address 127.0.0.1`,
+    because: `the kernel picks the local address 127.0.0.1 for connects to ${host}`,
     instead: `use 127.0.0.1:${peer.port}, or strategy bind`,
   };
 }
 
 const GVISOR: Never = {
   reason: "gvisor",
-  because: "gVisor passes over the peer's own port when it picks a local one for connect(2)",
+  because: "gVisor skips the peer's port when it picks a local one for connect(2)",
   instead: "bind(2) first, to the port or with port 0",
 };
 
@@ -163,7 +169,7 @@ function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never 
     return {
       reason: "outside-range",
       because: `port ${port} is outside the ephemeral range ${range.low}-${range.high}`,
-      instead: `choose a port inside it, or strategy bind (this is also the cure: listen outside the range)`,
+      instead: `choose a port inside it, or strategy bind (listening outside the range is also the cure)`,
     };
   }
   if (facts.reservedPorts.some((reserved) => holds(reserved, port))) {

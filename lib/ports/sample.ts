@@ -1,5 +1,4 @@
-/** Observes which local ports the kernel picks, by asking for many. */
-
+/** Observes which local ports the kernel picks, by making many attempts. */
 import { setImmediate as turn } from "node:timers/promises";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -20,45 +19,46 @@ const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 /** The local ports that the kernel picked, in order, and when. */
 export interface Observation {
   readonly method: Method;
-  /** Where the run went, then the others of the weave. */
+  /** The peer of the run, then the other peers of the weave. */
   readonly peers: readonly Address[];
   /** The local ports of the run, in order. */
   readonly ports: Uint16Array;
-  /** When each was picked, in milliseconds since the first. */
+  /** The time of each pick, in milliseconds since the start. */
   readonly atMs: Float64Array;
-  /** Attempts to all peers in turn, right after the run: one array of ports for each peer; none for bind(2). */
+  /** Ports of attempts to all peers in turn, right after the run: one array for each peer; empty for bind(2). */
   readonly weave: readonly Uint16Array[];
-  /** Picks in other network namespaces, where that was asked for. */
+  /** Ports picked in other network namespaces; present if the option `namespaces` was set. */
   readonly namespaces?: NamespacePicks;
 }
 
-/** Which ports to observe, and how many. */
+/** The options of samplePorts(). */
 export interface SampleOptions {
   readonly peer: Address | string;
   readonly method?: Method;
   /** Attempts in the run. */
   readonly count: number;
-  /** Makes network namespaces after the run, and looks whether they go on with its walk. */
+  /** Creates network namespaces after the run, to observe whether they continue its walk. */
   readonly namespaces?: boolean;
-  /** Ends the sampling early: what was seen until then is the observation. */
+  /** Ends the sampling early; the observation then has the ports picked so far. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (attempts: number) => void;
 }
 
-/** One local port, and whether the socket joined itself on it. */
+/** One local port, and whether the socket was joined to itself. */
 export interface Pick {
   readonly port: number;
   readonly isSelfConnect: boolean;
 }
 
-/** The event loop has its turn after so many. */
+/** Yields to the event loop after this many picks. */
 export const PICKS_PER_TURN = 256;
 const WEAVE_ROUNDS = 64;
 const MOST_PICKS = 100_000_000;
 
 /**
- * Makes the attempts and keeps their ports. The peer is a dead port or a listener of this host: on Linux the
- * local port of a refused connect can be read with getsockname(2), so no listener is needed.
+ * getsockname(2) after each attempt: returns the local ports that the kernel picked. The peer is a dead port or a
+ * listener of this host: Linux keeps the local port of a refused connect, so no listener is needed. Throws
+ * ERR_NOT_THIS_HOST, ERR_UNKNOWN_METHOD, ERR_OUT_OF_RANGE, ERR_OPTION_UNSUPPORTED, or SocketError.
  */
 export async function samplePorts(options: SampleOptions): Promise<Observation> {
   const { method = "connect", count, signal, onProgress } = options;
@@ -85,7 +85,7 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   return { ...observation, namespaces: await pickInNamespaces(peer, method, pick, signal) };
 }
 
-/** A function that asks for one local port. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */
+/** Returns a function that makes one attempt. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */
 export function makePicker(method: Method): (peer: Address) => Pick {
   if (method === "bind") return pickByBind;
   if (method === "connect") return (peer) => pickByConnect(TcpSocket.open(peer.family), peer);
@@ -101,7 +101,7 @@ function wholeRange(): PortRange {
   throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
 }
 
-/** bind(2) with port 0, and then connect(2) where the port is the peer's own: that is a self-connect. */
+/** bind(2) with port 0. If the port is the peer's, connect(2) follows: that is a self-connect. */
 function pickByBind(peer: Address): Pick {
   using socket = TcpSocket.open(peer.family);
   const { port } = socket.bind({ ...peer, port: 0 }).getsockname();
@@ -114,12 +114,12 @@ function pickByLateBind(peer: Address): Pick {
   return pickByConnect(socket.bind({ ...peer, port: 0 }), peer);
 }
 
-/** Connects, reads the name, and resets: a connection would leave TIME-WAIT behind, and its port would be skipped. */
+/** connect(2), getsockname(2), reset: a socket in TIME-WAIT would keep the kernel from picking the port again. */
 function pickByConnect(socket: TcpSocket, peer: Address): Pick {
   try {
     socket.connect(peer);
     const local = socket.getsockname();
-    // Every other outcome is known without asking: a socket can be joined to itself on the peer's port only.
+    // A socket can be joined to itself only on the peer's port, so any other port needs no check.
     const isSelfConnect = local.port === peer.port && socket.isSelfConnected();
     return { port: local.port, isSelfConnect };
   } finally {
@@ -127,7 +127,7 @@ function pickByConnect(socket: TcpSocket, peer: Address): Pick {
   }
 }
 
-/** The same host with another dead port, and another host of loopback with the same port. */
+/** Returns the same host with another dead port, and another loopback address with the same port. */
 function otherPeers(peer: Address): Address[] {
   const dead = findFreePort(UNPRIVILEGED, {
     addresses: [peer],
@@ -159,6 +159,6 @@ function checkSample(peer: Address, method: Method, count: number): void {
     throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
   }
   if (isOwnAddress(peer)) return;
-  const message = `${formatAddress(peer)} is not an address of this host: a loop aimed outward is a flood`;
+  const message = `${formatAddress(peer)} is not an address of this host: many connects to another host are a flood`;
   throw invalidArgument("ERR_NOT_THIS_HOST", message);
 }

@@ -1,4 +1,4 @@
-/** Waits for real self-connects, one after another, each from anywhere on its walk: what predictions are held to. */
+/** Measures waits for real self-connects, each from a random start on its walk, to test predictions with. */
 import { setImmediate as turn } from "node:timers/promises";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -9,7 +9,7 @@ import type { Method } from "./method.ts";
 import { MEAN_STEPS, STRATEGY_OF, whyNever } from "./predict.ts";
 import { makePicker, PICKS_PER_TURN } from "./sample.ts";
 
-/** Where to wait for self-connects, how to ask for ports, and how many waits to measure. */
+/** The options of measureWaits(): the host, the method by which ports are picked, and the number of waits. */
 export interface MeasureWaitsOptions {
   readonly host: string;
   readonly family: 4 | 6;
@@ -20,26 +20,26 @@ export interface MeasureWaitsOptions {
   readonly random?: () => number;
 }
 
-/** One wait for a self-connect that came: the port, the attempts and the milliseconds. */
+/** One wait that ended in a self-connect. */
 export interface MeasuredWait {
   readonly port: number;
-  /** Attempts until the self-connect, that one included. */
+  /** Attempts up to and including the self-connect. */
   readonly attempts: number;
   readonly elapsedMs: number;
 }
 
-/** No wait of a right model is this many times the ports of the range. */
+/** A wait gives up after this many times the ports of the range. No wait is so long if the model is right. */
 const MOST_LAPS = 40;
 
 /**
- * Each wait has a peer port of its own. The walk towards a port goes on where it stood, in whatever namespace
- * that was: a second wait for one port, within the ten seconds after which Linux salts its walks anew, starts just
- * past it and has to go round first. So a wait begins somewhere on the way round, by attempts that do not count.
+ * connect(2) or bind(2) until a self-connect, `count` times, each wait for a different port. A walk continues where
+ * it stopped, in any namespace, until Linux salts it anew after ten seconds: a second wait for the same port would
+ * start just past it, and so last a whole lap. For a random start, each wait first makes attempts that do not count.
  */
 export async function measureWaits(options: MeasureWaitsOptions): Promise<MeasuredWait[]> {
   const { host, family, method, signal, onWait, random = Math.random } = options;
   const range = portFacts().ephemeralRange;
-  if (!range) throw new Error("this host does not tell its ephemeral range");
+  if (!range) throw new Error("this host does not report its ephemeral range");
   const pick = makePicker(method);
   const used = new Set<number>();
   const done: MeasuredWait[] = [];
@@ -77,7 +77,7 @@ async function waitOnce(
   return null;
 }
 
-/** A port that the method can be given, that is free, and that no wait has had. */
+/** A free port that the kernel can pick by this method, and that no wait has used. */
 function drawPort(
   address: Address,
   method: Method,

@@ -1,4 +1,4 @@
-/** An audit as metrics, in OpenMetrics text, which node_exporter's textfile collector reads too. */
+/** Renders an audit as OpenMetrics text, which node_exporter's textfile collector also reads. */
 import type { Audit } from "../audit/audit.ts";
 import { escapeLabel } from "./escape.ts";
 
@@ -8,7 +8,7 @@ interface Metric {
   readonly samples: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
 }
 
-/** One family of samples after another. */
+/** An audit as OpenMetrics text, which ends with "# EOF". */
 export function auditMetrics(found: Audit): string {
   return `${metricsOf(found).flatMap(familyLines).join("\n")}\n# EOF\n`;
 }
@@ -25,7 +25,7 @@ function metricsOf(found: Audit): Metric[] {
     {
       name: "selfconnect_listener_at_risk",
       help: "Whether a listener inside the ephemeral range may lose its port to a self-connect.",
-      samples: withoutDuplicates(
+      samples: removeDuplicates(
         found.listeners.map((one) => ({ labels: labels(one), value: one.isAtRisk ? 1 : 0 })),
       ),
     },
@@ -41,7 +41,7 @@ function metricsOf(found: Audit): Metric[] {
     },
     {
       name: "selfconnect_knocking_clients",
-      help: "Clients whose SYN to an ephemeral port of this host is not answered.",
+      help: "Clients whose SYN to an ephemeral port of this host is unanswered.",
       samples: single(found.knocking.length),
     },
     {
@@ -52,8 +52,8 @@ function metricsOf(found: Audit): Metric[] {
   ];
 }
 
-/** Listeners that share a port (SO_REUSEPORT) are one sample: a metric must not have two of the same labels. */
-function withoutDuplicates(samples: Metric["samples"]): Metric["samples"] {
+/** Listeners that share a port (SO_REUSEPORT) become one sample: a metric must not repeat the same labels. */
+function removeDuplicates(samples: Metric["samples"]): Metric["samples"] {
   return [...new Map(samples.map((sample) => [JSON.stringify(sample.labels), sample])).values()];
 }
 

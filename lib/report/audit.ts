@@ -1,33 +1,33 @@
-/** The object of docs/schema/audit-1.json: what `audit()` found; and the same as text. */
+/** An audit as the object of docs/schema/audit-1.json and as text. */
 import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../audit/audit.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
 import { formatAddress } from "../socket/address.ts";
-import { count, duration } from "./numbers.ts";
+import { count, duration, pluralize } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
 
-/** What `audit()` found, with the environment: the object of docs/schema/audit-1.json. */
+/** The object of docs/schema/audit-1.json: the result of `audit()` and the environment. */
 export interface AuditReport extends Audit {
   readonly schema: "selfconnect.audit/1";
   readonly environment: Environment;
 }
 
-/** How an audit is shown as text. */
+/** Options of `auditText`. */
 export interface AuditTextOptions extends TextOptions {
-  /** The port that was asked for instead of the listeners. */
+  /** The port that was assessed instead of the listeners. */
   readonly port?: number | undefined;
 }
 
 const LONGEST_CGROUP = 60;
 
-/** The object of docs/schema/audit-1.json. */
+/** Builds the object of docs/schema/audit-1.json. */
 export function auditReport(found: Audit): AuditReport {
   return { schema: "selfconnect.audit/1", ...found, environment: environment() };
 }
 
-/** An audit for a terminal: range, listeners, joined sockets, what is left of them, and what to do. */
+/** An audit for a terminal: range, listeners, joined sockets, their leftovers, and what to do. */
 export function auditText(found: Audit, options: AuditTextOptions = {}): string {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
@@ -43,7 +43,7 @@ export function auditText(found: Audit, options: AuditTextOptions = {}): string 
     ...listLines(title, found.listeners.map(listenerPieces)),
     ...listLines("joined to themselves now", found.joined.map(joinedPieces)),
     ...listLines("left behind by self-connects (TIME-WAIT)", found.leftovers.map(joinedPieces)),
-    ...listLines("clients that knock at this host's own ports", found.knocking.map(knockingPieces)),
+    ...listLines("clients whose SYN is unanswered", found.knocking.map(knockingPieces)),
     ...(atRisk > 0 ? cureLines(found) : []),
     "",
     found.isClean ? "nothing at risk, nothing joined to itself" : [summaryPiece(found, atRisk)],
@@ -51,22 +51,22 @@ export function auditText(found: Audit, options: AuditTextOptions = {}): string 
   return renderText(lines, options);
 }
 
-/** What has appeared since an earlier audit, with a plus, and what has gone, with a minus; "" when nothing has. */
+/** The changes since an earlier audit: new findings with a plus, lost ones with a minus; "" if there are none. */
 export function auditChangesText(last: Audit, next: Audit, at: Date, options: TextOptions = {}): string {
   const [before, after] = [findingsOf(last), findingsOf(next)];
   const time = at.toISOString();
-  const gone = [...before].filter(([key]) => !after.has(key));
-  const come = [...after].filter(([key]) => !before.has(key));
+  const removed = [...before].filter(([key]) => !after.has(key));
+  const added = [...after].filter(([key]) => !before.has(key));
   const lines = [
-    ...gone.map(([, pieces]) => [`${time} - `, ...pieces]),
-    ...come.map(([, pieces]) => [`${time} + `, ...pieces]),
+    ...removed.map(([, pieces]) => [`${time} - `, ...pieces]),
+    ...added.map(([, pieces]) => [`${time} + `, ...pieces]),
   ];
   return renderText(lines, options);
 }
 
-/** Every finding under a name that stays while it does. */
+/** Maps a stable key of every finding to its text. */
 function findingsOf(found: Audit): Map<string, readonly Piece[]> {
-  // Not under its owner: a process that ends while we look leaves its socket for a moment without one.
+  // The owner is no part of the key: when a process ends, its socket has no owner for a moment.
   const of = (kind: string, { local }: { local: PortRisk["local"] }) => `${kind} ${formatAddress(local)}`;
   return new Map([
     ...found.listeners.map((one) => [of("listener", one), listenerPieces(one)] as const),
@@ -89,7 +89,7 @@ function cureLines(found: Audit): Line[] {
     ...indent("  ", [
       `move the listener below ${found.ephemeralRange!.low}`,
       ...(found.reserve ? [found.reserve] : []),
-      "guard the clients: dial() and connect() of selfconnect never hand out such a socket",
+      "guard the clients: dial() and connect() of selfconnect never return such a socket",
     ]),
   ];
 }
@@ -100,30 +100,30 @@ function summaryPiece(found: Audit, atRisk: number): Piece {
 
 function listenerPieces({ local, owner, meanMs, never }: PortRisk): Piece[] {
   const name = `${formatAddress(local)} ${ownerText(owner)} `;
-  if (!meanMs) return [`${name}spared: ${never?.because ?? "the range is not known"}`];
+  if (!meanMs) return [`${name}not at risk: ${never?.because ?? "the ephemeral range is unknown"}`];
   return [
     name,
     paint("red", "at risk"),
-    ": without the listener one client is joined to itself after " +
-      `${duration(meanMs.everySecond)} at one attempt a second, ${duration(meanMs.fullSpeed)} at full speed`,
+    ": without the listener, one client is joined to itself after " +
+      `${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`,
   ];
 }
 
 function joinedPieces({ local, state, owner, ageMs }: JoinedSocket): Piece[] {
-  const age = ageMs === null ? "" : `, ${state === "TIME-WAIT" ? "for" : "quiet for"} ${duration(ageMs)}`;
+  const age = ageMs === null ? "" : `, ${state === "TIME-WAIT" ? "for" : "idle for"} ${duration(ageMs)}`;
   return [`${formatAddress(local)} ${ownerText(owner)} ${state}${age}`];
 }
 
 function knockingPieces({ local, peer, owner, retransmits, isAtRisk }: Knocking): Piece[] {
-  const again = `SYN sent again ${count(retransmits)} times`;
+  const again = `SYN retransmitted ${pluralize(retransmits, "time")}`;
   return [
     `${formatAddress(local)} to ${formatAddress(peer)} ${ownerText(owner)} ${again}: `,
-    isAtRisk ? paint("red", "at risk") : "spared",
+    isAtRisk ? paint("red", "at risk") : "not at risk",
   ];
 }
 
 function ownerText(owner: Owner | null): string {
-  if (!owner) return "(no process to be seen)";
+  if (!owner) return "(owner unknown)";
   const cgroup = owner.cgroup ? `, ${owner.cgroup.slice(-LONGEST_CGROUP)}` : "";
   return `(pid ${owner.pid}, ${owner.command}${cgroup})`;
 }

@@ -1,4 +1,4 @@
-/** A benchmark's report as one HTML page with nothing to fetch: a plot of every round, and the tables. */
+/** A benchmark's report as one HTML page without external resources: a plot of every round, and the tables. */
 import type { BenchCell, BenchReport } from "./bench.ts";
 import {
   BENCH_CELL_COLUMNS,
@@ -10,7 +10,7 @@ import {
   benchHeading,
 } from "./bench.ts";
 import { escapeMarkup } from "./escape.ts";
-import { pageHtml, scrolledTable } from "./page.ts";
+import { pageHtml, scrollableTable } from "./page.ts";
 import type { RoundsLine } from "./plot-svg.ts";
 import { roundsSvg } from "./plot-svg.ts";
 
@@ -18,14 +18,19 @@ import { roundsSvg } from "./plot-svg.ts";
 export function benchHtml(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";
-    return [row.what, benchFigure(row), benchBound(row), row.verdict === "told" ? "" : row.verdict + because];
+    return [
+      row.what,
+      benchFigure(row),
+      benchBound(row),
+      row.verdict === "reported" ? "" : row.verdict + because,
+    ];
   });
   const trials = benchCellsByTrial(report).map(([trial, cells]) => {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
     const unit = trial === "time" ? "milliseconds" : "per second";
     return `<section><h2>${escapeMarkup(BENCH_TRIALS[trial])}</h2>
 ${roundsSvg(plotted.map(lineOf), unit)}
-${scrolledTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
+${scrollableTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
   const skipped = report.skipped.map(
     ({ name, because }) => `<li>${escapeMarkup(`${name}: ${because}`)}</li>`,
@@ -33,7 +38,7 @@ ${scrolledTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCel
   const body = `<header><h1>selfconnect bench</h1>
 <p>${escapeMarkup(benchHeading(report))}</p></header>
 <main>
-${scrolledTable("What is to be reached", ["what", "figure (95 % interval)", "to reach", "verdict"], rows)}
+${scrollableTable("Bounds", ["what", "figure (95 % interval)", "bound", "verdict"], rows)}
 ${trials.join("\n")}
 ${skipped.length > 0 ? `<section><h2>Skipped</h2><ul>${skipped.join("")}</ul></section>` : ""}
 </main>`;

@@ -16,7 +16,12 @@ import { markdownTable } from "./markdown.ts";
 export function benchMarkdown(report: BenchReport): string {
   const rows = report.rows.map((row) => {
     const because = row.value !== null && row.because ? `: ${row.because}` : "";
-    return [row.what, benchFigure(row), benchBound(row), row.verdict === "told" ? "" : row.verdict + because];
+    return [
+      row.what,
+      benchFigure(row),
+      benchBound(row),
+      row.verdict === "reported" ? "" : row.verdict + because,
+    ];
   });
   const cells = benchCellsByTrial(report).flatMap(([trial, of]) => [
     `\n## ${BENCH_TRIALS[trial]}\n`,
@@ -28,7 +33,7 @@ export function benchMarkdown(report: BenchReport): string {
   const lines = [
     benchHeading(report),
     "",
-    ...markdownTable(["what", "figure (95 % interval)", "to reach", "verdict"], rows),
+    ...markdownTable(["what", "figure (95 % interval)", "bound", "verdict"], rows),
     ...cells,
     ...(skipped.length > 0 ? ["", ...skipped] : []),
   ];

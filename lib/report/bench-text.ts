@@ -17,13 +17,13 @@ const STYLES = {
   missed: "red",
   disagree: "yellow",
   skipped: "yellow",
-  told: "dim",
+  reported: "dim",
 } as const;
 
 /** A benchmark for a terminal. */
 export function benchText(report: BenchReport, options: TextOptions = {}): string {
   const rows = tableLines(
-    [["what", "ratio (95 % interval)", "to reach"], ...report.rows.map(rowPieces)],
+    [["what", "ratio (95 % interval)", "bound"], ...report.rows.map(rowPieces)],
     "lrll",
   );
   const lines: Line[] = [benchHeading(report), ...indent(" ", rows)];
@@ -34,12 +34,12 @@ export function benchText(report: BenchReport, options: TextOptions = {}): strin
   for (const { name, because } of report.skipped) {
     lines.push([paint("yellow", "skipped"), ` ${name}: ${because}`]);
   }
-  if (report.isInterrupted) lines.push([paint("yellow", "interrupted: what there was by then")]);
+  if (report.isInterrupted) lines.push([paint("yellow", "interrupted: these are the rounds so far")]);
   return renderText(lines, options);
 }
 
 function rowPieces(row: BenchRow): Piece[] {
   const because = row.value === null || !row.because ? "" : ` (${row.because})`;
-  const verdict = row.verdict === "told" ? because : paint(STYLES[row.verdict], row.verdict + because);
+  const verdict = row.verdict === "reported" ? because : paint(STYLES[row.verdict], row.verdict + because);
   return [row.what, benchFigure(row), benchBound(row), verdict];
 }

@@ -1,9 +1,9 @@
-/** The object of docs/schema/bench-1.json: what `selfconnect bench` measured. */
+/** The object of docs/schema/bench-1.json: the results of `selfconnect bench`. */
 import type { Environment } from "../kernel/host.ts";
 import type { Summary } from "../loop/statistics.ts";
 import { count, duration, mebibytes, ratio } from "./numbers.ts";
 
-/** How the rounds of one cell compare with those of another, each round with its own pair. */
+/** The ratio of two cells, computed within each round. */
 export interface PairedRatio {
   /** The median of the rounds' ratios. */
   readonly median: number;
@@ -14,7 +14,7 @@ export interface PairedRatio {
   readonly rounds: number;
 }
 
-/** What a cell of a benchmark counts: BENCH_TRIALS has it in words. */
+/** What a cell of a benchmark counts; BENCH_TRIALS describes each. */
 export type BenchTrial =
   | "attempts"
   | "self-connects"
@@ -25,21 +25,21 @@ export type BenchTrial =
   | "guard"
   | "dials";
 
-/** One driver in one trial: a process of its own in every round. */
+/** One driver in one trial. It runs in a new process in every round. */
 export interface BenchCell {
   readonly trial: BenchTrial;
   readonly name: string;
-  /** The rounds' rates per second; of the trial "time" the rounds' milliseconds. */
+  /** One value per round: a rate per second, or milliseconds in the trial "time". */
   readonly rounds: readonly number[];
   readonly summary: Summary;
-  /** To the trial's limit: the best C loop of this run. Null where there is none, or where rounds disagree. */
+  /** The ratio to the trial's limit, the best C loop of this run. Null without a limit, or where rounds disagree. */
   readonly toLimit: PairedRatio | null;
-  /** CPU time of the process and its children for one attempt, less that of its start. */
+  /** CPU time of the process and its children per attempt, without the CPU time of its start. */
   readonly cpuUsPerAttempt: number | null;
   readonly peakMemoryBytes: number | null;
-  /** How late the main thread's event loop was: the medians of the rounds' p50 and p99, and the worst of all. */
+  /** Delay of the main thread's event loop: the medians of the rounds' p50 and p99, and the maximum of all rounds. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
-  /** Of the trial "dials": how often a self-connect was handed out, the port was not free, an attempt was rejected. */
+  /** In the trial "dials": how often a self-connect was returned, the port was not free, an attempt was rejected. */
   readonly counts?: Readonly<Record<string, number>>;
 }
 
@@ -48,14 +48,14 @@ export type BenchVerdict =
   /** At or past the bound. */
   | "reached"
   | "missed"
-  /** The rounds disagree too much for a figure. */
+  /** The rounds disagree too much to print a figure. */
   | "disagree"
-  /** A cell that it needs is missing. */
+  /** A cell that the row needs is missing. */
   | "skipped"
-  /** A figure without a bound. */
-  | "told";
+  /** The row has a figure but no bound. */
+  | "reported";
 
-/** One question of the benchmark, with its answer. */
+/** One figure of the benchmark, with its bound and verdict. */
 export interface BenchRow {
   readonly what: string;
   readonly unit: "ratio" | "bytes" | "milliseconds" | "dials";
@@ -65,7 +65,7 @@ export interface BenchRow {
   readonly low: number | null;
   readonly high: number | null;
   readonly verdict: BenchVerdict;
-  /** Why there is no figure, or what kept it from the bound. */
+  /** Why there is no figure, or why it missed the bound. */
   readonly because: string | null;
 }
 
@@ -79,7 +79,7 @@ export interface BenchReport {
   readonly isInterrupted: boolean;
   readonly rows: readonly BenchRow[];
   readonly cells: readonly BenchCell[];
-  /** Drivers that could not run here, each with the reason. */
+  /** Drivers that could not run, each with the reason. */
   readonly skipped: readonly { readonly name: string; readonly because: string }[];
   readonly environment: Environment;
 }
@@ -134,8 +134,8 @@ export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
   attempts: "attempts per second to a dead port",
   "self-connects": "self-connects per second, each reset",
   connects: "connects per second to a live listener, each reset",
-  time: "time to self-connect, from a port chosen anew",
-  memory: "attempts per second while peak memory is watched",
+  time: "time to self-connect, each round with a new peer port",
+  memory: "attempts per second while peak memory is measured",
   "in-progress": "sockets per second of CPU time, all in connected() at once, all refused",
   guard: "connects per second to a live listener, one at a time, at the median of a round",
   dials: "dials per second to a dead port of a small ephemeral range",

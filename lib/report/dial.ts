@@ -1,4 +1,4 @@
-/** The object of docs/schema/dial-1.json: what came of one guarded connect; and the same as text. */
+/** The outcome of one guarded connect as the object of docs/schema/dial-1.json and as text. */
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -8,26 +8,26 @@ import { duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { paint, renderText } from "./terminal.ts";
 
-/** What came of one guarded connect: the object of docs/schema/dial-1.json. */
+/** The object of docs/schema/dial-1.json: the outcome of one guarded connect. */
 export interface DialReport {
   readonly schema: "selfconnect.dial/1";
-  /** The peer as it was asked for: an address, or a name with a port. */
+  /** The peer as the user wrote it: an address, or a name with a port. */
   readonly asked: string;
   readonly verdict: "connected" | "self-connect" | "failed" | "interrupted";
   readonly local: Address | null;
   readonly peer: Address | null;
   readonly attempts: readonly Attempt[];
   readonly error: { readonly code: string; readonly message: string } | null;
-  /** Whether a server could listen on the peer's address; null where that was not asked, or is not of this host. */
+  /** Whether a server could listen on the peer's address; null if not checked, or if the address is another host's. */
   readonly listenCheck: { readonly address: Address; readonly refusal: string | null } | null;
   readonly elapsedMs: number;
   readonly environment: Environment;
 }
 
-/** A DialReport without what is the same for every outcome. */
+/** The fields of a DialReport that depend on the outcome. */
 export type DialOutcome = Omit<DialReport, "schema" | "asked" | "environment">;
 
-/** The object of docs/schema/dial-1.json. */
+/** Builds the object of docs/schema/dial-1.json. */
 export function dialReport(asked: string, outcome: DialOutcome): DialReport {
   const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
   return {

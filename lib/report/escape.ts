@@ -1,4 +1,4 @@
-/** One escaper for each language that is written: what came from a guest, a process or a file stays text in it. */
+/** One escaper per output language. Text from a guest, a process or a file stays text and is never interpreted. */
 
 const ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -8,14 +8,14 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** For HTML and XML. XML 1.0 has no place for control characters, not even as references. */
+/** For HTML and XML. XML 1.0 forbids control characters, even as references. */
 export function escapeMarkup(text: string): string {
   return text
     .replaceAll(/[&<>"']/g, (character) => ENTITIES[character]!)
     .replaceAll(/[\p{Cc}\ufffe\uffff]/gu, " ");
 }
 
-/** For Markdown: no cell of a table ends, and no tag and no link begins. */
+/** For Markdown: the text cannot end a table cell or begin a tag or a link. */
 export function escapeMarkdown(text: string): string {
   return text
     .replaceAll(/\p{Cc}+/gu, " ")
@@ -23,21 +23,21 @@ export function escapeMarkdown(text: string): string {
     .trim();
 }
 
-/** For a field of CSV (RFC 4180). A spreadsheet would run what begins like a formula: an apostrophe makes it text. */
+/** For a CSV field (RFC 4180). An apostrophe in front stops a spreadsheet from running the text as a formula. */
 export function escapeCsv(text: string): string {
   const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** For the value of a label in OpenMetrics. People look at metrics with a terminal too. */
+/** For a label value in OpenMetrics. Escapes for a terminal as well, because people print metrics there. */
 export function escapeLabel(text: string): string {
   return escapeTerminal(text).replaceAll("\\", "\\\\").replaceAll('"', '\\"');
 }
 
-/** Control characters, what turns the direction of writing, other ends of a line, and halves of a character. */
+/** Control characters, bidirectional controls, other line terminators, and lone surrogates. */
 const COMMANDS = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\p{Cs}]/gu;
 
-/** For a terminal: what would move its cursor, change its colours or end the line is shown as "\x1b" or "\u202e". */
+/** For a terminal: writes characters that move the cursor, change colours or end the line as "\x1b" or "\u202e". */
 export function escapeTerminal(text: string): string {
   return text.replaceAll(COMMANDS, (character) => {
     const code = character.charCodeAt(0);
@@ -45,7 +45,7 @@ export function escapeTerminal(text: string): string {
   });
 }
 
-/** JSON that a terminal may show: the same object, for JSON.parse turns these escapes back. */
+/** JSON that is safe to print on a terminal. JSON.parse returns the same object. */
 export function escapeJson(value: unknown, indent: number): string {
   return JSON.stringify(value, null, indent).replaceAll(COMMANDS, (character) =>
     character === "\n" ? character : unicodeEscape(character),

@@ -1,17 +1,17 @@
-/** Two results beside each other: what changed, and how sure that is. */
+/** Compares two lab results: what changed, and how certain that is. */
 import type { Finding, LabResult } from "../lab/lab.ts";
 import { kolmogorovTail } from "../loop/statistics.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText } from "./terminal.ts";
 
-/** How one cell of two results compares. */
+/** The comparison of one cell of two results. */
 export interface Change {
   readonly kernel: string;
   readonly experiment: string;
   readonly kind: "same" | "changed" | "only-first" | "only-second" | "unanswered";
   readonly first: string | null;
   readonly second: string | null;
-  /** Two-sample Kolmogorov-Smirnov: the chance of samples so far apart from one distribution; null without samples. */
+  /** The p-value of the two-sample Kolmogorov-Smirnov test; null without samples. */
   readonly chance: number | null;
 }
 
@@ -23,10 +23,10 @@ export interface Comparison {
   readonly changed: number;
 }
 
-/** Below this the samples of a cell are taken to come from different distributions. */
+/** Below this p-value the samples of a cell count as different. */
 export const UNLIKELY = 0.001;
 
-/** Fewer samples than this are too few for a statement about a distribution. */
+/** The fewest samples for which distributions are compared. */
 const FEWEST_SAMPLES = 5;
 
 /** Compares two results cell by cell. */
@@ -42,7 +42,7 @@ export function compareLabs(first: LabResult, second: LabResult): Comparison {
   };
 }
 
-/** The comparison for reading: what changed, first to last, then the rest in one line. */
+/** The comparison as text: the changes, first to second, then a summary line. */
 export function compareText({ changes, same, changed }: Comparison, options: TextOptions = {}): string {
   const lines = changes
     .filter(({ kind }) => kind !== "same")
@@ -56,7 +56,7 @@ export function compareText({ changes, same, changed }: Comparison, options: Tex
       `${kernel}, ${experiment}: its samples differ (p = ${chance!.toPrecision(2)})`,
   );
   const rest = changes.length - same - changed;
-  const total = `${same} cells answered the same, ${changed} otherwise, ${rest} cannot be compared`;
+  const total = `${same} cells with the same answer, ${changed} with another, ${rest} not comparable`;
   return renderText([...lines, ...shifts, total], options);
 }
 
@@ -74,7 +74,7 @@ function wordsOf(finding: Finding | undefined): string | null {
   return finding ? (finding.answer ?? finding.note ?? finding.status) : null;
 }
 
-/** A walk's ports depend on where it began: only distributions and steps are compared. */
+/** Compares only distributions and steps, because a walk's ports depend on where it began. */
 function chanceOf(first: Finding, second: Finding): number | null {
   const [ours, theirs] = [first.samples, second.samples];
   if (!ours || !theirs || ours.plot === "walk" || ours.unit !== theirs.unit) return null;
@@ -82,7 +82,7 @@ function chanceOf(first: Finding, second: Finding): number | null {
   return twoSampleTest(ours.values, theirs.values);
 }
 
-/** The Kolmogorov-Smirnov test of two samples: its asymptotic chance (Press et al., Numerical Recipes, 14.3). */
+/** The asymptotic p-value of the two-sample Kolmogorov-Smirnov test (Press et al., Numerical Recipes, 14.3). */
 export function twoSampleTest(one: readonly number[], other: readonly number[]): number {
   const [a, b] = [one, other].map((values) => [...values].sort((x, y) => x - y));
   const below = (sorted: readonly number[], limit: number) => {

@@ -1,4 +1,4 @@
-/** Results as CSV (RFC 4180): one line for each count of each cell. */
+/** Lab results as CSV (RFC 4180): one line for each count of each cell. */
 import type { LabResult } from "../lab/lab.ts";
 import { escapeCsv } from "./escape.ts";
 

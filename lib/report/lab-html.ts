@@ -1,11 +1,11 @@
-/** Results as one HTML page that asks nothing of any network, and reads the same without its script. */
+/** Lab results as one HTML page that loads nothing from a network and is complete without its script. */
 import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeMarkup } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
-import { pageHtml, SCRIPT, scrolledTable } from "./page.ts";
+import { pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 
 const TITLE = "The same questions to many kernels";
@@ -26,7 +26,7 @@ ${rawSection(rows)}
 
 function headText({ startedAt, endedAt, command, version, commit, trials }: LabResult): string {
   const from = commit ? `, commit ${escapeMarkup(commit.slice(0, 12))}` : "";
-  const until = endedAt ? `to <time>${escapeMarkup(endedAt)}</time>` : "and not at its end yet";
+  const until = endedAt ? `to <time>${escapeMarkup(endedAt)}</time>` : "and not finished yet";
   return `<h1>${TITLE}</h1>
 <p class="dim">Local ports and self-connects of TCP, measured inside each kernel
 by selfconnect ${escapeMarkup(version)}${from},
@@ -104,11 +104,11 @@ function kernelSection(kernels: readonly LabKernel[]): string {
   const lines = kernels.map(({ id, machine, isEmulated, missing, environment }) => {
     const facts = environment
       ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
-      : [missing ?? "never answered", "", "", ""];
+      : [missing ?? "no answer", "", "", ""];
     return [id, machine + (isEmulated ? ", emulated" : ""), ...facts];
   });
   const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
-  return `<section><h2>Kernels</h2>${scrolledTable("Kernels", heads, lines)}</section>`;
+  return `<section><h2>Kernels</h2>${scrollableTable("Kernels", heads, lines)}</section>`;
 }
 
 function rawSection(rows: readonly Row[]): string {
@@ -132,7 +132,7 @@ function rawHtml(name: string, cell: Cell, finding: Finding): string {
 <table>${lines.join("")}</table>${values}</section>`;
 }
 
-/** Letters and digits only, whatever a kernel calls itself; the number keeps two that look alike apart. */
+/** An id of letters and digits only, whatever the kernel's name; the number distinguishes similar names. */
 function rawId({ kernel, finding }: Cell): string {
   const name = `${kernel.id}\n${finding!.experiment}`;
   return `raw-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`;

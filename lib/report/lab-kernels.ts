@@ -1,4 +1,4 @@
-/** The object of docs/schema/lab-kernels-1.json: the kernels that a lab can have; and the same as text. */
+/** The kernels that are available to a lab, as the object of docs/schema/lab-kernels-1.json and as text. */
 import type { KernelPackage } from "../lab/kernels.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText, tableLines } from "./terminal.ts";
@@ -10,7 +10,7 @@ export interface LabKernelsReport {
   readonly kernels: readonly KernelPackage[];
 }
 
-/** The object of docs/schema/lab-kernels-1.json. */
+/** Builds the object of docs/schema/lab-kernels-1.json. */
 export function labKernelsReport(
   suites: readonly string[],
   kernels: readonly KernelPackage[],

@@ -1,4 +1,4 @@
-/** Results as Markdown: one table, contradictions first; kernels that answer all questions alike share a column. */
+/** Lab results as Markdown: contradictions, then one table where kernels with the same answers share a column. */
 import type { LabResult } from "../lab/lab.ts";
 import { escapeMarkdown } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
@@ -17,7 +17,7 @@ export function labMarkdown(result: LabResult): string {
     "",
     ...contradictionLines(rows),
     "",
-    "Kernels that answer all questions alike share a column. ≠ differs from most of its row; ✗ contradicts what was",
+    "Kernels with the same answers share a column. ≠ differs from most of its row; ✗ contradicts what was",
     "expected of this kernel.",
     "",
     ...markdownTable(
@@ -32,16 +32,16 @@ export function labMarkdown(result: LabResult): string {
 }
 
 function about({ startedAt, endedAt, command, version, commit, trials }: LabResult): string[] {
-  const ended = endedAt ? `to ${endedAt}` : "and not at its end yet";
+  const ended = endedAt ? `to ${endedAt}` : "and not finished yet";
   const from = commit ? `, commit ${commit.slice(0, 12)}` : "";
   return [
     `Made by \`${command || "selfconnect lab"}\``,
-    `(selfconnect ${version}${from}; ${trials} trials of what is random),`,
+    `(selfconnect ${version}${from}; ${trials} trials of each random experiment),`,
     `from ${startedAt} ${ended}.`,
   ];
 }
 
-/** The places of columns whose cells are alike from first to last. */
+/** Groups the indexes of columns whose cells are all the same. */
 function groupColumns(rows: readonly Row[]): number[][] {
   const groups = new Map<string, number[]>();
   const width = rows[0]?.cells.length ?? 0;
@@ -63,7 +63,7 @@ function contradictionLines(rows: readonly Row[]): string[] {
   return ["## Contradictions", "", ...lines];
 }
 
-/** What differs from run to run, kernel by kernel. */
+/** The figures that differ from run to run, one line per kernel. */
 function figureLines(result: LabResult, rows: readonly Row[]): string[] {
   const measured = rows.filter(({ cells }) => cells.some(({ finding }) => finding?.figure));
   if (measured.length === 0) return [];
@@ -76,7 +76,7 @@ function figureLines(result: LabResult, rows: readonly Row[]): string[] {
 
 function missingLines({ kernels }: LabResult): string[] {
   return kernels.flatMap(({ id, missing }) =>
-    missing ? [`- ${escapeMarkdown(`${id} could not be asked: ${missing}`)}`] : [],
+    missing ? [`- ${escapeMarkdown(`${id} could not run: ${missing}`)}`] : [],
   );
 }
 

@@ -1,7 +1,7 @@
-/** Several results as one table: columns beside each other, named apart where they must be. */
+/** Merges several lab results into one; kernels of the same name get different ones. */
 import type { LabResult } from "../lab/lab.ts";
 
-/** Several results as one: a kernel of the same name gets a number. At least one result. */
+/** Merges at least one result. A kernel whose name is taken gets a number. */
 export function mergeLabs(results: readonly LabResult[]): LabResult {
   const [first, ...others] = results;
   if (!first) throw new Error("there are no results to merge");

@@ -1,4 +1,4 @@
-/** Results that come from a file: checked field by field, and copied, before anything is rendered. */
+/** Reads lab results from a file: checks and copies every field before anything is rendered. */
 import type { MachineName } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
@@ -7,7 +7,7 @@ import { checkEnvironment, checkFinding, number, record, text } from "../lab/tra
 const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
 const MOST_ROWS = 10_000;
 
-/** A lab's results from JSON text. Throws what is wrong with it, in one line. */
+/** Parses a lab's results. Throws an Error that names what is wrong in one line. */
 export function parseLabResult(json: string): LabResult {
   const result = record(JSON.parse(json), "a lab's result");
   if (result.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
@@ -33,7 +33,7 @@ function checkExperiment(value: unknown): { name: string; question: string } {
 function checkKernel(value: unknown): LabKernel {
   const kernel = record(value, "a kernel");
   const machine = MACHINES.find((name) => name === kernel.machine);
-  if (!machine) throw new Error("a kernel has no known machine");
+  if (!machine) throw new Error("the machine of a kernel is unknown");
   return {
     id: text(kernel.id, "id"),
     machine,
@@ -58,5 +58,5 @@ function checkCell(value: unknown): Finding {
 
 function list(value: unknown, name: string): unknown[] {
   if (Array.isArray(value) && value.length <= MOST_ROWS) return value;
-  throw new Error(`${name} is no list`);
+  throw new Error(`${name} is not a list`);
 }

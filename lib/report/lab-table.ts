@@ -1,14 +1,14 @@
-/** Results as a table: questions as rows, kernels as columns. Every format is written from it. */
+/** Lab results as a table that every format renders: questions as rows, kernels as columns. */
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 
 export interface Cell {
   readonly kernel: LabKernel;
   readonly finding: Finding | null;
-  /** The answer, or why there is none. */
+  /** The answer, or why it is missing. */
   readonly words: string;
-  /** Whether it was answered, and otherwise than most of its row. */
+  /** Whether the answer differs from most of its row. */
   readonly differs: boolean;
-  /** Whether it was answered otherwise than expected. */
+  /** Whether the answer is not the expected one. */
   readonly contradicts: boolean;
 }
 
@@ -27,19 +27,19 @@ export function rowsOfResult(result: LabResult): Row[] {
       kernel,
       finding: cells.get(`${kernel.id}\n${name}`) ?? null,
     }));
-    const most = commonest(row.flatMap(({ finding }) => finding?.answer ?? []));
+    const most = findMostCommon(row.flatMap(({ finding }) => finding?.answer ?? []));
     return { name, question, cells: row.map((cell) => ({ ...cell, ...marksOf(cell, most) })) };
   });
 }
 
-/** The findings that contradict what was expected: to be shown first. */
+/** The findings that are not as expected; every format shows them first. */
 export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[] {
   return rows.flatMap((row) =>
     row.cells.filter(({ contradicts }) => contradicts).map((cell) => ({ row, cell })),
   );
 }
 
-/** "qemu 6.1.176 (6.1.0-50-cloud-amd64)": what a column is, as far as it has reported it. */
+/** The title of a column, "qemu 6.1.176 (reports 6.1.0)", from what the kernel has reported. */
 export function kernelTitle(kernel: LabKernel): string {
   const { environment, machine } = kernel;
   if (!environment) return kernel.id;
@@ -64,7 +64,7 @@ function wordsOf(finding: Finding): string {
   return `${kinds[finding.status]}: ${finding.note ?? "no reason given"}`;
 }
 
-function commonest(words: readonly string[]): string | null {
+function findMostCommon(words: readonly string[]): string | null {
   const counts = new Map<string, number>();
   for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;

@@ -1,4 +1,4 @@
-/** Results for a terminal: each question with its answers, and who gave them. */
+/** Lab results for a terminal: each question with its answers and their kernels. */
 import type { LabResult } from "../lab/lab.ts";
 import type { Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
@@ -9,7 +9,7 @@ import { renderText } from "./terminal.ts";
 export function labText(result: LabResult, options: TextOptions = {}): string {
   const rows = rowsOfResult(result);
   const missing = result.kernels.flatMap(({ id, missing }) =>
-    missing ? [`${id} could not be asked: ${missing}`] : [],
+    missing ? [`${id} could not run: ${missing}`] : [],
   );
   return renderText([...contradictionLines(rows), ...rows.flatMap(rowLines), ...missing], options);
 }

@@ -1,4 +1,4 @@
-/** The ladder as a picture: an SVG that follows the reader's light or dark scheme. A pure function of the ladder. */
+/** Renders the ladder as SVG in the reader's light or dark colour scheme. A pure function of the ladder. */
 
 import type { Ladder, LadderRow } from "../packets/ladder.ts";
 import { formatAddress } from "../socket/address.ts";
@@ -20,7 +20,7 @@ const RIGHT_RAIL = WIDTH - 160;
 const TOP = 112;
 const ROW_GAP = 26;
 const LINE = 17;
-/** How far an arrow falls on its way; one that crosses another ends below where that one begins. */
+/** How far an arrow falls from sender to receiver. A crossing arrow ends below the start of the one that it crosses. */
 const FALL = 10;
 const CROSSING_FALL = 18;
 const CHARACTERS = Math.floor((RIGHT_RAIL - LEFT_RAIL - 32) / 7.25);
@@ -51,7 +51,7 @@ const DARK: Palette = {
   paper: "#0d1117",
 };
 
-/** Written out for each scheme: not every program that shows SVG knows custom properties. */
+/** Written out for each scheme, because not every SVG viewer supports custom properties. */
 function colours({ ink, soft, line, state, rail, paper }: Palette): string {
   return `
   text { fill: ${ink}; }
@@ -108,7 +108,7 @@ function subtitle({ ends, rows }: Ladder): string {
   return `${who} · ${rows.length} packets · seq and ack relative (absolute)`;
 }
 
-/** What the picture shows, for those who do not see it. */
+/** Describes the picture for readers who cannot see it. */
 function description({ ends, rows }: Ladder): string {
   const packets = rows.map((row) => {
     const moved = row.received.before === row.received.after ? "" : `, received: ${row.received.after}`;
@@ -151,7 +151,7 @@ function drawRow(row: LadderRow, y: number, isPair: boolean): string {
   ].join("\n");
 }
 
-/** Beside the rail it belongs to; bold where the packet has changed it. */
+/** Writes a state beside its rail, bold if the packet changed it. */
 function stateText(isRight: boolean, state: LadderRow["sent"], y: number): string {
   const kind = state.before === state.after ? "soft" : "state";
   return isRight

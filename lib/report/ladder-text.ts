@@ -1,4 +1,4 @@
-/** The ladder and what belongs to it as text. */
+/** The ladder, TCP_INFO and the table of leavings as text. */
 
 import type { Flag, SegmentOptions } from "../packets/decode.ts";
 import type { Ladder, LadderRow } from "../packets/ladder.ts";
@@ -22,11 +22,11 @@ const STATE_WIDTH = 12;
 const ARROW_WIDTH = 38;
 const INDENT = " ".repeat(TIME_WIDTH + 2);
 
-/** One line of the ladder each; every packet is followed by its numbers and the reason for it. */
+/** The lines of the ladder: each packet, followed by its numbers and its reason. */
 export function ladderLines(ladder: Ladder): Line[] {
   const [one, other] = ladder.ends;
-  const left = other ? `A ${formatAddress(one!.address)}` : "leaves in";
-  const right = other ? `B ${formatAddress(other.address)}` : "arrives: then in";
+  const left = other ? `A ${formatAddress(one!.address)}` : "sender in";
+  const right = other ? `B ${formatAddress(other.address)}` : "receiver then in";
   const head = `${INDENT}${left.padEnd(STATE_WIDTH + ARROW_WIDTH + 2)}${right}`;
   const closed = paint(STYLES.state, "CLOSED");
   const between = " ".repeat(STATE_WIDTH - 6 + ARROW_WIDTH + 2);
@@ -61,7 +61,7 @@ function arrowPieces(row: LadderRow, isBack: boolean): Piece[] {
   ];
 }
 
-/** "SYN+ACK"; ACK goes last where it is not alone. */
+/** "SYN+ACK"; PSH is omitted unless it is the only flag. */
 export function flagsText(flags: readonly Flag[]): string {
   const shown = flags.filter((flag) => flag !== "PSH");
   return (shown.length > 0 ? shown : flags).join("+") || "no flags";
@@ -74,7 +74,7 @@ export function numbersText({ sequence, acknowledgement, window }: LadderRow): s
   return `${seq}${ack}  window ${window}`;
 }
 
-/** "MSS 65495, SACK permitted, timestamps 1 0, window scale 10"; "" where there are none. */
+/** "MSS 65495, SACK permitted, timestamps 1 0, window scale 10"; "" without options. */
 export function optionsText(options: SegmentOptions): string {
   const { maxSegmentBytes, sackPermitted, sack, timestamps, windowScale, otherKinds } = options;
   const parts = [
@@ -85,7 +85,7 @@ export function optionsText(options: SegmentOptions): string {
     sack && `SACK ${sack.map(({ left, right }) => `${left}-${right}`).join(" ")}`,
     otherKinds && `option ${otherKinds.join(" ")}`,
   ];
-  // Lines are broken between options, not within.
+  // Lines break between options, not within one.
   return parts
     .filter((part) => typeof part === "string")
     .map((part) => part.replaceAll(" ", "\u00a0"))
@@ -105,10 +105,10 @@ export function dataText({ text, dataBytes }: LadderRow, width: number): string 
 }
 
 export function crossedText({ crossed }: LadderRow): string {
-  return crossed > 0 ? "crosses what comes the other way; " : "";
+  return crossed > 0 ? "crosses a packet in the other direction; " : "";
 }
 
-/** TCP_INFO in one line: what matters of it here. */
+/** The fields of TCP_INFO that matter here, in one line. */
 export function informationText(information: TcpInformation): string {
   const { state, segmentsOut, segmentsIn, sendSegmentBytes, roundTripTimeUs, bytesReceived } = information;
   const parts = [
@@ -122,14 +122,14 @@ export function informationText(information: TcpInformation): string {
 }
 
 /** The headings of the table of leavings. */
-export const LEAVING_COLUMNS = ["ended by", "left", "for", "a server", "with SO_REUSEADDR"] as const;
+export const LEAVING_COLUMNS = ["closed by", "leaves", "for", "a server", "with SO_REUSEADDR"] as const;
 
-/** One way to end it, a text for each of the columns. */
+/** The row of one way to close, one text per column. */
 export function leavingTexts({ closing, hadReuseAddress, left, remainingMs, ...row }: Leaving): string[] {
   const names = { shutdown: "shutdown(), close()", close: "close()", reset: "reset()" };
-  const name = closing ? names[closing] : "not ended";
+  const name = closing ? names[closing] : "not closed";
   return [
-    hadReuseAddress ? `${name}, itself SO_REUSEADDR` : name,
+    hadReuseAddress ? `${name}, with SO_REUSEADDR` : name,
     left === "CLOSED" ? "nothing" : left,
     remainingMs > 0 ? duration(remainingMs) : "",
     row.listen ?? "starts",

@@ -1,4 +1,4 @@
-/** What the Markdown reports share. */
+/** The table that the Markdown reports share. */
 import { escapeMarkdown } from "./escape.ts";
 
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

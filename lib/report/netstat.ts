@@ -6,7 +6,7 @@ import type { TcpState } from "../socket/tcp-state.ts";
 const HEADER =
   "Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name";
 
-/** The rows under netstat's own header, in netstat's own widths. */
+/** The rows under netstat's header, in netstat's column widths. */
 export function netstatLines(rows: readonly (readonly [SocketRow, SocketOwner | null])[]): string[] {
   return [HEADER, ...rows.map(([row, owner]) => netstatText(row, owner))];
 }
@@ -26,7 +26,7 @@ export function netstatText(row: SocketRow, owner: SocketOwner | null): string {
   return columns.join(" ");
 }
 
-/** What netstat writes otherwise than RFC 9293 does. */
+/** The states that netstat spells differently from RFC 9293. */
 const NETSTAT_STATES: Partial<Readonly<Record<TcpState, string>>> = {
   "SYN-SENT": "SYN_SENT",
   "SYN-RECEIVED": "SYN_RECV",

@@ -1,4 +1,4 @@
-/** How numbers and times are written, in every format. */
+/** Formats numbers and times, for every output format. */
 
 /** 13712.4 as "13,712". */
 export function count(value: number): string {

@@ -1,17 +1,17 @@
-/** What the HTML reports look like and do: one style, one script, inside a page that asks no network for anything. */
+/** The page, style and script that the HTML reports share. A page loads nothing from a network. */
 import { createHash } from "node:crypto";
 import { escapeMarkup } from "./escape.ts";
 
 export interface PageParts {
   readonly title: string;
-  /** HTML: what came from elsewhere in it is escaped already. */
+  /** HTML in which the caller has escaped all foreign text. */
   readonly body: string;
-  /** Added to what all pages look like. */
+  /** CSS added to the style of all pages. */
   readonly style?: string;
   readonly script?: string;
 }
 
-/** A whole page. Nothing is loaded, and no script runs but ours: not even if escaping failed. */
+/** A whole page. Its policy loads nothing and runs no other script, even if escaping fails somewhere. */
 export function pageHtml({ title, body, style = "", script = "" }: PageParts): string {
   const look = STYLE + style;
   const run = script && `<script>${script}</script>\n`;
@@ -34,7 +34,7 @@ ${run}</body>
 `;
 }
 
-/** A table of texts: the first of each row is its name. */
+/** A table of texts. The first cell of each row is its header. */
 export function tableHtml(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const heads = head.map((text) => `<th scope="col">${escapeMarkup(text)}</th>`);
   const lines = rows.map(([first = "", ...rest]) => {
@@ -45,8 +45,8 @@ export function tableHtml(head: readonly string[], rows: readonly (readonly stri
 <tbody>${lines.join("\n")}</tbody></table>`;
 }
 
-/** The same where it may be wider than the page: it scrolls by itself, and by the keyboard too. */
-export function scrolledTable(
+/** A table that may be wider than the page: it scrolls within itself, by the keyboard too. */
+export function scrollableTable(
   label: string,
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -112,7 +112,7 @@ details pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem;
   .scroll tbody th { position: static; } }
 `;
 
-/** Sorting and zooming are extras: without the script the page has the same content. */
+/** Adds sorting and zooming. Without the script the page has the same content. */
 export const SCRIPT = `
 "use strict";
 const table = document.querySelector("#questions");

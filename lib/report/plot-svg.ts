@@ -1,4 +1,4 @@
-/** Samples as static SVG: readable without a script, in any colour scheme, and on paper. */
+/** Plots samples as static SVG that needs no script and fits any colour scheme and paper. */
 import type { Samples } from "../lab/experiment.ts";
 import { quantile } from "../loop/statistics.ts";
 import { escapeMarkup } from "./escape.ts";
@@ -10,9 +10,9 @@ const RIGHT = 12;
 const TOP = 22;
 const BOTTOM = 34;
 const TICKS = 4;
-/** The plot of rounds: its names stand left, its axis below. */
+/** Sizes of the plot of rounds: names at the left, axis below. */
 const ROUNDS = { width: 900, name: 260, row: 24, axis: 30 };
-/** Longer steps are jumps, and are counted together. */
+/** Longer steps are jumps; one bar counts them all. */
 const BARS_UP_TO = 20;
 
 interface Axis {
@@ -21,8 +21,8 @@ interface Axis {
 }
 
 /**
- * One figure. The label describes it for those who cannot see it. `row` are the samples of all figures
- * beside it: they share their axes.
+ * One figure, with a label for readers who cannot see it. `row` has the samples of all figures in the same
+ * row, because they share their axes.
  */
 export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
   if (values.length === 0) return "";
@@ -40,7 +40,7 @@ export interface RoundsLine {
   readonly isOurs: boolean;
 }
 
-/** One line for each cell on a logarithmic axis: a dot for each round, a larger one for their median. */
+/** One line per cell on a logarithmic axis: a dot per round, and a larger one for the median. */
 export function roundsSvg(lines: readonly RoundsLine[], unit: string): string {
   if (lines.length === 0) return "";
   const { width, name, row, axis } = ROUNDS;
@@ -98,11 +98,11 @@ function distribution(values: readonly number[], unit: string, row: readonly Sam
   ]);
   const line = `<polyline class="line" points="${[point(0, 0, x, y), ...points, point(x.high, 1, x, y)].join(" ")}"/>`;
   const median = quantile(sorted, 0.5);
-  const label = `share of ${sorted.length} trials that took at most so many ${unit}; median ${Math.round(median)}`;
+  const label = `share of ${sorted.length} trials by number of ${unit}; median ${Math.round(median)}`;
   return { body: frame(x, y, unit, "share") + line, label };
 }
 
-/** How often each step was taken; what is longer than the longest bar is counted together. */
+/** How often each step was taken; the last bar counts all longer steps. */
 function steps(values: readonly number[], unit: string) {
   const counts = barsOf(values);
   const x = { low: 0, high: BARS_UP_TO };
@@ -117,7 +117,7 @@ function steps(values: readonly number[], unit: string) {
     return `<rect class="bar" ${box}><title>${tip}</title></rect>`;
   });
   const most = [...counts].sort((a, b) => b[1] - a[1])[0]![0];
-  const label = `how often each step of so many ${unit} was taken, ${values.length} in all; the commonest is ${most}`;
+  const label = `how often each step in ${unit} was taken, ${values.length} steps in all; the most common is ${most}`;
   return { body: frame(x, y, `step, ${unit}`, "times") + bars.join(""), label };
 }
 
@@ -134,7 +134,7 @@ function highest(row: readonly Samples[]): number {
   return Math.max(...row.flatMap((samples) => samples.values));
 }
 
-/** The ports in the order in which they were given. */
+/** The ports in the order in which the kernel picked them. */
 function walk(values: readonly number[], unit: string, row: readonly Samples[]) {
   const x = { low: 0, high: Math.max(...row.map((samples) => samples.values.length)) };
   const lowest = Math.min(...row.flatMap((samples) => samples.values));
@@ -179,7 +179,7 @@ function up(value: number, { low, high }: Axis): number {
   return HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
 }
 
-/** 1, 2, 4, 5, 8 or 10 times a power of ten: its quarters are short numbers. */
+/** Rounds up to 1, 2, 4, 5, 8 or 10 times a power of ten, whose quarters are short numbers. */
 function niceCeiling(value: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
   const factor = [1, 2, 4, 8, 10].find((one) => one * power >= value) ?? 10;

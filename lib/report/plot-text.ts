@@ -1,9 +1,9 @@
-/** Plots on a terminal: dots of braille, two by four in a character, and bars. */
+/** Plots for a terminal: braille dots, two by four per character, and bars. */
 import { count } from "./numbers.ts";
 
 const DOT_COLUMNS = 2;
 const DOT_ROWS = 4;
-/** Unicode's order of the eight dots of a braille pattern: by row, left and right. */
+/** The bit of each dot in Unicode's braille patterns, by row, left and right. */
 const DOTS = [
   [0x01, 0x08],
   [0x02, 0x10],
@@ -12,7 +12,7 @@ const DOTS = [
 ] as const;
 const BRAILLE = 0x2800;
 
-/** One dot of a plot, in the units of its axes. */
+/** A dot of a plot, in the units of its axes. */
 export interface Point {
   readonly x: number;
   readonly y: number;
@@ -24,7 +24,7 @@ export interface PlotLabels {
   readonly y: string;
 }
 
-/** Points as dots, between the least and the greatest of each axis. Lines of text, axes and all. */
+/** A dot plot with axes, as lines of text. Each axis goes from the least to the greatest value. */
 export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 64, rows = 12): string[] {
   if (points.length === 0) return [];
   const xs = boundsOf(points.map((point) => point.x));
@@ -47,7 +47,7 @@ export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 
   return [labels.y, ...lines, `${" ".repeat(margin)}  ${left}${" ".repeat(between)}${right}`];
 }
 
-/** One bar a line: label, bar, number. */
+/** A bar plot, one line per bar: label, bar, number. */
 export function barPlot(rows: readonly { label: string; value: number }[], columns = 40): string[] {
   const most = Math.max(...rows.map((row) => row.value));
   const margin = Math.max(...rows.map((row) => row.label.length));

@@ -1,4 +1,4 @@
-/** Observed local ports as one HTML page that asks nothing of any network, and reads the same without its script. */
+/** Observed local ports as one HTML page that loads nothing from a network and is complete without its script. */
 
 import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
@@ -9,7 +9,7 @@ import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 import { portsFacts } from "./ports.ts";
 
-/** More dots than this are one block, however far one zooms in. */
+/** More dots than this merge into one block at every zoom. */
 const MOST_DOTS = 6000;
 const WIDE_PLOTS =
   "\n.plots.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }\n";
@@ -58,14 +58,14 @@ function figures(ports: Uint16Array): string {
 
 function drawnNote({ length }: Uint16Array): string {
   if (length <= MOST_DOTS) return "";
-  return `<p class="dim">Drawn are the first ${MOST_DOTS} of ${length} attempts; the tables are of all.</p>`;
+  return `<p class="dim">The plots show the first ${MOST_DOTS} of ${length} attempts; the tables count all.</p>`;
 }
 
 function figure(caption: string, svg: string): string {
   return svg === "" ? "" : `<figure><figcaption>${escapeMarkup(caption)}</figcaption>${svg}</figure>`;
 }
 
-/** The steps of the histogram in figures, of all attempts. */
+/** The steps of all attempts as a table of numbers. */
 function stepSection({ steps }: Fingerprint): string {
   const shown = [...steps].slice(0, 32).sort((a, b) => a.step - b.step);
   const rows = shown.map(({ step, count }) => [`+${step}`, String(count)]);

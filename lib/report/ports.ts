@@ -1,4 +1,4 @@
-/** The object of docs/schema/ports-1.json: how local ports were picked; and the same as text. */
+/** How the kernel picks local ports, as the object of docs/schema/ports-1.json and as text. */
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Fingerprint } from "../ports/fingerprint.ts";
@@ -11,7 +11,7 @@ import { barPlot, dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { paint, renderText, tableLines } from "./terminal.ts";
 
-/** A fingerprint and what was observed for it: the object of docs/schema/ports-1.json. */
+/** The object of docs/schema/ports-1.json: a fingerprint and the observation behind it. */
 export interface PortsReport extends Fingerprint {
   readonly schema: "selfconnect.ports/1";
   readonly method: Method;
@@ -20,10 +20,10 @@ export interface PortsReport extends Fingerprint {
 }
 
 const BARS = 16;
-/** More points than this make the plot of a walk a solid block. */
+/** More points than this turn the plot of a walk into a solid block. */
 const MOST_POINTS = 12_000;
 
-/** The object of docs/schema/ports-1.json. */
+/** Builds the object of docs/schema/ports-1.json. */
 export function portsReport({ method, peers }: Observation, print: Fingerprint): PortsReport {
   return {
     schema: "selfconnect.ports/1",
@@ -55,7 +55,7 @@ function verdictLines({ verdict }: Fingerprint): Line[] {
   return [
     [paint("bold", name), `: ${family}`],
     ...(kernels ? [`as in ${kernels}`] : []),
-    ...(odds ? [`${bitsPerAttempt.toFixed(2)} bits an attempt; ${odds}, the runner-up`] : []),
+    ...(odds ? [`${bitsPerAttempt.toFixed(2)} bits per attempt; ${odds}, the runner-up`] : []),
   ];
 }
 
@@ -71,7 +71,7 @@ function plotLines(observation: Observation, print: Fingerprint): string[] {
 /** The fingerprint as names and values, for every format. */
 export function portsFacts(print: Fingerprint): [name: string, value: string][] {
   const { parity, wrap, jumps, entropy, reuse, dependence } = print;
-  const wraps = wrap ? `, from ${wrap.from} on to ${wrap.to}` : "";
+  const wraps = wrap ? `, from ${wrap.from} to ${wrap.to}` : "";
   const every = jumps.everyMs === null ? "" : `, every ${duration(jumps.everyMs)}`;
   const again = reuse
     ? `after ${count(reuse.least)} attempts at the earliest, median ${count(reuse.median)}`

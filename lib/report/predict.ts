@@ -1,4 +1,4 @@
-/** The object of docs/schema/predict-1.json: a prediction at some paces, and its check; and the same as text. */
+/** A prediction and its check, as the object of docs/schema/predict-1.json and as text. */
 import type { Environment } from "../kernel/host.ts";
 import { environment, portFacts } from "../kernel/host.ts";
 import { summarize } from "../loop/statistics.ts";
@@ -14,13 +14,13 @@ import { dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
-/** A pace of attempts, all clients together. */
+/** The attempts per second of all clients together. */
 export interface PredictPace {
   readonly name: string;
   readonly attemptsPerSecond: number;
 }
 
-/** What a prediction is shown for. */
+/** The question that a prediction answers. */
 export interface PredictQuestion {
   readonly clients: number;
   readonly paces: readonly PredictPace[];
@@ -43,7 +43,7 @@ export interface PredictReport {
   readonly basis: Prediction["basis"];
   readonly never: Never | null;
   readonly clients: number;
-  /** One for each pace; none when never. */
+  /** One for each pace; empty if it never happens. */
   readonly predictions: readonly {
     readonly attemptsPerSecond: number;
     readonly chancePerAttempt: number;
@@ -151,14 +151,14 @@ function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion):
   ];
 }
 
-/** What would make it sooner, later or never. */
+/** What would make a self-connect sooner, later or impossible. */
 function changesOf(
   { peer, method }: Prediction,
   { clients }: PredictQuestion,
 ): [what: string, how: string][] {
   const changes: [string, string][] = [
     ["bind(P) before connect", "a self-connect at the first attempt"],
-    ["IP_LOCAL_PORT_RANGE without P", "never: what the guard does"],
+    ["IP_LOCAL_PORT_RANGE without P", "never: the guard does this"],
     ["P below the ephemeral range", "never, for every client: the cure"],
     ["P in ip_local_reserved_ports", "never, for every client that does not bind(P)"],
   ];
@@ -166,7 +166,8 @@ function changesOf(
   if (method === "bind") changes.push(["SO_REUSEADDR before bind(0)", "the lower half of the range first"]);
   else changes.push(["SO_REUSEADDR", "nothing for a connect without bind"]);
   if (method !== "range") changes.push(["IP_LOCAL_PORT_RANGE, all", "6.8+: both parities (method range)"]);
-  if (clients === 1) changes.push([`clients of ${peer.host} here`, "one walk: their attempts add up"]);
+  if (clients === 1)
+    changes.push([`clients of ${peer.host} here`, "they share one walk: their attempts add up"]);
   return changes;
 }
 
@@ -190,13 +191,13 @@ function checkLines({ trials, attemptsPerSecond, test, wait, holds }: Prediction
     title,
     ...indent("  ", tableLines(rows, "ll")),
     "",
-    ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share that is joined" }),
+    ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share joined to itself" }),
     "",
     [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
   ];
 }
 
-/** Every trial is a dot of the stairs, and the prediction is the smooth line through them. */
+/** The measured trials as a staircase of dots, and the predicted curve. */
 function bothCurves(trials: readonly MeasuredWait[], wait: Wait): { x: number; y: number }[] {
   const sorted = trials.map((trial) => trial.attempts).sort((a, b) => a - b);
   const stairs = sorted.map((x, index) => ({ x, y: (index + 1) / sorted.length }));

@@ -1,4 +1,4 @@
-/** The object of docs/schema/reconnect-1.json: what came of one loop or of several; and the same as text. */
+/** The outcome of one loop or several, as the object of docs/schema/reconnect-1.json and as text. */
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
@@ -27,15 +27,15 @@ export interface ReconnectReport extends Pick<ReconnectResult, "strategy" | "thr
   readonly environment: Environment;
 }
 
-/** What the kernel's tables show beside the results. */
+/** What the kernel's socket tables add to the results. */
 export interface ReconnectTextOptions extends TextOptions {
-  /** The rows of the socket that is joined to itself, or why there are none. */
+  /** The rows of the socket that is joined to itself, or why they are missing. */
   readonly rows?: readonly (readonly [SocketRow, SocketOwner | null])[] | string;
-  /** Who has the listener that a loop has met. */
+  /** The owner of the listener that a loop connected to. */
   readonly listener?: SocketOwner | null;
 }
 
-/** `results` are the trials of one kind, at least one, in order. */
+/** Builds the object of docs/schema/reconnect-1.json. `results` has at least one trial, all of one kind, in order. */
 export function reconnectReport(results: readonly ReconnectResult[], never: Never | null): ReconnectReport {
   const last = results.at(-1)!;
   const { family, host, port } = last.peer;
@@ -72,7 +72,7 @@ function mergeOutcomes(results: readonly ReconnectResult[]): Record<string, numb
   return merged;
 }
 
-/** Loops for a terminal: the moment of the self-connect, or why there was none; several trials as a table. */
+/** Loops for a terminal: the self-connect, or why it did not happen; several trials as a table. */
 export function reconnectText(
   results: readonly ReconnectResult[],
   options: ReconnectTextOptions = {},
@@ -104,7 +104,7 @@ function failureText(result: ReconnectResult, listener: SocketOwner | null): str
   const owner = listener ? ` (pid ${listener.pid}, ${listener.command})` : "";
   const verdicts = {
     connected: `connected to a listener, not to itself: something listens on ${formatAddress(result.peer)}${owner}`,
-    "attempts-spent": "not joined to itself: the attempts are spent",
+    "attempts-spent": "not joined to itself: no attempts left",
     deadline: "not joined to itself: the time is up",
     interrupted: "interrupted, not joined to itself",
     "self-connect": "",

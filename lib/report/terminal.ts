@@ -1,25 +1,25 @@
-/** Text for a terminal: every writer makes lines of pieces, and one function here escapes, colours and joins them. */
+/** Text for a terminal: writers build lines of pieces; renderText escapes, colours and joins them. */
 import { styleText } from "node:util";
 import { escapeTerminal } from "./escape.ts";
 
 export type Style = Parameters<typeof styleText>[0];
 
-/** A part of a line. A style is given here and not inside the text, where it would look like a hostile one. */
+/** A part of a line. The style is a field, because escape sequences inside the text are escaped as hostile. */
 export type Piece = string | { readonly style: Style; readonly text: string };
 export type Line = string | readonly Piece[];
 
-/** How a result is shown as text. */
+/** Options of every text writer. */
 export interface TextOptions {
-  /** Colours and bold, as ANSI escape sequences. */
+  /** Whether to write colours and bold, as ANSI escape sequences. */
   readonly colours?: boolean;
 }
 
-/** A piece in a style. */
+/** Returns a piece with a style. */
 export function paint(style: Style, text: string): Piece {
   return { style, text };
 }
 
-/** The lines as one text, without a newline at its end. */
+/** Joins the lines into one text without a final newline. */
 export function renderText(lines: readonly Line[], { colours = false }: TextOptions = {}): string {
   return lines
     .map((line) =>
@@ -33,16 +33,16 @@ export function renderText(lines: readonly Line[], { colours = false }: TextOpti
 function renderPiece(piece: Piece, colours: boolean): string {
   if (typeof piece === "string") return escapeTerminal(piece);
   const text = escapeTerminal(piece.text);
-  // The caller knows whether there are colours: styleText must not ask stdout.
+  // The caller decides about colours: styleText must not check stdout.
   return colours ? styleText(piece.style, text, { validateStream: false }) : text;
 }
 
-/** The pieces of lines of one text, with `space` before each line. */
+/** Puts `space` before each line. */
 export function indent(space: string, lines: readonly Line[]): Line[] {
   return lines.map((line) => [space, ...piecesOf(line)]);
 }
 
-/** Rows as columns, each as wide as its widest cell; `align` has "l" or "r" for each column. */
+/** Aligns rows in columns as wide as their widest cells; `align` has "l" or "r" for each column. */
 export function tableLines(rows: readonly (readonly Piece[])[], align: string, gap = 2): Line[] {
   const widths = [...align].map((_, at) => Math.max(0, ...rows.map((row) => widthOf(row[at] ?? ""))));
   return rows.map((row) => {

@@ -1,4 +1,4 @@
-/** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to take away. */
+/** A trace as one HTML page: the ladder's picture, every packet with states and reason, and the pcapng to download. */
 
 import { environment } from "../kernel/host.ts";
 import type { Ladder, LadderRow, SequenceNumber } from "../packets/ladder.ts";
@@ -65,14 +65,14 @@ function factsSection(traced: Trace, { sent }: TraceExtras): string {
     if (ladder.rows.length > 0) facts.push([`states${of}`, path.join(" → ")]);
     const seen = samples.filter((sample) => sample.end === end);
     const reported = seen.map(({ state, source }) => `${state} (${source})`).join(", ");
-    facts.push([`reported by the kernel${name && ` for ${name}`}`, reported || "was not asked"]);
+    facts.push([`reported by the kernel${name && ` for ${name}`}`, reported || "not observed"]);
   }
-  if (traced.agrees !== null) facts.push(["do they agree", traced.agrees ? "yes" : "NO"]);
+  if (traced.agrees !== null) facts.push(["packets and kernel agree", traced.agrees ? "yes" : "NO"]);
   for (const information of traced.information) facts.push(["TCP_INFO", informationText(information)]);
   if (capture) facts.push(["captured", capturedText(traced)]);
   if (sent !== null) facts.push(["data", `wrote "${sent}", read "${new TextDecoder().decode(received)}"`]);
   const isWrong = (name: string) =>
-    (name === "captured" && capture!.lost > 0) || (name === "do they agree" && !traced.agrees);
+    (name === "captured" && capture!.lost > 0) || (name === "packets and kernel agree" && !traced.agrees);
   const lines = facts.map(
     ([name, text]) =>
       `<dt>${escapeMarkup(name)}</dt><dd${isWrong(name) ? ' class="lost"' : ""}>${escapeMarkup(text)}</dd>`,
@@ -83,7 +83,7 @@ function factsSection(traced: Trace, { sent }: TraceExtras): string {
 function capturedText({ ladder, frames, capture }: Trace): string {
   const { device, filter, lost } = capture!;
   const parts = [
-    `${frames.length} packets on ${device}, filter "${filter}", the outgoing copy of each`,
+    `${frames.length} packets on ${device}, filter "${filter}", only the outgoing copies`,
     lost > 0 ? `${lost} LOST: the ladder has gaps` : "none lost",
     ladder.truncated > 0 && `${ladder.truncated} cut short`,
     ladder.others.length > 0 && `${ladder.others.length} left out: ${[...new Set(ladder.others)].join("; ")}`,
@@ -91,7 +91,7 @@ function capturedText({ ladder, frames, capture }: Trace): string {
   return parts.filter((part) => typeof part === "string").join("; ");
 }
 
-/** As an image: the style inside the picture and that of the page do not meet. The table has the same in words. */
+/** The ladder as an image, so that its style does not affect the page. The table below has the same content. */
 function pictureSection(ladder: Ladder): string {
   const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
   const words = `The ladder of ${ladder.rows.length} packets that the table below lists one by one`;
@@ -106,7 +106,7 @@ function packetsSection(ladder: Ladder): string {
   const heads = ["packet", "time", "sender", "receiver", "why", "seq", "ack", "window", "options"];
   const cells = heads.map((head) => `<th scope="col">${head}</th>`);
   return `<section><h2 id="packets">Packet by packet</h2>
-<p class="dim">Numbers relative, and in brackets as on the wire; sections and figures are RFC 9293's.</p>
+<p class="dim">Numbers are relative, in brackets absolute. Sections and figures refer to RFC 9293.</p>
 <div class="scroll packets" tabindex="0" role="region" aria-labelledby="packets">
 <table id="every-packet"><thead><tr>${cells.join("")}</tr></thead>
 <tbody>
@@ -136,7 +136,7 @@ function numberHtml({ relative, absolute }: SequenceNumber): string {
   return `<span class="whole">${relative}<span class="figure">(${absolute})</span></span>`;
 }
 
-/** A line is broken between two states, not within the name of one. */
+/** Lines break between two states, not within the name of one. */
 function stateHtml({ before, after }: LadderRow["sent"]): string {
   const whole = (text: string, kind: string) => `<span class="${kind}">${escapeMarkup(text)}</span>`;
   if (before === after) return whole(after, "whole");
@@ -148,12 +148,12 @@ function downloadSection(packets: Uint8Array, ladder: Ladder): string {
   return `<section><h2>For Wireshark</h2>
 <p><a class="download" download="selfconnect.pcapng" href="${link}">selfconnect.pcapng</a>
 ${ladder.rows.length} packets, ${count(packets.length)} bytes,
-with states and reasons as comments; inside this page.</p></section>`;
+with states and reasons as comments. The file is embedded in this page.</p></section>`;
 }
 
 function leavingsSection(leavings: readonly Leaving[]): string {
-  return `<section><h2 id="leavings">What each way to end it leaves behind</h2>
-<p class="dim">Each tried on a port of its own; and who can listen there meanwhile.</p>
+  return `<section><h2 id="leavings">What each way to close leaves behind</h2>
+<p class="dim">Each way was tried on a new port. The last columns show who can listen on it meanwhile.</p>
 <div class="scroll leavings" tabindex="0" role="region" aria-labelledby="leavings">
 ${tableHtml(LEAVING_COLUMNS, leavings.map(leavingTexts))}</div></section>`;
 }

@@ -1,4 +1,4 @@
-/** The object of docs/schema/trace-1.json: one self-connect, packet by packet; the same as text, and as pcapng. */
+/** One self-connect, packet by packet, as the object of docs/schema/trace-1.json, as text and as pcapng. */
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Leaving } from "../packets/leavings.ts";
@@ -10,11 +10,11 @@ import { count, pluralize } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
-/** What is shown beside the trace itself. */
+/** What a report of a trace shows in addition. */
 export interface TraceExtras {
-  /** The data that was to come back; null where none was sent. */
+  /** The data that was sent and should come back; null if nothing was sent. */
   readonly sent: string | null;
-  /** What each way to end it leaves behind; null where that was not tried. */
+  /** What each way to close leaves behind; null if not tried. */
   readonly leavings: readonly Leaving[] | null;
 }
 
@@ -42,7 +42,7 @@ export function traceReport(peer: Address, traced: Trace, { sent, leavings }: Tr
   };
 }
 
-/** The packets for Wireshark and tshark, with states and reasons as comments; null where there are none. */
+/** The packets for Wireshark and tshark, with states and reasons as comments; null without packets. */
 export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | null {
   if (!capture || ladder.rows.length === 0) return null;
   const { device, filter, passed, lost } = capture;
@@ -54,14 +54,14 @@ export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | nu
   return pcapng(commented, {
     device,
     filter,
-    comment: `${ladder.title}. Of the two copies that loopback passes, the outgoing one.`,
+    comment: `${ladder.title}. Loopback passes every packet twice; these are the outgoing copies.`,
     system: `Linux ${kernel}`,
     application: `selfconnect ${version}`,
     counts: { passed, lost },
   });
 }
 
-/** A trace for a terminal: the ladder, the states and who reported them, what each ending leaves behind. */
+/** A trace for a terminal: the ladder, the states and who reported them, what each way to close leaves behind. */
 export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
   const { ladder, whyNoCapture, verdict, capture, information } = traced;
   const lines: Line[] = [[paint("bold", ladder.title), attemptsText(traced)], ""];
@@ -82,7 +82,7 @@ export function traceText(traced: Trace, extras: TraceExtras, options: TextOptio
 
 function attemptsText({ isPair, attempts }: Trace): string {
   if (attempts === 1) return "";
-  const others = isPair ? ": in the others one SYN came too early and was answered with RST" : "";
+  const others = isPair ? ": in the earlier ones a SYN came too early and got an RST" : "";
   return `, at attempt ${count(attempts)}${others}`;
 }
 
@@ -93,20 +93,20 @@ function stateFacts({ ladder, samples, agrees }: Trace): Piece[][] {
     if (ladder.rows.length > 0) facts.push(["states", `${who}${path.join(" → ")}`]);
     const reported = samples.filter((sample) => sample.end === end);
     const seen = reported.map(({ state, source }) => `${state} (${source})`).join(", ");
-    facts.push(["kernel", `${who}${seen || "was not asked"}`]);
+    facts.push(["kernel", `${who}${seen || "not observed"}`]);
   }
-  if (agrees === true) facts.push(["", "which agrees"]);
-  if (agrees === false) facts.push(["", paint("red", "which does NOT agree with the packets")]);
+  if (agrees === true) facts.push(["", "agrees with the packets"]);
+  if (agrees === false) facts.push(["", paint("red", "does NOT agree with the packets")]);
   return facts;
 }
 
 function captureFacts({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): Piece[][] {
-  const copy = "the outgoing copy of each, for loopback passes every packet twice";
+  const copy = "only the outgoing copies, because loopback passes every packet twice";
   const whole = lost === 0 ? "; none lost" : "";
   const facts: Piece[][] = [["captured", `${packetsText(frames.length)} on ${device}, ${copy}${whole}`]];
   if (lost > 0) facts.push(["", paint("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
   const earlier = passed - lost - frames.length - ladder.others.length;
-  if (earlier > 0) facts.push(["", `${packetsText(earlier)} of the attempts before left out`]);
+  if (earlier > 0) facts.push(["", `${packetsText(earlier)} of earlier attempts left out`]);
   if (ladder.truncated > 0) facts.push(["", `${packetsText(ladder.truncated)} cut short`]);
   if (ladder.others.length > 0) {
     const reasons = [...new Set(ladder.others)].join("; ");
@@ -124,7 +124,7 @@ function echoText({ isPair, received }: Trace, data: string): string {
 function leavingLines(table: readonly Leaving[]): Line[] {
   return [
     "",
-    "what each way to end it leaves behind (each tried on a port of its own), and who can listen meanwhile",
+    "what each way to close leaves behind (each tried on a new port), and who can listen meanwhile",
     ...indent("  ", tableLines([LEAVING_COLUMNS, ...table.map(leavingTexts)], "lllll")),
   ];
 }

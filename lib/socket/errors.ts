@@ -52,7 +52,24 @@ export interface SocketErrorContext {
   readonly fix?: string;
 }
 
-/** A system call failed: the fields of Node's own system errors, and both addresses. */
+/**
+ * Node may load two copies of this package. Symbol.for() gives the classes of both one brand, and `instanceof` looks
+ * for it. A subclass has no brand, and is recognized by its prototype as usual.
+ */
+function brand(Class: typeof SocketError | typeof DialError, mark: symbol): void {
+  Object.defineProperty(Class.prototype, mark, { value: true });
+  Object.defineProperty(Class, Symbol.hasInstance, {
+    value(this: object, value: unknown): boolean {
+      if (this !== Class) return Function.prototype[Symbol.hasInstance].call(this, value);
+      return typeof value === "object" && value !== null && mark in value;
+    },
+  });
+}
+
+/**
+ * A system call failed: the fields of Node's own system errors, and both addresses. `instanceof SocketError` is true
+ * for the errors of another copy of this package too.
+ */
 export class SocketError extends Error {
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
@@ -71,7 +88,7 @@ export class SocketError extends Error {
     const where = about ? ` ${formatAddress(about)}` : "";
     const from = context.peer && context.local ? ` - Local (${formatAddress(context.local)})` : "";
     const code = errnoName(errno);
-    const fix = context.fix ?? FIXES[code];
+    const fix = context.fix ?? FIXES[`${context.syscall} ${code}`] ?? FIXES[code];
     super(`${context.syscall} ${code}${where}${from} (${errnoText(errno)})${fix ? `: ${fix}` : ""}`);
     this.code = code;
     this.errno = errno;
@@ -85,14 +102,29 @@ export class SocketError extends Error {
   }
 }
 
-/** What the user can do about an errno whose name alone does not show it. */
+const PORT_TAKEN =
+  "another socket has the port; findSockets() of selfconnect/kernel lists them. A port in TIME-WAIT can be bound " +
+  "when both sockets, the old one and this one, have SO_REUSEADDR";
+
+/** What the user can do about an errno whose name alone does not show it: of one system call, or of any. */
 const FIXES: Readonly<Record<string, string>> = {
   EMFILE: "this process is at its limit of open files; raise it with ulimit -n, or close some",
   ENFILE: "this host is at its limit of open files; see fs.file-max",
-  EADDRNOTAVAIL:
-    "this host does not have the address, or no port of the ephemeral range is free towards this peer " +
+  EAFNOSUPPORT:
+    "the address is not of the socket's family; open the socket with family 4 or 6 as the address has it, or write " +
+    "an IPv4 address as ::ffff:a.b.c.d for an IPv6 socket",
+  "socket EAFNOSUPPORT": "this host has no such family; see net.ipv6.conf.all.disable_ipv6",
+  "bind EADDRINUSE": PORT_TAKEN,
+  "listen EADDRINUSE": PORT_TAKEN,
+  "bind EADDRNOTAVAIL": "this host does not have the address; ip address lists those that it has",
+  "connect EADDRNOTAVAIL":
+    "this host does not have the local address, or no port of the ephemeral range is free towards this peer " +
     "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE)",
-  EACCES: "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+  "bind EACCES": "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+  "connect EACCES": "the peer is a broadcast address, or a firewall or a security module forbids the connect",
+  "connect EPERM": "a firewall or a security module forbids the connect",
+  "connect ENETUNREACH": "this host has no route to the peer; see ip route get",
+  "accept EINVAL": "the socket does not listen; call listen() first",
 };
 
 /** The error of a native call that starts a thread: clone(2) failed with EAGAIN, `syscall` with any other errno. */
@@ -113,7 +145,10 @@ export interface Attempt {
 /** In this order: the guard refused a self-connect, `deadlineMs` passed, all attempts failed. */
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
-/** A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. */
+/**
+ * A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. `instanceof
+ * DialError` is true for the errors of another copy of this package too.
+ */
 export class DialError extends Error {
   override readonly name = "DialError";
   readonly code: DialErrorCode;
@@ -125,3 +160,6 @@ export class DialError extends Error {
     this.attempts = attempts;
   }
 }
+
+brand(SocketError, Symbol.for("selfconnect.SocketError"));
+brand(DialError, Symbol.for("selfconnect.DialError"));

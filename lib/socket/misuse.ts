@@ -41,3 +41,13 @@ function editDistance(from: string, to: string): number {
   }
   return row[to.length]!;
 }
+
+/** The longest that a timer of Node waits. */
+export const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+/** Throws ERR_INVALID_DEADLINE unless the value is a time that a timer can wait, or undefined. */
+export function checkDeadline(deadlineMs: number | undefined): void {
+  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
+  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
+}

@@ -58,6 +58,17 @@ export interface Native {
   getsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   takeError(socket: Handle): number;
+  /** Puts an fd of unknown origin into the handle; see native/core/foreign.h. -EEXIST when a handle owns it already. */
+  inherit(socket: Handle, fd: number): number;
+  /** 0 when an fd that somebody else owns is a TCP socket; see native/core/syscall.h. */
+  checkTcp(fd: number): number;
+  /** getsockopt(2) of an fd that somebody else owns. */
+  getsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
+  setsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
+  socketInNamespace(socket: Handle, family: number, namespaceFd: number): number;
+  /** Empties the handle. Returns a ticket, with which any thread of the process may claim() the socket once. */
+  shelve(socket: Handle): number;
+  claim(socket: Handle, ticket: number): number;
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
   send(socket: Handle, bytes: Uint8Array): number;
   recv(socket: Handle, bytes: Uint8Array): number;
@@ -112,13 +123,13 @@ export interface Native {
   captureRead(capture: Handle, bytes: Uint8Array, facts: BigUint64Array): number;
   /** Writes how many packets passed the filter since the last call, and how many of these were dropped. */
   captureStatistics(capture: Handle, counters: Uint32Array): number;
-  /** connect(2) of two sockets at once; writes both results to `answers`. -EAGAIN when no thread can be created. */
+  /** connect(2) of two sockets at once; writes both results to `results`. -EAGAIN when no thread can be created. */
   meet(
     one: Handle,
     peerOfOne: Uint8Array,
     other: Handle,
     peerOfOther: Uint8Array,
-    answers: Int32Array,
+    results: Int32Array,
   ): number;
   /** NETLINK_SOCK_DIAG: writes fixed-size records. Returns how many there are; see native/core/diag.h. */
   diag(

@@ -218,6 +218,18 @@ export interface SocketOptions {
   saveSyn: boolean;
 }
 
+/** The options of the new socket, and the network namespace to open it in. */
+export interface OpenOptions extends Partial<SocketOptions> {
+  /**
+   * setns(2): the path of another network namespace, such as "/proc/4711/ns/net" or "/run/netns/blue". Needs
+   * CAP_SYS_ADMIN. The socket stays in that namespace: its addresses, interfaces and port range are those of there.
+   */
+  readonly namespace?: string;
+}
+
+/** @internal The keys of OpenOptions that are not socket options. */
+export const OPEN_KEYS: readonly string[] = ["namespace"] satisfies (keyof OpenOptions)[];
+
 /** Larger than the longest text, and than the largest tcp_info. */
 const MOST_TEXT_BYTES = 256;
 const MOST_INTEGERS = 128;
@@ -227,17 +239,19 @@ export type OptionName = keyof SocketOptions;
 /** The value of any socket option. */
 export type OptionValue = SocketOptions[OptionName];
 
-/** Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss. */
-export function optionIndex(rows: readonly OptionRow[], name: string): number {
+/**
+ * Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss; `otherKeys` are names that the
+ * same object may have beside options.
+ */
+export function optionIndex(
+  rows: readonly OptionRow[],
+  name: string,
+  otherKeys: readonly string[] = [],
+): number {
   const index = rows.findIndex((row) => row.name === name);
   if (index >= 0) return index;
   const byConstant = rows.find((row) => row.constant === name)?.name;
-  const meant =
-    byConstant ??
-    nearest(
-      name,
-      rows.map((row) => row.name),
-    );
+  const meant = byConstant ?? nearest(name, [...rows.map((row) => row.name), ...otherKeys]);
   const fix = meant ? `; did you mean "${meant}"?` : "";
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${fix}`);
 }

@@ -1,22 +1,23 @@
 /** TcpSocket: one kernel socket. Its methods are named after the system calls that they make. */
-
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
 import type { Attempt, SocketErrorContext } from "./errors.ts";
 import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
-import { invalidArgument } from "./misuse.ts";
-import type { Handle, Native, OptionRow } from "./native.ts";
+import type { SocketTransfer } from "./inherited.ts";
+import { checkHandover, claim, inherit, openInNamespace, readState } from "./inherited.ts";
+import { checkDeadline, invalidArgument } from "./misuse.ts";
+import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
-import type { OptionName, SocketOptions } from "./options.ts";
-import { allocateValue, decodeOption, encodeOption, optionIndex } from "./options.ts";
+import { readOption, writeOption, writeOptions } from "./option-access.ts";
+import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
+import { OPEN_KEYS } from "./options.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 
 const DEFAULT_BACKLOG = 511;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
 
@@ -56,18 +57,20 @@ export class TcpSocket implements Disposable {
   readonly #handle: Handle;
   #state: State;
 
-  /** socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT … */
-  static open(family: 4 | 6, options: Partial<SocketOptions> = {}): TcpSocket {
+  /**
+   * socket(2), then setsockopt(2) for each option in the order given. Throws SocketError EMFILE, EAFNOSUPPORT …; with
+   * `namespace` also ENOENT, and EPERM without CAP_SYS_ADMIN.
+   */
+  static open(family: 4 | 6, { namespace, ...options }: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
-    socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
+    if (namespace !== undefined) openInNamespace(native, socket.#handle, family, namespace);
+    else socket.#checkResult(native.socket(socket.#handle, family), { syscall: "socket" });
     try {
-      for (const [name, value] of Object.entries(options)) {
-        if (value !== undefined) socket.setsockopt(name as OptionName, value as never);
-      }
+      writeOptions(native, options, (row, from) => native.setsockopt(socket.#handle, row, from), OPEN_KEYS);
     } catch (error) {
       socket.close();
       throw error;
@@ -78,6 +81,39 @@ export class TcpSocket implements Disposable {
   /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
   static adopt(handle: Handle): TcpSocket {
     return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
+  }
+
+  /**
+   * SO_TYPE, SO_PROTOCOL, SO_ACCEPTCONN, TCP_INFO and getpeername(2): takes over a descriptor of this process that
+   * nobody else closes, such as an inherited one (listenFds()). The state is the kernel's. Sets FD_CLOEXEC, and
+   * O_NONBLOCK for every process that shares the descriptor. Throws ERR_INVALID_FD, ERR_NOT_TCP, ERR_FD_OWNED when a
+   * TcpSocket of this thread owns it; the descriptor is then still yours. A connect in progress needs `peer`, the
+   * address given to connect(2), which the kernel does not report yet: without it ERR_PEER_UNKNOWN is thrown.
+   */
+  static fromFd(fd: number, peer?: Address | string): TcpSocket {
+    const asked = peer === undefined ? undefined : checkAddress(peer);
+    return TcpSocket.#takeOver(asked, "release", (native, handle) => inherit(native, handle, fd));
+  }
+
+  /** Takes over the socket of a transfer(), on any thread of the process, once. Throws ERR_INVALID_TRANSFER. */
+  static fromTransfer(transfer: SocketTransfer): TcpSocket {
+    return TcpSocket.#takeOver(transfer?.peer, "close", (native, handle) => claim(native, handle, transfer));
+  }
+
+  static #takeOver(
+    peer: Address | undefined,
+    undo: "release" | "close",
+    fill: (native: Native, handle: Handle) => void,
+  ): TcpSocket {
+    const native = loadNative();
+    const handle = native.handle();
+    fill(native, handle);
+    try {
+      return new TcpSocket(OPENED_HERE, native, handle, readState(native, handle, peer));
+    } catch (error) {
+      native[undo](handle);
+      throw error;
+    }
   }
 
   /**
@@ -98,10 +134,7 @@ export class TcpSocket implements Disposable {
   /** @internal Use TcpSocket.open(). */
   constructor(opener: typeof OPENED_HERE, native: Native, handle: Handle, state: State) {
     if (opener !== OPENED_HERE) {
-      throw invalidArgument(
-        "ERR_ILLEGAL_CONSTRUCTOR",
-        "use TcpSocket.open(family, options), not new TcpSocket()",
-      );
+      throw invalidArgument("ERR_ILLEGAL_CONSTRUCTOR", "use TcpSocket.open(family), not new TcpSocket()");
     }
     this.#native = native;
     this.#handle = handle;
@@ -208,13 +241,7 @@ export class TcpSocket implements Disposable {
 
   /** getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_UNSUPPORTED; SocketError with any other errno. */
   getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
-    const index = optionIndex(this.#native.options, name);
-    const row = this.#native.options[index]!;
-    const memory = allocateValue(row);
-    const result = this.#native.getsockopt(this.#open, index, memory);
-    const count = this.#checkOptionResult(row, result, "getsockopt");
-    const { informationFields: fields, tcpStates: states } = this.#native;
-    return decodeOption(row, memory, count, { fields, states }) as SocketOptions[N];
+    return readOption(this.#native, name, (row, into) => this.#native.getsockopt(this.#open, row, into));
   }
 
   /**
@@ -222,10 +249,7 @@ export class TcpSocket implements Disposable {
    * SocketError with any other errno, such as EPERM.
    */
   setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
-    const index = optionIndex(this.#native.options, name);
-    const row = this.#native.options[index]!;
-    const encoded = encodeOption(row, value);
-    this.#checkOptionResult(row, this.#native.setsockopt(this.#open, index, encoded), "setsockopt");
+    writeOption(this.#native, name, value, (row, from) => this.#native.setsockopt(this.#open, row, from));
     return this;
   }
 
@@ -265,6 +289,9 @@ export class TcpSocket implements Disposable {
       syscall: "shutdown",
       ...this.#errorAddresses(),
     });
+    // Linux takes a listener back to a socket that is not connected, and ends a connect in progress by ECONNRESET.
+    if (this.#state.name === "listening" && how !== "write") this.#enter({ name: "unconnected" });
+    if (this.#state.name === "connecting") this.#settle(this.#state, true);
     return this;
   }
 
@@ -293,29 +320,44 @@ export class TcpSocket implements Disposable {
     return fd;
   }
 
+  /**
+   * Gives the socket to another thread of this process: pass the result to it by postMessage() and there call
+   * TcpSocket.fromTransfer(), once. The socket stays open until then, even when this thread ends; one that nobody takes
+   * is closed when the process ends. The state here is "closed" afterwards.
+   */
+  transfer(): SocketTransfer {
+    this.#assertOpen();
+    const peer = this.#state.name === "connecting" ? this.#state.peer : undefined;
+    const ticket = this.#checkResult(this.#native.shelve(this.#handle), { syscall: "close" });
+    this.#enter({ name: "closed" }, "transfer()");
+    return { pid: process.pid, ticket, ...(peer && { peer }) };
+  }
+
   /** Creates a net.Socket that takes over the file descriptor, as after release(). Throws ERR_NOT_CONNECTED. */
   toStream(): net.Socket {
     this.#assertOpen();
     if (this.#state.name !== "connected") {
-      const fix =
-        this.#state.name === "listening"
-          ? "use server.listen({ fd: socket.release() })"
-          : "await connected() first";
-      throw invalidArgument(
-        "ERR_NOT_CONNECTED",
-        `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`,
-      );
+      const fix = this.#state.name === "listening" ? "use toServer()" : "await connected() first";
+      const message = `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`;
+      throw invalidArgument("ERR_NOT_CONNECTED", message);
     }
     return new net.Socket({ fd: this.release(), readable: true, writable: true });
   }
 
+  /**
+   * listen(2), again, with the same backlog: gives the listening socket to a server of net, http, https or http2, by
+   * default a new net.Server. It emits 'listening' next; the state here is "closed". Throws ERR_NOT_LISTENING,
+   * ERR_SERVER_LISTENING; ERR_CLUSTER_WORKER in node:cluster, where Node takes the number for one of the primary's fds.
+   */
+  toServer<S extends net.Server = net.Server>(server: S = net.createServer() as S): S {
+    this.#assertOpen();
+    checkHandover(this.state, server);
+    const backlog = this.getsockopt("information").sackedPackets;
+    return server.listen({ fd: this.release() }, backlog);
+  }
+
   /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
-  toJSON(): {
-    readonly fd: number;
-    readonly state: SocketState;
-    readonly local?: Address;
-    readonly peer?: Address;
-  } {
+  toJSON(): { fd: number; state: SocketState; local?: Address; peer?: Address } {
     return { fd: this.fd, state: this.state, ...(!this.closed && this.#readAddresses()) };
   }
 
@@ -369,18 +411,6 @@ export class TcpSocket implements Disposable {
   #checkResult(result: number, context: SocketErrorContext): number {
     if (result >= 0) return result;
     throw new SocketError(result, context);
-  }
-
-  #checkOptionResult(row: OptionRow, result: number, syscall: string): number {
-    if (result >= 0) return result;
-    const code = errnoName(result);
-    if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
-      const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
-      const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
-      throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
-    }
-    const fix = code === "EPERM" && row.capability ? `it needs ${row.capability}` : row.manual;
-    throw new SocketError(result, { syscall, fix: `${row.constant}, ${fix}` });
   }
 
   #decode(bytes: Uint8Array): Address {
@@ -470,10 +500,4 @@ export class TcpSocket implements Disposable {
     this.#enter({ name: "closed" }, by);
     this.#native[isReset ? "reset" : "close"](this.#handle);
   }
-}
-
-function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }

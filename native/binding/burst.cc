@@ -10,7 +10,7 @@ namespace binding {
 
 namespace {
 
-/// What must stay alive while a burst writes into it.
+/// A burst writes into these objects from its thread, so they must live until it ends.
 struct Job {
   core::BurstPlan plan;
   Socket* connected;
@@ -22,17 +22,17 @@ core::Strategy read_strategy(Arguments& arguments, size_t index) {
   return static_cast<core::Strategy>(arguments.read_choice(index, core::kStrategyNames, "a strategy"));
 }
 
-/// Room for the local port of every attempt; null where they are not asked for.
+/// Memory for the local port of every attempt, or null.
 uint16_t* read_ports(Arguments& arguments, size_t index, uint32_t attempts) {
   if (arguments.is_null(index)) return nullptr;
-  const auto ports = arguments.read_array<uint16_t>(index, napi_uint16_array, "null or room for all ports");
-  if (ports.size() < attempts) arguments.refuse(index, "null or room for all ports");
+  const auto ports = arguments.read_array<uint16_t>(index, napi_uint16_array, "null or memory for all ports");
+  if (ports.size() < attempts) arguments.refuse(index, "null or memory for all ports");
   return ports.data();
 }
 
 core::BurstReport* read_report(Arguments& arguments, size_t index) {
-  const auto words = arguments.read_array<uint32_t>(index, napi_uint32_array, "room for a whole report");
-  if (words.size_bytes() != sizeof(core::BurstReport)) arguments.refuse(index, "room for a whole report");
+  const auto words = arguments.read_array<uint32_t>(index, napi_uint32_array, "memory for a whole report");
+  if (words.size_bytes() != sizeof(core::BurstReport)) arguments.refuse(index, "memory for a whole report");
   return reinterpret_cast<core::BurstReport*>(words.data());
 }
 
@@ -42,10 +42,9 @@ const int32_t* read_stop(Arguments& arguments, size_t index) {
   return words.data();
 }
 
-/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, done): the handle,
-/// empty until then, holds the socket of the attempt that connected; done(0) or done(-errno) reports that it
-/// is over. When burst itself returns -errno there was no burst, and done is not called: -EAGAIN when there
-/// is no thread to give.
+/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, done): starts a burst.
+/// It fills the empty handle with the socket that connected, then calls done(0) or done(-errno). When burst
+/// itself returns -errno, it started nothing and does not call done: -EAGAIN when no thread can be created.
 core::Result burst(Arguments& arguments) {
   auto job = std::make_shared<Job>();
   job->connected = arguments.read_socket(0);
@@ -71,12 +70,13 @@ core::Result burst(Arguments& arguments) {
 
   const auto work = [job] {
     const core::Result result = core::burst(job->plan);
-    // At once, not on the JavaScript thread later: an environment that goes down meanwhile must close it.
+    // Fill it here, not later on the JavaScript thread: an environment that shuts down meanwhile must close
+    // it.
     return result > 0 ? job->connected->fill(result - 1) : result;
   };
   return environment.run(work, [job](Napi::Env env, core::Result result) {
     const napi_value argument = Napi::Number::New(env, result);
-    // It fails only while a worker is terminated: nobody is left to report it to.
+    // This call fails only while a worker is terminated; then nobody can receive the failure.
     static_cast<void>(napi_call_function(env, env.Global(), job->done.Value(), 1, &argument, nullptr));
   });
 }

@@ -8,8 +8,8 @@ namespace binding {
 
 namespace {
 
-/// These calls take raw fds, not handles, because guarded net.connect is sensitive to microseconds. libuv
-/// owns the fd.
+/// The calls of this file use raw fds, not handles, because guarded net.connect is sensitive to microseconds.
+/// libuv owns the fd.
 core::Result socket_in_range(Arguments& arguments) {
   const int family = arguments.read_family(0);
   const uint16_t low = arguments.read_port(1);

@@ -8,7 +8,8 @@ namespace binding {
 
 namespace {
 
-/// diag(family, states, low, high, joinedOnly, details, records).
+/// diag(family, states, low, high, joinedOnly, details, records): writes the records. Returns how many
+/// sockets there are.
 core::Result diag(Arguments& arguments) {
   core::DiagFilter filter{};
   filter.family = arguments.read_family(0);
@@ -17,9 +18,9 @@ core::Result diag(Arguments& arguments) {
   filter.high = arguments.read_port(3);
   filter.joined_only = arguments.read_flag(4);
   filter.details = arguments.read_flag(5);
-  const auto bytes = arguments.read_array<uint8_t>(6, napi_uint8_array, "room for records");
+  const auto bytes = arguments.read_array<uint8_t>(6, napi_uint8_array, "memory for records");
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  if (address % alignof(core::DiagRecord) != 0) arguments.refuse(6, "room that is aligned for records");
+  if (address % alignof(core::DiagRecord) != 0) arguments.refuse(6, "memory that is aligned for records");
   if (arguments.is_refused()) return 0;
   auto* records = reinterpret_cast<core::DiagRecord*>(bytes.data());
   return core::diag(filter, records, bytes.size() / sizeof(core::DiagRecord));

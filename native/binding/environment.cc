@@ -1,5 +1,6 @@
 #include "binding/environment.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/checked.h"
@@ -9,7 +10,7 @@ namespace binding {
 
 namespace {
 
-/// A napi status as a Result: what fails is memory, or an environment that goes down.
+/// Converts a napi status to a Result: it fails for lack of memory, or while the environment shuts down.
 core::Result or_errno(napi_status status) {
   if (status == napi_ok) return 0;
   return status == napi_closing ? -ECANCELED : -ENOMEM;
@@ -27,7 +28,7 @@ core::Result Socket::fill(core::Result fd) {
 
 Environment::Environment(Napi::Env env) : env_(env) {
   const auto drain_queue = [](napi_env live, napi_value, void* context, void*) {
-    // No environment: it goes down, and what was queued is dropped with it.
+    // Without an environment, which is shutting down, take_down drops the queue.
     if (live != nullptr) static_cast<Environment*>(context)->drain();
   };
   napi_value name = nullptr;
@@ -37,7 +38,7 @@ Environment::Environment(Napi::Env env) : env_(env) {
                                              drain_queue, &wake_);
   }
   if (status == napi_ok) status = napi_unref_threadsafe_function(env, wake_);
-  // Hooks run in the reverse order of their making: this one before the thread-safe function's own.
+  // Hooks run in the reverse order of their creation: this one before that of the thread-safe function.
   if (status == napi_ok) {
     status = napi_add_env_cleanup_hook(
         env, [](void* self) { static_cast<Environment*>(self)->take_down(); }, this);
@@ -54,7 +55,7 @@ void Environment::post(std::function<void(Napi::Env)> task) {
   // Queue it even during shutdown: its JavaScript references may be released on the JavaScript thread only.
   tasks_.push_back(std::move(task));
   if (closing_ || woken_) return;
-  // A call that fails (no memory) leaves the queue unwoken, and the next post calls again.
+  // When the call fails (no memory), woken_ stays false, and the next post calls again.
   woken_ = napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking) == napi_ok;
 }
 
@@ -75,12 +76,12 @@ core::Result Environment::run(std::function<core::Result()> work,
   if (result < 0) return result;
   const auto self = threads_.emplace(threads_.end());
   result = self->start([this, self, work = std::move(work), done = std::move(done)] {
-    const core::Result worked = work();
-    post([this, self, worked, done](Napi::Env env) {
+    const core::Result result_of_work = work();
+    post([this, self, result_of_work, done](Napi::Env env) {
       self->join();
       threads_.erase(self);
       unhold();
-      done(env, worked);
+      done(env, result_of_work);
     });
   });
   if (result >= 0) return 0;
@@ -100,10 +101,15 @@ core::Result Environment::unhold() {
   return --holds_ > 0 ? 0 : or_errno(napi_unref_threadsafe_function(env_, wake_));
 }
 
-Socket* Environment::open() {
+Socket* Environment::create_socket() {
   auto* socket = new Socket(this);
   sockets_.insert(socket);
   return socket;
+}
+
+bool Environment::owns(int fd) const {
+  return std::any_of(sockets_.begin(), sockets_.end(),
+                     [fd](const Socket* socket) { return socket->fd() == fd; });
 }
 
 void Environment::forget(Socket* socket) {
@@ -123,17 +129,17 @@ core::Result Environment::watch(Socket* socket, uint64_t token) {
   if (reactor == nullptr) return -EINVAL;
   const core::Result result = reactor->watch(socket->fd(), token);
   if (result < 0 || socket->watched) return result;
-  const core::Result held = hold();
-  socket->watched = held >= 0;
-  if (held < 0) reactor->unwatch(socket->fd());
-  return held;
+  const core::Result hold_result = hold();
+  socket->watched = hold_result >= 0;
+  if (hold_result < 0) reactor->unwatch(socket->fd());
+  return hold_result;
 }
 
 core::Result Environment::unwatch(Socket* socket) {
   if (!std::exchange(socket->watched, false)) return 0;
-  const core::Result unheld = unhold();
-  const core::Result unwatched = reactor->unwatch(socket->fd());
-  return unwatched < 0 ? unwatched : unheld;
+  const core::Result unhold_result = unhold();
+  const core::Result result = reactor->unwatch(socket->fd());
+  return result < 0 ? result : unhold_result;
 }
 
 void Environment::take_down() {
@@ -151,7 +157,7 @@ void Environment::take_down() {
     socket->watched = false;
   }
   sockets_.clear();
-  // Nobody is left to report a failure to: the environment ends with this hook.
+  // Nobody can receive a failure: the environment ends with this hook.
   static_cast<void>(napi_release_threadsafe_function(wake_, napi_tsfn_abort));
 }
 

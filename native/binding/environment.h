@@ -18,8 +18,8 @@ namespace binding {
 
 class Environment;
 
-/// One kernel socket and its only owner. JavaScript holds it as an opaque, type-tagged handle. A burst fills
-/// it from a thread of its own, so that its fd is atomic.
+/// The only owner of one kernel socket. JavaScript holds it as an opaque, type-tagged handle. The fd is
+/// atomic, because a burst fills the handle from another thread.
 class Socket {
  public:
   explicit Socket(Environment* owner) : environment(owner) {}
@@ -27,42 +27,44 @@ class Socket {
   /// The fd; -1 when the handle is empty.
   int fd() const { return fd_; }
   bool is_empty() const { return fd_ < 0; }
-  /// Takes over what a call that creates an fd returned: 0, its -errno, or -EALREADY, and the fd is closed,
-  /// when the handle is full.
+  /// Stores an fd that a call created, and returns 0; returns an -errno unchanged. When the handle is full,
+  /// closes the fd and returns -EALREADY.
   core::Result fill(core::Result fd);
-  /// Empties the handle: whoever called owns the fd now.
+  /// Empties the handle and returns the fd, which the caller now owns.
   int take() { return fd_.exchange(-1); }
 
-  Environment* environment;  ///< Null once the environment has closed what was left.
+  Environment* environment;  ///< Null after the environment has shut down.
   bool watched = false;
 
  private:
   std::atomic<int> fd_ = -1;
 };
 
-/// What one JavaScript environment (the main thread or a worker) owns natively: its sockets, its
-/// background threads and the way from those threads into JavaScript. A single cleanup hook takes all of it
-/// down in order, because Node aborts when a thread outlives the environment that it reports to.
+/// The native objects of one JavaScript environment (the main thread or a worker): its sockets, its
+/// background threads and the queue of tasks from those threads to JavaScript. One cleanup hook ends all of
+/// them in order, because Node aborts when a thread outlives the environment to which it reports.
 class Environment {
  public:
   explicit Environment(Napi::Env env);
   ~Environment();
   static Environment& of(Napi::Env env);
 
-  /// 0, or the -errno of an environment that could not be prepared for threads: it runs none.
+  /// 0, or -errno when the setup failed; the environment then starts no thread.
   core::Result readiness() const { return readiness_; }
-  /// Runs `task` on the JavaScript thread. From any thread; wake-ups are batched.
+  /// Queues `task` for the JavaScript thread. Any thread may call it; wake-ups are batched.
   void post(std::function<void(Napi::Env)> task);
-  /// Runs `work` on a thread of its own, then `done` on the JavaScript thread; -EAGAIN, and neither, when
-  /// there is no thread to give. Not on libuv's pool: its four threads also serve dns and fs, and a burst
-  /// occupies one for long.
+  /// Runs `work` on a new thread, then `done` on the JavaScript thread. Returns -EAGAIN, and runs neither,
+  /// when no thread can be created. Does not use libuv's pool: its four threads also serve dns and fs, and a
+  /// burst would block one for long.
   core::Result run(std::function<core::Result()> work, std::function<void(Napi::Env, core::Result)> done);
-  /// Keeps the event loop alive while something is under way.
+  /// Keeps the event loop alive until unhold() was called as often as hold().
   core::Result hold();
   core::Result unhold();
 
-  Socket* open();
-  /// The last resort, garbage collection: closes what is still open, and counts it as a leak.
+  Socket* create_socket();
+  /// Whether one of this environment's sockets owns the fd.
+  bool owns(int fd) const;
+  /// Deletes a socket at garbage collection. Closes its fd if it is still open, and counts it as a leak.
   static void forget(Socket* socket);
   /// Reports `token` once, when the connect of the socket has ended.
   core::Result watch(Socket* socket, uint64_t token);
@@ -72,7 +74,7 @@ class Environment {
   const std::atomic<bool>& closing() const { return closing_; }
 
   std::unique_ptr<core::Reactor> reactor;
-  int leaks = 0;  ///< Sockets that garbage collection had to close.
+  int leaks = 0;  ///< Sockets that only garbage collection closed.
 
  private:
   void drain();

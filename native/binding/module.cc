@@ -12,6 +12,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   if (env.IsExceptionPending()) return exports;
   export_socket(env, exports);
   export_descriptor(exports);
+  export_foreign(exports);
   export_option(env, exports);
   export_reactor(exports);
   export_burst(env, exports);

@@ -14,21 +14,26 @@ const core::Option* read_option(Arguments& arguments, size_t index) {
   return &rows[arguments.read_integer<uint32_t>(index, "a row of the option table", 0, last)];
 }
 
+/// Reads the fd of a handle (read_fd), or one that somebody else owns (read_int).
+using ReadFd = int (Arguments::*)(size_t);
+
+template <ReadFd Read>
 core::Result getsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
-    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "room for text");
+    const auto text = arguments.read_array<uint8_t>(2, napi_uint8_array, "memory for text");
     if (arguments.is_refused()) return 0;
     return core::get_text(fd, *option, reinterpret_cast<char*>(text.data()), text.size());
   }
-  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "room for numbers");
+  const auto numbers = arguments.read_array<int64_t>(2, napi_bigint64_array, "memory for numbers");
   return arguments.is_refused() ? 0 : core::get_numbers(fd, *option, numbers.data(), numbers.size());
 }
 
+template <ReadFd Read>
 core::Result setsockopt(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
+  const int fd = (arguments.*Read)(0);
   const core::Option* option = read_option(arguments, 1);
   if (arguments.is_refused()) return 0;
   if (option->kind == core::Kind::text) {
@@ -60,7 +65,7 @@ Napi::Object describe(Napi::Env env, const core::Option& option) {
   return row;
 }
 
-Napi::Array names(Napi::Env env, std::span<const char* const> texts) {
+Napi::Array to_array(Napi::Env env, std::span<const char* const> texts) {
   Napi::Array array = Napi::Array::New(env, texts.size());
   for (uint32_t i = 0; i < texts.size(); i++) array.Set(i, Napi::String::New(env, texts[i]));
   return array;
@@ -73,10 +78,12 @@ void export_option(Napi::Env env, Napi::Object exports) {
   Napi::Array table = Napi::Array::New(env, rows.size());
   for (uint32_t i = 0; i < rows.size(); i++) table.Set(i, describe(env, rows[i]));
   exports.Set("options", table);
-  exports.Set("informationFields", names(env, core::information_fields()));
-  exports.Set("tcpStates", names(env, core::tcp_states()));
-  export_call<getsockopt>(exports, "getsockopt");
-  export_call<setsockopt>(exports, "setsockopt");
+  exports.Set("informationFields", to_array(env, core::information_fields()));
+  exports.Set("tcpStates", to_array(env, core::tcp_states()));
+  export_call<getsockopt<&Arguments::read_fd>>(exports, "getsockopt");
+  export_call<setsockopt<&Arguments::read_fd>>(exports, "setsockopt");
+  export_call<getsockopt<&Arguments::read_int>>(exports, "getsockoptOf");
+  export_call<setsockopt<&Arguments::read_int>>(exports, "setsockoptOf");
 }
 
 }  // namespace binding

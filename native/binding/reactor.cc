@@ -13,36 +13,36 @@ namespace binding {
 
 namespace {
 
-/// Where JavaScript is told of ended connects: its function, and its memory for the tokens.
+/// The JavaScript function that receives ended connects, and its memory for their tokens.
 struct Listener {
   Napi::FunctionReference ready;
   Napi::Reference<Napi::Float64Array> tokens;
 };
 
-/// Calls JavaScript with one integer; false when that failed. While a worker is terminated every call fails:
-/// that is its end, and nobody is left to report it to.
-bool call_ready(Napi::Env env, Listener* listener, double answer) {
-  const napi_value argument = Napi::Number::New(env, answer);
+/// Calls JavaScript with one integer; returns false when the call failed. Every call fails while a worker is
+/// terminated; then nobody can receive the failure.
+bool call_ready(Napi::Env env, Listener* listener, double value) {
+  const napi_value argument = Napi::Number::New(env, value);
   return napi_call_function(env, env.Global(), listener->ready.Value(), 1, &argument, nullptr) == napi_ok;
 }
 
 void deliver(Napi::Env env, Listener* listener, const std::vector<uint64_t>& tokens) {
-  Napi::Float64Array room = listener->tokens.Value();
+  Napi::Float64Array memory = listener->tokens.Value();
   for (size_t done = 0; done < tokens.size();) {
-    const size_t count = std::min(tokens.size() - done, room.ElementLength());
-    std::copy_n(tokens.begin() + static_cast<ptrdiff_t>(done), count, room.Data());
+    const size_t count = std::min(tokens.size() - done, memory.ElementLength());
+    std::copy_n(tokens.begin() + static_cast<ptrdiff_t>(done), count, memory.Data());
     if (!call_ready(env, listener, static_cast<double>(count))) return;
     done += count;
   }
 }
 
-/// reactorStart(ready, tokens): ready(count) for each batch of tokens, ready(-errno) when waiting has failed
-/// for good.
+/// reactorStart(ready, tokens): starts the thread. It calls ready(count) for each batch of tokens, and
+/// ready(-errno) once when waiting has failed for good.
 core::Result reactor_start(Arguments& arguments) {
   Environment& environment = arguments.environment();
   const Napi::Function ready = arguments.read_function(0);
-  const auto room = arguments.read_array<double>(1, napi_float64_array, "room for tokens");
-  if (room.empty()) arguments.refuse(1, "room for tokens");
+  const auto memory = arguments.read_array<double>(1, napi_float64_array, "memory for tokens");
+  if (memory.empty()) arguments.refuse(1, "memory for tokens");
   if (arguments.is_refused() || environment.reactor != nullptr) return 0;
   if (environment.readiness() < 0) return environment.readiness();
   auto listener = std::make_shared<Listener>();

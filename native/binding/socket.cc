@@ -7,14 +7,15 @@ namespace binding {
 
 namespace {
 
-/// The one call that returns no integer: an empty handle.
+/// Returns an empty handle; every other call returns an integer.
 Napi::Value handle(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   const auto finalize = [](Napi::Env, Socket* socket) { Environment::forget(socket); };
-  Socket* socket = environment.open();
+  Socket* socket = environment.create_socket();
   const auto external = Napi::External<Socket>::New(info.Env(), socket, finalize);
   if (external.IsEmpty()) {
-    // A worker that is being terminated makes no more objects, and to ask anything of an empty one is fatal.
+    // A worker that is being terminated cannot create objects, and any use of an empty one aborts the
+    // process.
     Environment::forget(socket);
     return info.Env().Undefined();
   }
@@ -54,13 +55,13 @@ core::Result with_address(Arguments& arguments) {
 }
 
 template <core::Result (*Call)(int, core::Address*)>
-core::Result into_address(Arguments& arguments) {
+core::Result read_address_of(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
-  const auto room = arguments.read_room_for<core::Address>(1, "room for an address of 24 bytes");
+  const auto memory = arguments.read_memory_for<core::Address>(1, "memory for an address of 24 bytes");
   if (arguments.is_refused()) return 0;
   core::Address address{};
   const core::Result result = Call(fd, &address);
-  if (result >= 0) std::memcpy(room.data(), &address, sizeof address);
+  if (result >= 0) std::memcpy(memory.data(), &address, sizeof address);
   return result;
 }
 
@@ -86,16 +87,17 @@ core::Result send(Arguments& arguments) {
 
 core::Result recv(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for bytes");
+  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for bytes");
   return arguments.is_refused() ? 0 : core::recv(fd, bytes.data(), bytes.size());
 }
 
-/// Empties the handle and does with its fd what `End` says; an empty handle is left as it is.
+/// Empties the handle and calls `End` with its fd; does nothing to an empty handle.
 template <core::Result (*End)(int)>
 core::Result end(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   if (arguments.is_refused() || socket->is_empty()) return 0;
-  // Its result would hide that of the end: a watch that cannot be taken back ends with the fd, at the latest.
+  // This result is ignored, because it would hide the result of `End`. The watch ends with the fd at the
+  // latest.
   static_cast<void>(arguments.environment().unwatch(socket));
   return End(socket->take());
 }
@@ -107,7 +109,7 @@ core::Result if_nametoindex(Arguments& arguments) {
 
 core::Result if_indextoname(Arguments& arguments) {
   const uint32_t index = arguments.read_count(0);
-  const auto name = arguments.read_array<uint8_t>(1, napi_uint8_array, "room for a name");
+  const auto name = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for a name");
   if (arguments.is_refused()) return 0;
   return core::if_indextoname(index, reinterpret_cast<char*>(name.data()), name.size());
 }
@@ -124,8 +126,8 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   export_call<with_address<core::begin_connect>>(exports, "connect");
   export_call<listen>(exports, "listen");
   export_call<accept>(exports, "accept");
-  export_call<into_address<core::getsockname>>(exports, "getsockname");
-  export_call<into_address<core::getpeername>>(exports, "getpeername");
+  export_call<read_address_of<core::getsockname>>(exports, "getsockname");
+  export_call<read_address_of<core::getpeername>>(exports, "getpeername");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
   export_call<send>(exports, "send");

@@ -18,8 +18,8 @@ namespace binding {
 
 inline constexpr napi_type_tag kSocketTag = {0x5e1fc011ec700001, 0x736f636b65740001};
 
-/// Reads the arguments of one call, and checks each where it crosses: a wrong one throws a TypeError that
-/// names the call and the argument, and is never cut to fit. What a read returns after that is not used: see
+/// Reads and checks the arguments of one call. A wrong argument throws a TypeError that names the call and
+/// the argument; a number is never truncated. After that the results of reads must not be used: see
 /// `is_refused`.
 class Arguments {
  public:
@@ -33,7 +33,7 @@ class Arguments {
   /// True when an argument was wrong: a TypeError is thrown, and the call must return without acting.
   bool is_refused() const { return refused_; }
 
-  /// Throws the TypeError for an argument that is not what was expected. Only the first one is thrown.
+  /// Throws the TypeError for a wrong argument, but only for the first one of a call.
   void refuse(size_t index, const char* expected) {
     if (refused_) return;
     refused_ = true;
@@ -62,13 +62,13 @@ class Arguments {
     return sockets;
   }
 
-  /// The fd of a handle; -1 when it is empty, to which the kernel answers EBADF.
+  /// The fd of a handle; -1 when the handle is empty, for which the kernel returns EBADF.
   int read_fd(size_t index) {
     const Socket* socket = read_socket(index);
     return socket == nullptr ? -1 : socket->fd();
   }
 
-  /// A whole number between `low` and `high`, which lie among those that a double holds.
+  /// A whole number from `low` to `high`; a double must represent both exactly.
   template <class T>
   T read_integer(size_t index, const char* expected, T low = std::numeric_limits<T>::min(),
                  T high = std::numeric_limits<T>::max()) {
@@ -108,9 +108,9 @@ class Arguments {
     return address;
   }
 
-  /// Where a call writes one value of T, byte by byte: JavaScript's bytes need not be aligned for a T.
+  /// Memory for one value of T. The call copies it byte by byte, because the memory may not be aligned for T.
   template <class T>
-  std::span<uint8_t> read_room_for(size_t index, const char* expected) {
+  std::span<uint8_t> read_memory_for(size_t index, const char* expected) {
     const auto bytes = read_array<uint8_t>(index, napi_uint8_array, expected);
     if (!is_refused() && bytes.size() != sizeof(T)) refuse(index, expected);
     return bytes;
@@ -134,7 +134,7 @@ class Arguments {
     return {};
   }
 
-  /// The place of a text in a list of all that it may be.
+  /// The index of a text in the list of allowed texts.
   size_t read_choice(size_t index, std::span<const char* const> choices, const char* expected) {
     const std::string text = read_text(index, expected);
     for (size_t i = 0; i < choices.size(); i++) {
@@ -163,24 +163,25 @@ class Arguments {
   bool refused_ = false;
 };
 
-/// A native call as JavaScript sees it. That every call returns an integer is the type of `Call`: no other
-/// compiles.
+/// The function that JavaScript calls: runs `Call` and converts its result. The type of `Call` ensures that
+/// every call returns an integer.
 template <core::Result (*Call)(Arguments&)>
-Napi::Value answer_call(const Napi::CallbackInfo& info) {
+Napi::Value run_call(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const core::Result result = Call(arguments);
   return arguments.is_refused() ? info.Env().Undefined() : Napi::Number::New(info.Env(), result);
 }
 
-/// Exports `Call` under the name by which its errors name it, too.
+/// Exports `Call` under `name`, which its TypeErrors also contain.
 template <core::Result (*Call)(Arguments&)>
 void export_call(Napi::Object exports, const char* name) {
   void* data = const_cast<char*>(name);
-  exports.Set(name, Napi::Function::New<answer_call<Call>>(exports.Env(), name, data));
+  exports.Set(name, Napi::Function::New<run_call<Call>>(exports.Env(), name, data));
 }
 
 void export_socket(Napi::Env env, Napi::Object exports);
 void export_descriptor(Napi::Object exports);
+void export_foreign(Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);

@@ -6,8 +6,8 @@
 
 namespace core {
 
-/// A TCP address as it crosses the boundary: 24 bytes, integers in network order, no kernel constant
-/// in it. JavaScript reads and writes the same layout (lib/socket/address.ts).
+/// A TCP address for native code and JavaScript: 24 bytes, integers in network order, without kernel
+/// constants. lib/socket/address.ts reads and writes the same layout.
 struct Address {
   uint8_t family;    ///< 4 or 6: the version of IP, not AF_INET or AF_INET6.
   uint8_t reserved;  ///< Always 0.
@@ -17,10 +17,10 @@ struct Address {
 };
 static_assert(sizeof(Address) == 24);
 
-/// Writes the sockaddr for an address and returns its length.
+/// Converts an address to a sockaddr and returns its length.
 socklen_t to_sockaddr(const Address& address, sockaddr_storage* out);
 
-/// Reads a sockaddr; false when it is neither AF_INET nor AF_INET6.
+/// Converts a sockaddr to an address; returns false when it is neither AF_INET nor AF_INET6.
 bool from_sockaddr(const sockaddr_storage& storage, Address* out);
 
 /// The same host with another port (host order).

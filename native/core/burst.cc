@@ -11,20 +11,21 @@ namespace core {
 
 namespace {
 
-/// A blocking connect wakes up this often to see whether it should stop. Waiting in the kernel keeps an
-/// attempt at one connect(2); to a dead port on this host the answer is there before connect returns.
+/// A blocking connect(2) returns this often, so that the burst can check whether to stop. Waiting in the
+/// kernel keeps an attempt at one connect(2): to a dead port of this host it returns the refusal at once.
 constexpr int kConnectWaitMs = 20;
-/// The local port is shown to people who watch; asking at every attempt would cost the rate 2 %.
+/// People watch the local port as progress, so a sample is enough: reading it at each attempt costs 2 % of
+/// the rate.
 constexpr uint32_t kSamplePortEvery = 256;
-/// An attempt is asked so often at most: for 90 minutes where each connect waits, and for a moment where none
-/// does (EALREADY or EINTR at once, again and again).
+/// The most calls of connect(2) in one attempt: 90 minutes when each of them waits, and a moment when they
+/// return EALREADY or EINTR at once.
 constexpr int kMostConnects = 1 << 18;
 
 class Burst {
  public:
   explicit Burst(const BurstPlan& plan)
       : plan_(plan), ends_ns_(monotonic_ns() + static_cast<int64_t>(plan.slice_ms) * 1'000'000) {}
-  /// What is left may have connected in this moment: it ends by RST, for it could be joined to itself.
+  /// Resets the last socket: it may have connected to itself just now, and close(2) would keep the port.
   ~Burst() {
     if (fd_ >= 0) reset(fd_);
   }
@@ -33,18 +34,18 @@ class Burst {
 
   Result run() {
     while (attempts_ < plan_.attempts && !is_stopped() && !is_spent()) {
-      Result result = ready_socket();
+      Result result = prepare_socket();
       if (result < 0) return result;
       result = attempt();
       if (is_in_progress(result) && !is_stopped()) return result;
       count_outcome(result);
-      note_port(attempts_);
+      record_port(attempts_);
       attempts_++;
-      if (result == 0 && !is_to_be_reset()) return hand_over();
+      if (result == 0 && !must_reset()) return hand_over();
       if (is_in_progress(result)) return 0;  // Stopped.
-      // After a refusal Linux lets the same socket connect again; after anything else it starts anew.
+      // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
-        reset_here();
+        reset_socket();
       } else if (plan_.strategy != Strategy::reuse || result != -ECONNREFUSED) {
         drop();
       }
@@ -57,7 +58,7 @@ class Burst {
     return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed);
   }
 
-  /// A slice makes at least one attempt, however short it is.
+  /// Even the shortest slice makes one attempt.
   bool is_spent() const { return attempts_ > 0 && monotonic_ns() >= ends_ns_; }
 
   void count_outcome(Result result) {
@@ -65,7 +66,7 @@ class Burst {
     count_word(&plan_.report->outcomes[outcome < kOutcomes ? outcome : kUnanswered]);
   }
 
-  Result ready_socket() {
+  Result prepare_socket() {
     if (fd_ >= 0) return 0;
     fd_ = socket(plan_.peer.family, Blocking::yes);
     if (fd_ < 0) return std::exchange(fd_, -1);
@@ -86,11 +87,11 @@ class Burst {
     for (int connects = 1; is_in_progress(result) && connects < kMostConnects && !is_stopped(); connects++) {
       result = connect(fd_, plan_.peer);
     }
-    // A second connect(2) on a socket that got connected while it waited says so in its own way.
+    // A second connect(2) returns EISCONN when the socket has connected after the first one returned.
     return result == -EISCONN ? 0 : result;
   }
 
-  void note_port(uint32_t index) {
+  void record_port(uint32_t index) {
     if (plan_.ports == nullptr && index % kSamplePortEvery != 0) return;
     Address local;
     const uint16_t port = getsockname(fd_, &local) < 0 ? 0 : port_of(local);
@@ -98,12 +99,12 @@ class Burst {
     store_word(&plan_.report->local_port, port);
   }
 
-  /// Joined to itself, and not the last that is asked for.
-  bool is_to_be_reset() const {
+  /// Whether the socket is joined to itself, and more self-connects are to follow.
+  bool must_reset() const {
     return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_);
   }
 
-  void reset_here() {
+  void reset_socket() {
     reset(std::exchange(fd_, -1));
     count_word(&plan_.report->resets);
   }

@@ -8,7 +8,7 @@ namespace core {
 
 namespace {
 
-/// Longer than any packet of loopback, whose MTU is 65,536 bytes.
+/// Longer than any packet on loopback, whose MTU is 65,536 bytes.
 constexpr uint32_t kLongestPacket = 1 << 18;
 
 constexpr uint32_t kEthernetBytes = 14;
@@ -21,10 +21,10 @@ constexpr uint32_t kIpv6NextHeader = kEthernetBytes + 6;
 constexpr uint32_t kIpv6Bytes = 40;
 constexpr uint32_t kTcp = 6;
 
-/// A place in the filter that a comparison jumps to.
+/// A target of the filter's jumps; `next` is the following step.
 enum class Label : uint8_t { next, ipv6, drop, keep };
 
-/// One step as it is written here: where it goes on from a comparison, and the label that others reach it by.
+/// One step before assembly: the labels to which a comparison jumps, and the label of this step.
 struct Step {
   uint16_t code;
   uint32_t operand;
@@ -33,8 +33,7 @@ struct Step {
   Label here = Label::next;
 };
 
-/// A filter in which a label leads to no later step does not compile: a call of this is no constant
-/// expression.
+/// Not constexpr, so that a filter with a jump to a label on no later step does not compile.
 void report_lost_label() {}
 
 template <size_t N>
@@ -62,7 +61,8 @@ constexpr std::array<FilterStep, N> assemble(const std::array<Step, N>& steps) {
 /// Keeps outgoing TCP packets whose ports are `one` and `other`, either way round.
 constexpr auto filter_between(uint16_t one, uint16_t other) {
   using namespace filter;
-  // Both ports are the first four bytes of the TCP header. A port of 0 is masked out: any port is right.
+  // The two ports are the first four bytes of the TCP header. A port of 0 is masked out, so that any port
+  // matches.
   const auto both = [](uint32_t from, uint32_t to) { return from << 16 | to; };
   const auto mask = [](uint16_t port) -> uint32_t { return port == 0 ? 0 : 0xffff; };
   const uint32_t there = both(one, other);
@@ -78,7 +78,7 @@ constexpr auto filter_between(uint16_t one, uint16_t other) {
       {kLoadByte, kIpv4Protocol},
       {kEquals, kTcp, Label::next, Label::drop},
       {kLoadHalf, kIpv4Fragment},
-      {kAnyBit, 0x1fff, Label::drop, Label::next},  // Not the first fragment: no ports in it.
+      {kAnyBit, 0x1fff, Label::drop, Label::next},  // A later fragment has no ports.
       {kLoadHeaderLength, kEthernetBytes},
       {kLoadWordPast, kEthernetBytes},
       {kAnd, there_mask},

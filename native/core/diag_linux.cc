@@ -15,20 +15,19 @@ namespace core {
 
 namespace {
 
-/// More than the kernel puts into one datagram of a dump (32 KiB, netlink_recvmsg in
-/// net/netlink/af_netlink.c).
+/// Larger than a datagram of a dump (32 KiB, netlink_recvmsg in net/netlink/af_netlink.c).
 constexpr size_t kDatagramBytes = size_t{64} * 1024;
-/// A table that changes under each of so many dumps is given up.
+/// After this many dumps during which the table changed, diag gives up.
 constexpr int kMostDumps = 8;
 
-/// Two conditional jumps, each over a comparison and the port in its operand: low <= local port <= high.
+/// Two comparisons, each with its port in the operation after it: low <= local port <= high.
 struct PortFilter {
   inet_diag_bc_op at_least, least, at_most, most;
 };
 
 PortFilter port_filter(uint16_t low, uint16_t high) {
   constexpr unsigned char kYes = 2 * sizeof(inet_diag_bc_op);
-  // A jump past the end, by four bytes, is the kernel's way to say no.
+  // A jump four bytes past the end rejects the socket.
   constexpr auto kNo = static_cast<unsigned short>(sizeof(PortFilter) + sizeof(inet_diag_bc_op));
   return {{INET_DIAG_BC_S_GE, kYes, kNo},
           {0, 0, low},
@@ -36,7 +35,7 @@ PortFilter port_filter(uint16_t low, uint16_t high) {
           {0, 0, high}};
 }
 
-Address diag_address(int family, const __be32* host, __be16 port, uint32_t interface) {
+Address to_address(int family, const __be32* host, __be16 port, uint32_t interface) {
   Address address{};
   address.family = family == AF_INET ? 4 : 6;
   address.port = port;
@@ -47,8 +46,8 @@ Address diag_address(int family, const __be32* host, __be16 port, uint32_t inter
   return address;
 }
 
-/// The later of the last data sent and received, out of the TCP_INFO attribute.
-uint32_t quiet_ms(const inet_diag_msg* message, size_t length) {
+/// Milliseconds since the last data sent or received, from the TCP_INFO attribute.
+uint32_t read_quiet_ms(const inet_diag_msg* message, size_t length) {
   const auto* bytes = reinterpret_cast<const char*>(message);
   for (size_t at = NLMSG_ALIGN(sizeof *message); at + sizeof(nlattr) <= length;) {
     nlattr attribute;
@@ -64,14 +63,14 @@ uint32_t quiet_ms(const inet_diag_msg* message, size_t length) {
     }
     at += NLMSG_ALIGN(attribute.nla_len);
   }
-  return kUntold;
+  return kUnreported;
 }
 
-DiagRecord diag_record(const inet_diag_msg* message, size_t length) {
+DiagRecord to_record(const inet_diag_msg* message, size_t length) {
   const inet_diag_sockid& id = message->id;
   DiagRecord record{};
-  record.local = diag_address(message->idiag_family, id.idiag_src, id.idiag_sport, id.idiag_if);
-  record.peer = diag_address(message->idiag_family, id.idiag_dst, id.idiag_dport, id.idiag_if);
+  record.local = to_address(message->idiag_family, id.idiag_src, id.idiag_sport, id.idiag_if);
+  record.peer = to_address(message->idiag_family, id.idiag_dst, id.idiag_dport, id.idiag_if);
   record.state = message->idiag_state;
   record.uid = message->idiag_uid;
   record.inode = message->idiag_inode;
@@ -79,7 +78,7 @@ DiagRecord diag_record(const inet_diag_msg* message, size_t length) {
   record.send_queue_bytes = message->idiag_wqueue;
   record.retransmits = message->idiag_retrans;
   record.expires_ms = message->idiag_expires;
-  record.quiet_ms = quiet_ms(message, length);
+  record.quiet_ms = read_quiet_ms(message, length);
   return record;
 }
 
@@ -87,7 +86,7 @@ bool is_joined(const DiagRecord& record) {
   return std::memcmp(&record.local, &record.peer, sizeof record.local) == 0;
 }
 
-/// send(2): asks for the TCP sockets that pass the filter.
+/// send(2): requests the TCP sockets that match the filter.
 Result send_request(int fd, const DiagFilter& filter) {
   struct {
     nlmsghdr header;
@@ -108,8 +107,8 @@ Result send_request(int fd, const DiagFilter& filter) {
   return send(fd, &message, sizeof message);
 }
 
-/// The int that NLMSG_DONE and NLMSG_ERROR begin with: 0, or the -errno of a dump that failed. Linux reports
-/// a failed dump in NLMSG_DONE (netlink_dump_done): -ENOENT where tcp_diag cannot be loaded.
+/// Reads the int at the start of NLMSG_DONE and NLMSG_ERROR: 0, or -errno when the dump failed. Linux reports
+/// a failed dump in NLMSG_DONE (netlink_dump_done): -ENOENT when it cannot load tcp_diag.
 Result read_errno(const nlmsghdr* header) {
   int error = 0;
   if (header->nlmsg_len < NLMSG_LENGTH(sizeof error)) return 0;
@@ -117,13 +116,13 @@ Result read_errno(const nlmsghdr* header) {
   return error < 0 ? error : 0;
 }
 
-/// One dump: the answers to one request, and what was found in them.
+/// One dump: sends a request, and collects the records of the replies.
 class Dump {
  public:
   Dump(const DiagFilter& filter, DiagRecord* records, size_t capacity)
       : filter_(filter), records_(records), capacity_(capacity) {}
 
-  /// How many sockets there are; -EINTR when the table changed meanwhile, so that some may be missing.
+  /// Returns how many sockets match; -EINTR when the table changed meanwhile, so that some may be missing.
   Result run(int fd) {
     Result more = send_request(fd, filter_);
     if (more < 0) return more;
@@ -134,7 +133,7 @@ class Dump {
   }
 
  private:
-  /// recv(2) of one datagram: 1 while there are more to come, 0 at the end.
+  /// recv(2) of one datagram. Returns 1 while more follow, 0 at the end.
   Result receive(int fd) {
     alignas(nlmsghdr) char bytes[kDatagramBytes];
     const ssize_t size = ::recv(fd, bytes, sizeof bytes, MSG_TRUNC);
@@ -149,13 +148,13 @@ class Dump {
       if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
       if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return -EPROTO;
       const auto* message = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
-      keep(diag_record(message, header->nlmsg_len - NLMSG_HDRLEN));
+      keep(to_record(message, header->nlmsg_len - NLMSG_HDRLEN));
     }
     return 1;
   }
 
   void keep(const DiagRecord& record) {
-    // The kernel's filter compares ports with constants only, not with one another.
+    // The kernel's filter can compare a port with a constant only, not with another port.
     if (filter_.joined_only && !is_joined(record)) return;
     if (count_ < capacity_) records_[count_] = record;
     count_++;

@@ -12,9 +12,9 @@ Result meet(Side* one, Side* other) {
   const auto go = [&ready](Side* side) {
     ready++;
     while (ready < 2) {
-      // Spinning, not waiting: waking up takes longer than a SYN does to arrive.
+      // Spin, because waking a thread takes longer than the arrival of a SYN.
     }
-    side->answer = begin_connect(side->fd, side->peer);
+    side->result = begin_connect(side->fd, side->peer);
   };
   Thread thread;
   const Result started = thread.start([&] { go(other); });

@@ -9,12 +9,12 @@ namespace core {
 struct Side {
   int fd;
   Address peer;
-  Result answer;  ///< What begin_connect said.
+  Result result;  ///< The result of begin_connect.
 };
 
-/// connect(2) of two sockets at the same moment, on two threads: only so can two SYN cross each other on
-/// loopback, where a packet arrives before the call that sent it returns. -EAGAIN, and no connect, when there
-/// is no thread to give.
+/// connect(2) of two sockets at the same moment, on two threads. Two SYNs cannot cross on loopback otherwise,
+/// because a packet arrives there before the call that sends it returns. Returns -EAGAIN, and connects
+/// nothing, when no thread can be created.
 Result meet(Side* one, Side* other);
 
 }  // namespace core

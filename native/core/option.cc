@@ -1,4 +1,4 @@
-// THE option table. With syscall.cc the only place where a platform is told from another.
+// The option table. Only this file and syscall.cc distinguish platforms by #ifdef.
 #include "core/option.h"
 
 #include <netinet/in.h>
@@ -15,14 +15,14 @@
 
 #include "core/syscall.h"
 
-// Linux options that are newer than the headers a distribution may build with; their numbers are kernel ABI.
+// Linux options that the headers of older distributions do not define; the numbers are kernel ABI.
 #ifdef __linux__
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
 #endif
 
-// The same thing under the name that macOS gives it.
+// macOS has these options under other names.
 #if !defined(TCP_KEEPIDLE) && defined(TCP_KEEPALIVE)
 #define TCP_KEEPIDLE TCP_KEEPALIVE
 #endif
@@ -30,7 +30,7 @@
 #define TCP_CORK TCP_NOPUSH
 #endif
 
-// What a platform does not have is absent: a row that says so, and supported() is false.
+// An option that a platform lacks stays in the table as kAbsent, and supported() returns false for it.
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT kAbsent
 #endif
@@ -231,7 +231,7 @@ struct Field {
 #ifdef __linux__
 #define FIELD(name, member) \
   Field { name, offsetof(tcp_info, member), sizeof(tcp_info::member) }
-// struct tcp_info of linux/tcp.h without its bit-fields, whose place the language does not tell.
+// struct tcp_info of linux/tcp.h without its bit-fields, which have no offset in C++.
 constexpr Field kFields[] = {
     FIELD("state", tcpi_state),
     FIELD("congestionState", tcpi_ca_state),
@@ -286,7 +286,7 @@ constexpr Field kFields[] = {
 };
 #undef FIELD
 using Information = tcp_info;
-// include/net/tcp_states.h, whose enumerators netinet/tcp.h and linux/tcp.h do not both give.
+// include/net/tcp_states.h: netinet/tcp.h defines its enumerators, but linux/tcp.h does not.
 constexpr const char* kStates[] = {"",           "ESTABLISHED", "SYN-SENT",  "SYN-RECEIVED",
                                    "FIN-WAIT-1", "FIN-WAIT-2",  "TIME-WAIT", "CLOSED",
                                    "CLOSE-WAIT", "LAST-ACK",    "LISTEN",    "CLOSING"};
@@ -304,7 +304,7 @@ constexpr const char* kStates[] = {"CLOSED",      "LISTEN",     "SYN-SENT",   "S
 
 constexpr size_t kFieldCount = sizeof kFields / sizeof kFields[0];
 
-int64_t field_value(const unsigned char* bytes, size_t size) {
+int64_t read_field(const unsigned char* bytes, size_t size) {
   if (size == 1) return *bytes;
   if (size == 4) {
     uint32_t value;
@@ -325,12 +325,12 @@ Result get_information(int fd, const Option& option, int64_t* values, size_t cap
   for (const Field& field : kFields) {
     const bool known = field.offset + field.size <= static_cast<size_t>(length);
     if (!known || count == capacity) break;
-    values[count++] = field_value(bytes + field.offset, field.size);
+    values[count++] = read_field(bytes + field.offset, field.size);
   }
   return static_cast<Result>(count);
 }
 
-/// The kernel answers a u64 option with four bytes where it knows it as an unsigned long of 32 bits.
+/// A kernel that stores the option as an unsigned long of 32 bits returns four bytes.
 Result get_unsigned(int fd, const Option& option, int64_t* value) {
   uint64_t wide = 0;
   const Result length = getsockopt(fd, option.level, option.number, &wide, sizeof wide);

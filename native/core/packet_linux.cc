@@ -26,7 +26,7 @@ static_assert(filter::kDirection == static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_PK
 static_assert(filter::kOutgoing == PACKET_OUTGOING);
 
 Result packet_socket() {
-  // Protocol 0 receives nothing, so that no packet slips in before the filter is there.
+  // With protocol 0 the socket receives nothing, so that no packet arrives before the filter is attached.
   return or_errno(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
@@ -45,8 +45,8 @@ Result packet_buffer(int fd, int bytes) {
 
 Result packet_bind(int fd, int interface_index) {
   const int on = 1;
-  const Result stamped = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
-  if (stamped < 0) return stamped;
+  const Result result = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+  if (result < 0) return result;
   sockaddr_ll link{};
   link.sll_family = AF_PACKET;
   link.sll_protocol = htons(ETH_P_ALL);
@@ -56,9 +56,9 @@ Result packet_bind(int fd, int interface_index) {
 
 Result packet_receive(int fd, void* bytes, size_t length, PacketFacts* facts) {
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(timespec))];
-  iovec room = {bytes, length};
+  iovec memory = {bytes, length};
   msghdr message{};
-  message.msg_iov = &room;
+  message.msg_iov = &memory;
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
@@ -76,11 +76,11 @@ Result packet_receive(int fd, void* bytes, size_t length, PacketFacts* facts) {
 }
 
 Result packet_statistics(int fd, uint32_t* passed, uint32_t* dropped) {
-  tpacket_stats counted{};
-  const Result result = getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &counted, sizeof counted);
+  tpacket_stats statistics{};
+  const Result result = getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &statistics, sizeof statistics);
   if (result < 0) return result;
-  *passed = counted.tp_packets;
-  *dropped = counted.tp_drops;
+  *passed = statistics.tp_packets;
+  *dropped = statistics.tp_drops;
   return 0;
 }
 

@@ -37,7 +37,7 @@ Result poller_wait(int poller, std::vector<uint64_t>* tokens) {
   epoll_event events[kEventsPerWait];
   const Result count = or_errno(::epoll_wait(poller, events, kEventsPerWait, -1));
   for (int i = 0; i < count; i++) {
-    // A copy: epoll_event is packed on x86-64, and a reference into it is misaligned.
+    // Copy it: epoll_event is packed on x86-64, so that a reference into it is misaligned.
     const uint64_t token = events[i].data.u64;
     tokens->push_back(token);
   }

@@ -28,7 +28,7 @@ Result poller_watch_readable(int poller, int fd, uint64_t token) {
 
 Result poller_unwatch(int poller, int fd) {
   const Result result = control(poller, fd, EVFILT_WRITE, EV_DELETE, 0);
-  return result == -ENOENT ? 0 : result;  // A one-shot event that has fired is gone already.
+  return result == -ENOENT ? 0 : result;  // kqueue has removed a one-shot event that has fired.
 }
 
 Result poller_wait(int poller, std::vector<uint64_t>* tokens) {

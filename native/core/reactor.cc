@@ -40,10 +40,10 @@ void Reactor::stop() {
 }
 
 Result Reactor::watch(int fd, uint64_t token) {
-  const Result watched = poller_watch(poller_, fd, token);
-  // Asked last: whoever watches before the failure is stored is woken by its report.
+  const Result result = poller_watch(poller_, fd, token);
+  // Read failure_ last: a watch that starts before it is set ends when ready_ reports the failure.
   const Result failure = failure_;
-  return failure < 0 ? failure : watched;
+  return failure < 0 ? failure : result;
 }
 
 Result Reactor::unwatch(int fd) { return poller_unwatch(poller_, fd); }

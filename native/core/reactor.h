@@ -9,12 +9,12 @@
 
 namespace core {
 
-/// One thread in epoll_wait(2) that reports whose connect has ended. It reports tokens, never file
-/// descriptors: a number that was closed and given out again can then not be taken for its successor.
+/// One thread in epoll_wait(2) that reports ended connects. It reports tokens, not file descriptors, because
+/// the kernel gives the number of a closed descriptor to the next socket.
 class Reactor {
  public:
-  /// Called on the reactor's own thread with the tokens of one epoll_wait(2); once with -errno and no token
-  /// when waiting failed. Then the thread has ended, and every later watch returns that errno.
+  /// Called on the reactor's thread with the tokens of one epoll_wait(2). When waiting fails, called once
+  /// more with -errno and no tokens; then the thread ends, and every later watch returns that errno.
   using Ready = std::function<void(Result result, const std::vector<uint64_t>& tokens)>;
 
   explicit Reactor(Ready ready);
@@ -22,14 +22,14 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  /// Creates the poller and starts the thread: -EAGAIN when there is none to give.
+  /// Creates the poller and starts the thread. Returns -EAGAIN when no thread can be created.
   Result start();
-  /// Stops and joins the thread; afterwards nothing is reported any more.
+  /// Stops and joins the thread. Afterwards `Ready` is not called again.
   void stop();
 
-  /// Reports `token` once, when the connect on the fd has ended, well or badly.
+  /// Reports `token` once, when the connect on the fd has succeeded or failed.
   Result watch(int fd, uint64_t token);
-  /// Ends a watch; a token that is already on its way may still be reported.
+  /// Ends a watch. Its token may still be reported when the connect has ended before.
   Result unwatch(int fd);
 
  private:

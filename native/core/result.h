@@ -4,11 +4,11 @@
 
 namespace core {
 
-/// 0 or more is the value, negative is -errno: the kernel's own convention, and that of every call
-/// across the boundary to JavaScript.
+/// A value (0 or more) or -errno, as a Linux system call returns it. Every call that JavaScript makes returns
+/// one.
 using Result = int;
 
-/// Turns what libc answers (-1 and errno) into a Result.
-inline Result or_errno(long answer) { return answer < 0 ? -errno : static_cast<Result>(answer); }
+/// Converts the return value of a libc function (-1 and errno on failure) to a Result.
+inline Result or_errno(long value) { return value < 0 ? -errno : static_cast<Result>(value); }
 
 }  // namespace core

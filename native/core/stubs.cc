@@ -1,4 +1,4 @@
-// What only Linux has, on every other platform.
+// Replaces the functions that only Linux has on every other platform.
 #include "core/diag.h"
 #include "core/packet.h"
 

@@ -1,10 +1,11 @@
-// How flags are set at birth differs by platform. What needs more than a few lines for one has a file:
+// Platforms differ in how a new descriptor gets its flags. Larger differences have separate files: see
 // sources.txt.
 #include "core/syscall.h"
 
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include <ctime>
 #include <utility>
 
-// macOS has no MSG_NOSIGNAL; a socket option made at birth does the same there.
+// macOS has no MSG_NOSIGNAL; adopt() sets SO_NOSIGPIPE there instead.
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -29,10 +30,10 @@ Result set_flag(int fd, int get, int set, int flag) {
 }
 
 #if !defined(__linux__)
-/// Where flags cannot be given at birth they are set right after it; on failure the fd is closed.
+/// Sets the flags of a new fd on platforms that cannot create it with them. Closes the fd on failure.
 Result adopt(Result fd, Blocking blocking) {
   if (fd < 0) return fd;
-  Result result = set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC);
+  Result result = set_close_on_exec(fd);
   if (result >= 0 && blocking == Blocking::no) result = set_nonblocking(fd);
 #ifdef SO_NOSIGPIPE
   const int on = 1;
@@ -53,6 +54,34 @@ Result socket(int family, Blocking blocking) {
   return or_errno(::socket(domain, type, IPPROTO_TCP));
 #else
   return adopt(or_errno(::socket(domain, SOCK_STREAM, IPPROTO_TCP)), blocking);
+#endif
+}
+
+Result check_tcp(int fd) {
+  int type = 0;
+  const Result typed = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type);
+  if (typed < 0) return typed;
+  sockaddr_storage local{};
+  socklen_t length = sizeof local;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length) < 0) return -errno;
+  const bool is_internet = local.ss_family == AF_INET || local.ss_family == AF_INET6;
+  if (type != SOCK_STREAM || !is_internet) return -EPROTONOSUPPORT;
+#ifdef SO_PROTOCOL
+  // SCTP has streams of the same families and type. MPTCP's options and states are TCP's.
+  constexpr int kMptcp = 262;
+  int protocol = 0;
+  const Result asked = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, sizeof protocol);
+  if (asked < 0) return asked;
+  if (protocol != IPPROTO_TCP && protocol != kMptcp) return -EPROTONOSUPPORT;
+#endif
+  return 0;
+}
+
+Result enter_network_namespace([[maybe_unused]] int fd) {
+#ifdef __linux__
+  return or_errno(::setns(fd, CLONE_NEWNET));
+#else
+  return -ENOSYS;
 #endif
 }
 
@@ -127,11 +156,13 @@ Result recv(int fd, void* bytes, size_t length) { return or_errno(::recv(fd, byt
 Result close(int fd) { return or_errno(::close(fd)); }
 
 Result reset(int fd) {
-  const linger hard = {1, 0};
-  const Result result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  const Result closed = close(fd);
-  return result < 0 ? result : closed;
+  const linger abort_at_close = {1, 0};
+  const Result result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close);
+  const Result close_result = close(fd);
+  return result < 0 ? result : close_result;
 }
+
+Result set_close_on_exec(int fd) { return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC); }
 
 Result set_nonblocking(int fd) { return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK); }
 
@@ -171,7 +202,7 @@ Result pipe(int ends[2]) {
   if (::pipe(ends) < 0) return -errno;
   Result result = 0;
   for (int end = 0; end < 2 && result >= 0; end++) {
-    result = set_flag(ends[end], F_GETFD, F_SETFD, FD_CLOEXEC);
+    result = set_close_on_exec(ends[end]);
     if (result >= 0) result = set_nonblocking(ends[end]);
   }
   for (int end = 0; end < 2 && result < 0; end++) ::close(std::exchange(ends[end], -1));

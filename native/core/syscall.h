@@ -6,7 +6,7 @@
 #include "core/address.h"
 #include "core/result.h"
 
-/// One function per system call, with no opinion added. Each returns a Result.
+/// One function per system call, without policy. Each returns a Result.
 namespace core {
 
 enum class Blocking : bool { no = false, yes = true };
@@ -14,54 +14,61 @@ enum class How { read, write, both };
 
 /// socket(2) for TCP, close-on-exec. `family` is 4 or 6.
 Result socket(int family, Blocking blocking);
+/// SO_TYPE, getsockname(2) and, where the build knows it, SO_PROTOCOL: 0 when the fd is a TCP or MPTCP
+/// socket. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
+Result check_tcp(int fd);
+/// setns(2), CLONE_NEWNET: the calling thread's network namespace. -ENOSYS where there are none.
+Result enter_network_namespace(int fd);
 /// bind(2).
 Result bind(int fd, const Address& local);
 /// connect(2).
 Result connect(int fd, const Address& peer);
-/// connect(2) on a nonblocking socket: 0 when connected, 1 while in progress.
+/// connect(2) on a nonblocking socket. Returns 0 when connected, 1 while in progress.
 Result begin_connect(int fd, const Address& peer);
 /// listen(2).
 Result listen(int fd, int backlog);
-/// accept4(2): the new fd, nonblocking and close-on-exec.
+/// accept4(2). Returns the new fd, nonblocking and close-on-exec.
 Result accept(int fd);
 /// getsockname(2).
 Result getsockname(int fd, Address* out);
 /// getpeername(2).
 Result getpeername(int fd, Address* out);
-/// getsockopt(2): the length written.
+/// getsockopt(2). Returns the length that the kernel wrote.
 Result getsockopt(int fd, int level, int number, void* value, size_t length);
 /// setsockopt(2).
 Result setsockopt(int fd, int level, int number, const void* value, size_t length);
-/// getsockopt(2), SO_ERROR: the pending error as a positive errno, 0 when there is none; reading clears it.
+/// getsockopt(2), SO_ERROR. Returns the pending error as a positive errno and clears it; 0 without an error.
 Result take_error(int fd);
 /// shutdown(2).
 Result shutdown(int fd, How how);
-/// send(2) without SIGPIPE: the bytes taken.
+/// send(2) without SIGPIPE. Returns how many bytes were sent.
 Result send(int fd, const void* bytes, size_t length);
-/// recv(2): the bytes read, 0 at the end of the stream.
+/// recv(2). Returns how many bytes were read; 0 at the end of the stream.
 Result recv(int fd, void* bytes, size_t length);
 /// close(2).
 Result close(int fd);
-/// setsockopt(2), SO_LINGER {1, 0}, then close(2): RST, and no TIME-WAIT.
+/// setsockopt(2), SO_LINGER {1, 0}, then close(2): sends RST and leaves no TIME-WAIT.
 Result reset(int fd);
+/// fcntl(2), FD_CLOEXEC.
+Result set_close_on_exec(int fd);
 /// fcntl(2), O_NONBLOCK.
 Result set_nonblocking(int fd);
-/// setsockopt(2), SO_SNDTIMEO: how long a blocking connect(2) waits before it answers EINPROGRESS.
+/// setsockopt(2), SO_SNDTIMEO: how long a blocking connect(2) waits before it returns EINPROGRESS.
 Result set_connect_wait(int fd, int wait_ms);
 /// if_nametoindex(3).
 Result if_nametoindex(const char* name);
-/// if_indextoname(3): the length of the name.
+/// if_indextoname(3). Returns the length of the name.
 Result if_indextoname(uint32_t index, char* name, size_t length);
 /// clock_gettime(2), CLOCK_MONOTONIC, in nanoseconds.
 int64_t monotonic_ns();
 
-/// Whether an errno says that a nonblocking connect goes on (EINPROGRESS, EALREADY, or EINTR, after which it
-/// does too).
+/// Whether a result of connect(2) means that the connect goes on: -EINPROGRESS, -EALREADY or -EINTR.
 bool is_in_progress(Result result);
 
 /// pipe2(2), nonblocking and close-on-exec.
 Result pipe(int ends[2]);
-/// write(2) of one byte into a pipe; a full pipe counts as woken.
+/// write(2) of one byte into a pipe, to wake its reader. Returns 0 for a full pipe, whose reader wakes
+/// anyway.
 Result wake(int write_end);
 
 }  // namespace core

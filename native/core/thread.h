@@ -8,8 +8,8 @@
 
 namespace core {
 
-/// One thread. Where there is none (ulimit -u, a container's limit of pids) std::thread throws, which ends a
-/// process that is built without exceptions; this one returns the errno.
+/// One thread. When no thread can be created (ulimit -u, a container's pids limit), std::thread throws, which
+/// ends a process built without exceptions; this class returns the errno.
 class Thread {
  public:
   Thread() = default;
@@ -17,9 +17,9 @@ class Thread {
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
-  /// pthread_create(3), once: 0, or -EAGAIN when there is no thread to give.
+  /// pthread_create(3), once. Returns 0, or -EAGAIN when no thread can be created.
   Result start(std::function<void()> work);
-  /// pthread_join(3); nothing when no thread runs.
+  /// pthread_join(3); does nothing when no thread runs.
   void join();
 
  private:

@@ -1,4 +1,4 @@
-/** What the audit costs beside ss, on a host of 100,000 sockets that this test makes in a namespace of its own. */
+/** The CPU time of the audit compared with ss, with 100,000 sockets in a new namespace. */
 import { expect, test } from "vitest";
 import { inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
 
@@ -6,7 +6,7 @@ const SOCKETS = 100_000;
 const ROUNDS = 5;
 const INDEX = new URL("../../dist/index.js", import.meta.url).pathname;
 
-/** Connects so many times to a listener on an address of loopback of its own; nobody accepts. Prints, and stays. */
+/** Connects many times to a listener on its own loopback address, which never accepts. Prints when done, and stays. */
 const CROWD = `
 const { TcpSocket } = await import(process.argv[1]);
 const [host, count] = [process.argv[2], Number(process.argv[3])];
@@ -22,7 +22,7 @@ console.log("ready");
 setInterval(() => crowd.length, 60_000);
 `;
 
-/** Makes the crowd, then measures the CPU time of both programs in turn, from the times of waited-for children. */
+/** Opens the sockets, then measures the CPU time of both programs in turn, by the times of their ended children. */
 const MEASURE = `
 const { spawn, spawnSync } = await import("node:child_process");
 const { readFileSync } = await import("node:fs");

@@ -1,4 +1,4 @@
-/** The audit against what was planted, against ss and /proc, and in a namespace where there is nothing to find. */
+/** The audit against planted sockets, against ss and /proc, and in a clean namespace. */
 
 import { readFileSync } from "node:fs";
 import os from "node:os";
@@ -23,7 +23,7 @@ import {
   withNative,
 } from "../support/harness.ts";
 
-/** A backlog for more connections than the first room for records has places. */
+/** A backlog for more connections than the first buffer has room for records. */
 const PLENTY = 2000;
 
 const planted: TcpSocket[] = [];
@@ -38,7 +38,7 @@ function plant(family: 4 | 6): TcpSocket {
   return socket;
 }
 
-/** A socket that is joined to itself. */
+/** Opens a socket that is joined to itself, and returns its address. */
 function plantJoined(family: 4 | 6): Address {
   const address = deadPeer(family);
   plant(family).bind(address).connect(address);
@@ -74,7 +74,7 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     expect(leftover!.ageMs).toBeLessThan(60_000);
   });
 
-  test("a planted listener at risk is found, and one of the other parity is spared", () => {
+  test("a planted listener is at risk, and one of the other parity is not", () => {
     const local = plantListener(family);
     const other = plantListener(family, "other");
     const found = audit();
@@ -91,7 +91,7 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     expect(found.reserve).toMatch(/^sysctl -w net\.ipv4\.ip_local_reserved_ports=[\d,-]+$/);
     expect(found.reserve).toContain(String(local.port));
     expect(found.reserve).not.toContain(String(other.port));
-    // Hours at a try a second, and a fraction of a second at full speed: 14,116 ports of a parity, by default.
+    // Hours at one attempt a second, and a fraction of a second at full speed: by default a parity has 14,116 ports.
     const { low, high } = portFacts().ephemeralRange!;
     expect(risk!.meanMs!.everySecond / 1000).toBeCloseTo((high - low + 1) / 2, -3);
     expect(risk!.meanMs!.fullSpeed).toBeLessThan(risk!.meanMs!.everySecond / 40_000);
@@ -116,7 +116,7 @@ test.each([
   ["0::/\n", null],
   ["2:cpu:/docker/3f1c\n", null],
   ["", null],
-])("the cgroup in %j is %j", (text, path) => {
+])("parses the cgroup in %j as %j", (text, path) => {
   expect(parseCgroup(text)).toBe(path);
 });
 
@@ -127,10 +127,10 @@ test("an IPv6 socket joined to itself over IPv4 is found too", () => {
   expect(joined).toMatchObject({ local: mapped, owner: { pid: process.pid } });
 });
 
-test("a client whose SYN goes unanswered knocks, and says at whose door", () => {
+test("a client whose SYN is unanswered is found, with its peer", () => {
   const peer = deadPeer(4);
   plant(4).bind(peer).listen(0);
-  // A backlog of none takes one; the SYN of every other is dropped.
+  // A backlog of 0 accepts one connection; the kernel drops the SYN of every other.
   for (let count = 0; count < 4; count++) plant(4).connect(peer);
   const { knocking, isClean } = audit();
   const mine = knocking.filter((one) => one.peer.port === peer.port);
@@ -139,7 +139,7 @@ test("a client whose SYN goes unanswered knocks, and says at whose door", () => 
   expect(isClean).toBe(false);
 });
 
-test("the rows of sock_diag are those of /proc/net/tcp, field by field", () => {
+test("sock_diag and /proc/net/tcp have the same rows, field by field", () => {
   const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
   const ports = mine.map(({ port }) => port);
   const of = (rows: ReturnType<typeof socketTable>) =>
@@ -153,7 +153,7 @@ test("the rows of sock_diag are those of /proc/net/tcp, field by field", () => {
   expect(of(rows)).toHaveLength(4);
 });
 
-test("the kernel's filter lets pass what it should: state, port, joined", () => {
+test("the kernel filters by state, port and joined", () => {
   const [joined, listener] = [plantJoined(4), plantListener(4)];
   const at = ({ port }: Address) => ({ low: port, high: port });
   const find = (filter: Parameters<typeof findSockets>[0]) =>
@@ -173,13 +173,13 @@ test.each([
   ["TIME_WAIT", 'did you mean "TIME-WAIT"?'],
   ["ESTABLISHD", 'did you mean "ESTABLISHED"?'],
   ["", "use LISTEN, SYN-SENT"],
-])("a state that TCP does not have is refused: %j", (state, mend) => {
+])("a state that TCP does not have is refused: %j", (state, fix) => {
   const find = () => findSockets({ states: ["LISTEN", state as TcpState] });
   expect(find).toThrow(expect.objectContaining({ name: "TypeError", code: "ERR_UNKNOWN_STATE" }));
-  expect(find).toThrow(mend);
+  expect(find).toThrow(fix);
 });
 
-test("TIME-WAIT finds what a self-connect left behind, and CLOSED what is bound only, where the kernel shows it", () => {
+test("TIME-WAIT finds a closed self-connect, and CLOSED a bound socket, where the kernel reports it", () => {
   const left = deadPeer(4);
   const socket = TcpSocket.open(4).bind(left);
   socket.connect(left);
@@ -195,7 +195,7 @@ test("TIME-WAIT finds what a self-connect left behind, and CLOSED what is bound 
     expect(row).toMatchObject({ local: bound, state: "CLOSED" });
 });
 
-test("more sockets than the first room for records are all told", () => {
+test("all sockets are returned when there are more than the first buffer has room for", () => {
   const address = deadPeer(4);
   plant(4).bind(address).listen(PLENTY);
   for (let count = 0; count < 700; count++) plant(4).connect(address);
@@ -203,7 +203,7 @@ test("more sockets than the first room for records are all told", () => {
     (row) => row.local.port === address.port || row.peer.port === address.port,
   );
   expect(ends).toHaveLength(1400);
-  // The listener goes first: what waits in its backlog goes with it.
+  // The listener is closed first: that also ends the connections in its backlog.
   planted.shift()!.close();
 });
 
@@ -221,13 +221,13 @@ test.each([
   expect(rows).toEqual(findFourTuple(local, local));
 });
 
-test("ss tells the same sockets", async (context) => {
+test("ss reports the same sockets", async (context) => {
   const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
   const ss = await command("ss", ["-Htan"]).catch(() => null);
   if (ss?.status !== 0) context.skip("no ss here (Debian: iproute2)");
   const ports = mine.map(({ port }) => `:${port}`);
   const isMine = (line: string) => ports.some((port) => line.includes(port));
-  const told = ss!.stdout
+  const reported = ss!.stdout
     .split("\n")
     .filter(isMine)
     .map((line) => line.trim().split(/\s+/))
@@ -236,12 +236,12 @@ test("ss tells the same sockets", async (context) => {
   const found = findSockets({})
     .rows.map(({ state, local, peer }) => `${state} ${star(local)} ${star(peer)}`)
     .filter(isMine);
-  expect(found.sort()).toEqual(told.sort());
+  expect(found.sort()).toEqual(reported.sort());
   expect(found).toHaveLength(4);
 });
 
 describe("selfconnect audit", () => {
-  test("is silent of findings and exits 0 in a clean namespace", async (context) => {
+  test("prints no findings and exits 0 in a clean namespace", async (context) => {
     needsNamespaces(context);
     const { status, stdout } = await inNamespace("32768 60999", process.execPath, [MAIN, "audit", "--json"]);
     const report = JSON.parse(stdout);
@@ -249,7 +249,7 @@ describe("selfconnect audit", () => {
     expect(report).toMatchObject({ listeners: [], joined: [], leftovers: [], knocking: [], isClean: true });
   });
 
-  test("prints an object of its schema and exits 3 where something is planted", async () => {
+  test("prints an object of its schema and exits 3 where a self-connect is planted", async () => {
     const mine = [...FAMILIES.map(plantJoined), ...FAMILIES.map((family) => plantListener(family))];
     const { status, stdout } = await cli(["audit", "--json"]);
     expect(status).toBe(3);
@@ -269,7 +269,7 @@ describe("selfconnect audit", () => {
     expect(words.stdout).toContain("sysctl -w net.ipv4.ip_local_reserved_ports=");
   });
 
-  test("the sysctl line that it prints is the cure, and keeps what was reserved before", async (context) => {
+  test("the sysctl line that it prints is a cure, and keeps the ports that were reserved before", async (context) => {
     needsNamespaces(context);
     const reserve = "echo 32900-32902 > /proc/sys/net/ipv4/ip_local_reserved_ports";
     const look = `"$0" "$1" audit --port 33000 --json`;
@@ -287,28 +287,28 @@ describe("selfconnect audit", () => {
     expect(JSON.parse(stdout).listeners[0].never.reason).toBe("reserved");
   });
 
-  test("--port answers before anything listens: at risk, spared by parity, or outside the range", async () => {
+  test("--port assesses a port on which nothing listens: at risk, safe by parity, or outside the range", async () => {
     const ask = async (port: number) => {
       const { status, stdout } = await cli(["audit", "--port", String(port), "--json"]);
       return { status, one: JSON.parse(stdout).listeners[0] };
     };
     expect(await ask(deadPort())).toMatchObject({ status: 3, one: { isAtRisk: true } });
-    const spared = await ask(deadPort("other"));
-    expect(spared.one).toMatchObject({ isAtRisk: false, never: { reason: "parity" } });
+    const safe = await ask(deadPort("other"));
+    expect(safe.one).toMatchObject({ isAtRisk: false, never: { reason: "parity" } });
     expect((await ask(8080)).one).toMatchObject({ isAtRisk: false, never: { reason: "outside-range" } });
     expect((await cli(["audit", "--port", "70000"])).status).toBe(2);
   });
 
-  test("--watch prints what comes and what goes, and Ctrl-C ends it", async () => {
+  test("--watch prints what appears and disappears, and Ctrl-C ends it", async () => {
     let local: Address | undefined;
-    let told = "";
-    const isTold = (sign: string) => told.includes(`Z ${sign} ${local ? formatAddress(local) : ""} `);
+    let printed = "";
+    const isPrinted = (sign: string) => printed.includes(`Z ${sign} ${local ? formatAddress(local) : ""} `);
     const watching = cli(["audit", "--watch", "100ms", "--duration", "20s"], (child) => {
       child.stdout!.on("data", (text) => {
-        told += text;
+        printed += text;
         if (!local) local = plantListener(4);
-        else if (isTold("-")) child.kill("SIGINT");
-        else if (isTold("+")) for (const socket of planted.splice(0)) socket.reset();
+        else if (isPrinted("-")) child.kill("SIGINT");
+        else if (isPrinted("+")) for (const socket of planted.splice(0)) socket.reset();
       });
     });
     const { status, stdout } = await watching;
@@ -320,7 +320,7 @@ describe("selfconnect audit", () => {
     expect(status).toBe(130);
   });
 
-  test("--watch is bounded", async (context) => {
+  test("--watch ends after its time", async (context) => {
     needsNamespaces(context);
     const args = [MAIN, "audit", "--watch", "100ms", "--duration", "300ms"];
     expect((await inNamespace("32768 60999", process.execPath, args)).status).toBe(0);

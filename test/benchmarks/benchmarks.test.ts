@@ -1,4 +1,4 @@
-/** The benchmark: its statistics, what it refuses to say, and that one command runs every kind of driver. */
+/** The benchmark: its statistics, when it prints no ratio, and that one command runs every kind of driver. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -9,7 +9,7 @@ import type { Door, GuardPlace } from "../../benchmarks/guard.ts";
 import { DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../../benchmarks/guard.ts";
 import { Ledger } from "../../benchmarks/ledger.ts";
 import { agrees, pairedRatio } from "../../benchmarks/ratio.ts";
-import { benchRowsOf } from "../../benchmarks/rows.ts";
+import { computeBenchRows } from "../../benchmarks/rows.ts";
 import { mostSockets, ROUND } from "../../benchmarks/trials.ts";
 import { benchFigure } from "../../lib/report/bench.ts";
 import type { BenchReport } from "../../lib/report/index.ts";
@@ -19,7 +19,7 @@ import { cli, command, interruptAfter, MAIN, needsNamespaces, random } from "../
 const schema = JSON.parse(readFileSync(new URL("../../docs/schema/bench-1.json", import.meta.url), "utf8"));
 const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
 
-function validated(stdout: string): BenchReport {
+function parseValid(stdout: string): BenchReport {
   const report = JSON.parse(stdout);
   validate(report);
   expect(validate.errors).toBeNull();
@@ -27,8 +27,8 @@ function validated(stdout: string): BenchReport {
 }
 
 describe("the ratio of paired rounds", () => {
-  it("is the median of the rounds' own ratios, not the ratio of medians", () => {
-    // The machine slowed down tenfold half-way: each round's own pair does not see it.
+  it("is the median of the ratios within rounds, not the ratio of medians", () => {
+    // The machine slows down tenfold half-way, which cancels out within each round.
     const ours = [100, 102, 98, 10, 10.2, 9.8, 10];
     const peer = [50, 51, 49, 5, 5.1, 4.9, 5];
     const ratio = pairedRatio(ours, peer)!;
@@ -39,7 +39,7 @@ describe("the ratio of paired rounds", () => {
   });
 
   it.each([
-    // Rounds, and the chance that the true median is outside of all of them: 2 / 2^n. From 9 on one may be left out.
+    // The chance that the true median is outside of all n rounds is 2 / 2^n. From 9 on one round may be left out.
     [1, 0, 0],
     [5, 0, 1 - 2 / 2 ** 5],
     [6, 0, 1 - 2 / 2 ** 6],
@@ -53,7 +53,7 @@ describe("the ratio of paired rounds", () => {
     expect(ratio.confidence).toBeCloseTo(confidence, 12);
   });
 
-  it("covers the true median as often as it says, whatever the noise", () => {
+  it("covers the true median as often as its confidence, whatever the noise", () => {
     const { next, seed } = random();
     const trials = 2000;
     let covered = 0;
@@ -70,7 +70,7 @@ describe("the ratio of paired rounds", () => {
     expect(Math.abs(covered / trials - confidence), `SEED=${seed}`).toBeLessThan(stray);
   });
 
-  it("takes only the rounds that both have, and none of none", () => {
+  it("uses only the rounds that both have, and is null without any", () => {
     expect(pairedRatio([2, 4, 6], [1, 2])).toMatchObject({ median: 2, rounds: 2 });
     expect(pairedRatio([], [1])).toBeNull();
   });
@@ -85,7 +85,7 @@ describe("a row", () => {
     for (const rate of ours) ledger.add(plan("selfconnect reuse"), measured(rate));
     for (const rate of limit) ledger.add(plan("C, one socket again"), measured(rate));
     const sockets = { few: "few", many: "many", because: null };
-    return benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
+    return computeBenchRows(ledger.results(), { bytes: null, text: "" }, sockets)[0]!;
   }
 
   it.each([
@@ -95,7 +95,7 @@ describe("a row", () => {
     expect(reuseRow(ours, Array(6).fill(100))).toMatchObject({ verdict, because: null });
   });
 
-  it("has no figure where rounds disagree, and says so", () => {
+  it("has no figure where rounds disagree, and reports that", () => {
     const row = reuseRow([100, 100, 60, 100, 130, 100], Array(6).fill(100));
     expect(row).toMatchObject({ verdict: "disagree", value: null, low: null, high: null });
     expect(benchFigure(row)).toBe("rounds disagree: 0.600 to 1.30");
@@ -106,7 +106,7 @@ describe("a row", () => {
     ledger.add(plan("selfconnect reuse"), measured(100));
     ledger.miss(plan("Go net.Dial"), "go is not installed (Debian: golang)");
     const sockets = { few: "few", many: "many", because: null };
-    const rows = benchRowsOf(ledger.results(), { bytes: null, text: "" }, sockets);
+    const rows = computeBenchRows(ledger.results(), { bytes: null, text: "" }, sockets);
     expect(rows.find((row) => row.what.includes("Go"))).toMatchObject({
       verdict: "skipped",
       because: "Go net.Dial: go is not installed (Debian: golang)",
@@ -130,7 +130,7 @@ describe("the guard's rows", () => {
     return ledger;
   }
 
-  it("are ratios of times, held to a bound", () => {
+  it("are ratios of times with a bound", () => {
     const ledger = guardLedger(outside!, {
       "node:net": 20,
       "least guard": 20.5,
@@ -138,7 +138,7 @@ describe("the guard's rows", () => {
     });
     const rows = guardRows(ledger.results());
     expect(rows.map(({ value }) => value!.toFixed(3))).toEqual(["1.040", "1.025", "1.040"]);
-    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "told", "told"]);
+    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "reported", "reported"]);
     expect(rows[0]!.bound).toEqual({ kind: "at most", value: 1.05 });
   });
 
@@ -154,7 +154,7 @@ describe("the guard's rows", () => {
     });
   });
 
-  it("are skipped, with the reason, without the least guard, and absent where nobody asked for them", () => {
+  it("are skipped, with the reason, without the least guard, and absent where not selected", () => {
     const ledger = guardLedger(inside!, { "node:net": 20, "selfconnect connect()": 22 });
     ledger.miss(guardCell(inside!, "least guard", "connect"), "no koffi");
     const [guarded, least] = guardRows(ledger.results());
@@ -172,7 +172,7 @@ describe("the dialers' rows", () => {
     [0, 0, ["reached", "reached"]],
     [1, 0, ["missed", "reached"]],
     [0, 7, ["reached", "missed"]],
-  ])("of dial() with %i handed out and %i ports not free", (handedOut, portNotFree, verdicts) => {
+  ])("of dial() with %i returned and %i ports not free", (handedOut, portNotFree, verdicts) => {
     const ledger = new Ledger();
     ledger.add(ours!, counted({ handedOut, portNotFree, rejected: 3 }));
     const rows = dialerRows(ledger.results());
@@ -181,17 +181,17 @@ describe("the dialers' rows", () => {
     expect(rows[0]!.because).toBe("3 attempts rejected");
   });
 
-  it("judge nobody else", () => {
+  it("have no bound for other dialers", () => {
     const ledger = new Ledger();
     ledger.add(go!, counted({ handedOut: 1000, portNotFree: 0 }));
     const [row] = dialerRows(ledger.results());
-    expect(row).toMatchObject({ value: 1000, verdict: "told", bound: null });
+    expect(row).toMatchObject({ value: 1000, verdict: "reported", bound: null });
     expect(benchFigure(row!)).toBe("1,000");
     expect(dialerRows(new Ledger().results())).toEqual([]);
   });
 });
 
-it("asks for no more sockets than the limit of open files allows", () => {
+it("uses no more sockets than the limit of open files allows", () => {
   expect(mostSockets(20_000)).toBe(19_000);
   expect(mostSockets(1024)).toBe(1000);
   expect(mostSockets(10 ** 7)).toBe(100_000);
@@ -208,12 +208,12 @@ describe("selfconnect bench", () => {
   it("measures every driver or names it as skipped, and prints one object of the published schema", async () => {
     const { stdout, stderr } = await cli(["bench", ...briefly, "--only", "attempts", "connects", "--json"]);
     expect(stderr).toBe("");
-    const report = validated(stdout);
+    const report = parseValid(stdout);
     const planned = ROUND.filter(({ trial }) => trial === "attempts" || trial === "connects");
     const named = [...report.cells, ...report.skipped].map(({ name }) => name);
     expect(named.sort()).toEqual(planned.map(({ name }) => name).sort());
     for (const { skipped } of [report]) for (const { because } of skipped) expect(because).not.toBe("");
-    // What the repository itself brings must run wherever its tests run.
+    // Drivers that need no other tool must run wherever the tests run.
     const skipped = report.skipped.map(({ name }) => name);
     for (const name of [
       "selfconnect fresh",
@@ -225,7 +225,7 @@ describe("selfconnect bench", () => {
       expect(skipped).not.toContain(name);
   });
 
-  it("prints tables, and writes Markdown and a page that fetches nothing", async () => {
+  it("prints tables, and writes Markdown and a page that loads nothing", async () => {
     const [markdown, html] = [path.join(folder, "bench.md"), path.join(folder, "bench.html")];
     const files = ["--markdown", markdown, "--html", html];
     const { status, stdout } = await cli(["bench", ...briefly, "--only", "self-connects", "time", ...files]);
@@ -239,26 +239,26 @@ describe("selfconnect bench", () => {
     expect(page).not.toMatch(/\b(https?|wss?|ftp):|url\(|@import|(src|href)="(?!data:,")/);
   });
 
-  it("measures the guard, and asks the dialers in namespaces of their own", async (context) => {
+  it("measures the guard, and the dialers in new namespaces", async (context) => {
     needsNamespaces(context);
     const { stdout } = await cli(["bench", ...briefly, "--only", "guard", "dials", "--json"]);
-    const { cells, rows, skipped } = validated(stdout);
+    const { cells, rows, skipped } = parseValid(stdout);
     expect(skipped.filter(({ name }) => !name.startsWith("Go"))).toEqual([]);
     for (const place of GUARD_PLACES)
       for (const door of DOORS)
         expect(cells.map(({ name }) => name)).toContain(guardCell(place, door, "close").name);
     const dials = rows.filter(({ what }) => what.startsWith("dial()"));
     expect(dials.map(({ verdict }) => verdict)).toEqual(new Array(8).fill("reached"));
-    // The control: in these ranges there is something to hand out.
+    // The control: in these ranges self-connects happen.
     expect(cells.find(({ name }) => name === "dial(), one port")!.counts!.rejected).toBe(3000);
   }, 180_000);
 
   it("names a driver whose tool is missing", async () => {
-    // A PATH with nothing on it: no compiler, no interpreter but Node itself.
+    // An empty PATH: no compiler, and no interpreter but Node.
     const withoutTools = `PATH=${folder} exec "$@"`;
     const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
     const { stdout } = await command("/bin/sh", ["-c", withoutTools, "sh", ...args]);
-    const report = validated(stdout);
+    const report = parseValid(stdout);
     const reasons = new Map(report.skipped.map(({ name, because }) => [name, because]));
     expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
     expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
@@ -269,8 +269,8 @@ describe("selfconnect bench", () => {
   });
 
   it.each([
-    ["once is tried again", "2", undefined],
-    ["in every try is left out, with its words", "[23]", "the port was taken"],
+    ["once runs again", "2", undefined],
+    ["in every try is dropped, with its error message", "[23]", "the port was taken"],
   ])("a driver that fails %s", async (_, failing, because) => {
     const tools = mkdtempSync(path.join(folder, "tools-"));
     const answer = '{ "count": 100, "elapsedNs": 20000000 }';
@@ -287,26 +287,26 @@ echo '${answer}'
     );
     const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
     const { stdout } = await command("/bin/sh", ["-c", `PATH=${tools} exec "$@"`, "sh", ...args]);
-    const { cells, skipped } = validated(stdout);
+    const { cells, skipped } = parseValid(stdout);
     expect(skipped.find(({ name }) => name === "Python")?.because).toBe(because);
     expect(cells.some(({ name }) => name === "Python")).toBe(because === undefined);
   });
 
-  it("prints what there is when it is interrupted, and ends with 130", async () => {
+  it("prints the rounds so far when it is interrupted, and exits with 130", async () => {
     const args = ["bench", "--rounds", "1000", "--only", "self-connects", "--cell", "20ms", "--json"];
     const { status, stdout } = await cli(args, interruptAfter(2500));
     expect(status).toBe(130);
-    expect(validated(stdout).isInterrupted).toBe(true);
+    expect(parseValid(stdout).isInterrupted).toBe(true);
   });
 
-  it("refuses a trial that it does not have", async () => {
+  it("rejects an unknown trial", async () => {
     const { status, stderr } = await cli(["bench", "--only", "speed"]);
     expect(status).toBe(2);
     expect(stderr).toContain("attempts, self-connects");
   });
 });
 
-it("Markdown and HTML keep a text of a driver a text", () => {
+it("Markdown and HTML escape the text of a driver", () => {
   const report = {
     environment: {},
     elapsedMs: 0,

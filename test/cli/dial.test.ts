@@ -20,7 +20,7 @@ import {
 const schema = JSON.parse(readFileSync(new URL("../../docs/schema/dial-1.json", import.meta.url), "utf8"));
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
 
-function checked({ stdout }: CommandResult) {
+function parseChecked({ stdout }: CommandResult) {
   const report = JSON.parse(stdout);
   expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
   return report;
@@ -39,7 +39,12 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
         expect(text.stdout).toContain(`peer  ${formatAddress(peer)}`);
         expect(text.stdout).toContain("could not start: EADDRINUSE");
         const json = await cli(["dial", formatAddress(peer), "--json"]);
-        expect(checked(json)).toMatchObject({ verdict: "connected", peer, error: null, listenCheck: null });
+        expect(parseChecked(json)).toMatchObject({
+          verdict: "connected",
+          peer,
+          error: null,
+          listenCheck: null,
+        });
         expect(json.status).toBe(0);
       },
     ));
@@ -48,7 +53,7 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
     const peer = deadPeer(family);
     const result = await cli(["dial", formatAddress(peer), "--json", "--listen-check"]);
     expect(result.status).toBe(1);
-    const report = checked(result);
+    const report = parseChecked(result);
     expect(report).toMatchObject({ verdict: "failed", error: { code: "ECONNREFUSED" } });
     expect(report.listenCheck).toEqual({ address: peer, refusal: null });
   });
@@ -57,30 +62,33 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
     const peer = formatAddress(deadPeer(family));
     const result = await cli(["dial", peer, "--local", peer, "--json"]);
     expect(result.status).toBe(3);
-    expect(checked(result)).toMatchObject({ verdict: "self-connect", error: { code: "ERR_SELF_CONNECT" } });
+    expect(parseChecked(result)).toMatchObject({
+      verdict: "self-connect",
+      error: { code: "ERR_SELF_CONNECT" },
+    });
   });
 });
 
 describe("dial", () => {
-  it("is never falsely healthy: exits with 3 after self-connects, and the port is free", async (context) => {
+  it("never reports a self-connect as healthy: exits with 3 after self-connects, and the port is free", async (context) => {
     needsNamespaces(context);
     const args = [MAIN, "dial", "127.0.0.1:40000", "--json", "--listen-check"];
     const result = await inNamespace("40000 40000", process.execPath, args);
     expect(result.status).toBe(3);
-    const report = checked(result);
+    const report = parseChecked(result);
     expect(report.attempts.map((attempt: { outcome: string }) => attempt.outcome)).toEqual(
       Array(3).fill("self-connect"),
     );
     expect(report.listenCheck.refusal).toBe(null);
   });
 
-  it("exits with 1 at its deadline and for a name that is none", async () => {
+  it("exits with 1 at its deadline and for an unknown name", async () => {
     const result = await cli(["dial", "name.invalid:80", "--json"]);
     expect(result.status).toBe(1);
-    expect(checked(result)).toMatchObject({ verdict: "failed", peer: null });
+    expect(parseChecked(result)).toMatchObject({ verdict: "failed", peer: null });
   });
 
-  it("exits with 2 for what it does not understand", async () => {
+  it("exits with 2 on wrong usage", async () => {
     for (const args of [
       ["nowhere"],
       ["127.0.0.1:80", "--attempts", "0"],
@@ -91,19 +99,19 @@ describe("dial", () => {
     }
   });
 
-  it("exits with 130 at Ctrl-C, and prints what there is", async () => {
-    using full = fullListener();
+  it("exits with 130 on Ctrl-C, and prints the attempts so far", async () => {
+    using full = openFullListener();
     const result = await cli(
       ["dial", formatAddress(full.peer), "--json", "--deadline", "20s"],
       interruptAfter(1000),
     );
     expect(result.status).toBe(130);
-    expect(checked(result)).toMatchObject({ verdict: "interrupted" });
+    expect(parseChecked(result)).toMatchObject({ verdict: "interrupted" });
   });
 });
 
-/** A listener whose queue is full: it answers no SYN any more, so a connect to it waits. */
-function fullListener() {
+/** A listener whose backlog is full: it answers no SYN, so a connect to it waits. */
+function openFullListener() {
   const listener = TcpSocket.open(4).bind({ family: 4, host: LOOPBACK[4], port: 0 }).listen(0);
   const peer = listener.getsockname();
   const waiting = Array.from({ length: 4 }, () => {

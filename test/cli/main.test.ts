@@ -1,4 +1,4 @@
-/** The command line as a user has it: exit codes, what goes where, the object of --json. */
+/** The command line as users see it: exit codes, stdout and stderr, the object of --json. */
 import type { ChildProcess } from "node:child_process";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -15,7 +15,7 @@ const schema = JSON.parse(
 );
 const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
 
-function validated(stdout: string) {
+function parseValid(stdout: string) {
   const report = JSON.parse(stdout);
   validate(report);
   expect(validate.errors).toBeNull();
@@ -28,7 +28,7 @@ describe.each(FAMILIES)("selfconnect reconnect, IPv%i", (family) => {
     "reuse",
     "bind",
     "range",
-  ])("%s shows the moment and the harm, and ends with 0", async (strategy) => {
+  ])("%s shows the self-connect and the harm, and exits with 0", async (strategy) => {
     const peer = deadPeer(family);
     const name = formatAddress(peer);
     const { status, stdout, stderr } = await cli(["reconnect", name, "--strategy", strategy]);
@@ -57,7 +57,7 @@ describe("--json", () => {
     ]);
     expect(status).toBe(0);
     expect(stderr).toBe("");
-    const report = validated(stdout);
+    const report = parseValid(stdout);
     expect(report).toMatchObject({
       verdict: "self-connect",
       strategy: "fresh",
@@ -71,14 +71,17 @@ describe("--json", () => {
     expect(report.outcomes).toEqual({ ECONNREFUSED: total - 3, "self-connect": 3 });
   });
 
-  it("is of the schema whatever the verdict", async () => {
+  it("conforms to the schema with every verdict", async () => {
     const odd = formatAddress(deadPeer(4, "other"));
     const spent = await cli(["reconnect", odd, "--attempts", "50", "--json"]);
     expect(spent.status).toBe(1);
-    expect(validated(spent.stdout)).toMatchObject({ verdict: "attempts-spent", never: { reason: "parity" } });
+    expect(parseValid(spent.stdout)).toMatchObject({
+      verdict: "attempts-spent",
+      never: { reason: "parity" },
+    });
     const late = await cli(["reconnect", odd, "--duration", "50ms", "--threads", "2", "--json"]);
     expect(late.status).toBe(1);
-    expect(validated(late.stdout)).toMatchObject({
+    expect(parseValid(late.stdout)).toMatchObject({
       verdict: "deadline",
       threads: 2,
       attemptsToSelfConnect: null,
@@ -102,7 +105,7 @@ describe("ends and exit codes", () => {
     );
   });
 
-  it("1 when it is never, because …, and it says so before it starts", async () => {
+  it("1 when it never happens, and prints the reason before it starts", async () => {
     const { status, stdout, stderr } = await cli([
       "reconnect",
       formatAddress(deadPeer(4, "other")),
@@ -121,7 +124,7 @@ describe("ends and exit codes", () => {
     expect(asText.stdout).toMatch(/interrupted, not joined to itself; [\d,]+ attempts/);
     const asJson = await cli(["reconnect", odd, "--json"], interruptAfter(1500));
     expect(asJson.status).toBe(130);
-    expect(validated(asJson.stdout)).toMatchObject({ verdict: "interrupted" });
+    expect(parseValid(asJson.stdout)).toMatchObject({ verdict: "interrupted" });
   });
 
   it.each([
@@ -148,7 +151,7 @@ describe("ends and exit codes", () => {
     expect(stdout).toBe("");
   });
 
-  it("1 when the ports' file cannot be written, named", async () => {
+  it("1 when the file of --ports cannot be written, which it names", async () => {
     const { status, stderr } = await cli(["reconnect", "--ports", "/no/such/folder/ports"]);
     expect(status).toBe(1);
     expect(stderr).toContain("/no/such/folder/ports");
@@ -157,7 +160,7 @@ describe("ends and exit codes", () => {
   it("1 at the limit of open files, with what to do", async () => {
     const odd = formatAddress(deadPeer(4, "other"));
     const lowerLimit = (child: ChildProcess) => {
-      // Once it says that it starts, everything is loaded and only sockets are still to be opened.
+      // When it prints its first line, everything is loaded; from then on it opens only sockets.
       child.stdout?.once("data", () => spawnSync("prlimit", ["--pid", String(child.pid), "--nofile=10:"]));
     };
     const { status, stderr } = await cli(["reconnect", odd, "--rate", "20", "--duration", "20s"], lowerLimit);
@@ -167,7 +170,7 @@ describe("ends and exit codes", () => {
     expect(stderr).not.toMatch(/\n +at /);
   });
 
-  it("--help and --version tell and end with 0", async () => {
+  it("--help and --version print and exit with 0", async () => {
     const help = await cli(["reconnect", "--help"]);
     expect(help.status).toBe(0);
     for (const flag of [
@@ -188,7 +191,7 @@ describe("ends and exit codes", () => {
 });
 
 describe("files and terminals", () => {
-  it("--ports writes the local port of every attempt, in order, one a line", async () => {
+  it("--ports writes the local port of every attempt, in order, one per line", async () => {
     const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-"));
     const file = path.join(folder, "ports");
     try {
@@ -220,7 +223,7 @@ describe("files and terminals", () => {
     expect(listenRefusal(peer)).toBeNull();
   });
 
-  it("the live line is shown on a terminal, and NO_COLOR takes the colours away", async () => {
+  it("the live line is shown on a terminal, and NO_COLOR removes the colours", async () => {
     const line = `NO_COLOR=1 ${process.execPath} ${MAIN} reconnect ${formatAddress(deadPeer(4, "other"))} --duration 700ms`;
     const { stdout } = await command("script", ["-qec", line, "/dev/null"]);
     expect(stdout).toMatch(/attempts · [\d,]+\/s · port \d+ ━*●─* · /);

@@ -1,4 +1,4 @@
-/** What commands print and write: hostile text stays text, a lost result is an error, a file is whole or not there. */
+/** The output of commands: hostile text stays text, a lost result is an error, a file is whole or absent. */
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -32,20 +32,20 @@ import { paint, renderText, tableLines } from "../../lib/report/terminal.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
 import { cli, command, deadPeer, MAIN } from "../support/harness.ts";
 
-/** Clears the screen, sets the title, hides, ends the line, deletes, turns the direction, and half a character. */
+/** Clears the screen, sets the title, hides, ends the line, deletes, reverses the direction, and ends in a lone surrogate. */
 const HOSTILE = "x\u001b[2J\u001b]0;OWNED\u0007\u001b[8m\n\r\u007f\u009b2J\u202e\u2066\u2028\ud800y";
 const COMMANDS =
   /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]|\p{Cs}/u;
 const address = { family: 4, host: "127.0.0.1", port: 1 } as const;
 const owner = { pid: 1, command: HOSTILE, cgroup: HOSTILE };
 
-function recorded(name: string) {
+function readRecorded(name: string) {
   return JSON.parse(readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8"));
 }
 
-/** Every text in a recorded result that the kernel's own words do not fix, replaced. */
+/** A recorded result in which `text` replaces every text that does not come from the kernel. */
 function withOwner(text: string) {
-  const found = recorded("audit.input.json");
+  const found = readRecorded("audit.input.json");
   const by = { pid: 1, command: text, cgroup: text };
   const owned = <T>(list: T[]) => list.map((one) => ({ ...one, owner: by }));
   return {
@@ -80,7 +80,7 @@ function dialOf(text: string): Parameters<typeof dialText> {
 const writers: Record<string, (text: string) => string> = {
   audit: (text) => auditText(withOwner(text)),
   "audit --watch": (text) =>
-    auditChangesText(recorded("audit-port.input.json"), withOwner(text), new Date(0)),
+    auditChangesText(readRecorded("audit-port.input.json"), withOwner(text), new Date(0)),
   dial: (text) => dialText(...dialOf(text)),
   lab: (text) => labText(labOf(text)),
   "report compare": (text) => {
@@ -95,7 +95,7 @@ const writers: Record<string, (text: string) => string> = {
     return compareText({ schema: "selfconnect.compare/1", changes: [change], same: 0, changed: 1 });
   },
   ports: (text) => {
-    const { verdict, ...print } = recorded("ports.json");
+    const { verdict, ...print } = readRecorded("ports.json");
     const observation = {
       peers: [{ ...address, host: text }],
       method: text,
@@ -107,11 +107,11 @@ const writers: Record<string, (text: string) => string> = {
     });
   },
   reconnect: (text) => {
-    const { results } = recorded("reconnect-listener.input.json");
+    const { results } = readRecorded("reconnect-listener.input.json");
     return reconnectText(results, { listener: { pid: 1, command: text } });
   },
   trace: (text) => {
-    const { traced } = recorded("trace-without-packets.input.json");
+    const { traced } = readRecorded("trace-without-packets.input.json");
     const extras = { sent: text, leavings: null };
     return traceText({ ...traced, whyNoCapture: text, received: new TextEncoder().encode(text) }, extras);
   },
@@ -126,13 +126,13 @@ describe("on a terminal", () => {
     expect(hostile!.split("\n")).toHaveLength(harmless!.split("\n").length);
   });
 
-  it("metrics keep a hostile name in its label", () => {
+  it("metrics keep a hostile name inside its label", () => {
     const [harmless, hostile] = ["xy", HOSTILE].map((text) => auditMetrics(withOwner(text)));
     expect(hostile).not.toMatch(COMMANDS);
     expect(hostile!.split("\n")).toHaveLength(harmless!.split("\n").length);
   });
 
-  it("JSON has no control characters either, and is the same object", () => {
+  it("JSON has no control characters, and parses to the same object", () => {
     for (const indent of [0, 2]) {
       const json = escapeJson({ owner }, indent);
       expect(json).not.toMatch(COMMANDS);
@@ -147,13 +147,13 @@ describe("on a terminal", () => {
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
   });
 
-  it("a style is around what is escaped, and only where colours are asked for", () => {
+  it("a style encloses the escaped text, and only with colours on", () => {
     const lines = [[paint("red", "\u001b[8mx"), "y"]];
     expect(renderText(lines)).toBe("\\x1b[8mxy");
     expect(renderText(lines, { colours: true })).toBe("\u001b[31m\\x1b[8mx\u001b[39my");
   });
 
-  it("columns are as wide as what is shown in them, styled or escaped, and nothing trails", () => {
+  it("columns are as wide as their printed cells, styled or escaped, without trailing spaces", () => {
     const rows = [
       ["name", "count", "note"],
       [paint("bold", "a\n"), "12,345", ""],
@@ -181,7 +181,7 @@ describe("a result that is lost", () => {
     expect(stderr).toMatch(/^selfconnect: the result could not be written: ENOSPC[^\n]*\n$/);
   });
 
-  it("is none where the reader has had enough: that ends quietly", async () => {
+  it("is no error when the reader closes the pipe: the command exits quietly", async () => {
     const { status, stderr } = await cli(["audit", "--openmetrics"], (child) => child.stdout!.destroy());
     expect(stderr).toBe("");
     expect([0, 3]).toContain(status);
@@ -197,7 +197,7 @@ describe("a file", () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it("is there when it is whole, and nothing beside it", () => {
+  it("appears when it is whole, with nothing beside it", () => {
     writeFileSync(file, "old");
     {
       using whole = new WholeFile(file);
@@ -210,7 +210,7 @@ describe("a file", () => {
     expect(readdirSync(folder)).toEqual(["file"]);
   });
 
-  it("stays as it was when its writer fails, and no part is left", () => {
+  it("keeps its content when its writer fails, and no part stays behind", () => {
     writeFileSync(file, "old");
     const fail = () => {
       using whole = new WholeFile(file);
@@ -245,7 +245,7 @@ describe("a file", () => {
     expect(statSync(file).isFIFO()).toBe(true);
   });
 
-  it("that is the program's own output gets the text in its place", () => {
+  it("that is the program's own output receives the text in order", () => {
     const peer = deadPeer();
     const args = ["reconnect", formatAddress(peer), "--strategy", "bind", "--ports", "/dev/stdout"];
     execFileSync("sh", ["-c", `${[process.execPath, MAIN, ...args].join(" ")} > ${file}`]);
@@ -256,7 +256,7 @@ describe("a file", () => {
     expect(readdirSync(folder)).toEqual(["file"]);
   });
 
-  it("that cannot be written is named as it was asked for", () => {
+  it("that cannot be written is named as the user wrote it", () => {
     const missing = path.join(folder, "no", "file");
     expect(() => writeWhole(missing, "x")).toThrow(
       `cannot write ${missing}: ENOENT: no such file or directory`,

@@ -9,7 +9,7 @@ import type { AttemptMessage, RejectedMessage } from "../../lib/guard/channels.t
 import type { DialOptions } from "../../lib/guard/dial.ts";
 import { dial } from "../../lib/guard/dial.ts";
 import { preventiveRanges } from "../../lib/guard/prevention.ts";
-import { usedPorts } from "../../lib/kernel/exhaustion.ts";
+import { countUsedPorts } from "../../lib/kernel/exhaustion.ts";
 import { parseSocketTable } from "../../lib/kernel/tables.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { formatAddress, parseAddress } from "../../lib/socket/address.ts";
@@ -255,8 +255,8 @@ describe("an exhausted range", () => {
     );
     const range = { low: 100, high: 110 };
     const peer = parseAddress("127.0.0.1:104");
-    // The peer's port 104, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
-    expect(usedPorts(peer, range, [{ low: 109, high: 120 }], table), formatAddress(peer)).toBe(5);
+    // 104 itself, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
+    expect(countUsedPorts(peer, range, [{ low: 109, high: 120 }], table), formatAddress(peer)).toBe(5);
   });
 });
 

@@ -1,7 +1,8 @@
 /** The guard's pure functions, with every port of every small range. */
 import { describe, expect, it } from "vitest";
 import type { Guard } from "../../lib/guard/guard.ts";
-import { checkGuard, rangesWithout } from "../../lib/guard/guard.ts";
+import { checkGuard } from "../../lib/guard/guard.ts";
+import { rangesWithout } from "../../lib/guard/prevention.ts";
 import { parseAddress } from "../../lib/socket/address.ts";
 import { clipRange, portCount } from "../../lib/socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../../lib/socket/self-connect.ts";

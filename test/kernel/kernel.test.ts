@@ -1,4 +1,4 @@
-/** What the host says about itself, held against a second way of asking. */
+/** Facts about the host, compared with a second source. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
@@ -19,7 +19,7 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "../support/harness.ts";
 
 describe("the host", () => {
-  it("tells its ephemeral range as sysctl does", () => {
+  it("has the ephemeral range that /proc/sys has", () => {
     const [low, high] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")
       .split(/\s+/)
       .map(Number);
@@ -27,14 +27,14 @@ describe("the host", () => {
     expect(sysctl("net.ipv4.no_such_thing")).toBeNull();
   });
 
-  it("tells the environment that every result carries", () => {
-    const told = environment();
-    expect(told).toMatchObject({ kernel: os.release(), machine: "host", node: process.version });
-    expect(told.version).toMatch(/^\d+\.\d+\.\d+/);
-    expect(told.sysctls["net.ipv4.ip_local_port_range"]).toMatch(/^\d+ \d+$/);
+  it("has an environment with the kernel, the versions and the sysctls", () => {
+    const now = environment();
+    expect(now).toMatchObject({ kernel: os.release(), machine: "host", node: process.version });
+    expect(now.version).toMatch(/^\d+\.\d+\.\d+/);
+    expect(now.sysctls["net.ipv4.ip_local_port_range"]).toMatch(/^\d+ \d+$/);
   });
 
-  it("reads a list of reserved ports", () => {
+  it("has reserved ports, whose list is parsed", () => {
     expect(parsePortList("8080,9148-9150")).toEqual([
       { low: 8080, high: 8080 },
       { low: 9148, high: 9150 },
@@ -48,12 +48,12 @@ describe("the host", () => {
     ["0.0.0.0", true],
     ["192.0.2.1", false],
     ["8.8.8.8", false],
-  ])("%s is of this host: %s", (host, own) => {
+  ])("has the address %s: %s", (host, own) => {
     expect(isOwnAddress({ family: 4, host, port: 1 })).toBe(own);
     expect(isOwnAddress({ family: 6, host: `::ffff:${host}`, port: 1 })).toBe(own);
   });
 
-  it("knows the addresses of its interfaces", () => {
+  it("has the addresses of its interfaces", () => {
     const entries = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
     for (const { address, family } of entries) {
       const host = address.split("%")[0]!;
@@ -63,7 +63,7 @@ describe("the host", () => {
 });
 
 describe.each(FAMILIES)("the socket table, IPv%i", (family) => {
-  it("tells a socket joined to itself as ss tells it, owner included", (context) => {
+  it("has a socket joined to itself with its owner, as ss does", (context) => {
     const self = deadPeer(family);
     using socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
@@ -73,14 +73,14 @@ describe.each(FAMILIES)("the socket table, IPv%i", (family) => {
     expect(netstatText(row!, { pid: 7, command: "x" })).toMatch(/^tcp6? .*ESTABLISHED 7\/x$/);
     socket.send(new Uint8Array(5));
     expect(findFourTuple(self, self)[0]!.receiveQueueBytes).toBe(5);
-    const ss = ssOf(self.port);
+    const ss = runSs(self.port);
     if (ss === null) context.skip("no ss here: apt-get install iproute2");
     expect(ss).toContain("ESTAB");
     expect(ss).toContain(`pid=${process.pid}`);
     socket.reset();
   });
 
-  it("tells a listener, without an owner once it is closed", () => {
+  it("has a listener, whose owner is null after close()", () => {
     const listener = TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 }).listen();
     const local = listener.getsockname();
     const row = socketTable().find((one) => one.state === "LISTEN" && one.local.port === local.port)!;
@@ -90,7 +90,7 @@ describe.each(FAMILIES)("the socket table, IPv%i", (family) => {
   });
 });
 
-function ssOf(port: number): string | null {
+function runSs(port: number): string | null {
   try {
     return execFileSync("ss", ["-tanpH", `sport = :${port}`], { encoding: "utf8" });
   } catch {
@@ -102,7 +102,7 @@ it("an empty table has no rows", () => {
   expect(parseSocketTable("  sl  local_address rem_address   st\n")).toEqual([]);
 });
 
-it("in a namespace of its own the range is the namespace's", async (context) => {
+it("in another network namespace the range is the namespace's", async (context) => {
   needsNamespaces(context);
   const args = [MAIN, "reconnect", "--strategy", "bind", "--json"];
   const { stdout } = await inNamespace("50000 50003", process.execPath, args);

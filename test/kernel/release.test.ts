@@ -1,4 +1,4 @@
-/** lib/kernel/release.ts: one table says how a release walks, for the lab and for predictions alike. */
+/** lib/kernel/release.ts: the table of walks that the lab and the predictions share. */
 import { describe, expect, it } from "vitest";
 import { hasChange, isAtLeast, linuxWalk } from "../../lib/kernel/release.ts";
 import { hasPortRange, walkOf } from "../../lib/lab/experiment.ts";
@@ -12,19 +12,17 @@ describe("versions", () => {
     ["5.9.16", "5.18", false],
     ["6.1.176", "6.1.32", true],
     ["6.1.31", "6.1.32", false],
-    // The patch level of Debian 13 and of kernels built by hand has no "-" behind it.
+    // Debian 13 and kernels built by hand have no "-" after the patch level.
     ["6.12.48+deb13-amd64", "6.12.48", true],
     ["7.1.0-rc3", "7.1", true],
-  ])("%s is at least %s: %s", (version, wanted, isIt) => {
-    expect(isAtLeast(version, wanted)).toBe(isIt);
+  ])("%s is at least %s: %s", (version, least, expected) => {
+    expect(isAtLeast(version, least)).toBe(expected);
   });
 
-  it("a change reaches a stable series from one of its releases on, and no other series", () => {
-    const reached = (release: string) => hasChange(release, "6.3", ["6.1.32"]);
-    expect(["6.3.0", "6.1.32", "6.1.0-50-cloud-amd64", "6.12.1"].map(reached)).not.toContain(false);
-    expect(["6.1.31", "6.2.16", "6.2.0-26-generic", "5.15.200", "6.1.0-rc3"].map(reached)).not.toContain(
-      true,
-    );
+  it("a stable series has a change from the listed release on, and a series that is not listed does not", () => {
+    const hasIt = (release: string) => hasChange(release, "6.3", ["6.1.32"]);
+    expect(["6.3.0", "6.1.32", "6.1.0-50-cloud-amd64", "6.12.1"].map(hasIt)).not.toContain(false);
+    expect(["6.1.31", "6.2.16", "6.2.0-26-generic", "5.15.200", "6.1.0-rc3"].map(hasIt)).not.toContain(true);
   });
 });
 
@@ -44,24 +42,24 @@ describe("the table of walks", () => {
     ["5.10.118", "one hint", "linux-4.6"],
     ["5.4.201", "large table", "linux-5.18"],
     ["5.4.200", "one hint", "linux-4.6"],
-    // No patch level in the name: the series as it is now.
+    // A name without a patch level has the latest patches of its series.
     ["5.10.0-32-amd64", "large table", "linux-5.18"],
     ["5.15.0-91-generic", "large table", "linux-5.18"],
     ["5.10.0-rc3", "one hint", "linux-4.6"],
     ["5.10.0", "one hint", "linux-4.6"],
     ["4.18.0-553.el8.x86_64", "one hint", "linux-4.6"],
-  ] as const)("%s walks by %s, and is supposed to be %s", (release, walk, algorithm) => {
+  ] as const)("%s walks by %s, and its predicted algorithm is %s", (release, walk, algorithm) => {
     expect(linuxWalk(release)).toBe(walk);
     expect(walkOf({ machine: "host", upstream: release })).toBe(walk);
     expect(supposeAlgorithm("connect", release).name).toBe(algorithm);
   });
 
-  it("knows nothing of what is older than 4.6, or is not Linux", () => {
+  it("returns null for kernels before 4.6 and for gVisor", () => {
     expect(linuxWalk("4.4.302")).toBeNull();
     expect(walkOf({ machine: "gvisor", upstream: "6.18.44" })).toBeNull();
   });
 
-  it("bind(0) and a socket's own range walk in ways of their own", () => {
+  it("has separate algorithms for bind(0) and for IP_LOCAL_PORT_RANGE", () => {
     expect(supposeAlgorithm("bind", "5.10.223").name).toBe("linux-bind");
     expect(supposeAlgorithm("range", "6.8.0").name).toBe("linux-6.8-range");
     expect(supposeAlgorithm("range", "6.1.176").name).toBe("linux-5.18");

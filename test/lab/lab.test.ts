@@ -1,4 +1,4 @@
-/** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where their tools are. */
+/** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where they are installed. */
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { TestContext } from "vitest";
@@ -13,25 +13,25 @@ import { inNamespace, needsNamespaces } from "../support/harness.ts";
 const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 const REAL = { silenceMs: 30_000, totalMs: 50_000, outputBytes: 1_000_000 };
 const QUICK = ["steps", "bind-first", "closing"];
-/** Enough for a probe that hangs, and a guest after it. */
+/** Enough for a probe that hangs, followed by a guest. */
 const DEADLINE_MS = 120_000;
 
-/** A machine whose guest is a line of JavaScript: `say` is there, with the task. */
-function pretender(script: string, more: Partial<Machine> = {}): Machine {
+/** Creates a machine whose guest is a line of JavaScript, which can use `send`, `hello`, `find` and `task`. */
+function fakeMachine(script: string, more: Partial<Machine> = {}): Machine {
   const transcript = path.resolve("dist/lab/transcript.js");
   return {
     name: "host",
-    title: "pretender",
+    title: "fake",
     isEmulated: async () => false,
     missing: async () => null,
     launch: async (task: Task) => {
       const program = `import { writeMessage } from ${JSON.stringify(transcript)};
         const task = ${JSON.stringify(task)};
-        const say = (message) => process.stdout.write(writeMessage(message, task.nonce) + "\\n");
+        const send = (message) => process.stdout.write(writeMessage(message, task.nonce) + "\\n");
         const environment = { kernel: "1.2.3", upstream: "1.2.3", architecture: "x64", cpus: 1, node: "v20",
           version: "0", ephemeralRange: "1-2", sysctls: {} };
-        const hello = () => say({ kind: "hello", environment });
-        const find = (experiment, answer = "yes") => say({ kind: "finding",
+        const hello = () => send({ kind: "hello", environment });
+        const find = (experiment, answer = "yes") => send({ kind: "finding",
           finding: { experiment, status: "answered", answer, counts: { one: 1 }, elapsedMs: 1 } });
         ${script}`;
       return { file: process.execPath, args: ["--input-type=module", "-e", program] };
@@ -52,44 +52,46 @@ async function notesOf(
 }
 
 describe("a guest is not trusted", () => {
-  it("is killed when it hangs, and its cell says so", async () => {
-    const hang = pretender("hello(); setInterval(() => {}, 1000);");
+  it("is killed when it hangs, and its cell reports that", async () => {
+    const hang = fakeMachine("hello(); setInterval(() => {}, 1000);");
     const notes = await notesOf(hang, ["steps"], { ...LIMITS, silenceMs: 800 });
-    expect(notes.steps).toMatch(/said nothing/);
+    expect(notes.steps).toMatch(/sent no message/);
   });
 
-  it("goes on behind the question that kills it", async () => {
+  it("continues after the experiment that kills it", async () => {
     const script = `hello(); for (const name of task.experiments) {
       if (name === "steps") { console.log("Kernel panic - not syncing: steps"); process.exit(3); }
       find(name);
-    } say({ kind: "end" });`;
-    const notes = await notesOf(pretender(script), ["laps", "steps", "rate"]);
+    } send({ kind: "end" });`;
+    const notes = await notesOf(fakeMachine(script), ["laps", "steps", "rate"]);
     expect(notes).toEqual({ laps: "yes", steps: expect.stringMatching(/died.*Kernel panic/), rate: "yes" });
   });
 
   it("is killed when it floods", async () => {
-    const notes = await notesOf(pretender(`hello(); for (;;) process.stdout.write("x".repeat(65536));`), [
+    const notes = await notesOf(fakeMachine(`hello(); for (;;) process.stdout.write("x".repeat(65536));`), [
       "steps",
     ]);
-    expect(notes.steps).toMatch(/said too much/);
+    expect(notes.steps).toMatch(/printed too much/);
   });
 
-  it("is killed when it answers in a form that is none", async () => {
-    const script = `hello(); say({ kind: "finding", finding: { experiment: "steps", status: "answered",
+  it("is killed when it sends an invalid answer", async () => {
+    const script = `hello(); send({ kind: "finding", finding: { experiment: "steps", status: "answered",
       answer: { html: "<b>" }, counts: {}, elapsedMs: 1 } });`;
-    expect((await notesOf(pretender(script), ["steps"])).steps).toMatch(/answer is no short text/);
+    expect((await notesOf(fakeMachine(script), ["steps"])).steps).toMatch(/answer is not a short text/);
   });
 
-  it("is killed when it is another kernel than was booted", async () => {
-    const notes = await notesOf(pretender("hello(); find('steps');", { release: "6.1.0" }), ["steps"]);
-    expect(notes.steps).toMatch(/not what was booted/);
+  it("is killed when it reports another kernel than the one booted", async () => {
+    const notes = await notesOf(fakeMachine("hello(); find('steps');", { release: "6.1.0" }), ["steps"]);
+    expect(notes.steps).toMatch(/not the one booted/);
   });
 
-  it("is killed when it answers what was not asked", async () => {
-    expect((await notesOf(pretender("hello(); find('closing');"), ["steps"])).steps).toMatch(/not asked/);
+  it("is killed when it sends a finding that was not requested", async () => {
+    expect((await notesOf(fakeMachine("hello(); find('closing');"), ["steps"])).steps).toMatch(
+      /not requested/,
+    );
   });
 
-  it("is not heard without the nonce, and found out when a line is damaged", () => {
+  it("is ignored without the nonce, and refused when a line is damaged", () => {
     const line = writeMessage({ kind: "begin", experiment: "steps" }, "abc");
     expect(readMessage(line, "abc")).toEqual({ kind: "begin", experiment: "steps" });
     expect(readMessage(`[    1.2] ${line}\r`, "abc")).toEqual({ kind: "begin", experiment: "steps" });
@@ -99,13 +101,13 @@ describe("a guest is not trusted", () => {
 });
 
 describe("cells", () => {
-  it("are saved one by one, and not asked again on resume", async () => {
+  it("are saved one by one, and not run again on resume", async () => {
     const saved: number[] = [];
     const save = (result: LabResult) => saved.push(result.findings.length);
     const script = `hello(); for (const name of task.experiments) find(name, String(task.experiments.length));
-      say({ kind: "end" });`;
+      send({ kind: "end" });`;
     const first = await runLab({
-      machines: [pretender(script)],
+      machines: [fakeMachine(script)],
       experiments: ["steps", "laps"],
       limits: LIMITS,
       save,
@@ -113,7 +115,7 @@ describe("cells", () => {
     expect(saved).toEqual(expect.arrayContaining([0, 1, 2]));
     const resume = { ...first, findings: first.findings.slice(0, 1) };
     const second = await runLab({
-      machines: [pretender(script)],
+      machines: [fakeMachine(script)],
       experiments: ["steps", "laps"],
       limits: LIMITS,
       resume,
@@ -121,28 +123,28 @@ describe("cells", () => {
     expect(second.findings.map(({ answer }) => answer)).toEqual(["2", "1"]);
   });
 
-  it("tell a contradiction from what was expected and what is unknown", async () => {
-    const script = `hello(); find("bind-first", "no: connected"); find("rate", "counted"); say({ kind: "end" });`;
+  it("report an unexpected answer, and null where none is expected", async () => {
+    const script = `hello(); find("bind-first", "no: connected"); find("rate", "counted"); send({ kind: "end" });`;
     const result = await runLab({
-      machines: [pretender(script)],
+      machines: [fakeMachine(script)],
       experiments: ["bind-first", "rate"],
       limits: LIMITS,
     });
     expect(result.findings.map(({ isAsExpected }) => isAsExpected)).toEqual([false, null]);
   });
 
-  it("of a machine that is not here are not asked, and the others go on", async () => {
-    const absent = pretender("", { title: "absent", missing: async () => "needs a tool" });
-    const present = pretender("hello(); find('steps'); say({ kind: 'end' });");
+  it("of a missing machine are not run, and the others are", async () => {
+    const absent = fakeMachine("", { title: "absent", missing: async () => "needs a tool" });
+    const present = fakeMachine("hello(); find('steps'); send({ kind: 'end' });");
     const result = await runLab({ machines: [absent, present], experiments: ["steps"], limits: LIMITS });
     expect(result.kernels.map(({ missing }) => missing)).toEqual(["needs a tool", null]);
     expect(result.findings).toHaveLength(1);
   });
 
-  it("end with what there is when interrupted", async () => {
+  it("are returned as far as they are when the lab is interrupted", async () => {
     const abort = new AbortController();
     const result = await runLab({
-      machines: [pretender("hello(); find('steps'); setInterval(() => {}, 1000);")],
+      machines: [fakeMachine("hello(); find('steps'); setInterval(() => {}, 1000);")],
       experiments: ["steps", "laps"],
       limits: REAL,
       signal: abort.signal,
@@ -152,16 +154,16 @@ describe("cells", () => {
     expect(result.findings.map(({ experiment }) => experiment)).toEqual(["steps"]);
   });
 
-  it("that would set the host's own sysctls are not asked", async () => {
+  it("do not set the host's sysctls", async () => {
     const range = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
     const use = () => Promise.reject(new Error("it was set"));
     await expect(new Instruments(1, false).withRange({ low: 40_000, high: 40_999 }, use)).rejects.toThrow(
-      /host's own/,
+      /is the host's here/,
     );
     expect(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")).toBe(range);
   });
 
-  it("have known names: a near miss is named", async () => {
+  it("have known names: a misspelt one leads to a suggestion", async () => {
     await expect(findExperiments(["stepz"])).rejects.toThrow(/did you mean "steps"/);
   });
 });
@@ -171,10 +173,10 @@ describe("experiments", () => {
     ["reserved", "never picked, can be bound"],
     ["peers", "127.0.0.1, 0.0.0.0, ::1, ::ffff:127.0.0.1"],
     ["exhaustion", "other parity, then EADDRNOTAVAIL"],
-  ] as const)("%s takes no port that somebody else has", async ([name, answer], context) => {
+  ] as const)("%s uses no port of another socket", async ([name, answer], context) => {
     needsNamespaces(context);
     const module = (file: string) => JSON.stringify(path.resolve("dist", file));
-    // What an experiment before it leaves behind, TIME-WAIT say: here a socket that keeps every second port to choose from.
+    // Stands for sockets that an earlier experiment leaves in TIME-WAIT: every tenth port of this range is bound.
     const program = `
       import { TcpSocket } from ${module("index.js")};
       import { findExperiments } from ${module("lab/index.js")};
@@ -199,18 +201,18 @@ describe("real machines", () => {
     { timeout: DEADLINE_MS },
     async (name, context) => {
       const [machine] = await makeMachines([name], [], new KernelShelf());
-      await answersAsExpected(machine!, context);
+      await expectAnswers(machine!, context);
     },
   );
 
-  it("qemu boots a kernel of Debian's", { timeout: DEADLINE_MS }, async (context) => {
+  it("qemu boots a kernel of Debian", { timeout: DEADLINE_MS }, async (context) => {
     const shelf = new KernelShelf({ suites: ["bookworm"] });
     const [machine] = await makeMachines(["qemu"], [shelf.listCached()[0]?.release ?? "6.1"], shelf);
-    await answersAsExpected(machine!, context);
+    await expectAnswers(machine!, context);
   });
 });
 
-async function answersAsExpected(machine: Machine, context: TestContext): Promise<void> {
+async function expectAnswers(machine: Machine, context: TestContext): Promise<void> {
   const { signal } = context;
   const missing = await machine.missing(signal);
   if (missing) context.skip(missing);

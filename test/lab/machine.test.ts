@@ -1,4 +1,4 @@
-/** Machines, by stand-ins on PATH: which of them run here, and that no guest outlives its lab. */
+/** Machines, with stand-ins on PATH: which of them can run here, and that no guest outlives its lab. */
 import type { ChildProcess } from "node:child_process";
 import {
   chmodSync,
@@ -26,7 +26,7 @@ const TASK = { nonce: "abc", machine: "qemu", experiments: [], trials: 1 } as co
 const PATH = process.env.PATH!;
 const DEVICE = kvm.device;
 const LIMIT_MS = probes.limitMs;
-/** What a stand-in forks: it ends only when it is killed. */
+/** A command that ends only when it is killed. */
 const FOREVER = "sleep 1000";
 const GONE_WITHIN_MS = 10_000;
 const READY_WITHIN_MS = 25_000;
@@ -55,8 +55,8 @@ function standIn(program: string, script: string): void {
   chmodSync(file, 0o755);
 }
 
-/** The pids that stand-ins have written, one a line; empty until there are any. */
-function pids(): number[] {
+/** Reads the pids that stand-ins have written, one a line; returns [] before that. */
+function readPids(): number[] {
   const file = pidFile();
   return existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean).map(Number) : [];
 }
@@ -65,8 +65,8 @@ function pidFile(): string {
   return path.join(folder, "pids");
 }
 
-/** The beginning of a stand-in that forks, and writes its own pid and the other. */
-function fork(): string {
+/** A script that forks, and writes its own pid and that of its child. */
+function forkScript(): string {
   return `${FOREVER} & echo "$$\n$!" >> ${pidFile()}`;
 }
 
@@ -92,7 +92,7 @@ describe("KVM", () => {
     return qemuMachine({ vmlinuz: "/no/such/kernel" }, path.join(folder, "cache"));
   }
 
-  it("is not believed where a guest hangs, though qemu exits with 0 when it is ended", async () => {
+  it("is not used where a guest hangs, although qemu exits with 0 when it is killed", async () => {
     probes.limitMs = 500;
     const machine = standInQemu(`trap "exit 0" TERM; echo "Probing EDD"; while :; do sleep 0.1; done`);
     let turns = 0;
@@ -101,15 +101,15 @@ describe("KVM", () => {
     expect(await machine.isEmulated()).toBe(true);
     clearInterval(turn);
     expect((await machine.launch(TASK)).args).toContain("tcg,thread=multi");
-    // The event loop ran while the guest was waited for.
+    // The event loop ran while the probe waited for the guest.
     expect(turns).toBeGreaterThan(1);
   });
 
-  it("is not believed where qemu exits with 0 and no guest has run", async () => {
+  it("is not used where qemu exits with 0 and no guest has run", async () => {
     expect(await standInQemu("exit 0").isEmulated()).toBe(true);
   });
 
-  it("is not believed where it may not be opened", async () => {
+  it("is not used where it may not be opened", async () => {
     kvm.device = path.join(folder, "no-device");
     expect(await standInQemu(`echo "Kernel panic - not syncing: VFS: no root"`).isEmulated()).toBe(true);
     expect(existsSync(path.join(folder, "started"))).toBe(false);
@@ -152,18 +152,18 @@ describe("User-mode Linux", () => {
 
   it("that floods cannot run here", async () => {
     standIn("linux.uml", "yes");
-    expect(await umlMachine().missing()).toMatch(/cannot run here: it said too much/);
+    expect(await umlMachine().missing()).toMatch(/cannot run here: it printed too much/);
   });
 
   it("that hangs cannot run here", async () => {
     probes.limitMs = 500;
     standIn("linux.uml", FOREVER);
-    expect(await umlMachine().missing()).toMatch(/cannot run here: it said nothing/);
+    expect(await umlMachine().missing()).toMatch(/cannot run here: it sent no message/);
   });
 
-  it("in which only our package fails has failed", async () => {
+  it("in which only our package fails is reported as a failure", async () => {
     const probed = path.join(folder, "probed");
-    // It runs the init that it is given, once.
+    // It runs its init the first time, and fails after that.
     standIn(
       "linux.uml",
       `[ -e ${probed} ] && exit 3; touch ${probed}
@@ -175,12 +175,12 @@ for word; do case "$word" in init=*) exec sh "\${word#init=}";; esac; done`,
   });
 
   it("that forks leaves nothing behind", async () => {
-    standIn("linux.uml", `${fork()}; exit 3`);
+    standIn("linux.uml", `${forkScript()}; exit 3`);
     expect(await umlMachine().missing()).toMatch(/exit code 3/);
-    await expectGone(pids());
+    await expectGone(readPids());
   });
 
-  it("that forks what leaves its group and keeps its output open does not keep the lab", async () => {
+  it("does not keep the lab waiting if a process leaves its group and keeps its output open", async () => {
     probes.limitMs = 500;
     const file = pidFile();
     standIn(
@@ -188,14 +188,14 @@ for word; do case "$word" in init=*) exec sh "\${word#init=}";; esac; done`,
       `setsid sh -c 'echo $$ > ${file}; exec ${FOREVER}' & while [ ! -s ${file} ]; do sleep 0.01; done`,
     );
     expect(await umlMachine().missing()).toMatch(/cannot run here/);
-    const [left] = pids();
+    const [left] = readPids();
     expect(isRunning(left!)).toBe(true);
     process.kill(left!, "SIGKILL");
   });
 });
 
 describe("guests end with their lab", () => {
-  /** Runs a lab in a process of its own, and ends that by a signal once `isReady`. */
+  /** Runs a lab in a new process, and ends it by a signal once `isReady` returns true. */
   async function endLab(
     args: readonly string[],
     signal: NodeJS.Signals,
@@ -220,17 +220,17 @@ describe("guests end with their lab", () => {
   }
 
   it.for(["SIGKILL", "SIGTERM", "SIGHUP"] as const)("that is ended by %s", async (signal) => {
-    standIn("linux.uml", `${fork()}; wait`);
-    await endLab(labOf("uml"), signal, () => pids().length > 1);
-    await expectGone(pids());
+    standIn("linux.uml", `${forkScript()}; wait`);
+    await endLab(labOf("uml"), signal, () => readPids().length > 1);
+    await expectGone(readPids());
   });
 
   it("that is ended by Ctrl-C, while it probes", async () => {
-    standIn("linux.uml", `${fork()}; wait`);
+    standIn("linux.uml", `${forkScript()}; wait`);
     const args = [MAIN, "lab", "--machine", "uml", "--output", path.join(folder, "lab.json")];
-    const { status } = await endLab(args, "SIGINT", () => pids().length > 1);
+    const { status } = await endLab(args, "SIGINT", () => readPids().length > 1);
     expect(status).toBe(130);
-    await expectGone(pids());
+    await expectGone(readPids());
   });
 
   it.for(["uml", "gvisor"])("that is killed while %s runs", { timeout: 120_000 }, async (name, context) => {
@@ -250,7 +250,7 @@ async function needsMachine(name: string, context: TestContext): Promise<void> {
   if (missing) context.skip(missing);
 }
 
-/** proc(5): children, their children, and so on. */
+/** proc(5): the children of a process, their children, and so on. */
 function descendantsOf(pid: number): number[] {
   const parents = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

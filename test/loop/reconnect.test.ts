@@ -10,7 +10,7 @@ import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { deadPeer, FAMILIES, requires, withListener, withNative } from "../support/harness.ts";
 
-async function run(options: ReconnectOptions) {
+async function runLoop(options: ReconnectOptions) {
   await using loop = new ReconnectLoop(options);
   const result = await loop.run();
   const selfConnected = result.socket?.isSelfConnected() ?? false;
@@ -26,7 +26,7 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
     if (strategy === "range") requires(context, "6.3", "localPortRange");
     for (let trial = 0; trial < 50; trial++) {
       const peer = deadPeer(family);
-      const result = await run({ peer, strategy, attempts: 1 });
+      const result = await runLoop({ peer, strategy, attempts: 1 });
       expect(result).toMatchObject({
         verdict: "self-connect",
         attempts: 1,
@@ -43,13 +43,13 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
     ["reuse", "connect"],
     ["autobind", "other"],
   ] as const)("%s self-connects in time on a port of the parity that it picks", async (strategy, parity) => {
-    const result = await run({ peer: deadPeer(family, parity), strategy, attempts: 1_000_000 });
+    const result = await runLoop({ peer: deadPeer(family, parity), strategy, attempts: 1_000_000 });
     expect(result.verdict).toBe("self-connect");
     expect(result.outcomes).toEqual({ ECONNREFUSED: result.attempts - 1, "self-connect": 1 });
   });
 });
 
-describe("a loop that goes on after a self-connect", () => {
+describe("a loop with selfConnects", () => {
   it.for([
     "bind",
     "range",
@@ -57,7 +57,7 @@ describe("a loop that goes on after a self-connect", () => {
     if (strategy === "range") requires(context, "6.3", "localPortRange");
     for (const family of FAMILIES) {
       const peer = deadPeer(family);
-      const result = await run({ peer, strategy, selfConnects: 1000, attempts: 5000 });
+      const result = await runLoop({ peer, strategy, selfConnects: 1000, attempts: 5000 });
       expect(result).toMatchObject({
         verdict: "self-connect",
         attempts: 1000,
@@ -68,8 +68,8 @@ describe("a loop that goes on after a self-connect", () => {
     }
   });
 
-  it("has no socket when the attempts are spent first", async () => {
-    const result = await run({ peer: deadPeer(), strategy: "bind", selfConnects: 1000, attempts: 10 });
+  it("returns no socket when the attempts are spent first", async () => {
+    const result = await runLoop({ peer: deadPeer(), strategy: "bind", selfConnects: 1000, attempts: 10 });
     expect(result).toMatchObject({
       verdict: "attempts-spent",
       outcomes: { "self-connect": 10 },
@@ -78,7 +78,7 @@ describe("a loop that goes on after a self-connect", () => {
   });
 
   it("counts across bursts and threads", async () => {
-    const result = await run({
+    const result = await runLoop({
       peer: deadPeer(),
       strategy: "reuse",
       selfConnects: 3,
@@ -86,7 +86,7 @@ describe("a loop that goes on after a self-connect", () => {
       durationMs: 25_000,
     });
     expect(result.verdict).toBe("self-connect");
-    // Two threads may each have had the last one.
+    // Two threads may each make the last one.
     expect(result.outcomes["self-connect"]).toBeGreaterThanOrEqual(3);
     expect(result.outcomes["self-connect"]).toBeLessThanOrEqual(4);
   });
@@ -96,7 +96,7 @@ describe("a loop that goes on after a self-connect", () => {
       4,
       () => {},
       async (peer) => {
-        const result = await run({ peer, selfConnects: 5, attempts: 10 });
+        const result = await runLoop({ peer, selfConnects: 5, attempts: 10 });
         expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
       },
     );
@@ -108,7 +108,7 @@ describe("a loop", () => {
     ["fresh", "other"],
     ["autobind", "connect"],
   ] as const)("control: %s never self-connects on the other parity", async (strategy, parity) => {
-    const result = await run({ peer: deadPeer(4, parity), strategy, attempts: 30_000 });
+    const result = await runLoop({ peer: deadPeer(4, parity), strategy, attempts: 30_000 });
     expect(result).toMatchObject({
       verdict: "attempts-spent",
       attempts: 30_000,
@@ -121,7 +121,7 @@ describe("a loop", () => {
       4,
       () => {},
       async (peer) => {
-        const result = await run({ peer, attempts: 10 });
+        const result = await runLoop({ peer, attempts: 10 });
         expect(result).toMatchObject({ verdict: "connected", attempts: 1, outcomes: { connected: 1 } });
         expect(result.selfConnected).toBe(false);
       },
@@ -133,19 +133,19 @@ describe("a loop", () => {
       4,
       () => {},
       async (peer) => {
-        const result = await run({ peer, strategy: "bind", attempts: 5 });
+        const result = await runLoop({ peer, strategy: "bind", attempts: 5 });
         expect(result).toMatchObject({ verdict: "attempts-spent", outcomes: { EADDRINUSE: 5 } });
       },
     );
   });
 
   it("stops at its duration", async () => {
-    const result = await run({ peer: deadPeer(4, "other"), durationMs: 60 });
+    const result = await runLoop({ peer: deadPeer(4, "other"), durationMs: 60 });
     expect(result.verdict).toBe("deadline");
     expect(result.attempts).toBeGreaterThan(0);
   });
 
-  it("stops when aborted: a verdict with what there is, not a rejection", async () => {
+  it("resolves with the verdict interrupted when the signal aborts", async () => {
     const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 60_000, threads: 2 });
     const result = await loop.run(AbortSignal.timeout(50));
     expect(result.verdict).toBe("interrupted");
@@ -154,20 +154,20 @@ describe("a loop", () => {
     expect(before).toMatchObject({ verdict: "interrupted", attempts: 0 });
   });
 
-  it("keeps to the exact number of attempts, whatever the threads", async () => {
+  it("makes the exact number of attempts with 1, 2 or 3 threads", async () => {
     for (const threads of [1, 2, 3]) {
-      const result = await run({ peer: deadPeer(4, "other"), attempts: 5_003, threads });
+      const result = await runLoop({ peer: deadPeer(4, "other"), attempts: 5_003, threads });
       expect(result).toMatchObject({ attempts: 5_003, threads, verdict: "attempts-spent" });
     }
   });
 
-  it("keeps to a pace", async () => {
-    const result = await run({ peer: deadPeer(4, "other"), durationMs: 500, attemptsPerSecond: 100 });
+  it("does not exceed attemptsPerSecond", async () => {
+    const result = await runLoop({ peer: deadPeer(4, "other"), durationMs: 500, attemptsPerSecond: 100 });
     expect(result.attempts).toBeGreaterThan(0);
     expect(result.attempts).toBeLessThanOrEqual(Math.ceil(result.elapsedMs / 10) + 1);
   });
 
-  it("does not pay back at full speed what was due while the event loop stood still", async () => {
+  it("skips most attempts that were due while the event loop was blocked", async () => {
     const loop = new ReconnectLoop({
       peer: deadPeer(4, "other"),
       durationMs: 10_000,
@@ -179,22 +179,22 @@ describe("a loop", () => {
     const before = loop.progress().attempts;
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
     await sleep(100);
-    // 150 were due meanwhile; 5 are made up for, and 10 are due in the time since.
+    // 150 were due during the block; the loop makes up for 5, and 10 more are due since.
     expect(loop.progress().attempts - before).toBeLessThan(50);
     abort.abort();
     await run;
   });
 
-  it("takes a pace of one attempt in weeks", async () => {
+  it("accepts a rate of one attempt in weeks", async () => {
     const peer = deadPeer(4, "other");
-    const warned = new Promise((resolve) => process.once("warning", resolve));
-    const result = await run({ peer, durationMs: 100, attemptsPerSecond: 1e-7 });
+    const warning = new Promise((resolve) => process.once("warning", resolve));
+    const result = await runLoop({ peer, durationMs: 100, attemptsPerSecond: 1e-7 });
     expect(result).toMatchObject({ verdict: "deadline", attempts: 1 });
-    // Node warns of a timer that overflows, and takes 1 ms in its place.
-    expect(await Promise.race([warned, sleep(20, "no warning")])).toBe("no warning");
+    // Node warns of a timer that overflows, and uses 1 ms instead.
+    expect(await Promise.race([warning, sleep(20, "no warning")])).toBe("no warning");
   });
 
-  it("stops with the signal of its options, and with that of any call of run()", async () => {
+  it("stops when the signal of its options aborts, and when the signal of any run() call aborts", async () => {
     const peer = deadPeer(4, "other");
     const limits = { peer, durationMs: 60_000 };
     const byOption = await new ReconnectLoop({ ...limits, signal: AbortSignal.timeout(20) }).run();
@@ -214,7 +214,7 @@ describe("a loop", () => {
     expect((await loop.run()).verdict).toBe("interrupted");
   });
 
-  it("throws its failure to the reader, however busy that is, and to nobody else", async () => {
+  it("throws its failure to a busy reader, without an unhandled rejection", async () => {
     const unhandled = vi.fn();
     process.on("unhandledRejection", unhandled);
     const failing = { peer: deadPeer(4, "other"), durationMs: 60_000 };
@@ -230,33 +230,33 @@ describe("a loop", () => {
     expect(unhandled).not.toHaveBeenCalled();
   });
 
-  it("tells the local port of every attempt, in order, all of one parity", async () => {
+  it("passes the local port of every attempt to onPorts, in order, all of one parity", async () => {
     const { low, high } = portFacts().ephemeralRange!;
     const ports: number[] = [];
-    await run({ peer: deadPeer(4, "other"), attempts: 40_000, onPorts: (batch) => ports.push(...batch) });
+    await runLoop({ peer: deadPeer(4, "other"), attempts: 40_000, onPorts: (batch) => ports.push(...batch) });
     expect(ports).toHaveLength(40_000);
     expect(ports.every((port) => port >= low && port <= high && (port - low) % 2 === 0)).toBe(true);
-    // The walk of this kernel steps upwards but where it goes round or jumps.
+    // This kernel's walk goes up, except where it wraps around or jumps.
     const upward = ports.filter((port, i) => i > 0 && port > ports[i - 1]!).length;
     expect(upward / ports.length).toBeGreaterThan(0.9);
   });
 
-  it("every look at it is consistent: the outcomes add up to the attempts", async () => {
+  it("has consistent progress at any time: the outcomes add up to the attempts", async () => {
     const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 1000, threads: 2 });
     const ended = loop.run();
-    const looks: ReconnectProgress[] = [];
+    const all: ReconnectProgress[] = [];
     const timer = setInterval(() => {
-      for (let i = 0; i < 100; i++) looks.push(loop.progress());
+      for (let i = 0; i < 100; i++) all.push(loop.progress());
     }, 1);
     await ended;
     clearInterval(timer);
-    const sumOf = ({ outcomes }: ReconnectProgress) =>
+    const addUp = ({ outcomes }: ReconnectProgress) =>
       Object.values(outcomes).reduce((sum, one) => sum + one, 0);
-    expect(looks.length).toBeGreaterThan(1000);
-    expect(looks.filter((look) => sumOf(look) !== look.attempts)).toEqual([]);
+    expect(all.length).toBeGreaterThan(100);
+    expect(all.filter((progress) => addUp(progress) !== progress.attempts)).toEqual([]);
   });
 
-  it("yields progress at the reader's pace, and ends", async () => {
+  it("yields progress no faster than the reader reads it, and ends", async () => {
     const loop = new ReconnectLoop({ peer: deadPeer(4, "other"), durationMs: 400 });
     const seen: number[] = [];
     for await (const progress of loop) {
@@ -269,7 +269,7 @@ describe("a loop", () => {
     expect((await loop.run()).attempts).toBeGreaterThanOrEqual(seen.at(-1)!);
   });
 
-  it("`await using` stops it and resets what it had", async () => {
+  it("`await using` stops it and resets its socket", async () => {
     const peer = deadPeer();
     {
       await using loop = new ReconnectLoop({ peer, strategy: "bind", attempts: 1 });
@@ -279,7 +279,7 @@ describe("a loop", () => {
     expect(listenRefusal(peer)).toBeNull();
   });
 
-  it("rejects with EMFILE when no socket can be had, and leaves nothing behind", async () => {
+  it("rejects with EMFILE when no socket can be opened, and leaks nothing", async () => {
     const burst: Native["burst"] = (...values) => {
       (values.at(-1) as (result: number) => void)(-os.constants.errno.EMFILE);
       return 0;
@@ -291,7 +291,7 @@ describe("a loop", () => {
   });
 });
 
-describe("a loop is refused before the first packet", () => {
+describe("a loop with wrong options is refused before the first packet", () => {
   const peer = "127.0.0.1:1";
   it.each([
     ["ERR_NO_LIMIT", { peer }],
@@ -311,7 +311,7 @@ describe("a loop is refused before the first packet", () => {
   });
 });
 
-it("trials are summed up over those that self-connected", () => {
+it("summarizeTrials() counts only the trials that self-connected", () => {
   const trials = [10, 20, 30].map(
     (attempts) => ({ verdict: "self-connect", attempts, elapsedMs: 1 }) as const,
   );

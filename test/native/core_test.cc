@@ -1,4 +1,4 @@
-// The core's own tests: one function per behaviour, run under the sanitizers. No Node in it.
+// The tests of the core, without Node: one function per behaviour, run under the sanitizers.
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -27,7 +28,9 @@
 #include "core/address.h"
 #include "core/burst.h"
 #include "core/capture.h"
+#include "core/checked.h"
 #include "core/diag.h"
+#include "core/foreign.h"
 #include "core/meet.h"
 #include "core/option.h"
 #include "core/packet.h"
@@ -40,7 +43,7 @@ namespace {
 #define CHECK(condition)                                                           \
   do {                                                                             \
     if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
       std::abort();                                                                \
     }                                                                              \
   } while (false)
@@ -58,8 +61,8 @@ core::Address loopback(int family, uint16_t port) {
   return address;
 }
 
-/// A port that was free a moment ago.
-core::Address dead_peer(int family) {
+/// An address on loopback with a port that was free a moment ago.
+core::Address find_dead_peer(int family) {
   const int fd = core::socket(family, core::Blocking::no);
   CHECK(fd >= 0);
   CHECK(core::bind(fd, loopback(family, 0)) == 0);
@@ -69,14 +72,15 @@ core::Address dead_peer(int family) {
   return local;
 }
 
-/// tcpmux, where nothing listens, below every ephemeral range: no connect to it is ever joined to itself.
+/// Port 1 (tcpmux), where nothing listens. No ephemeral range includes it, so that no connect to it
+/// self-connects.
 core::Address refusing_peer(int family) { return loopback(family, 1); }
 
-bool same(const core::Address& one, const core::Address& other) {
+bool is_same(const core::Address& one, const core::Address& other) {
   return std::memcmp(&one, &other, sizeof one) == 0;
 }
 
-void an_address_survives_the_way_through_sockaddr() {
+void an_address_converts_to_sockaddr_and_back() {
   for (const int family : {4, 6}) {
     core::Address address = loopback(family, 0x1234);
     if (family == 6) address.scope = htonl(7);
@@ -84,35 +88,99 @@ void an_address_survives_the_way_through_sockaddr() {
     CHECK(core::to_sockaddr(address, &storage) > 0);
     core::Address back;
     CHECK(core::from_sockaddr(storage, &back));
-    CHECK(same(address, back));
+    CHECK(is_same(address, back));
     CHECK(core::port_of(core::with_port(back, 77)) == 77);
   }
 }
 
-void a_foreign_sockaddr_is_no_address() {
+void from_sockaddr_rejects_another_family() {
   sockaddr_storage storage{};
   storage.ss_family = AF_UNIX;
   core::Address address;
   CHECK(!core::from_sockaddr(storage, &address));
 }
 
-void a_socket_bound_to_its_peer_is_joined_to_itself() {
+void a_socket_bound_to_its_peer_connects_to_itself() {
   for (const int family : {4, 6}) {
-    const core::Address self = dead_peer(family);
+    const core::Address self = find_dead_peer(family);
     const int fd = core::socket(family, core::Blocking::no);
     CHECK(core::bind(fd, self) == 0);
-    // Nonblocking, connect(2) says EINPROGRESS though the handshake with itself is over by then.
+    // A nonblocking connect(2) returns EINPROGRESS, although the handshake with itself has ended by then.
     CHECK(core::is_in_progress(core::connect(fd, self)) && core::take_error(fd) == 0);
     core::Address local;
     core::Address peer;
     CHECK(core::getsockname(fd, &local) == 0 && core::getpeername(fd, &peer) == 0);
-    CHECK(same(local, peer) && same(local, self));
+    CHECK(is_same(local, peer) && is_same(local, self));
     const char word[] = "self";
     char back[sizeof word] = {};
     CHECK(core::send(fd, word, sizeof word) == sizeof word);
     CHECK(core::recv(fd, back, sizeof back) == sizeof word && std::strcmp(word, back) == 0);
     CHECK(core::reset(fd) == 0);
   }
+}
+
+/// A socket that is joined to itself at `self`.
+int open_joined(const core::Address& self) {
+  const int fd = core::socket(self.family, core::Blocking::no);
+  CHECK(core::bind(fd, self) == 0);
+  CHECK(core::is_in_progress(core::connect(fd, self)) && core::take_error(fd) == 0);
+  return fd;
+}
+
+/// bind(2) of a new socket, which is then closed.
+core::Result try_bind(const core::Address& local) {
+  const int fd = core::socket(local.family, core::Blocking::no);
+  const core::Result result = core::bind(fd, local);
+  CHECK(core::close(fd) == 0);
+  return result;
+}
+
+void connect_checked_returns_how_the_connect_ended() {
+  for (const int family : {4, 6}) {
+    const int listener = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(listener, loopback(family, 0)) == 0 && core::listen(listener, 8) == 0);
+    core::Address peer;
+    CHECK(core::getsockname(listener, &peer) == 0);
+    core::Address local{};
+    core::Address expected;
+    const int connected = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(connected, peer, {}, &local) == 0 && !core::is_joined(connected));
+    CHECK(core::getsockname(connected, &expected) == 0 && is_same(local, expected));
+    const int refused = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(refused, refusing_peer(family), {}, &local) == -ECONNREFUSED);
+    const core::Address self = find_dead_peer(family);
+    const int joined = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(joined, self) == 0);
+    CHECK(core::connect_checked(joined, self, {}, &local) == core::kJoined && is_same(local, self));
+    for (const int fd : {connected, refused, joined, listener}) CHECK(core::reset(fd) == 0);
+  }
+}
+
+void connect_checked_uses_the_next_range_when_the_first_is_exhausted() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  const uint16_t taken = core::port_of(peer);
+  const uint16_t free = core::port_of(find_dead_peer(4));
+  const core::PortBounds ranges[] = {{taken, taken}, {free, free}};
+  core::Address local{};
+  const int fd = core::socket(4, core::Blocking::no);
+  const core::Result result = core::connect_checked(fd, peer, ranges, &local);
+  if (result != -ENOPROTOOPT) {  // Before Linux 6.3.
+    CHECK(result == 0 && core::port_of(local) == free);
+  }
+  CHECK(core::reset(fd) == 0 && core::close(listener) == 0);
+}
+
+void close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself() {
+  for (const int family : {4, 6}) {
+    const core::Address self = find_dead_peer(family);
+    CHECK(core::close_checked(open_joined(self)) == 0 && try_bind(self) == 0);
+    // The control: close(2) alone keeps the port.
+    CHECK(core::close(open_joined(self)) == 0 && try_bind(self) == -EADDRINUSE);
+  }
+  CHECK(core::close_checked(-1) == -EBADF);
 }
 
 void an_error_is_negative_errno() {
@@ -125,7 +193,7 @@ void an_error_is_negative_errno() {
   CHECK(core::close(fd) == 0);
 }
 
-void a_refusal_is_taken_once() {
+void take_error_clears_the_error() {
   const int fd = core::socket(4, core::Blocking::no);
   CHECK(core::is_in_progress(core::connect(fd, refusing_peer(4))));
   CHECK(core::take_error(fd) == ECONNREFUSED);
@@ -147,7 +215,35 @@ const core::Option& option(const char* name) {
   std::abort();
 }
 
-void option_names_and_constants_are_given_once() {
+void an_inherited_socket_is_checked_and_set_nonblocking_and_close_on_exec() {
+  for (const int domain : {AF_INET, AF_INET6}) {
+    const int fd = ::socket(domain, SOCK_STREAM, 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0);
+    CHECK(core::check_inherited(fd) == 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    core::close(fd);
+    CHECK(core::check_inherited(fd) == -EBADF);
+  }
+  const int udp = ::socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK(core::check_inherited(udp) == -EPROTONOSUPPORT);
+  CHECK((fcntl(udp, F_GETFD) & FD_CLOEXEC) == 0);
+  core::close(udp);
+}
+
+void a_shelved_descriptor_is_claimed_once_by_any_thread() {
+  const int ticket = core::shelve(4711);
+  std::atomic<int> winners = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; i++) {
+    threads.emplace_back([&] { winners += core::claim(ticket) == 4711 ? 1 : 0; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(winners == 1);
+  CHECK(core::claim(ticket) == -ENOENT);
+}
+
+void option_names_and_constants_are_unique() {
   std::vector<std::string> seen;
   for (const core::Option& row : core::options()) {
     for (const char* word : {row.name, row.constant}) {
@@ -168,13 +264,13 @@ void an_absent_option_is_ENOPROTOOPT() {
   CHECK(core::set_text(0, absent, text, sizeof text) == -ENOPROTOOPT);
 }
 
-void too_little_room_is_EINVAL_and_not_a_crash() {
+void too_little_memory_is_EINVAL_and_not_a_crash() {
   int64_t one = 0;
   CHECK(core::get_numbers(0, option("lingerSeconds"), &one, 1) == -EINVAL);
   CHECK(core::set_numbers(0, option("lingerSeconds"), &one, 1) == -EINVAL);
 }
 
-void tcp_info_tells_the_state() {
+void tcp_info_returns_the_state() {
   const int fd = core::socket(4, core::Blocking::no);
   int64_t values[128];
   const core::Result count = core::get_numbers(fd, option("information"), values, 128);
@@ -185,9 +281,9 @@ void tcp_info_tells_the_state() {
 }
 
 /// A reactor, and the tokens that it has reported.
-class Watched {
+class TestReactor {
  public:
-  Watched()
+  TestReactor()
       : reactor([this](core::Result result, const std::vector<uint64_t>& tokens) {
           const std::lock_guard lock(mutex_);
           if (result < 0) failure_ = result;
@@ -218,22 +314,22 @@ class Watched {
   std::vector<uint64_t> tokens_;
 };
 
-void the_reactor_tells_of_each_ended_connect_once() {
-  Watched watched;
+void the_reactor_reports_each_ended_connect_once() {
+  TestReactor watcher;
   std::vector<int> fds;
   for (uint64_t token = 1; token <= 100; token++) {
     const int fd = core::socket(4, core::Blocking::no);
     core::connect(fd, refusing_peer(4));
-    CHECK(watched.reactor.watch(fd, token) == 0);
+    CHECK(watcher.reactor.watch(fd, token) == 0);
     fds.push_back(fd);
   }
-  std::vector<uint64_t> tokens = watched.wait_for(fds.size());
+  std::vector<uint64_t> tokens = watcher.wait_for(fds.size());
   std::sort(tokens.begin(), tokens.end());
   for (uint64_t token = 1; token <= 100; token++) CHECK(tokens[token - 1] == token);
-  CHECK(watched.reactor.watch(fds[0], 1000) == 0);
-  CHECK(watched.wait_for(fds.size() + 1).back() == 1000);
+  CHECK(watcher.reactor.watch(fds[0], 1000) == 0);
+  CHECK(watcher.wait_for(fds.size() + 1).back() == 1000);
   for (const int fd : fds) {
-    CHECK(watched.reactor.unwatch(fd) == 0);
+    CHECK(watcher.reactor.unwatch(fd) == 0);
     CHECK(core::close(fd) == 0);
   }
 }
@@ -242,16 +338,16 @@ void a_reactor_stops_while_it_watches() {
   const int listener = core::socket(4, core::Blocking::no);
   CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 1) == 0);
   for (int round = 0; round < 50; round++) {
-    Watched watched;
-    CHECK(watched.reactor.watch(listener, 1) == 0);
-    if (round % 2 == 0) watched.reactor.stop();
+    TestReactor watcher;
+    CHECK(watcher.reactor.watch(listener, 1) == 0);
+    if (round % 2 == 0) watcher.reactor.stop();
   }
   CHECK(core::close(listener) == 0);
 }
 
-/// Runs `work` on a thread for which the kernel refuses some system calls with `error`, and on the threads
-/// that it starts (seccomp(2)). False where there is no seccomp.
-bool run_refused(const std::vector<long>& calls, int error, const std::function<void()>& work) {
+/// seccomp(2): runs `work` on a thread for which, and for whose threads, the kernel refuses some system calls
+/// with `error`. Returns false when seccomp is not available.
+bool run_with_refused_calls(const std::vector<long>& calls, int error, const std::function<void()>& work) {
   std::vector<sock_filter> steps = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
   for (const long call : calls) {
     steps.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
@@ -270,15 +366,15 @@ bool run_refused(const std::vector<long>& calls, int error, const std::function<
   return refused;
 }
 
-void no_thread_to_give_is_EAGAIN() {
-  run_refused({SYS_clone, SYS_clone3}, EAGAIN, [] {
+void a_thread_that_cannot_be_created_is_EAGAIN() {
+  run_with_refused_calls({SYS_clone, SYS_clone3}, EAGAIN, [] {
     core::Thread thread;
     CHECK(thread.start([] {}) == -EAGAIN);
     core::Reactor reactor([](core::Result, const std::vector<uint64_t>&) {});
     CHECK(reactor.start() == -EAGAIN);
     core::Side sides[2];
     for (core::Side& side : sides) {
-      side = {core::socket(4, core::Blocking::no), dead_peer(4), 0};
+      side = {core::socket(4, core::Blocking::no), find_dead_peer(4), 0};
       CHECK(core::bind(side.fd, loopback(4, 0)) == 0);
     }
     CHECK(core::meet(&sides[0], &sides[1]) == -EAGAIN);
@@ -290,17 +386,17 @@ void no_thread_to_give_is_EAGAIN() {
   });
 }
 
-void a_reactor_that_cannot_wait_reports_why_and_takes_no_more() {
-  run_refused({SYS_epoll_wait, SYS_epoll_pwait}, EINVAL, [] {
-    Watched watched;
-    CHECK(watched.wait_for_failure() == -EINVAL);
+void a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches() {
+  run_with_refused_calls({SYS_epoll_wait, SYS_epoll_pwait}, EINVAL, [] {
+    TestReactor watcher;
+    CHECK(watcher.wait_for_failure() == -EINVAL);
     const int fd = core::socket(4, core::Blocking::no);
-    CHECK(watched.reactor.watch(fd, 1) == -EINVAL);
+    CHECK(watcher.reactor.watch(fd, 1) == -EINVAL);
     CHECK(core::close(fd) == 0);
   });
 }
 
-/// A plan with its memory.
+/// A plan, and the memory that it points to.
 struct Plan {
   explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
       : ports(attempts), plan{strategy, peer, attempts, 60'000, &stop, &closing, ports.data(), &report} {}
@@ -316,7 +412,7 @@ struct Plan {
 void bind_and_range_self_connect_at_the_first_attempt() {
   for (const core::Strategy strategy : {core::Strategy::bind, core::Strategy::range}) {
     for (const int family : {4, 6}) {
-      Plan one(strategy, dead_peer(family), 1);
+      Plan one(strategy, find_dead_peer(family), 1);
       const core::Result result = core::burst(one.plan);
       if (strategy == core::Strategy::range && result == -ENOPROTOOPT) continue;  // Before Linux 6.3.
       CHECK(result > 0 && one.attempts() == 1 && one.report.outcomes[0] == 1);
@@ -326,9 +422,9 @@ void bind_and_range_self_connect_at_the_first_attempt() {
   }
 }
 
-void self_connects_are_reset_but_the_last() {
+void self_connects_are_reset_except_the_last() {
   for (const int family : {4, 6}) {
-    Plan plan(core::Strategy::bind, dead_peer(family), 10);
+    Plan plan(core::Strategy::bind, find_dead_peer(family), 10);
     plan.plan.self_connects = 3;
     const core::Result result = core::burst(plan.plan);
     CHECK(result > 0 && plan.attempts() == 3);
@@ -337,7 +433,7 @@ void self_connects_are_reset_but_the_last() {
   }
 }
 
-void a_connection_to_a_listener_is_never_reset_but_handed_over() {
+void a_connection_to_a_listener_is_returned_and_never_reset() {
   const int listener = core::socket(4, core::Blocking::no);
   CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
   core::Address peer;
@@ -360,7 +456,7 @@ void every_attempt_is_counted_and_its_port_recorded() {
   }
 }
 
-void a_burst_stops_when_told_from_another_thread() {
+void a_burst_stops_when_another_thread_sets_stop() {
   Plan plan(core::Strategy::fresh, refusing_peer(4), UINT32_MAX / 1024);
   plan.plan.ports = nullptr;
   std::thread stopper([&] {
@@ -372,7 +468,7 @@ void a_burst_stops_when_told_from_another_thread() {
   CHECK(result == 0 && plan.attempts() < plan.plan.attempts);
 }
 
-void a_burst_that_gets_no_socket_says_so() {
+void a_burst_without_a_socket_returns_EMFILE() {
   rlimit before;
   getrlimit(RLIMIT_NOFILE, &before);
   const rlimit few = {64, before.rlim_max};
@@ -389,16 +485,16 @@ void a_burst_that_gets_no_socket_says_so() {
   setrlimit(RLIMIT_NOFILE, &before);
 }
 
-void a_burst_whose_connects_never_wait_ends_in_the_errno() {
+void a_burst_whose_connects_never_wait_returns_the_errno() {
   for (const int error : {EALREADY, EINTR}) {
-    run_refused({SYS_connect}, error, [&] {
+    run_with_refused_calls({SYS_connect}, error, [&] {
       Plan plan(core::Strategy::fresh, refusing_peer(4), 3);
       CHECK(core::burst(plan.plan) == -error && plan.attempts() == 0);
     });
   }
 }
 
-void an_attempt_without_an_answer_is_counted_when_it_is_stopped() {
+void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
   // A listener whose backlog is full drops the SYN.
   const int listener = core::socket(4, core::Blocking::no);
   CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 0) == 0);
@@ -421,30 +517,30 @@ void an_attempt_without_an_answer_is_counted_when_it_is_stopped() {
   CHECK(core::close(listener) == 0);
 }
 
-void two_sockets_that_connect_at_one_moment_open_simultaneously() {
-  const core::Address addresses[] = {dead_peer(4), dead_peer(4)};
-  bool met = false;
-  for (int attempt = 0; attempt < 1000 && !met; attempt++) {
+void two_sockets_that_meet_open_simultaneously() {
+  const core::Address addresses[] = {find_dead_peer(4), find_dead_peer(4)};
+  bool is_open = false;
+  for (int attempt = 0; attempt < 1000 && !is_open; attempt++) {
     core::Side sides[2];
     for (int i = 0; i < 2; i++) {
       sides[i] = {core::socket(4, core::Blocking::no), addresses[1 - i], 0};
       CHECK(core::bind(sides[i].fd, addresses[i]) == 0);
     }
     CHECK(core::meet(&sides[0], &sides[1]) == 0);
-    // Each has the other for its peer, or one SYN came too early and both were refused.
+    // Either each is connected to the other, or one SYN came too early and both were refused.
     int connected = 0;
     for (int i = 0; i < 2; i++) {
       core::Address peer{};
-      connected += core::getpeername(sides[i].fd, &peer) == 0 && same(peer, addresses[1 - i]);
+      connected += core::getpeername(sides[i].fd, &peer) == 0 && is_same(peer, addresses[1 - i]);
     }
     for (const core::Side& side : sides) CHECK(core::reset(side.fd) == 0);
-    met = connected == 2;
+    is_open = connected == 2;
   }
-  CHECK(met);
+  CHECK(is_open);
 }
 
-void a_capture_keeps_one_copy_of_each_packet_between_its_ports(int family) {
-  const core::Address peer = dead_peer(family);
+void check_capture(int family) {
+  const core::Address peer = find_dead_peer(family);
   const int capture = core::capture_open("lo", core::port_of(peer), core::port_of(peer), 1 << 20);
   if (capture == -EPERM) {
     std::printf("skipped: AF_PACKET needs CAP_NET_RAW\n");
@@ -465,7 +561,7 @@ void a_capture_keeps_one_copy_of_each_packet_between_its_ports(int family) {
     CHECK(read >= 0);
     count += static_cast<size_t>(read);
   }
-  // SYN, SYN+ACK, ACK; nothing of the refused one, and no incoming copies.
+  // SYN, SYN+ACK, ACK; no packet of the refused connect, and no incoming copies.
   CHECK(count == 3);
   CHECK(facts[0].stamp_ns <= facts[2].stamp_ns && facts[0].captured_bytes == facts[0].wire_bytes);
   uint32_t passed = 0;
@@ -475,22 +571,22 @@ void a_capture_keeps_one_copy_of_each_packet_between_its_ports(int family) {
   CHECK(core::reset(self) == 0);
 }
 
-void a_capture_of_ipv4() { a_capture_keeps_one_copy_of_each_packet_between_its_ports(4); }
-void a_capture_of_ipv6() { a_capture_keeps_one_copy_of_each_packet_between_its_ports(6); }
+void a_capture_keeps_one_copy_of_each_ipv4_packet_between_its_ports() { check_capture(4); }
+void a_capture_keeps_one_copy_of_each_ipv6_packet_between_its_ports() { check_capture(6); }
 
-void a_capture_of_no_interface_says_so() {
+void a_capture_of_an_unknown_interface_returns_ENODEV() {
   const core::Result result = core::capture_open("no-such", 1, 1, 1 << 20);
   CHECK(result == -ENODEV || result == -EPERM);
 }
 
-int open_fds() {
+int count_open_fds() {
   int count = 0;
   for (int fd = 0; fd < 4096; fd++) count += fcntl(fd, F_GETFD) >= 0;
   return count;
 }
 
-/// How many sockets on one local port the kernel's table tells, and the first of them.
-core::Result look_up(int family, uint16_t port, bool joined_only, core::DiagRecord* record) {
+/// Returns how many sockets the kernel's table has on one local port, and writes the first one to `record`.
+core::Result find_sockets(int family, uint16_t port, bool joined_only, core::DiagRecord* record) {
   core::DiagFilter filter{};
   filter.family = family;
   filter.states = UINT32_MAX;
@@ -500,38 +596,38 @@ core::Result look_up(int family, uint16_t port, bool joined_only, core::DiagReco
   return core::diag(filter, record, 1);
 }
 
-void the_socket_table_tells_a_socket_joined_to_itself() {
+void the_socket_table_has_a_socket_joined_to_itself() {
   for (const int family : {4, 6}) {
-    const core::Address peer = dead_peer(family);
+    const core::Address peer = find_dead_peer(family);
     const int fd = core::socket(family, core::Blocking::no);
     CHECK(core::bind(fd, peer) == 0);
     core::DiagRecord record{};
-    CHECK(look_up(family, core::port_of(peer), true, &record) == 0);
+    CHECK(find_sockets(family, core::port_of(peer), true, &record) == 0);
     core::connect(fd, peer);
-    CHECK(look_up(family, core::port_of(peer), true, &record) == 1);
-    CHECK(same(record.local, peer) && same(record.peer, peer));
-    CHECK(record.quiet_ms != core::kUntold && record.inode != 0);
+    CHECK(find_sockets(family, core::port_of(peer), true, &record) == 1);
+    CHECK(is_same(record.local, peer) && is_same(record.peer, peer));
+    CHECK(record.quiet_ms != core::kUnreported && record.inode != 0);
     CHECK(core::reset(fd) == 0);
-    CHECK(look_up(family, core::port_of(peer), false, &record) == 0);
+    CHECK(find_sockets(family, core::port_of(peer), false, &record) == 0);
   }
 }
 
-/// One message of a dump, made up here: its header, and an int behind it.
+/// A made-up message of a dump: its header and an int.
 struct Message {
   nlmsghdr header;
   int payload;
 };
 
-Message message_of(uint16_t type, uint16_t flags, int payload) {
+Message create_message(uint16_t type, uint16_t flags, int payload) {
   return {{sizeof(Message), type, flags, 0, 0}, payload};
 }
 
-/// What diag makes of such answers of a kernel, one datagram each.
-core::Result diag_answered(const std::vector<Message>& answers) {
+/// Runs diag over a socket on which these replies arrive, one datagram each.
+core::Result run_diag(const std::vector<Message>& replies) {
   int ends[2];
   CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
-  for (const Message& answer : answers) {
-    CHECK(core::send(ends[1], &answer, sizeof answer) == sizeof answer);
+  for (const Message& reply : replies) {
+    CHECK(core::send(ends[1], &reply, sizeof reply) == sizeof reply);
   }
   CHECK(::shutdown(ends[1], SHUT_WR) == 0);
   core::DiagFilter filter{};
@@ -542,20 +638,20 @@ core::Result diag_answered(const std::vector<Message>& answers) {
   return result;
 }
 
-void a_failed_dump_is_its_errno_and_not_an_empty_table() {
-  CHECK(diag_answered({message_of(NLMSG_DONE, NLM_F_MULTI, 0)}) == 0);
-  CHECK(diag_answered({message_of(NLMSG_DONE, NLM_F_MULTI, -ENOENT)}) == -ENOENT);
-  CHECK(diag_answered({message_of(NLMSG_ERROR, 0, -EINVAL)}) == -EINVAL);
-  // A record that is shorter than a record, and answers that end without an end.
-  CHECK(diag_answered({message_of(SOCK_DIAG_BY_FAMILY, NLM_F_MULTI, 0)}) == -EPROTO);
-  CHECK(diag_answered({message_of(NLMSG_NOOP, NLM_F_MULTI, 0)}) == -EPROTO);
+void a_failed_dump_returns_its_errno_and_not_an_empty_table() {
+  CHECK(run_diag({create_message(NLMSG_DONE, NLM_F_MULTI, 0)}) == 0);
+  CHECK(run_diag({create_message(NLMSG_DONE, NLM_F_MULTI, -ENOENT)}) == -ENOENT);
+  CHECK(run_diag({create_message(NLMSG_ERROR, 0, -EINVAL)}) == -EINVAL);
+  // A record that is too short, and replies without a final message.
+  CHECK(run_diag({create_message(SOCK_DIAG_BY_FAMILY, NLM_F_MULTI, 0)}) == -EPROTO);
+  CHECK(run_diag({create_message(NLMSG_NOOP, NLM_F_MULTI, 0)}) == -EPROTO);
 }
 
-void a_dump_under_which_the_table_changed_is_repeated_a_few_times() {
-  const Message changed = message_of(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 0);
-  const Message done = message_of(NLMSG_DONE, NLM_F_MULTI, 0);
-  CHECK(diag_answered({changed, changed, done}) == 0);
-  CHECK(diag_answered(std::vector(100, changed)) == -EINTR);
+void a_dump_is_repeated_a_few_times_when_the_table_changes() {
+  const Message changed = create_message(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 0);
+  const Message done = create_message(NLMSG_DONE, NLM_F_MULTI, 0);
+  CHECK(run_diag({changed, changed, done}) == 0);
+  CHECK(run_diag(std::vector(100, changed)) == -EINTR);
 }
 
 struct Test {
@@ -568,44 +664,49 @@ struct Test {
   }
 
 constexpr Test kTests[] = {
-    TEST(an_address_survives_the_way_through_sockaddr),
-    TEST(a_foreign_sockaddr_is_no_address),
-    TEST(a_socket_bound_to_its_peer_is_joined_to_itself),
+    TEST(an_address_converts_to_sockaddr_and_back),
+    TEST(from_sockaddr_rejects_another_family),
+    TEST(a_socket_bound_to_its_peer_connects_to_itself),
+    TEST(connect_checked_returns_how_the_connect_ended),
+    TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
+    TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),
     TEST(an_error_is_negative_errno),
-    TEST(a_refusal_is_taken_once),
+    TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),
-    TEST(option_names_and_constants_are_given_once),
+    TEST(an_inherited_socket_is_checked_and_set_nonblocking_and_close_on_exec),
+    TEST(a_shelved_descriptor_is_claimed_once_by_any_thread),
+    TEST(option_names_and_constants_are_unique),
     TEST(an_absent_option_is_ENOPROTOOPT),
-    TEST(too_little_room_is_EINVAL_and_not_a_crash),
-    TEST(tcp_info_tells_the_state),
-    TEST(the_reactor_tells_of_each_ended_connect_once),
+    TEST(too_little_memory_is_EINVAL_and_not_a_crash),
+    TEST(tcp_info_returns_the_state),
+    TEST(the_reactor_reports_each_ended_connect_once),
     TEST(a_reactor_stops_while_it_watches),
-    TEST(no_thread_to_give_is_EAGAIN),
-    TEST(a_reactor_that_cannot_wait_reports_why_and_takes_no_more),
+    TEST(a_thread_that_cannot_be_created_is_EAGAIN),
+    TEST(a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches),
     TEST(bind_and_range_self_connect_at_the_first_attempt),
-    TEST(self_connects_are_reset_but_the_last),
-    TEST(a_connection_to_a_listener_is_never_reset_but_handed_over),
+    TEST(self_connects_are_reset_except_the_last),
+    TEST(a_connection_to_a_listener_is_returned_and_never_reset),
     TEST(every_attempt_is_counted_and_its_port_recorded),
-    TEST(a_burst_stops_when_told_from_another_thread),
-    TEST(a_burst_that_gets_no_socket_says_so),
-    TEST(a_burst_whose_connects_never_wait_ends_in_the_errno),
-    TEST(an_attempt_without_an_answer_is_counted_when_it_is_stopped),
-    TEST(two_sockets_that_connect_at_one_moment_open_simultaneously),
-    TEST(a_capture_of_ipv4),
-    TEST(a_capture_of_ipv6),
-    TEST(a_capture_of_no_interface_says_so),
-    TEST(the_socket_table_tells_a_socket_joined_to_itself),
-    TEST(a_failed_dump_is_its_errno_and_not_an_empty_table),
-    TEST(a_dump_under_which_the_table_changed_is_repeated_a_few_times),
+    TEST(a_burst_stops_when_another_thread_sets_stop),
+    TEST(a_burst_without_a_socket_returns_EMFILE),
+    TEST(a_burst_whose_connects_never_wait_returns_the_errno),
+    TEST(an_attempt_without_a_reply_is_counted_when_the_burst_stops),
+    TEST(two_sockets_that_meet_open_simultaneously),
+    TEST(a_capture_keeps_one_copy_of_each_ipv4_packet_between_its_ports),
+    TEST(a_capture_keeps_one_copy_of_each_ipv6_packet_between_its_ports),
+    TEST(a_capture_of_an_unknown_interface_returns_ENODEV),
+    TEST(the_socket_table_has_a_socket_joined_to_itself),
+    TEST(a_failed_dump_returns_its_errno_and_not_an_empty_table),
+    TEST(a_dump_is_repeated_a_few_times_when_the_table_changes),
 };
 
 }  // namespace
 
 int main() {
   for (const Test& test : kTests) {
-    const int before = open_fds();
+    const int before = count_open_fds();
     test.run();
-    if (open_fds() != before) {
+    if (count_open_fds() != before) {
       std::fprintf(stderr, "%s left a file descriptor open\n", test.name);
       return 1;
     }

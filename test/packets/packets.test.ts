@@ -1,4 +1,4 @@
-/** Packets without a network: the decoder, the states, the reasons, the file and the picture, and what no bytes may do. */
+/** Packets without a network: the decoder, the states, the reasons, the file and the picture, and malformed bytes. */
 import { describe, expect, it } from "vitest";
 import type { Frame, LadderRow } from "../../lib/packets/index.ts";
 import { decodeFrame, ladderOf, pcapng } from "../../lib/packets/index.ts";
@@ -25,7 +25,7 @@ interface Made {
   readonly options?: readonly number[];
 }
 
-/** An Ethernet frame by the book, for the decoder to read back. */
+/** Builds a correct Ethernet frame for the decoder. */
 function frameBytes({
   family = 4,
   from = A,
@@ -123,7 +123,7 @@ describe.each(FAMILIES)("the decoder, IPv%i", (family) => {
     });
   });
 
-  it("says of every cut-off frame what is missing, and of a short capture how much data there was", () => {
+  it("reports the problem of every cut-off frame, and the length of the data in a short capture", () => {
     const whole = frameBytes({ family, flags: "PA", seq: 1, ack: 1, data: "hello" });
     const headers = whole.length - 5;
     for (let length = 0; length < headers; length++) {
@@ -136,7 +136,7 @@ describe.each(FAMILIES)("the decoder, IPv%i", (family) => {
 });
 
 describe("malformed frames", () => {
-  it("never crash the decoder, the ladder or the picture, and never give more data than there are bytes", () => {
+  it("never crash the decoder, the ladder or the picture, and never decode to more data than bytes", () => {
     const { next, seed } = random();
     console.log(`fuzz: SEED=${seed}`);
     const below = (limit: number) => Math.floor(next() * limit);
@@ -149,26 +149,26 @@ describe("malformed frames", () => {
       const bytes = seeds[below(seeds.length)]!.slice();
       for (let change = below(6); change >= 0; change--) bytes[below(bytes.length)] = below(256);
       const cut = bytes.subarray(0, below(4) === 0 ? below(bytes.length + 1) : bytes.length);
-      const answer = decodeFrame(cut);
-      if ("problem" in answer) {
+      const result = decodeFrame(cut);
+      if ("problem" in result) {
         decoded.problems++;
         continue;
       }
       decoded.segments++;
-      expect(answer.data.length, `SEED=${seed} round ${round}`).toBeLessThanOrEqual(
-        Math.min(answer.dataBytes, cut.length),
+      expect(result.data.length, `SEED=${seed} round ${round}`).toBeLessThanOrEqual(
+        Math.min(result.dataBytes, cut.length),
       );
       const frame = { stampNs: BigInt(round), bytes: cut, wireBytes: cut.length };
-      const ladder = ladderOf([frame, frame], [answer.from], "fuzz");
+      const ladder = ladderOf([frame, frame], [result.from], "fuzz");
       if (round % 50 === 0)
         expect(ladderSvg(ladder) + renderText(ladderLines(ladder))).not.toContain("undefined");
     }
-    // Both ends of the decoder were reached: a fuzz test that sees only refusals tests nothing.
+    // The decoder returned both: a fuzz test that only produces problems tests nothing.
     expect(decoded.segments).toBeGreaterThan(1000);
     expect(decoded.problems).toBeGreaterThan(1000);
   });
 
-  it("are kept out of the ladder, and said", () => {
+  it("are left out of the ladder, and described", () => {
     const frames = framesOf([...SELF.slice(0, 3), { flags: "S", seq: 1, from: B, to: A }]);
     const cut = { ...frames.at(-1)!, bytes: frames[0]!.bytes.subarray(0, 20) };
     const ladder = ladderOf([...frames, cut], [address(A)], "self");
@@ -223,7 +223,7 @@ describe("the states that packets imply", () => {
     expect(rows.at(-1)!.why).toContain("ABORT: RST");
   });
 
-  /** One SYN is on its way when the other leaves: both ends go through SYN-RECEIVED. */
+  /** Each SYN is sent before the other arrives: both ends pass SYN-RECEIVED. */
   const CROSSING: Made[] = [
     { ...fromA, flags: "S", seq: 100 },
     { ...fromB, flags: "S", seq: 500 },
@@ -241,7 +241,7 @@ describe("the states that packets imply", () => {
     expect(rows[2]!.acknowledgement).toEqual({ absolute: 501, relative: 1 });
   });
 
-  it("are read in the order of the stamps: two processors may queue their packets the other way round", () => {
+  it("follow the order of the time stamps: two processors may queue their packets in another order", () => {
     const [one, other, ...rest] = framesOf(CROSSING);
     const swapped = ladderOf([other!, one!, ...rest], [address(A), address(B)], "pair");
     expect(swapped).toEqual(pair(CROSSING));
@@ -264,7 +264,7 @@ describe("the states that packets imply", () => {
     expect(b).toEqual(["ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED"]);
   });
 
-  it("are held against the kernel's: a state beside the path, out of order, or another last one is no agreement", () => {
+  it("do not agree with the kernel's if one is not on the path, is out of order, or is another last one", () => {
     const ladder = self(SELF);
     const reported = (...list: TcpState[]) =>
       list.map((state) => ({ end: 0, state, source: "TCP_INFO" as const, afterPackets: 0 }));
@@ -276,7 +276,7 @@ describe("the states that packets imply", () => {
 });
 
 describe("the ladder", () => {
-  it("as text keeps to 80 columns and names every state of the path", () => {
+  it("as text is at most 80 columns wide and names every state of the path", () => {
     const ladder = self(SELF);
     const lines = renderText(ladderLines(ladder)).split("\n");
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
@@ -284,7 +284,7 @@ describe("the ladder", () => {
       expect(lines.join("\n")).toContain(state);
   });
 
-  it("as a picture is XML that escapes what it shows, titled and described, and follows the colour scheme", () => {
+  it("as a picture is XML with escaped text, a title and a description, and follows the colour scheme", () => {
     const hostile = `<script>"&'`;
     const svg = ladderSvg(self([...SELF.slice(0, 3), { flags: "PA", seq: 101, ack: 101, data: hostile }]));
     expect(svg).not.toContain("<script>");
@@ -297,7 +297,7 @@ describe("the ladder", () => {
   });
 });
 
-it("pcapng is a chain of blocks, each with its length at both ends", () => {
+it("pcapng is a sequence of blocks, each with its length at both ends", () => {
   const frames = framesOf(SELF).map((frame) => ({ frame, comment: "why" }));
   const about = { device: "lo", filter: "tcp", comment: "", system: "Linux", application: "selfconnect" };
   const bytes = pcapng(frames, { ...about, counts: { passed: 9, lost: 2 } });

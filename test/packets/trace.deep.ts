@@ -1,4 +1,4 @@
-/** A thousand traces in a row leave nothing behind: no descriptor, no memory, no packet of one in the next. */
+/** A thousand traces in a row leak nothing: no descriptor, no memory, no packet of one in the next. */
 import { readdirSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -9,16 +9,16 @@ import { deadPeer, deadPort, FAMILIES } from "../support/harness.ts";
 
 const WARM_UP = 100;
 const TRACES = 1000;
-/** What a trace keeps of its packets is a few kilobytes: a thousand of them kept would be more. */
+/** The packets of a trace take a few kilobytes: if a thousand traces leaked them, it would be more than this. */
 const MOST_HEAP_GROWTH_BYTES = 4 * 1024 * 1024;
-/** One capture's memory kept from each trace would be ten times this; what waits for the collector is less. */
+/** If each trace leaked its capture's memory, it would be ten times this; garbage not yet collected is less. */
 const MOST_GROWTH_BYTES = 100 * 1024 * 1024;
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
 it("a thousand traces in a row leak nothing", { timeout: 600_000 }, async () => {
-  // Below the ephemeral range, where nobody's autobind takes the port between two traces.
+  // Below the ephemeral range, so that no autobind of another process takes the port between two traces.
   const peers = FAMILIES.map((family) => ({ ...deadPeer(family), port: 10_000 + (deadPort() % 10_000) }));
   const data = new TextEncoder().encode("hello");
   const some = async (traces: number) => {

@@ -1,4 +1,4 @@
-/** Traces as they are made: held against tshark, against the kernel's own states, and against what must not be hidden. */
+/** Traces of real connections, compared with tshark and with the kernel's states; and traces with lost packets. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -68,20 +68,20 @@ describe.each(FAMILIES)("a self-connect, IPv%i", (family) => {
     const traced = await trace({ peer, closing, data: bytes("hello, myself") });
     expect(new TextDecoder().decode(traced.received)).toBe("hello, myself");
     expect(traced.samples.at(-1)!.state).toBe(ending.at(-1));
-    if (traced.whyNoCapture) return; // Without CAP_NET_RAW this much is shown, and no more.
+    if (traced.whyNoCapture) return; // Without CAP_NET_RAW there are no packets to check.
     const { ladder, capture } = traced;
     expect(ladder.ends).toMatchObject([{ address: peer, path: [...OPEN, ...ending] }]);
     const flags = ladder.rows.map((row) => row.flags.join("+"));
     const end = closing === "reset" ? ["RST+ACK"] : ["FIN+ACK", "ACK"];
     expect(flags).toEqual(["SYN", "SYN+ACK", "ACK", "PSH+ACK", "ACK", ...end]);
     expect(ladder.rows[3]).toMatchObject({ dataBytes: 13, text: "hello, myself" });
-    // Both copies of each would be twice as many.
+    // If both copies of each packet were kept, it would be twice as many.
     expect(capture).toMatchObject({ passed: ladder.rows.length, lost: 0, keptCopy: "outgoing" });
     expect(traced.agrees).toBe(true);
   });
 });
 
-it("a natural self-connect shows the attempt that hit, and none of the thousands before", async (context) => {
+it("a natural self-connect has the packets of its attempt, and none of the thousands before", async (context) => {
   needsCapture(context);
   const peer = deadPeer();
   const traced = await trace({ peer, natural: { attempts: 1_000_000, durationMs: 25_000 } });
@@ -90,7 +90,7 @@ it("a natural self-connect shows the attempt that hit, and none of the thousands
   expect(traced.capture).toMatchObject({ passed: 4, lost: 0 });
 });
 
-it("a pair opens simultaneously: both ends pass SYN-RECEIVED, and what A writes B reads", async (context) => {
+it("a pair opens simultaneously: both ends pass SYN-RECEIVED, and B reads what A writes", async (context) => {
   needsCapture(context);
   const traced = await trace({ peer: deadPeer(), pair: true, data: bytes("punch"), closing: "close" });
   expect(traced.verdict).toBe("simultaneous-open");
@@ -108,7 +108,7 @@ it("a pair opens simultaneously: both ends pass SYN-RECEIVED, and what A writes 
   expect(traced.agrees).toBe(true);
 });
 
-/** How many bytes of data the rows carry, each byte of the sequence space counted once. */
+/** How many bytes of data the rows carry. A byte that was sent again counts once. */
 function coveredBytes(rows: readonly LadderRow[]): number {
   const segments = rows
     .filter((row) => row.dataBytes > 0)
@@ -126,7 +126,7 @@ function coveredBytes(rows: readonly LadderRow[]): number {
 describe("packets that the kernel had no room for", () => {
   const big: Partial<TraceOptions> = { data: new Uint8Array(400_000), stepMs: 2000 };
 
-  it("are counted, and the trace claims no agreement", async (context) => {
+  it("are counted, and `agrees` is null", async (context) => {
     needsCapture(context);
     const { capture, ladder, agrees } = await trace({ peer: deadPeer(), ...big, bufferBytes: 1 });
     expect(capture!.lost).toBeGreaterThan(0);
@@ -134,18 +134,18 @@ describe("packets that the kernel had no room for", () => {
     expect(agrees).toBeNull();
   });
 
-  it("are none when there is room", async (context) => {
+  it("do not occur when there is room", async (context) => {
     needsCapture(context);
     const { capture, ladder, agrees } = await trace({ peer: deadPeer(), ...big });
     expect(capture).toMatchObject({ passed: ladder.rows.length, lost: 0 });
-    // Under load the kernel sends some of it again: then rows repeat, and the sequence space is covered once.
+    // Under load the kernel sends some segments again, so their rows repeat.
     expect(coveredBytes(ladder.rows)).toBe(400_000);
     expect(agrees).toBe(true);
   });
 });
 
-describe("what each way to end it leaves behind", () => {
-  it.each(FAMILIES)("is the table that decides how a guard must close, IPv%i", async (family) => {
+describe("what each way to end a self-connect leaves behind", () => {
+  it.each(FAMILIES)("only a reset frees the port, IPv%i", async (family) => {
     const table = await observeLeavings({ family, host: LOOPBACK[family], port: 0 });
     const row = (find: Partial<Leaving>) =>
       table.find(
@@ -253,7 +253,7 @@ describe("--html", () => {
   it.for([
     [],
     ["--pair"],
-  ])("shows picture, packets and the very pcapng of --write, on one page: %j", async (extra, context) => {
+  ])("is one page with the picture, the packets and the pcapng of --write: %j", async (extra, context) => {
     const { html, pcapng, stdout } = await page(context, ["--data", "hello", ...extra]);
     const rows = html.match(/<tbody>([\s\S]*?)<\/tbody>/)![1]!.match(/<tr>/g)!;
     expect(stdout).toContain(`(pcapng, ${rows.length} packets)`);
@@ -265,7 +265,7 @@ describe("--html", () => {
     for (const [, address] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(address).toMatch(/^data:/);
   });
 
-  it("escapes what was sent, in words and in the picture", async (context) => {
+  it("escapes the data, in the text and in the picture", async (context) => {
     const { html } = await page(context, ["--data", HOSTILE]);
     expect(html).toContain("&lt;/td&gt;&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;");
     expect(html).not.toContain("<img src=x");
@@ -273,12 +273,12 @@ describe("--html", () => {
     expect(Buffer.from(image, "base64").toString()).not.toContain("<img");
   });
 
-  it("tells what each way to end it leaves behind, where that was asked", async (context) => {
+  it("reports what each way to end it leaves behind, with --close", async (context) => {
     const { html } = await page(context, ["--close", "reset"]);
     expect(html).toMatch(/<th scope="row">reset\(\)<\/th><td>nothing<\/td><td><\/td><td>starts<\/td>/);
   });
 
-  it("says why there are no packets where they cannot be captured", async () => {
+  it("reports why there are no packets where they cannot be captured", async () => {
     const traced = { ...(await trace({ peer: deadPeer() })), capture: null, frames: [], agrees: null };
     const ladder = { ...traced.ladder, rows: [] };
     const without = { ...traced, ladder, whyNoCapture: "needs <CAP_NET_RAW>" };
@@ -289,18 +289,18 @@ describe("--html", () => {
     expect(html).not.toMatch(/<img|download=/);
   });
 
-  it("opens in a browser without script or request, fits a phone, and the picture is drawn", async (context) => {
+  it("opens in a browser without a script or request, fits a phone, and displays the picture", async (context) => {
     const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
     if (!installed) context.skip("no chromium here (Debian: apt-get install chromium)");
     const { opened } = await page(context, ["--data", "hello", "--close", "shutdown"]);
     const browser = await chromium.launch({ executablePath: installed, args: ["--no-sandbox"] });
     try {
       const shown = await browser.newPage({ viewport: PHONE, colorScheme: "dark" });
-      const told: string[] = [];
-      shown.on("console", (message) => told.push(message.text()));
-      shown.on("request", (request) => /^(file|data):/.test(request.url()) || told.push(request.url()));
+      const events: string[] = [];
+      shown.on("console", (message) => events.push(message.text()));
+      shown.on("request", (request) => /^(file|data):/.test(request.url()) || events.push(request.url()));
       await shown.goto(`file://${opened}`);
-      expect(told).toEqual([]);
+      expect(events).toEqual([]);
       expect(await shown.evaluate("document.images[0].naturalWidth")).toBeGreaterThan(PHONE.width);
       expect(await shown.evaluate("document.documentElement.scrollWidth")).toBe(PHONE.width);
       expect(await shown.evaluate("getComputedStyle(document.body).backgroundColor")).toBe("rgb(17, 21, 26)");
@@ -316,9 +316,9 @@ describe("--html", () => {
 
 describe("in slow motion", () => {
   /**
-   * A loopback of 500 bytes a second: every packet waits, so that every state lasts long enough to be seen by ss(8),
-   * which asks NETLINK_SOCK_DIAG. Until the socket is there, however long that takes, datagrams of 100 bytes keep the
-   * bucket empty. They go to an open port, for there is no room for an answer by ICMP.
+   * Limits loopback to 500 bytes a second: every packet waits, so that every state lasts long enough for ss(8), which
+   * uses NETLINK_SOCK_DIAG. Until the socket exists, datagrams of 100 bytes keep the bucket empty. They go to an open
+   * port, because there is no room for an ICMP reply.
    */
   const SLOW = `
     tc qdisc add dev lo root tbf rate 4kbit burst 150 limit 100000 || exit 77
@@ -331,11 +331,11 @@ describe("in slow motion", () => {
     kill $filling 2>/dev/null
     wait $traced`;
 
-  /** On a busy machine ss may look too seldom, or the loopback be too slow for the connect: then look again. */
+  /** On a busy machine ss may miss states, or loopback be too slow for the connect. Then the test tries again. */
   const LOOKS = 8;
   const whole = [...OPEN, ...CLOSE].slice(1);
 
-  it("every state of the path is one that sock_diag and TCP_INFO report, in that order", {
+  it("sock_diag and TCP_INFO report every state of the path, in its order", {
     timeout: 120_000,
   }, async (context) => {
     needsNamespaces(context);
@@ -346,7 +346,7 @@ describe("in slow motion", () => {
       const { sockDiag, report } = await lookSlowly(context);
       const sampled: string[] = report?.samples.map((sample: { state: string }) => sample.state) ?? [];
       for (const [name, states] of Object.entries({ sockDiag, sampled })) {
-        // What was missed proves nothing; what was seen stands in the order of the path.
+        // States may be missing, but those that were reported are in the order of the path.
         expect(states, name).toEqual(whole.filter((state) => states.includes(state)));
         for (const state of states) seen[name as keyof typeof seen].add(state);
       }
@@ -357,7 +357,7 @@ describe("in slow motion", () => {
     expect(whole.filter((state) => seen.sampled.has(state))).toEqual(whole);
   });
 
-  /** The states that ss saw, and the trace's report; null where the connect had its deadline. */
+  /** Returns the states that ss reported, and the trace's report; null if the connect reached its deadline. */
   async function lookSlowly(context: TestContext) {
     const peer = deadPeer();
     const args = ["-c", SLOW, "sh", process.execPath, MAIN, formatAddress(peer), String(peer.port)];
@@ -375,7 +375,7 @@ describe("in slow motion", () => {
 });
 
 describe("selfconnect trace", () => {
-  it("tells packets, states, echo, leavings, and frees the port by default", async () => {
+  it("prints packets, states, echo and leavings, and frees the port by default", async () => {
     const peer = deadPeer();
     const picture = file("ladder.svg");
     const { status, stdout, stderr } = await cli([
@@ -397,15 +397,15 @@ describe("selfconnect trace", () => {
     expect(readFileSync(picture, "utf8")).toMatch(/^<svg /);
   });
 
-  it("without CAP_NET_RAW says so, and still shows the states and TCP_INFO", async (context) => {
+  it("without CAP_NET_RAW prints that, and still prints the states and TCP_INFO", async (context) => {
     if (spawnSync("setpriv", ["--bounding-set", "-net_raw", "true"]).status !== 0)
       context.skip("cannot take a capability away here: needs setpriv (util-linux) and permission");
     const drop = ["--bounding-set", "-net_raw", "--inh-caps", "-net_raw", process.execPath, MAIN, "trace"];
-    const told = await command("setpriv", [...drop, formatAddress(deadPeer())]);
-    expect(told.status).toBe(0);
-    expect(told.stdout).toMatch(/no packets: .*CAP_NET_RAW/);
-    expect(told.stdout).toContain("kernel    ESTABLISHED (TCP_INFO), CLOSED (/proc/net/tcp)");
-    expect(told.stdout).toMatch(/TCP_INFO +ESTABLISHED, segments out 3, in 3/);
+    const printed = await command("setpriv", [...drop, formatAddress(deadPeer())]);
+    expect(printed.status).toBe(0);
+    expect(printed.stdout).toMatch(/no packets: .*CAP_NET_RAW/);
+    expect(printed.stdout).toContain("kernel    ESTABLISHED (TCP_INFO), CLOSED (/proc/net/tcp)");
+    expect(printed.stdout).toMatch(/TCP_INFO +ESTABLISHED, segments out 3, in 3/);
     const unwritten = file("unwritten.pcapng");
     const asked = await command("setpriv", [
       ...drop,
@@ -418,7 +418,7 @@ describe("selfconnect trace", () => {
     expect(validated(asked.stdout)).toMatchObject({ capture: null, agrees: null, ladder: { rows: [] } });
   });
 
-  it("says who stands on the port, and for how long", async () => {
+  it("reports the state of the socket that has the port, and for how long", async () => {
     const peer = formatAddress(deadPeer());
     await cli(["trace", peer, "--close", "close"]);
     const { status, stderr } = await cli(["trace", peer]);
@@ -426,7 +426,7 @@ describe("selfconnect trace", () => {
     expect(stderr).toMatch(/bind EADDRINUSE.*TIME-WAIT for another \d.*--close reset/);
   });
 
-  it("is interrupted by Ctrl-C, and takes no nonsense", async () => {
+  it("is interrupted by Ctrl-C, and refuses wrong arguments", async () => {
     const never = formatAddress(deadPeer(4, "other"));
     const interrupted = await cli(["trace", never, "--natural", "--json"], interruptAfter(1000));
     expect(interrupted.status).toBe(130);

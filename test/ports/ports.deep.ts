@@ -1,4 +1,4 @@
-/** The walk that is started anew every 10 s, observed as it happens: half a minute of attempts to one peer. */
+/** Half a minute of attempts to one peer: a new salt moves the walk every 10 s. */
 import os from "node:os";
 import { expect, test } from "vitest";
 import { fingerprint, samplePorts, supposeAlgorithm } from "../../lib/ports/index.ts";
@@ -14,7 +14,7 @@ test("every 10 s", { timeout: 300_000 }, async (context) => {
   const { attempts, jumps, verdict } = fingerprint(observation);
   console.log(`${attempts} attempts: ${jumps.count} jumps, every ${jumps.everyMs} ms; ${verdict.name}`);
   expect(jumps.count).toBeGreaterThanOrEqual(2);
-  // A tick of the kernel's clock is where it starts anew, and the two clocks differ by less than that.
+  // The salt changes at a tick of the kernel's clock; that clock and ours differ by less than a tick.
   expect(Math.abs(jumps.everyMs! - saltMs!)).toBeLessThan(saltMs! / 20);
   expect(verdict.name).toBe(name);
 });

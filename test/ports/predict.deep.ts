@@ -1,4 +1,4 @@
-/** The prediction against 200 real self-connects by each method, in this host's whole ephemeral range: minutes. */
+/** The prediction against 200 real self-connects by each method, in this host's ephemeral range. Takes minutes. */
 import { expect, test } from "vitest";
 import { METHODS } from "../../lib/ports/index.ts";
 import { cli } from "../support/harness.ts";

@@ -1,4 +1,4 @@
-/** "never, because …": what can be known before the first attempt, held against what then happens. */
+/** "never, because …": what can be known before the first attempt, compared with what then happens. */
 import { describe, expect, it } from "vitest";
 import type { PortFacts } from "../../lib/kernel/index.ts";
 import type { Strategy } from "../../lib/loop/strategy.ts";
@@ -39,7 +39,7 @@ describe("never, because", () => {
     [at(8080), "bind"],
     [at(50_001, "127.0.0.2"), "autobind"],
     [{ family: 6, host: "::ffff:127.0.0.1", port: 50_000 }, "fresh"],
-  ] as const)("nothing speaks against %o with %s", (peer, strategy) => {
+  ] as const)("a self-connect is possible: %o with %s", (peer, strategy) => {
     expect(whyNever(peer, strategy, facts)).toBeNull();
   });
 
@@ -48,20 +48,20 @@ describe("never, because", () => {
     expect(whyNever(at(50_000), "fresh", oddFacts)).toMatchObject({ reason: "parity" });
   });
 
-  it("nothing is claimed where the host does not tell its range", () => {
+  it("returns null where the host does not report its range", () => {
     expect(whyNever(at(8080), "fresh", { ephemeralRange: null, reservedPorts: [] })).toBeNull();
     expect(expectedAttempts(at(8080), "fresh", { ephemeralRange: null, reservedPorts: [] })).toBeNull();
   });
 });
 
 describe("how many attempts", () => {
-  it("as many as the ports of one parity, without the reserved ones", () => {
+  it("the number of ports of one parity, without the reserved ones", () => {
     expect(expectedAttempts(at(50_000), "fresh", facts)).toBe(14_116 - 1);
     expect(expectedAttempts(at(50_001), "autobind", facts)).toBe(14_116 - 1);
     expect(expectedAttempts(at(50_001), "bind", facts)).toBe(1);
   });
 
-  it("fewer are to come the nearer the walk has come from below", () => {
+  it("fewer remain the nearer the walk is from below", () => {
     const far = expectedRemaining(at(50_000), 50_002, facts)!;
     const near = expectedRemaining(at(50_000), 49_990, facts)!;
     expect(near).toBeLessThan(far);
@@ -69,7 +69,7 @@ describe("how many attempts", () => {
   });
 });
 
-describe("the kernel does as told, in a namespace with a range of four ports", () => {
+describe("the kernel behaves so in a namespace with a range of four ports", () => {
   const range = "50000 50003";
   async function verdict(port: number, strategy: Strategy): Promise<string> {
     const peer = `127.0.0.1:${port}`;

@@ -1,4 +1,4 @@
-/** The model against figures known beforehand, the simulator against the closed form, and both against real self-connects. */
+/** The model against known figures, the simulator against the closed form, and both against real self-connects. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -18,7 +18,7 @@ const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };
 const FAST = 50_000;
 
 describe("the closed form", () => {
-  // Mean, median and p99 that were read and measured on these kernels before this code was written.
+  // Mean, median and p99, measured on these kernels before this code was written.
   test.each([
     ["linux-5.18", FAST, [12_548, 8_722, 57_570]],
     ["linux-5.18", 1, [14_116, 9_784, 65_004]],
@@ -55,7 +55,7 @@ describe("the closed form", () => {
     }
   });
 
-  test("the port behind reserved ones is given out for all of them", () => {
+  test("the port after reserved ones is picked whenever one of them would be", () => {
     const unusable = [{ low: 33_000, high: 33_006 }];
     const facts = { ephemeralRange: { low: 32_768, high: 34_815 }, unusable };
     const random = seededRandom(6);
@@ -73,7 +73,7 @@ describe("the closed form", () => {
 });
 
 describe("the simulator", () => {
-  test("goes to the other parity when all of the first is in use, and says null when all are", () => {
+  test("picks the other parity when all of the first is in use, and returns null when all ports are", () => {
     const even = Array.from({ length: 8 }, (_, i) => ({ low: 1000 + 2 * i, high: 1000 + 2 * i }));
     const range = { low: 1000, high: 1015 };
     const algorithm = portAlgorithm("linux-5.18");
@@ -83,7 +83,7 @@ describe("the simulator", () => {
     expect(new PortWalk(algorithm, full, seededRandom(1)).next()).toBeNull();
   });
 
-  test("never gives out a reserved port, keeps to an odd low end's parity, and leaves out an odd last port", () => {
+  test("never picks a reserved port, keeps to an odd low end's parity, and leaves out an odd last port", () => {
     const facts = { ephemeralRange: { low: 1001, high: 1101 }, unusable: [{ low: 1011, high: 1020 }] };
     const walk = new PortWalk(portAlgorithm("linux-5.18"), facts, seededRandom(2));
     const ports = Array.from({ length: 5000 }, () => walk.next()!);
@@ -93,13 +93,13 @@ describe("the simulator", () => {
   });
 });
 
-describe("the tests of statistics can fail", () => {
+describe("the statistical tests can fail", () => {
   test("Kolmogorov-Smirnov: uniform samples against their own and another distribution", () => {
     const random = seededRandom(9);
     const samples = Array.from({ length: 300 }, random);
     expect(goodnessOfFit(samples, (x) => x).p).toBeGreaterThan(0.01);
     expect(goodnessOfFit(samples, (x) => x ** 2).p).toBeLessThan(1e-4);
-    // Known beforehand: 1.358 / (sqrt n + 0.12 + 0.11 / sqrt n) is the 5 % point.
+    // 1.358 / (sqrt n + 0.12 + 0.11 / sqrt n) is the known 5 % point.
     const few = Array.from({ length: 250 }, (_, i) => (i + 0.5) / 250);
     expect(goodnessOfFit(few, (x) => Math.min(1, Math.max(0, x - 0.0834))).p).toBeCloseTo(0.05, 1.5);
   });
@@ -111,7 +111,7 @@ describe("the tests of statistics can fail", () => {
 });
 
 describe("never", () => {
-  test("in gVisor, and why", async (context) => {
+  test("in gVisor, with the reason", async (context) => {
     const sandboxed = ["--rootless", "--network=none", "do"];
     const { status, error } = spawnSync("runsc", [...sandboxed, "true"], { timeout: 20_000 });
     if (error) context.skip(`no runsc here (Debian: apt-get install runsc): ${error.message}`);
@@ -140,8 +140,8 @@ describe("never", () => {
 });
 
 describe("against real self-connects", () => {
-  // 384 ports of each parity for 200 trials: those of "late-bind" meet the walks that "connect" has left just past
-  // the ports, for these two and all namespaces share them.
+  // 384 ports of each parity for 200 trials. "late-bind" and "connect", and all namespaces, share their walks: the
+  // trials of "late-bind" find the walks just past the ports, where "connect" has left them.
   const RANGE = "32768 33535";
   test.for([
     "connect",
@@ -174,7 +174,7 @@ describe("against real self-connects", () => {
 });
 
 describe("selfconnect predict", () => {
-  test("prints an object of its schema, with and without a self-connect to come", async () => {
+  test("prints an object of its schema, whether a self-connect is possible or not", async () => {
     const schema = JSON.parse(
       readFileSync(new URL("../../docs/schema/predict-1.json", import.meta.url), "utf8"),
     );
@@ -194,7 +194,7 @@ describe("selfconnect predict", () => {
     expect((await meanMs("1")) / (await meanMs("3"))).toBeCloseTo(3, 1);
   });
 
-  test("says never, and why, in words; and 2 on misuse", async () => {
+  test("prints never, and why, as text; and exits 2 on misuse", async () => {
     const { stdout, status } = await cli(["predict", "127.0.0.1:50001"]);
     expect(status).toBe(0);
     expect(stdout).toContain("never, because connect(2) picks even ports here");

@@ -1,4 +1,4 @@
-/** The audit's metrics on their whole way: node_exporter's textfile collector, Prometheus, and a query. */
+/** The audit's metrics through node_exporter's textfile collector and Prometheus to a query. */
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -40,7 +40,7 @@ function start(program: string, args: readonly string[]): void {
   started.push(spawn(program, args, { stdio: "ignore" }));
 }
 
-/** Asks again and again until the answer satisfies; the last answer is given back either way. */
+/** Fetches the URL until the body satisfies, or the time is up. Returns the last body. */
 async function poll(url: string, satisfies: (body: string) => boolean): Promise<string> {
   let body = "";
   for (let asked = 0; asked < POLLS && !satisfies(body); asked++) {
@@ -78,7 +78,7 @@ test("a planted listener and a planted self-connect arrive in Prometheus", {
   mkdirSync(textfiles);
   writeFileSync(path.join(textfiles, "selfconnect.prom"), stdout);
 
-  // The other parity, so that asking before the program listens is not joined to itself.
+  // The other parity, so that a request before the program listens cannot be joined to itself.
   const exporter = `${LOOPBACK[4]}:${deadPort("other")}`;
   const textfile = ["--collector.disable-defaults", "--collector.textfile"];
   start(EXPORTER, [

@@ -1,4 +1,4 @@
-/** Reports: what every format shows, what none lets through, and the page in a real browser. */
+/** Reports: what every format shows, what all formats escape, and the page in a real browser. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -98,33 +98,30 @@ const result: LabResult = {
 delete (result.findings[6] as { answer?: string }).answer;
 
 describe("the schema", () => {
-  it("is met, and a result survives its file", () => {
+  it("accepts a result, which is the same when read from its file", () => {
     const validate = validator("lab-1");
     expect(validate(result), JSON.stringify(validate.errors)).toBe(true);
     expect(parseLabResult(JSON.stringify(result))).toEqual(result);
   });
 
   it.each([
-    ["no object", "[]"],
+    ["not an object", "[]"],
     ["another schema", JSON.stringify({ ...result, schema: "other/1" })],
     [
       "a count that is text",
       JSON.stringify({ ...result, findings: [{ ...result.findings[0], counts: { a: "1" } }] }),
     ],
     [
-      "an answer that is no text",
+      "an answer that is not text",
       JSON.stringify({ ...result, findings: [{ ...result.findings[0], answer: {} }] }),
     ],
-    [
-      "a machine that is none",
-      JSON.stringify({ ...result, kernels: [{ ...result.kernels[0], machine: "x" }] }),
-    ],
+    ["an unknown machine", JSON.stringify({ ...result, kernels: [{ ...result.kernels[0], machine: "x" }] })],
   ])("refuses %s", (_, json) => {
     expect(() => parseLabResult(json)).toThrow();
   });
 });
 
-/** Each place of an object, without its value. */
+/** The path of each field of an object. */
 function* placesOf(value: unknown, at: readonly string[] = []): Generator<readonly string[]> {
   if (value === null || typeof value !== "object") return;
   for (const [key, inner] of Object.entries(value)) {
@@ -146,7 +143,7 @@ it("a result of a file is read only where its published schema allows it", () =>
       const json = JSON.stringify(changed);
       if (validate(JSON.parse(json))) continue;
       try {
-        // What it drops or corrects is of the schema again.
+        // What the parser returns after dropping or correcting fields conforms to the schema.
         if (!validate(parseLabResult(json))) accepted.push(`${place.join(".")}: ${JSON.stringify(wrong)}`);
       } catch {}
     }
@@ -167,14 +164,14 @@ it("a lab exits with 3 where an answer was not expected, whatever else is missin
 });
 
 describe("formats", () => {
-  it("Markdown keeps its columns whatever a guest says, contradictions first", () => {
+  it("Markdown keeps its columns whatever a guest prints, contradictions first", () => {
     const text = labMarkdown(result);
     expect(text.indexOf("## Contradictions")).toBeLessThan(text.indexOf("| question |"));
     const widths = text.split("\n").filter((line) => line.startsWith("|"));
     expect(widths.map((line) => line.match(/(?<!\\)\|/g)!.length)).toEqual(widths.map(() => 6));
     expect(text).not.toContain("<script>");
     expect(text).toContain("≠ no");
-    expect(text).toContain("absent could not be asked: needs linux.uml");
+    expect(text).toContain("absent could not run: needs linux.uml");
   });
 
   it("CSV quotes fields and disarms formulas", () => {
@@ -182,7 +179,7 @@ describe("formats", () => {
     expect(text.split("\r\n")[1]).toBe(`old,qemu,5.10.1,steps,answered,"'=A1,""x""",yes,attempts,12`);
   });
 
-  it("the terminal's text groups kernels by answer, and passes no control characters", () => {
+  it("the terminal's text groups kernels by answer, and escapes control characters", () => {
     const text = labText({
       ...result,
       findings: [finding("old", "steps"), finding("mid", "steps", { answer: "a\u001b[2J" })],
@@ -191,7 +188,7 @@ describe("formats", () => {
     expect(text).not.toContain("\u001b");
   });
 
-  it("several results become one table, their columns kept apart", () => {
+  it("several results become one table with distinct columns", () => {
     const merged = mergeLabs([result, result]);
     expect(merged.kernels.map(({ id }) => id).slice(0, 5)).toEqual([
       "old",
@@ -205,7 +202,7 @@ describe("formats", () => {
 });
 
 describe("compare", () => {
-  it("tells what changed, what is new, and samples that moved", () => {
+  it("reports what changed, what is new, and samples that differ", () => {
     const moved = steps.values.map((value) => value + 20);
     const other: LabResult = {
       ...result,
@@ -263,7 +260,7 @@ describe("the command line", () => {
     expect(readFileSync(file("lab.csv"), "utf8")).toContain("refusal");
   });
 
-  it("lab ends with 130 on Ctrl-C, with what there is in its file, and --resume asks the rest", async () => {
+  it("lab exits with 130 on Ctrl-C with its results so far in the file, and --resume runs the rest", async () => {
     const output = path.join(folder, "cut.json");
     const asked = ["lab", "--machine", "host", "--output", output, "--experiments"];
     const interrupted = await cli([...asked, "bind-first,time"], (child) => {
@@ -283,24 +280,24 @@ describe("the command line", () => {
     expect(whole.findings).toHaveLength(2);
   });
 
-  it("lab shows a table of its kernels while it runs, on a terminal only, and takes it away", async () => {
+  it("lab shows a table of its kernels while it runs, on a terminal only, and clears it", async () => {
     const output = path.join(folder, "live.json");
     const line = `${process.execPath} ${MAIN} lab --machine host --experiments bind-first,refusal --output ${output}`;
     const { stdout } = await command("script", ["-qec", `stty cols 100 rows 30; ${line} 2>&1`, "/dev/null"]);
     const frames = stdout.split("\u001b[0J").map((frame) => frame.replace(/\s+/g, " "));
     const at = (frame: RegExp) => frames.findIndex((one) => frame.test(one));
     const states = [
-      /^host boots 0\/2/,
-      /^host asked 0\/2 bind-first/,
-      /^host asked 1\/2 refusal/,
+      /^host booting 0\/2/,
+      /^host running 0\/2 bind-first/,
+      /^host running 1\/2 refusal/,
       /^host done 2\/2/,
     ];
     const places = states.map(at);
     expect(places[0]).toBeGreaterThan(0);
     expect(places).toEqual(places.toSorted((a, b) => a - b));
-    // What was drawn is cleared before the result is printed.
+    // The table is cleared before the result is printed.
     expect(frames.at(-1)).toMatch(/bind-first/);
-    expect(frames.at(-1)).not.toMatch(/asked|done 2/);
+    expect(frames.at(-1)).not.toMatch(/running|done 2/);
   });
 
   it("lab kernels lists what apt offers and what is cached, as the published object", async () => {
@@ -344,12 +341,12 @@ describe("the command line", () => {
       ],
     });
     expect((await list()).stdout).toMatch(/^6\.12\.9-1 +trixie .*\n6\.1\.27-1 +bookworm .* {2}cached\n$/);
-    // The schema is no formality: a kernel without its suite is not of it.
+    // The control: a kernel without its suite does not conform to the schema.
     const { suite: _, ...damaged } = report.kernels[0];
     expect(validate({ ...report, kernels: [damaged] })).toBe(false);
   });
 
-  it("report renders, compares, and says what is wrong with a file", async () => {
+  it("report renders, compares, and reports what is wrong with a file", async () => {
     const file = path.join(folder, "a.json");
     expect((await cli(["report", file])).stdout).toContain("contradictions");
     const { stdout } = await cli(["report", "compare", file, file, "--json"]);
@@ -365,8 +362,8 @@ describe("the command line", () => {
   it.each([
     [["lab", "--machine", "qemuu"], /did you mean "qemu"/],
     [["lab", "--experiments", "stepz"], /did you mean "steps"/],
-  ])("%j is a usage error with its mend", async (args, mend) => {
-    expect(await cli(args)).toMatchObject({ status: 2, stderr: expect.stringMatching(mend) });
+  ])("%j is a usage error with its fix", async (args, fix) => {
+    expect(await cli(args)).toMatchObject({ status: 2, stderr: expect.stringMatching(fix) });
   });
 });
 
@@ -374,7 +371,7 @@ describe("the page in a browser", () => {
   const installed = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
   let folder: string;
   let browser: Browser | undefined;
-  const told: string[] = [];
+  const messages: string[] = [];
 
   beforeAll(async () => {
     folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-page-"));
@@ -388,19 +385,19 @@ describe("the page in a browser", () => {
 
   async function open(options: Parameters<Browser["newPage"]>[0] = {}): Promise<Page> {
     const page = await browser!.newPage(options);
-    page.on("console", (message) => told.push(message.text()));
-    page.on("pageerror", (error) => told.push(error.message));
-    page.on("request", (request) => request.url().startsWith("file:") || told.push(request.url()));
+    page.on("console", (message) => messages.push(message.text()));
+    page.on("pageerror", (error) => messages.push(error.message));
+    page.on("request", (request) => request.url().startsWith("file:") || messages.push(request.url()));
     await page.goto(`file://${folder}/lab.html`);
     return page;
   }
 
-  it("opens without an error or a request, and nothing of a guest runs", async (context) => {
+  it("opens without an error or a request, and no script of a guest runs", async (context) => {
     if (!browser) context.skip("no chromium here (Debian: apt-get install chromium)");
     const page = await open();
     expect(await page.title()).toBe("The same questions to many kernels");
     expect(await page.getByText(`document.title = "owned"`).count()).toBeGreaterThan(0);
-    expect(told.filter((one) => !one.startsWith("data:"))).toEqual([]);
+    expect(messages.filter((one) => !one.startsWith("data:"))).toEqual([]);
     await page.close();
   });
 

@@ -1,3 +1,4 @@
+import os from "node:os";
 import { describe, expect, it, vi } from "vitest";
 import { DialError, SocketError } from "../../lib/socket/errors.ts";
 import { nearest } from "../../lib/socket/misuse.ts";
@@ -67,6 +68,28 @@ describe("SocketError", () => {
   });
 });
 
+describe("the text of an error", () => {
+  it.each([
+    ["bind", "EADDRINUSE", "SO_REUSEADDR"],
+    ["listen", "EADDRINUSE", "findSockets()"],
+    ["bind", "EADDRNOTAVAIL", "ip address"],
+    ["connect", "EADDRNOTAVAIL", "ip_local_port_range"],
+    ["bind", "EACCES", "ip_unprivileged_port_start"],
+    ["connect", "EACCES", "firewall"],
+    ["socket", "EAFNOSUPPORT", "disable_ipv6"],
+    ["bind", "EAFNOSUPPORT", "::ffff:"],
+    ["connect", "ENETUNREACH", "ip route get"],
+    ["accept", "EINVAL", "listen()"],
+  ] as const)("of %s %s says what to do", (syscall, code, fix) => {
+    expect(new SocketError(-os.constants.errno[code], { syscall }).message).toContain(fix);
+  });
+
+  it("of another call does not speak of the call that knows the errno best", () => {
+    const { message } = new SocketError(-os.constants.errno.EACCES, { syscall: "setsockopt" });
+    expect(message).not.toContain("ports below");
+  });
+});
+
 describe("a programmer error", () => {
   it.each([
     ["ERR_INVALID_FAMILY", () => TcpSocket.open(5 as never)],
@@ -131,5 +154,27 @@ describe("DialError", () => {
     );
     expect(error).toMatchObject({ name: "DialError", code: "ERR_ATTEMPTS", cause });
     expect(error.attempts).toHaveLength(1);
+  });
+});
+
+describe("two copies of the package", () => {
+  it("know each other's errors by instanceof; a subclass knows only its own", async () => {
+    const copy = new URL("../../dist/socket/errors.js?copy", import.meta.url).href;
+    const other: typeof import("../../lib/socket/errors.ts") = await import(/* @vite-ignore */ copy);
+    expect(other.SocketError).not.toBe(SocketError);
+    const socketError = new other.SocketError(-111, { syscall: "connect" });
+    const dialError = new other.DialError("ERR_DEADLINE", "late", []);
+    expect(socketError).toBeInstanceOf(SocketError);
+    expect(dialError).toBeInstanceOf(DialError);
+    expect(new SocketError(-111, { syscall: "connect" })).toBeInstanceOf(other.SocketError);
+    expect(socketError).not.toBeInstanceOf(DialError);
+    for (const value of [dialError, new Error("other"), null, undefined, "SocketError", {}]) {
+      expect(value instanceof SocketError).toBe(false);
+    }
+    class Own extends SocketError {}
+    expect(socketError instanceof Own).toBe(false);
+    expect(new Own(-111, { syscall: "connect" })).toBeInstanceOf(Own);
+    expect(new Own(-111, { syscall: "connect" })).toBeInstanceOf(other.SocketError);
+    expect(Object.keys(socketError)).toEqual(["name", "code", "errno", "syscall"]);
   });
 });

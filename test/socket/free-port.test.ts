@@ -110,17 +110,17 @@ describe("the lab's ports", () => {
   it("throw NotHere for the second port of a range of one", () => {
     const low = deadPort();
     const instruments = createInstruments({ low, high: low });
-    expect(instruments.port()).toBe(low);
-    expect(() => instruments.port()).toThrow(NotHere);
-    expect(() => instruments.port("other")).toThrow(NotHere);
+    expect(instruments.findPort()).toBe(low);
+    expect(() => instruments.findPort()).toThrow(NotHere);
+    expect(() => instruments.findPort("other")).toThrow(NotHere);
   });
 
   it("throw NotHere in a full range", () => {
     withRange([0, 1, 2, 3, 4, 5], (range) => {
       const instruments = createInstruments(range);
-      expect(() => instruments.port()).toThrow(NotHere);
-      expect(() => instruments.free(2)).toThrow(NotHere);
-      expect(instruments.outside()).toBeLessThan(range.low);
+      expect(() => instruments.findPort()).toThrow(NotHere);
+      expect(() => instruments.findPorts(2)).toThrow(NotHere);
+      expect(instruments.findPortOutside()).toBeLessThan(range.low);
     });
   });
 });

@@ -1,4 +1,4 @@
-/** The native door from inside: what no user can reach through TcpSocket. */
+/** The addon called directly, with arguments that TcpSocket never passes. */
 
 import { once } from "node:events";
 import fs from "node:fs";
@@ -14,25 +14,25 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { command, deadPeer, random, requires, withNative } from "../support/harness.ts";
 
 const raw = createRequire(import.meta.url)("../../build/Release/selfconnect.node") as Native;
-const room = new Uint8Array(24);
+const addressMemory = new Uint8Array(24);
 const anyPort = encodeAddress(parseAddress("127.0.0.1:0"));
 const { EALREADY, EBADF, EINVAL } = os.constants.errno;
 const program = (name: string) => new URL(`../support/programs/${name}`, import.meta.url).pathname;
 const openFds = () => fs.readdirSync("/proc/self/fd").length;
 
 describe("the addon", () => {
-  it("is not fooled by an object that is no socket handle", () => {
+  it("rejects an object that is not a socket handle", () => {
     const impostors = [{}, null, undefined, 7, "handle", new Uint8Array(8), Object.create(null)];
     for (const impostor of impostors) {
       expect(() => raw.fd(impostor as never)).toThrow("argument 0 must be a socket handle");
     }
   });
 
-  it("names the argument that is wrong, and does nothing", () => {
+  it("names the wrong argument, and makes no system call", () => {
     const handle = raw.handle();
     expect(() => raw.socket(handle, "4" as never)).toThrow("native.socket: argument 1 must be the family");
     expect(() => raw.getsockname(handle, new Uint8Array(23))).toThrow(
-      "argument 1 must be room for an address",
+      "argument 1 must be memory for an address",
     );
     expect(() => raw.bind(handle, new Float64Array(3) as never)).toThrow("argument 1 must be an address");
     expect(() => raw.getsockopt(handle, 10_000, new BigInt64Array(2))).toThrow("a row of the option table");
@@ -51,15 +51,15 @@ describe("the addon", () => {
     null,
     "4",
     4n,
-  ])("has no family %s", (family) => {
+  ])("rejects the family %s", (family) => {
     const before = openFds();
     const expected = "argument 1 must be the family 4 or 6";
     expect(() => raw.socket(raw.handle(), family as never)).toThrow(expected);
-    expect(() => raw.bind(raw.handle(), room)).toThrow("argument 1 must be an address");
+    expect(() => raw.bind(raw.handle(), addressMemory)).toThrow("argument 1 must be an address");
     expect(openFds()).toBe(before);
   });
 
-  it("cuts no number to fit", () => {
+  it("rejects a number that does not fit, instead of truncating it", () => {
     const handle = raw.handle();
     const records = new Uint8Array(80);
     const wrong = [
@@ -68,7 +68,7 @@ describe("the addon", () => {
       () => raw.localPort(-(2 ** 32) - 1),
       () => raw.listen(handle, 2 ** 32),
       () => raw.getsockopt(handle, 2 ** 32, new BigInt64Array(1)),
-      () => raw.ifIndexToName(2 ** 32 + 1, room),
+      () => raw.ifIndexToName(2 ** 32 + 1, addressMemory),
       () => raw.watch(handle, 2 ** 53),
       () => raw.diag(4, 2 ** 32, 0, 1, 0, 0, records),
       () => raw.diag(4, 1, -1, 1, 0, 0, records),
@@ -78,36 +78,36 @@ describe("the addon", () => {
     for (const call of wrong) expect(call).toThrow(/^native\.\w+: argument \d must be /);
   });
 
-  it("knows three ways to shut down, and no other", () => {
+  it("accepts three ways to shut down, and rejects any other", () => {
     const handle = raw.handle();
     for (const how of ["read", "write", "both"] as const) expect(raw.shutdown(handle, how)).toBe(-EBADF);
     const expected = 'native.shutdown: argument 1 must be "read", "write" or "both"';
     expect(() => raw.shutdown(handle, "sideways" as never)).toThrow(expected);
   });
 
-  it("fills no handle twice, and leaks nothing", () => {
+  it("refuses to fill a handle twice, and leaks nothing", () => {
     const [handle, listener, client] = [raw.handle(), raw.handle(), raw.handle()];
     for (const one of [handle, listener, client]) expect(raw.socket(one, 4)).toBe(0);
     expect(raw.bind(listener, anyPort)).toBe(0);
     expect(raw.listen(listener, 1)).toBe(0);
-    expect(raw.getsockname(listener, room)).toBe(0);
-    expect(raw.connect(client, room)).toBeGreaterThanOrEqual(0);
+    expect(raw.getsockname(listener, addressMemory)).toBe(0);
+    expect(raw.connect(client, addressMemory)).toBeGreaterThanOrEqual(0);
     const [fd, before] = [raw.fd(handle), openFds()];
     expect(raw.socket(handle, 4)).toBe(-EALREADY);
     expect(raw.accept(listener, handle)).toBe(-EALREADY);
     expect(raw.captureOpen(handle, "lo", 1, 1, 4096)).toBe(-EALREADY);
     const report = new Uint32Array(2 + raw.outcomes);
-    const done = () => expect.unreachable("a burst was refused, and ended");
+    const done = () => expect.unreachable("done() was called after burst() returned -errno");
     const stop = new Int32Array(1);
-    expect(raw.burst(handle, "fresh", room, 1, 1, 1, stop, null, report, done)).toBe(-EALREADY);
+    expect(raw.burst(handle, "fresh", addressMemory, 1, 1, 1, stop, null, report, done)).toBe(-EALREADY);
     expect([raw.fd(handle), openFds()]).toEqual([fd, before]);
-    // The connection was left in the queue: an empty handle still gets it.
+    // The connection stayed in the queue: accept() with an empty handle still returns it.
     const accepted = raw.handle();
     expect(raw.accept(listener, accepted)).toBe(0);
     for (const one of [handle, listener, client, accepted]) expect(raw.close(one)).toBe(0);
   });
 
-  it("watches nothing before the reactor is started", async () => {
+  it("returns EINVAL for a watch before the reactor is started", async () => {
     const script = `
       const native = require("./build/Release/selfconnect.node");
       const handle = native.handle();
@@ -117,7 +117,7 @@ describe("the addon", () => {
     expect(stdout.trim()).toBe(`${-EINVAL} 0 0`);
   });
 
-  it("answers any arguments with an integer or a TypeError that names the call", async () => {
+  it("returns an integer or throws a TypeError that names the call, for any arguments", async () => {
     const { seed } = random();
     const args = [program("fuzz.mjs"), String(seed), "30000"];
     const { status, stdout, stderr } = await command(process.execPath, args);
@@ -129,7 +129,7 @@ describe("the addon", () => {
     expect(refusals).toBeGreaterThan(1000);
   });
 
-  it("a process at its limit of threads gets EAGAIN that names the limit, and lives", async (context) => {
+  it("reports EAGAIN and names the limit when no thread can be created, and does not crash", async (context) => {
     const { status, stdout, stderr } = await command(process.execPath, [program("no-thread.mjs")]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const errors = JSON.parse(stdout);
@@ -143,34 +143,39 @@ describe("the addon", () => {
     expect(errors).toEqual({ connected: expected, loop: expected, meet: expected });
   });
 
-  it("names the argument of a burst that is wrong, before any attempt", () => {
+  it("names the wrong argument of a burst, before any attempt", () => {
     const handle = raw.handle();
     const report = new Uint32Array(2 + raw.outcomes);
     const burst = (...values: unknown[]) => (raw.burst as (...all: unknown[]) => number)(...values);
     const stop = new Int32Array(1);
     const done = () => {};
-    expect(() => burst(handle, "frehs", room, 1, 1, 1, stop, null, report, done)).toThrow("a strategy");
-    expect(() => burst(handle, "fresh", room, 9, 1, 1, stop, new Uint16Array(8), report, done)).toThrow(
-      "all ports",
+    expect(() => burst(handle, "frehs", addressMemory, 1, 1, 1, stop, null, report, done)).toThrow(
+      "a strategy",
     );
-    expect(() => burst(handle, "fresh", room, 1, 1, 1, stop, null, new Uint32Array(3), done)).toThrow(
-      "whole report",
-    );
-    expect(() => burst(handle, "fresh", room, 1, 1, 1, new Int32Array(0), null, report, done)).toThrow(
-      "stop flag",
-    );
+    expect(() =>
+      burst(handle, "fresh", addressMemory, 9, 1, 1, stop, new Uint16Array(8), report, done),
+    ).toThrow("all ports");
+    expect(() =>
+      burst(handle, "fresh", addressMemory, 1, 1, 1, stop, null, new Uint32Array(3), done),
+    ).toThrow("whole report");
+    expect(() =>
+      burst(handle, "fresh", addressMemory, 1, 1, 1, new Int32Array(0), null, report, done),
+    ).toThrow("stop flag");
   });
 
-  it("an empty handle answers EBADF, and ending it is no error", () => {
+  it("returns EBADF for an empty handle, and 0 for closing, resetting or releasing it", () => {
     const handle = raw.handle();
-    expect(raw.getsockname(handle, room)).toBe(-EBADF);
+    expect(raw.getsockname(handle, addressMemory)).toBe(-EBADF);
     expect(raw.bind(handle, anyPort)).toBe(-EBADF);
     expect(raw.close(handle)).toBe(0);
     expect(raw.reset(handle)).toBe(0);
     expect(raw.release(handle)).toBe(0);
   });
 
-  it.for(["at once", "afterwards"])("gives a descriptor of libuv's its range %s", async (when, context) => {
+  it.for([
+    "at once",
+    "afterwards",
+  ])("sets the range of a descriptor that libuv owns %s", async (when, context) => {
     requires(context, "6.3", "localPortRange");
     const { host, port } = deadPeer();
     const { low, high } = portFacts().ephemeralRange!;
@@ -184,12 +189,12 @@ describe("the addon", () => {
     await once(stream, "close");
   });
 
-  it("answers EBADF for a descriptor that is none", () => {
+  it("returns EBADF for the descriptor -1", () => {
     expect(raw.localPort(-1)).toBe(-EBADF);
     expect(raw.setLocalPortRange(-1, 1, 2)).toBe(-EBADF);
   });
 
-  it("leaves no descriptor behind when the range is refused", (context) => {
+  it("closes the descriptor when the kernel refuses the range", (context) => {
     requires(context, "6.3", "localPortRange");
     const before = openFds();
     // The low end above the high end.
@@ -197,8 +202,8 @@ describe("the addon", () => {
     expect(openFds()).toBe(before);
   });
 
-  it("garbage collection closes what was forgotten, and counts it", async () => {
-    // Only a process of its own can force a collection.
+  it("closes a forgotten socket at garbage collection, and counts it", async () => {
+    // Forcing a collection needs a new process with --expose-gc.
     const script = `
       const native = require("./build/Release/selfconnect.node");
       (() => { for (let i = 0; i < 100; i++) native.socket(native.handle(), 4); })();
@@ -209,34 +214,34 @@ describe("the addon", () => {
   });
 });
 
-describe("the door", () => {
-  it("is the addon itself, and nobody can change it", () => {
+describe("loadNative", () => {
+  it("returns the addon itself, frozen", () => {
     const native = loadNative();
     expect(native.fd).toBe(raw.fd);
     expect(Object.isFrozen(native)).toBe(true);
   });
 
-  it("a TcpSocket stands on any door of that shape", async () => {
+  it("returns a test's stand-in to TcpSocket", async () => {
     await withNative({ socket: () => -1 }, () => {
       expect(() => TcpSocket.open(4)).toThrow(expect.objectContaining({ syscall: "socket" }));
     });
     TcpSocket.open(4).close();
   });
 
-  it("a wait ends with the errno when the reactor cannot wait any more", async () => {
+  it("a wait ends with the errno when the reactor fails", async () => {
     let report: (count: number) => void = () => {};
-    let answer = 0;
+    let watchResult = 0;
     const reactorStart: Native["reactorStart"] = (ready) => {
       report = ready;
       return 0;
     };
-    await withNative({ reactorStart, watch: () => answer, unwatch: () => 0 }, async () => {
-      // A listener whose backlog is full leaves the last client without an answer.
+    await withNative({ reactorStart, watch: () => watchResult, unwatch: () => 0 }, async () => {
+      // A listener whose backlog is full does not reply to the last client.
       const listener = TcpSocket.open(4).bind("127.0.0.1:0").listen(0);
       const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
       for (const client of clients) client.connect(listener.getsockname());
       const wait = clients[3]!.connected();
-      answer = -EINVAL;
+      watchResult = -EINVAL;
       setImmediate(() => report(-EINVAL));
       await expect(wait).rejects.toMatchObject({ name: "SocketError", code: "EINVAL", syscall: "epoll_ctl" });
       for (const socket of [listener, ...clients]) socket.close();

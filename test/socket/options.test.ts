@@ -1,4 +1,4 @@
-/** One generated test for each row of the option table: the default differs, set, get, equal; v4 and v6. */
+/** One generated test for each row of the option table, over IPv4 and IPv6: a value that was set reads back. */
 import { readFileSync } from "node:fs";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
@@ -11,8 +11,8 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { optionTable, supported } from "../../lib/socket/supported.ts";
 import { FAMILIES } from "../support/harness.ts";
 
-/** What the row's sample is in the words of lib/options.ts. */
-function sampleOf(row: OptionRow, raw: bigint | string, before: unknown): unknown {
+/** Converts the row's sample to the option's value in lib/socket/options.ts. */
+function toValue(row: OptionRow, raw: bigint | string, before: unknown): unknown {
   const { low, high } = portFacts().ephemeralRange!;
   switch (row.kind) {
     case "flag":
@@ -30,14 +30,14 @@ function sampleOf(row: OptionRow, raw: bigint | string, before: unknown): unknow
 describe.each(optionTable().filter((row) => !row.readOnly))("$name ($constant)", (row) => {
   const name = row.name as OptionName;
   for (const family of FAMILIES) {
-    it(`IPv${family}: the default differs, then it reads back what was set`, (context) => {
+    it(`IPv${family}: the default differs from the sample, which reads back after it was set`, (context) => {
       if (row.ipv6Only && family === 4) return expectUnsupportedOnIpv4(name);
       if (!supported(name))
-        context.skip(`${row.constant} is not in this kernel; it came with Linux ${row.since}`);
+        context.skip(`this kernel does not have ${row.constant}; Linux has it since ${row.since}`);
       using socket = TcpSocket.open(family);
       const before = socket.getsockopt(name);
-      const value = sampleOf(row, row.sample, before);
-      const readsBack = row.kind === "flag" ? value : sampleOf(row, row.readsBack, before);
+      const value = toValue(row, row.sample, before);
+      const readsBack = row.kind === "flag" ? value : toValue(row, row.readsBack, before);
       expect(before).not.toEqual(readsBack);
       try {
         socket.setsockopt(name, value as never);
@@ -51,7 +51,7 @@ describe.each(optionTable().filter((row) => !row.readOnly))("$name ($constant)",
   }
 });
 
-it("types every field of TCP_INFO that the compiler knows, and no other", () => {
+it("TcpInformation types the fields of TCP_INFO that the addon reports, and no others", () => {
   const source = ts.createSourceFile(
     "",
     readFileSync("lib/socket/options.ts", "utf8"),
@@ -71,7 +71,7 @@ function expectUnsupportedOnIpv4(name: OptionName): void {
 
 describe.each(optionTable().filter((row) => row.readOnly))("$name ($constant), read-only", (row) => {
   const name = row.name as OptionName;
-  it.each(FAMILIES)("IPv%i: can be read, and setting it is a programmer error", (family) => {
+  it.each(FAMILIES)("IPv%i: reading works, and setting throws ERR_OPTION_READ_ONLY", (family) => {
     using socket = TcpSocket.open(family);
     expect(socket.getsockopt(name)).toBeDefined();
     const code = "ERR_OPTION_READ_ONLY";
@@ -79,15 +79,15 @@ describe.each(optionTable().filter((row) => row.readOnly))("$name ($constant), r
   });
 });
 
-describe("read-only options tell the truth", () => {
-  it("cookie is one number for each socket and the same at every look", () => {
+describe("the value of", () => {
+  it("cookie differs between sockets, and stays the same for one socket", () => {
     using one = TcpSocket.open(4);
     using other = TcpSocket.open(4);
     expect(one.getsockopt("cookie")).toBe(one.getsockopt("cookie"));
     expect(one.getsockopt("cookie")).not.toBe(other.getsockopt("cookie"));
   });
 
-  it("listening follows listen()", () => {
+  it("listening is true after listen()", () => {
     using socket = TcpSocket.open(4);
     expect(socket.getsockopt("listening")).toBe(false);
     socket.bind("127.0.0.1:0").listen();
@@ -95,7 +95,7 @@ describe("read-only options tell the truth", () => {
     expect(socket.getsockopt("information").state).toBe("LISTEN");
   });
 
-  it("lingerSeconds can be turned on and off again", () => {
+  it("lingerSeconds is null again after it was set to null", () => {
     using socket = TcpSocket.open(4, { lingerSeconds: 0 });
     expect(socket.getsockopt("lingerSeconds")).toBe(0);
     socket.setsockopt("lingerSeconds", null);
@@ -103,7 +103,7 @@ describe("read-only options tell the truth", () => {
   });
 });
 
-it("an option that needs a privilege says which", () => {
+it("the table has the capability that an option needs", () => {
   const marked = optionTable().find((row) => row.name === "mark")!;
   expect(marked.capability).toBe("CAP_NET_ADMIN");
 });

@@ -1,4 +1,4 @@
-/** connected(): many sockets, every way to end, nothing left behind. */
+/** connected(): many sockets, and every way in which the wait ends; no descriptor leaks. */
 import { closeSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
@@ -12,7 +12,7 @@ async function withFullListener(use: (peer: { family: 4; host: string; port: num
   const peer = { family: 4, host: LOOPBACK[4], port: listener.getsockname().port } as const;
   const fillers: TcpSocket[] = [];
   try {
-    // A queue of length 0 takes one connection; more than one tells that it is full.
+    // A queue of length 0 accepts one connection; a connect that reaches its deadline shows that the queue is full.
     for (let i = 0; i < 4; i++) {
       const filler = TcpSocket.open(4);
       fillers.push(filler);
@@ -39,9 +39,11 @@ function tally(outcomes: string[]): Record<string, number> {
 }
 
 describe("connected()", () => {
-  it("10,000 sockets in progress at once, each with the right end", { timeout: 120_000 }, async () => {
+  it("ends the waits of 10,000 sockets in progress at once, each in the right way", {
+    timeout: 120_000,
+  }, async () => {
     await withFullListener(async (full) => {
-      // Of the parity that connect(2) does not pick: else one in thousands would be joined to itself.
+      // The parity that connect(2) does not pick: otherwise one socket in thousands would connect to itself.
       const refused = deadPeer(4, "other");
       const abort = new AbortController();
       const sockets = Array.from({ length: MANY }, () => TcpSocket.open(4, { lingerSeconds: 0 }));
@@ -55,7 +57,7 @@ describe("connected()", () => {
         const ended = Promise.all(waits.map(outcome));
         await outcome(waits[1]!);
         abort.abort();
-        // The last quarter waits for ever: until it is closed under the wait.
+        // The last quarter waits until reset() ends its wait.
         for (let i = 3; i < MANY; i += 4) sockets[i]!.reset();
         expect(tally(await ended)).toEqual({
           ECONNREFUSED: MANY / 4,
@@ -69,7 +71,7 @@ describe("connected()", () => {
     });
   });
 
-  it("thousands of sockets that succeed", { timeout: 60_000 }, async () => {
+  it("resolves for thousands of sockets that connect", { timeout: 60_000 }, async () => {
     await withListener(
       4,
       (socket) => socket.resume(),
@@ -85,13 +87,13 @@ describe("connected()", () => {
     );
   });
 
-  it("gives the event loop its turn, however fast the answers come", async () => {
+  it("yields to the event loop even when every connect ends at once", async () => {
     const peer = deadPeer(4, "other");
     let isDue = false;
     const timer = setTimeout(() => {
       isDue = true;
     }, 10);
-    // Enough attempts for many times the timer's delay: without a turn of the loop it would come after all of them.
+    // These attempts take many times the timer's delay: without yielding, the timer would fire after all of them.
     let attempts = 0;
     for (; attempts < 50_000 && !isDue; attempts++) {
       using socket = TcpSocket.open(4);
@@ -102,7 +104,7 @@ describe("connected()", () => {
     expect(attempts).toBeLessThan(50_000);
   });
 
-  it("a deadline leaves a socket that may be waited for again", async () => {
+  it("can be called again after its deadline", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
@@ -117,7 +119,7 @@ describe("connected()", () => {
     });
   });
 
-  it("rejects with the signal's own reason, also when it was aborted before", async () => {
+  it("rejects with the signal's reason, also when the signal had aborted before", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
@@ -130,7 +132,7 @@ describe("connected()", () => {
     });
   });
 
-  it("is a programmer error before connect(), or with a deadline that is no time", async () => {
+  it("is a programmer error before connect(), or with an invalid deadline", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       await expect(socket.connected()).rejects.toMatchObject({ code: "ERR_NOT_CONNECTING" });
@@ -144,7 +146,7 @@ describe("connected()", () => {
     });
   });
 
-  it("rejects with the same refusal each time it is asked, and for all who wait at once", async () => {
+  it("rejects with the same refusal at each call, and for all callers that wait", async () => {
     using socket = TcpSocket.open(4);
     socket.connect(deadPeer(4, "other"));
     const waits = [socket.connected(), socket.connected(), socket.connected({ deadlineMs: 1000 })];
@@ -163,7 +165,7 @@ describe("connected()", () => {
     expect(socket.state).toBe("failed");
   });
 
-  it("resolves each time it is asked once connected, and for all who wait", async () => {
+  it("resolves at each call once connected, and for all callers that wait", async () => {
     await withListener(
       4,
       (socket) => socket.resume(),
@@ -175,10 +177,10 @@ describe("connected()", () => {
           "connected",
         ]);
         expect(await outcome(socket.connected())).toBe("connected");
-        // Linux answers 0 once more: that is its word on the connect in progress, which nobody had asked for.
+        // Linux returns 0 once more: the result of the connect in progress, which no call had returned yet.
         expect(socket.connect(peer)).toBe("connected");
         expect(() => socket.connect(peer)).toThrow("EISCONN");
-        expect(await outcome(socket.connected()), "EISCONN leaves the connection as it was").toBe(
+        expect(await outcome(socket.connected()), "EISCONN leaves the connection unchanged").toBe(
           "connected",
         );
         socket.reset();
@@ -191,13 +193,13 @@ describe("connected()", () => {
     ["recv()", (socket: TcpSocket) => socket.recv(new Uint8Array(1))],
     ["send()", (socket: TcpSocket) => socket.send(new Uint8Array(1))],
     ["shutdown()", (socket: TcpSocket) => socket.shutdown("both")],
-  ])("rejects at once after %s took the error before, and does not spin", async (_, take) => {
+  ])("rejects at once after %s has cleared the error, and does not spin", async (_, take) => {
     using socket = TcpSocket.open(4);
     socket.connect(deadPeer(4, "other"));
     try {
       take(socket);
     } catch {
-      // The refusal, or ENOTCONN: what the call says is not what this test asks.
+      // Either the refusal or ENOTCONN; this test does not check which.
     }
     const { user, system } = process.cpuUsage();
     expect(await outcome(socket.connected({ deadlineMs: 5000 }))).toMatch(
@@ -208,8 +210,8 @@ describe("connected()", () => {
     expect(spent.user + spent.system - user - system).toBeLessThan(1_000_000);
   });
 
-  it("gives up where somebody else took the error by the descriptor", async () => {
-    // The kernel's own SO_ERROR is 0 then, and the poller reports the hang-up again and again.
+  it("rejects after other code has read SO_ERROR through the descriptor", async () => {
+    // SO_ERROR is 0 then, and the poller reports the hang-up again and again.
     await withNative({ takeError: () => 0 }, async () => {
       using socket = TcpSocket.open(4);
       socket.connect(deadPeer(4, "other"));
@@ -217,21 +219,23 @@ describe("connected()", () => {
     });
   });
 
-  it("goes on for all who wait when connect() is called again meanwhile", async () => {
+  it("goes on waiting when connect() is called again meanwhile", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
       const wait = outcome(socket.connected({ deadlineMs: 50 }));
-      expect(socket.connect(deadPeer(4, "other")), "the answer is about the first connect").toBe(
-        "in-progress",
-      );
+      expect(socket.connect(deadPeer(4, "other")), "the result of the first connect").toBe("in-progress");
       expect(socket.toJSON()).toMatchObject({ state: "connecting" });
       expect(await wait).toBe("ERR_DEADLINE");
       socket.reset();
     });
   });
 
-  it.each(["close", "reset", "release"] as const)("ends for all who wait with %s()", async (how) => {
+  it.each([
+    "close",
+    "reset",
+    "release",
+  ] as const)("rejects for all callers that wait after %s()", async (how) => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
@@ -243,7 +247,7 @@ describe("connected()", () => {
     });
   });
 
-  it("each waiter has a deadline and a signal of its own", async () => {
+  it("applies a deadline and a signal to the caller that passed them, and to no other", async () => {
     await withFullListener(async (full) => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
@@ -262,7 +266,9 @@ describe("connected()", () => {
     });
   });
 
-  it("at the limit of open files says EMFILE, what to do, and leaks nothing", { timeout: 60_000 }, () => {
+  it("open() at the limit of open files throws EMFILE with a fix, and leaks nothing", {
+    timeout: 60_000,
+  }, () => {
     const soft = Number(/Max open files\s+(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
     const all: TcpSocket[] = [];
     try {

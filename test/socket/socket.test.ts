@@ -9,11 +9,11 @@ import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, echo, FAMILIES, LOOPBACK, withListener } from "../support/harness.ts";
 
-const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-const bytes = (word: string) => new TextEncoder().encode(word);
+const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const encode = (text: string) => new TextEncoder().encode(text);
 
-/** Accepts the next connection of a nonblocking listener. */
-async function accepted(listener: TcpSocket): Promise<TcpSocket> {
+/** Waits for the next connection of a nonblocking listener. */
+async function acceptNext(listener: TcpSocket): Promise<TcpSocket> {
   for (;;) {
     const socket = listener.accept();
     if (socket) return socket;
@@ -21,14 +21,14 @@ async function accepted(listener: TcpSocket): Promise<TcpSocket> {
   }
 }
 
-async function received(socket: TcpSocket, length: number): Promise<string> {
+async function receive(socket: TcpSocket, length: number): Promise<string> {
   const into = new Uint8Array(length);
   for (let count = 0; count < length; ) {
     const read = socket.recv(into.subarray(count));
     if (read === null) await sleep(1);
     else count += read;
   }
-  return text(into);
+  return decode(into);
 }
 
 describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
@@ -40,20 +40,20 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     const peer = listener.getsockname();
     client.connect(peer);
     await client.connected();
-    using server = await accepted(listener);
+    using server = await acceptNext(listener);
     expect(client.getpeername()).toEqual(peer);
     expect(server.getpeername()).toEqual(client.getsockname());
     expect(client.isSelfConnected()).toBe(false);
     expect(client.recv(new Uint8Array(1))).toBeNull();
-    expect(client.send(bytes("ping"))).toBe(4);
-    expect(await received(server, 4)).toBe("ping");
+    expect(client.send(encode("ping"))).toBe(4);
+    expect(await receive(server, 4)).toBe("ping");
     server.shutdown("write");
     await sleep(5);
     expect(client.recv(new Uint8Array(1))).toBe(0);
     expect(client.getsockopt("information").state).toBe("CLOSE-WAIT");
   });
 
-  it("is joined to itself when bound to its peer: the bad thing, and how reset() undoes it", async () => {
+  it("connects to itself when bound to its peer, and reset() frees the port", async () => {
     const self = deadPeer(family);
     using socket = TcpSocket.open(family);
     expect(listenRefusal(self), "control: the port is free before").toBeNull();
@@ -62,7 +62,7 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(socket.getsockname()).toEqual(self);
     expect(socket.getpeername()).toEqual(self);
     expect(socket.isSelfConnected()).toBe(true);
-    expect(text(await echo(socket, bytes("to myself")))).toBe("to myself");
+    expect(decode(await echo(socket, encode("to myself")))).toBe("to myself");
     expect(findFourTuple(self, self).map((row) => row.state)).toEqual(["ESTABLISHED"]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
     socket.reset();
@@ -70,7 +70,7 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(findFourTuple(self, self)).toEqual([]);
   });
 
-  it("leaves TIME-WAIT and EADDRINUSE behind after close(): why a guard must reset", () => {
+  it("leaves TIME-WAIT and EADDRINUSE after close(), which is why the guard resets", () => {
     const self = deadPeer(family);
     const socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
@@ -82,10 +82,11 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
 
   it("opens simultaneously with another socket of the program, without a listener", async () => {
     const local = { family, host, port: 0 } as const;
-    const deaf = family === 4 ? { minTimeToLive: 255 } : { minHopCount: 255 };
-    const loud = family === 4 ? { timeToLive: 255 } : { unicastHops: 255 };
-    using one = TcpSocket.open(family, deaf).bind(local);
-    using other = TcpSocket.open(family, loud).bind(local);
+    // The first socket drops the RST, whose time to live is below 255, but not the other socket's SYN.
+    const dropsReset = family === 4 ? { minTimeToLive: 255 } : { minHopCount: 255 };
+    const passes = family === 4 ? { timeToLive: 255 } : { unicastHops: 255 };
+    using one = TcpSocket.open(family, dropsReset).bind(local);
+    using other = TcpSocket.open(family, passes).bind(local);
     one.connect(other.getsockname());
     expect(one.getsockopt("information").state).toBe("SYN-SENT");
     other.connect(one.getsockname());
@@ -93,19 +94,19 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(one.getpeername()).toEqual(other.getsockname());
     expect(other.getpeername()).toEqual(one.getsockname());
     expect(one.isSelfConnected()).toBe(false);
-    one.send(bytes("through the hole"));
-    expect(await received(other, 16)).toBe("through the hole");
+    one.send(encode("through the hole"));
+    expect(await receive(other, 16)).toBe("through the hole");
     one.reset();
   });
 
-  it("control: without a cure for RST the first SYN of a simultaneous open is refused", async () => {
+  it("control: a socket that accepts the RST is refused at the first SYN of a simultaneous open", async () => {
     using one = TcpSocket.open(family).bind({ family, host, port: 0 });
     using other = TcpSocket.open(family).bind({ family, host, port: 0 });
     one.connect(other.getsockname());
     await expect(one.connected()).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  it("toStream() hands over a working net.Socket", async () => {
+  it("toStream() returns a working net.Socket", async () => {
     await withListener(
       family,
       (socket) => socket.pipe(socket),
@@ -123,7 +124,7 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     );
   });
 
-  it("release() gives the fd to server.listen({ fd })", async () => {
+  it("release() returns an fd that server.listen({ fd }) accepts", async () => {
     const listener = TcpSocket.open(family).bind({ family, host, port: 0 }).listen();
     const { port } = listener.getsockname();
     const server = net.createServer((socket) => socket.end("served"));
@@ -136,7 +137,7 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
 });
 
 describe("addresses on a socket", () => {
-  it("v4-mapped: an IPv6 socket reaches IPv4, and a self-connect through it is seen", async () => {
+  it("v4-mapped: an IPv6 socket connects to itself over IPv4, and isSelfConnected() detects it", async () => {
     const { port } = deadPeer(4);
     const mapped = { family: 6, host: "::ffff:127.0.0.1", port } as const;
     using socket = TcpSocket.open(6).bind(mapped);
@@ -160,11 +161,11 @@ describe("addresses on a socket", () => {
     );
   });
 
-  it("a scope is looked up by name and by index, and an unknown one is named", () => {
+  it("a scope is looked up by name and by index, and the error names an unknown one", () => {
     using socket = TcpSocket.open(6);
     const index = loadNative().ifNameToIndex("lo");
     expect(() => socket.bind("[fe80::1%nowhere0]:0")).toThrow('"nowhere0" is not an interface');
-    // The address is not of this host: the kernel says so, and not that the scope is wrong.
+    // The kernel reports that this host does not have the address; it accepts the scope.
     for (const scope of ["lo", String(index)]) {
       expect(() => socket.bind(`[fe80::1%${scope}]:0`)).toThrow(
         expect.objectContaining({ code: "EADDRNOTAVAIL" }),
@@ -172,7 +173,7 @@ describe("addresses on a socket", () => {
     }
   });
 
-  it("two sockets may not have one local address, and the kernel's refusal keeps nothing", () => {
+  it("a second bind to one local address fails, and leaves the second socket unbound", () => {
     const local = deadPeer();
     using one = TcpSocket.open(4).bind(local);
     using other = TcpSocket.open(4);
@@ -183,7 +184,7 @@ describe("addresses on a socket", () => {
 });
 
 describe("after a refused connect on Linux", () => {
-  it("getsockname() still tells the port that was used, and the same socket may connect again", async () => {
+  it("getsockname() still returns the port that was used, and the same socket may connect again", async () => {
     using socket = TcpSocket.open(4);
     const peer = deadPeer();
     const ports = new Set<number>();
@@ -197,8 +198,8 @@ describe("after a refused connect on Linux", () => {
   });
 });
 
-describe("a socket says what it is", () => {
-  it("in logs and in JSON: descriptor, state, and both names", () => {
+describe("the state of a socket", () => {
+  it("is in logs and in JSON, with the descriptor and both addresses", () => {
     const self = deadPeer();
     const socket = TcpSocket.open(4).bind(self);
     expect(JSON.parse(JSON.stringify(socket))).toEqual({ fd: socket.fd, state: "unconnected", local: self });
@@ -213,7 +214,7 @@ describe("a socket says what it is", () => {
     ["unconnected", () => {}],
     ["listening", (socket: TcpSocket) => void socket.bind("127.0.0.1:0").listen()],
     ["closed", (socket: TcpSocket) => socket.close()],
-  ])("toStream() of one that is %s throws", (state, prepare) => {
+  ])("makes toStream() throw when it is %s", (state, prepare) => {
     using socket = TcpSocket.open(4);
     prepare(socket);
     expect(socket.state).toBe(state);
@@ -221,7 +222,7 @@ describe("a socket says what it is", () => {
     expect(() => socket.toStream()).toThrow(expect.objectContaining({ code }));
   });
 
-  it("is not made by new", () => {
+  it("is not created by new", () => {
     const Constructor = TcpSocket as unknown as new () => TcpSocket;
     expect(() => new Constructor()).toThrow(expect.objectContaining({ code: "ERR_ILLEGAL_CONSTRUCTOR" }));
   });

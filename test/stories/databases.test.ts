@@ -1,4 +1,4 @@
-/** Real clients of real servers through the guard's doors: ioredis, pg, mysql2. */
+/** Real clients (ioredis, pg, mysql2) of real servers through the guard. */
 
 import type net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,10 +18,10 @@ const host = LOOPBACK[4];
 const RESTARTS = 3;
 const PATIENCE_MS = 20_000;
 
-/** What a client made, so that a test can end what the client would keep. */
+/** The streams of a client, so that a test can end those that the client would keep. */
 const streams: net.Socket[] = [];
 
-function kept(stream: net.Socket): net.Socket {
+function keepStream(stream: net.Socket): net.Socket {
   streams.push(stream);
   return stream;
 }
@@ -41,7 +41,7 @@ const CLIENTS: Record<ServiceName, Ask> = {
       }
       override async connect() {
         this.connecting = true;
-        this.stream = kept(connect({ port, host, ...options }));
+        this.stream = keepStream(connect({ port, host, ...options }));
         return this.stream;
       }
     }
@@ -62,9 +62,9 @@ const CLIENTS: Record<ServiceName, Ask> = {
   },
   async postgres(port, options) {
     const make = streamFactory(options);
-    const plan = { host, port, user: "tester", database: "postgres", stream: () => kept(make()) };
+    const plan = { host, port, user: "tester", database: "postgres", stream: () => keepStream(make()) };
     const client = new pg.Client(plan);
-    client.on("error", () => {}); // After the answer to connect() it is the test's own doing.
+    client.on("error", () => {}); // Errors after connect() come from the test itself.
     await client.connect();
     try {
       return (await client.query("select 'asked' as answer")).rows[0].answer;
@@ -73,7 +73,7 @@ const CLIENTS: Record<ServiceName, Ask> = {
     }
   },
   async mariadb(port, options = {}) {
-    const stream = () => kept(connect({ port, host, ...options }));
+    const stream = () => keepStream(connect({ port, host, ...options }));
     const connection = await mysql.createConnection({ host, port, user: "tester", stream });
     try {
       const [rows] = await connection.query("select 'asked' as answer");
@@ -84,8 +84,8 @@ const CLIENTS: Record<ServiceName, Ask> = {
   },
 };
 
-/** PostgreSQL listens before it is done with its recovery, and says so to whoever asks. */
-async function answered(ask: Ask, port: number): Promise<unknown> {
+/** Asks again while PostgreSQL, which listens before it has recovered, reports that it is starting. */
+async function askUntilAnswered(ask: Ask, port: number): Promise<unknown> {
   const endsAt = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
@@ -135,7 +135,7 @@ describe.each(Object.keys(CLIENTS) as ServiceName[])("%s", (name) => {
         await service.start();
         isUp = true;
         await reconnecting;
-        expect(await answered(ask, service.port)).toBe("asked");
+        expect(await askUntilAnswered(ask, service.port)).toBe("asked");
         await service.stop();
         await expect(ask(service.port)).rejects.toThrow();
       }

@@ -1,7 +1,7 @@
 /** The article's story in full: 300,000 guarded reconnects by each door, on the host's own ephemeral range. */
 import { describe, expect, it } from "vitest";
 import { deadPort } from "../support/harness.ts";
-import { expectGuarded, GUARDED_DOORS, PLAIN_DOORS, REGISTER, tell } from "../support/story.ts";
+import { expectGuarded, GUARDED_DOORS, PLAIN_DOORS, REGISTER, runStory } from "../support/story.ts";
 
 const ATTEMPTS = 300_000;
 const RESTARTS = 20;
@@ -10,7 +10,7 @@ const timeout = 30 * 60_000;
 describe("300,000 reconnects, 20 restarts", () => {
   it.each(GUARDED_DOORS)("%s", { timeout }, async (door) => {
     expectGuarded(
-      await tell({ door, port: deadPort(), attempts: ATTEMPTS, restarts: RESTARTS }),
+      await runStory({ door, port: deadPort(), attempts: ATTEMPTS, restarts: RESTARTS }),
       ATTEMPTS,
       RESTARTS,
     );
@@ -18,11 +18,11 @@ describe("300,000 reconnects, 20 restarts", () => {
 
   it.each(PLAIN_DOORS)("%s under selfconnect/register", { timeout }, async (door) => {
     const plot = { door, port: deadPort(), attempts: ATTEMPTS, restarts: RESTARTS, flags: REGISTER };
-    expectGuarded(await tell(plot), ATTEMPTS, RESTARTS);
+    expectGuarded(await runStory(plot), ATTEMPTS, RESTARTS);
   });
 
   it("control: the same client without the guard is joined to itself", { timeout }, async () => {
-    const story = await tell({ door: "net", port: deadPort(), attempts: ATTEMPTS, restarts: 0 });
+    const story = await runStory({ door: "net", port: deadPort(), attempts: ATTEMPTS, restarts: 0 });
     expect(story.client.selfConnects).toBeGreaterThan(0);
   });
 });

@@ -1,4 +1,4 @@
-/** The addon under workers: several environments in one process, and their end at any moment. */
+/** The addon in workers: several environments in one process, terminated at any moment. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
@@ -15,14 +15,14 @@ function worker(script: string, workerData: unknown): Worker {
   });
 }
 
-/** What terminate() resolves with for a worker that it stopped; one that ended by itself had another code. */
+/** The exit code of a worker that terminate() stopped; a worker that ends by itself has another. */
 const TERMINATED = 1;
 
 /**
- * Ends `ROUNDS` workers, each a little later in its life than the one before, and expects of each that it was still at
- * work, without an error of its own. The workers count their work in shared memory; each but the first had done some.
+ * Terminates `ROUNDS` workers, each a little later in its life than the one before. Expects that each was still
+ * working, without an error. The workers count their work in shared memory; each but the first has done some.
  */
-async function endAtAnyMoment(script: string, workerData: object): Promise<void> {
+async function terminateAtAnyMoment(script: string, workerData: object): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const work = new Int32Array(new SharedArrayBuffer(4));
     const one = worker(script, { ...workerData, work });
@@ -35,7 +35,7 @@ async function endAtAnyMoment(script: string, workerData: object): Promise<void>
     if (round > 0) expect(work[0], `work of round ${round}`).toBeGreaterThan(0);
     const doneAtTheEnd = work[0];
     await sleep(1);
-    expect(work[0], "nothing works on after the end").toBe(doneAtTheEnd);
+    expect(work[0], "no work after the end").toBe(doneAtTheEnd);
   }
 }
 
@@ -58,7 +58,7 @@ describe("worker.terminate() at any moment", () => {
         }
       });`;
     const full = { family: 4, host: LOOPBACK[4], port: listener.getsockname().port };
-    await endAtAnyMoment(script, { library: LIBRARY, full, dead: deadPeer() });
+    await terminateAtAnyMoment(script, { library: LIBRARY, full, dead: deadPeer() });
   });
 
   it("while sockets are opened and closed", { timeout: 120_000 }, async () => {
@@ -72,7 +72,7 @@ describe("worker.terminate() at any moment", () => {
         setInterval(work);
         parentPort.postMessage("running");
       });`;
-    await endAtAnyMoment(script, { library: LIBRARY });
+    await terminateAtAnyMoment(script, { library: LIBRARY });
   });
 
   it("while two bursts run", { timeout: 120_000 }, async () => {
@@ -87,11 +87,11 @@ describe("worker.terminate() at any moment", () => {
           parentPort.postMessage("running");
         }, 1);
       });`;
-    await endAtAnyMoment(script, { library: LIBRARY, dead: deadPeer(4, "other") });
+    await terminateAtAnyMoment(script, { library: LIBRARY, dead: deadPeer(4, "other") });
   });
 });
 
-it("a process exits by itself when nothing is under way, and at once on process.exit()", async () => {
+it("a process exits by itself when nothing is pending, and at once on process.exit()", async () => {
   const script = (end: string) => `
     const { TcpSocket, ReconnectLoop } = await import(${JSON.stringify(LIBRARY)});
     const peer = ${JSON.stringify(deadPeer(4, "other"))};

@@ -1,6 +1,6 @@
 /**
- * The census of descriptors around every test: a test fails that leaves one open, of whatever kind, or whose handles
- * garbage collection had to close.
+ * The census of descriptors around every test: a test fails if it leaves a descriptor of any kind open, or if garbage
+ * collection had to close one of its handles.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
@@ -28,25 +28,25 @@ afterEach(async ({ task }) => {
   await expectNoneLeft(beforeTest, `"${task.name}" left descriptors open: close, reset or release each`);
 });
 
-// What a hook opened for all tests of a file is closed by another hook.
+// Another hook closes what a hook opened for all tests of a file.
 afterAll(async () => {
   endPrograms();
   await expectNoneLeft(beforeFile, "this file left descriptors open: close, reset or release each");
   expect(loadNative().leaks(), "handles that garbage collection had to close").toBe(0);
 });
 
-/** The reactor's descriptors are there from the first wait to the end of the process: let that be before the tests. */
+/** Starts the reactor before the tests, because its descriptors stay open from the first wait to the end of the process. */
 function startReactor(): void {
   const native = loadNative();
-  // An empty handle cannot be watched; the reactor has been started by then.
+  // An empty handle cannot be watched, but the call starts the reactor.
   watchWritable(native, native.handle(), () => {});
 }
 
-/** Node closes handles on the next turn of its loop, and a peer's end a little later: that is waited for. */
+/** Waits for descriptors to close: Node closes handles in its next turn, and a peer's end a little later. */
 async function expectNoneLeft(before: ReadonlyMap<string, string>, message: string): Promise<void> {
-  const left = () => [...openDescriptors()].filter(([fd, what]) => before.get(fd) !== what);
+  const findLeft = () => [...openDescriptors()].filter(([fd, what]) => before.get(fd) !== what);
   const endsAt = performance.now() + SETTLE_MS;
-  while (left().length > 0 && performance.now() < endsAt) await sleep(STEP_MS);
-  const names = left().map(([fd, what]) => `${fd}: ${what}`);
+  while (findLeft().length > 0 && performance.now() < endsAt) await sleep(STEP_MS);
+  const names = findLeft().map(([fd, what]) => `${fd}: ${what}`);
   expect(names, `${message}: ${names.join(", ")}`).toEqual([]);
 }

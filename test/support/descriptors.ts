@@ -8,7 +8,7 @@ export function openDescriptors(): Map<string, string> {
     try {
       descriptors.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
     } catch {
-      // That of the listing itself, closed by now.
+      // The descriptor of this listing, closed by now.
     }
   }
   return descriptors;

@@ -1,4 +1,4 @@
-/** What tests share: ports that nobody uses, listeners, the command line, network namespaces, kernel gates. */
+/** Shared by tests: dead ports, listeners, the command line, network namespaces, checks of the kernel. */
 import type { ChildProcess, ChildProcessByStdio, StdioOptions } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import type { AddressInfo } from "node:net";
@@ -25,7 +25,7 @@ export const FAMILIES = [4, 6] as const;
 
 export const MAIN = new URL("../../dist/cli/main.js", import.meta.url).pathname;
 
-/** A port of the ephemeral range where nothing listens: of the low end's parity, which connect(2) picks, or the other. */
+/** A dead port of the ephemeral range: with the low end's parity, which connect(2) picks, or with the other. */
 export function deadPort(parity: "connect" | "other" = "connect"): number {
   const addresses = FAMILIES.map((family) => ({ family, host: LOOPBACK[family], port: 0 }));
   return findFreePort(portFacts().ephemeralRange!, {
@@ -39,7 +39,7 @@ export function deadPeer(family: 4 | 6 = 4, parity: "connect" | "other" = "conne
   return { family, host: LOOPBACK[family], port: deadPort(parity) };
 }
 
-/** A listener of Node's that answers each connection with `serve`; closed, with all its connections, at the end. */
+/** Runs a Node server that calls `serve` for each connection; closes it and all its connections at the end. */
 export async function withListener<T>(
   family: 4 | 6,
   serve: (socket: net.Socket) => void,
@@ -48,7 +48,7 @@ export async function withListener<T>(
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
     sockets.add(socket);
-    socket.on("error", () => {}); // The other end may reset; the test looks at its own end.
+    socket.on("error", () => {}); // The other end may reset; the test checks only its own end.
     serve(socket);
   });
   await new Promise<void>((resolve) => server.listen(0, LOOPBACK[family], resolve));
@@ -66,12 +66,12 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-/** Where a program reports that it handles Ctrl-C. */
+/** The descriptor on which a program reports that it handles Ctrl-C. */
 const REPORT_FD = 3;
 
 /**
- * Loaded before a program, reports on a descriptor that the program now handles SIGINT. Node itself catches SIGINT from
- * its first moment, so SigCgt of /proc cannot tell. Programs that inherit the flag are not our children: they keep quiet.
+ * Loaded before a program, reports on a descriptor that the program now handles SIGINT. SigCgt of /proc does not show
+ * it, because Node always catches SIGINT. Programs that inherit the flag are not our children and report nothing.
  */
 const REPORT_HANDLER = `data:text/javascript,${encodeURIComponent(`
   import { writeSync } from "node:fs";
@@ -91,7 +91,7 @@ export function interruptAfter(ms: number): (child: ChildProcess) => void {
 
 const running = new Set<ChildProcess>();
 
-/** Ends what a test that ran out of time has left running. */
+/** Ends programs that a timed-out test left running. */
 export function endPrograms(): void {
   for (const child of running) child.kill("SIGKILL");
 }
@@ -119,20 +119,20 @@ export function command(
   });
 }
 
-/** Runs a program in a network namespace of its own, with loopback up and an ephemeral range of the test's choice. */
+/** Runs a program in a new network namespace, with loopback up and the given ephemeral range. */
 export function inNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
   const setUp = `ip link set lo up && echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"`;
   return command("unshare", ["-rn", "sh", "-c", setUp, "sh", file, ...args]);
 }
 
-/** Skips, with the reason, where network namespaces cannot be made. */
+/** Skips, with the reason, where network namespaces are not available. */
 export function needsNamespaces(context: TestContext): void {
   const made = spawnSync("unshare", ["-rn", "ip", "link", "show"]);
   if (made.status !== 0)
     context.skip("no network namespaces here: needs unshare, ip (iproute2) and permission");
 }
 
-/** Skips on kernels before `version`, and fails on later ones that do not have the option though they should. */
+/** Skips on kernels before `version`, and fails on later ones that lack the option. */
 export function requires(context: TestContext, version: string, name: OptionName): void {
   const isThere = supported(name);
   const isDue = isAtLeast(os.release(), version);
@@ -149,7 +149,7 @@ export function random(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)):
   return { next: seededRandom(seed), seed };
 }
 
-/** Sends bytes and gives back what the same socket then receives. */
+/** Sends bytes and returns what the same socket then receives. */
 export async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   socket.send(bytes);
   const received = new Uint8Array(bytes.length);
@@ -164,7 +164,7 @@ export async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8A
   return received.subarray(0, length);
 }
 
-/** A kernel that the test makes up: the addon with some of its calls replaced, for as long as `use` runs. */
+/** Fakes a kernel: replaces some of the addon's calls while `use` runs. */
 export async function withNative<T>(calls: Partial<Native>, use: () => Promise<T> | T): Promise<T> {
   const restore = replaceNative({ ...loadNative(), ...calls });
   try {

@@ -1,4 +1,4 @@
-/** For test/census.test.ts: the tests that leave descriptors open, under the census. */
+/** For test/census.test.ts: runs the tests that leave descriptors open under the census. */
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({

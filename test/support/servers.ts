@@ -1,4 +1,4 @@
-/** Real servers from Debian's packages, on ports of the tests' choice: redis, PostgreSQL, MariaDB. */
+/** Runs real servers from Debian's packages on given ports: redis, PostgreSQL, MariaDB. */
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -13,9 +13,9 @@ const START_MS = 30_000;
 interface Kind {
   readonly program: string;
   readonly packageName: string;
-  /** Who runs it when the tests run as root: some refuse to. */
+  /** The user that runs it when the tests run as root, which some servers refuse. */
   readonly user?: string;
-  /** How it dies at once: SIGKILL, unless that leaves children behind that keep it from starting again. */
+  /** The signal that ends it at once: SIGKILL, unless that leaves children that prevent a restart. */
   readonly deadly?: NodeJS.Signals;
   prepare?(folder: string, run: (file: string, args: string[]) => void): void;
   command(folder: string, port: number): readonly [file: string, ...args: string[]];
@@ -78,7 +78,7 @@ const KINDS = {
 
 export type ServiceName = keyof typeof KINDS;
 
-/** One server that can die and start again on its port. */
+/** A server that a test can kill and restart on its port. */
 export class Service implements AsyncDisposable {
   readonly port = deadPort();
   readonly #kind: Kind;
@@ -86,7 +86,7 @@ export class Service implements AsyncDisposable {
   #child: ChildProcess | null = null;
   #output = "";
 
-  /** Skips, with how to install it, where the server is not there. */
+  /** Skips, with the install command, where the server is not installed. */
   constructor(name: ServiceName, context: TestContext) {
     this.#kind = KINDS[name];
     const { program, packageName } = this.#kind;

@@ -1,4 +1,4 @@
-/** The article's story, told by test/support/programs: a service that dies and restarts, a client at full speed. */
+/** The article's story, run by test/support/programs: a service that dies and restarts, a client at full speed. */
 import { expect } from "vitest";
 import type { CommandResult } from "./harness.ts";
 import { command, inNamespace } from "./harness.ts";
@@ -7,7 +7,7 @@ const program = (name: string) => new URL(`programs/${name}`, import.meta.url).p
 
 export const REGISTER = ["--import", new URL("../../dist/register.js", import.meta.url).href];
 
-/** Doors of this package, and doors that know nothing of it. */
+/** Guarded and unguarded ways to connect. */
 export const GUARDED_DOORS = ["connect", "streams", "tls", "http", "undici", "dial"].map(
   (door) => `guarded ${door}`,
 );
@@ -15,10 +15,10 @@ export const PLAIN_DOORS = ["net", "socket", "tls", "http", "undici", "fetch"];
 
 export interface Story {
   readonly restarts: number;
-  /** How a restart failed: errno names. */
+  /** The errno names of failed restarts. */
   readonly refusals: readonly string[];
   readonly accepted: number;
-  /** Sockets joined to themselves, as the kernel's own table showed them between restarts. */
+  /** Sockets joined to themselves that the kernel's socket table listed between restarts. */
   readonly selfConnectsSeen: number;
   readonly refusalAtTheEnd: string | null;
   readonly client: {
@@ -34,13 +34,13 @@ interface Plot {
   readonly port: number;
   readonly attempts: number;
   readonly restarts: number;
-  /** Flags of node for the client. */
+  /** Node's flags for the client. */
   readonly flags?: readonly string[];
-  /** An ephemeral range for a namespace of its own; the host's when there is none. */
+  /** The ephemeral range of a new namespace; without it the client runs in the host's. */
   readonly range?: string;
 }
 
-export async function tell({ door, port, attempts, restarts, flags = [], range }: Plot): Promise<Story> {
+export async function runStory({ door, port, attempts, restarts, flags = [], range }: Plot): Promise<Story> {
   const client = [...flags, program("client.mjs"), door, String(port), String(attempts)];
   const args = [program("service.mjs"), String(port), String(restarts), ...client];
   const run = range ? inNamespace(range, process.execPath, args) : command(process.execPath, args);
@@ -50,7 +50,7 @@ export async function tell({ door, port, attempts, restarts, flags = [], range }
   return JSON.parse(stdout);
 }
 
-/** What guarded means: all attempts made, none joined to itself, every restart at its first try. */
+/** Expects that all attempts were made, none was joined to itself, and every restart bound at its first try. */
 export function expectGuarded(story: Story, attempts: number, restarts: number): void {
   expect(story.client.attempts).toBeGreaterThanOrEqual(attempts);
   expect(story.client.selfConnects).toBe(0);
@@ -59,6 +59,6 @@ export function expectGuarded(story: Story, attempts: number, restarts: number):
   expect(story.restarts).toBe(restarts);
   expect(story.accepted).toBeGreaterThan(0);
   expect(story.refusalAtTheEnd).toBe(null);
-  // The client did reconnect while the service was down: that is when a self-connect comes.
+  // The client reconnected while the service was down, which is when self-connects happen.
   expect(story.client.outcomes.ECONNREFUSED).toBeGreaterThan(story.client.attempts / 2);
 }

@@ -1,4 +1,4 @@
-/** SO_REUSEADDR and bind(address, 0): the kernel keeps the upper half of the range for those without. */
+/** SO_REUSEADDR and bind(address, 0): the kernel keeps the upper half of the range for sockets without the option. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -13,7 +13,7 @@ export const autobindReuse: Experiment = {
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
       const { low, high } = instruments.range;
-      const peer = loopback(instruments.outside());
+      const peer = loopback(instruments.findPortOutside());
       const how = { options: { reuseAddress: true }, local: loopback(0) };
       const ports = (await instruments.connectMany(peer, ATTEMPTS, how)).map(({ localPort }) => localPort);
       const lower = ports.filter((port) => port < (low + high) / 2).length;

@@ -1,4 +1,4 @@
-/** bind(address, 0) before connect: which ports that picks. */
+/** bind(address, 0) before connect: which ports the kernel picks. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -13,7 +13,11 @@ export const autobind: Experiment = {
   expected: (subject) => (walkOf(subject) ? OTHER_PARITY : null),
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS, "autobind");
+      const ports = await instruments.recordWalk(
+        loopback(instruments.findPortOutside()),
+        ATTEMPTS,
+        "autobind",
+      );
       return {
         answer: parityWords(ports, instruments.range),
         counts: { attempts: ports.length, distinct: new Set(ports).size },

@@ -1,7 +1,7 @@
-/** bind(address, P), then connect(address, P): the deterministic means that needs nothing. */
+/** bind(address, P), then connect(address, P): a certain self-connect that needs no option. */
 
 import type { Experiment } from "../experiment.ts";
-import { loopback, RANGE, sureWords, tally } from "../instruments.ts";
+import { describeOutcomes, loopback, RANGE, tally } from "../instruments.ts";
 
 export const bindFirst: Experiment = {
   name: "bind-first",
@@ -12,10 +12,10 @@ export const bindFirst: Experiment = {
       const outcomes: string[] = [];
       for (const family of [4, 6] as const) {
         for (const parity of ["low", "other"] as const) {
-          const peer = loopback(instruments.port(parity), family);
+          const peer = loopback(instruments.findPort(parity), family);
           outcomes.push((await instruments.connectOnce(peer, { local: peer })).outcome);
         }
       }
-      return { answer: sureWords(outcomes), counts: tally(outcomes) };
+      return { answer: describeOutcomes(outcomes), counts: tally(outcomes) };
     }),
 };

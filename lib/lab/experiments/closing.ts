@@ -1,4 +1,4 @@
-/** What closing leaves behind, and who can bind the port then. */
+/** What each way to close a self-connect leaves behind, and who can then bind the port. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../../kernel/tables.ts";
 import { SocketError } from "../../socket/errors.ts";
@@ -19,9 +19,9 @@ const WAYS = {
   reset: (socket: TcpSocket) => socket.reset(),
 } as const;
 
-/** gVisor closes on threads of its own. */
+/** gVisor closes asynchronously, on its own threads. */
 const SETTLE_MS = 30;
-/** As in the table of docs/kernels.md: who can listen then, plain and with SO_REUSEADDR. */
+/** As in the table of docs/kernels.md: whether a server can listen, plain and with SO_REUSEADDR. */
 const LINUX = "open -/-, close -/-, shutdown and close -/-, SO_REUSEADDR and close -/+, reset +/+";
 
 export const closing: Experiment = {
@@ -33,7 +33,7 @@ export const closing: Experiment = {
       const words: string[] = [];
       const counts: Record<string, number> = {};
       for (const way of Object.keys(WAYS) as (keyof typeof WAYS)[]) {
-        const { state, plain, reuse } = await closeBy(way, instruments.port());
+        const { state, plain, reuse } = await closeBy(way, instruments.findPort());
         words.push(`${way} ${plain === "starts" ? "+" : "-"}/${reuse === "starts" ? "+" : "-"}`);
         counts[`${way}: ${state}; ${plain} / ${reuse}`] = 1;
       }

@@ -1,4 +1,4 @@
-/** Exhaustion: what connect() picks when one parity is spent, and when both are. */
+/** Exhaustion: what connect() picks when one parity is in use, and when both are. */
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -13,9 +13,9 @@ export const exhaustion: Experiment = {
     "All ports of the low end's parity bound: what does connect() pick, and what with all ports bound?",
   expected: (subject) => (walkOf(subject) ? "other parity, then EADDRNOTAVAIL" : null),
   run: (instruments) =>
-    instruments.withRange(instruments.free(PORTS), async () => {
+    instruments.withRange(instruments.findPorts(PORTS), async () => {
       const { low, high } = instruments.range;
-      const peer = loopback(instruments.outside());
+      const peer = loopback(instruments.findPortOutside());
       const bound: TcpSocket[] = [];
       const take = (first: number) => {
         for (let port = first; port <= high; port += 2) bound.push(TcpSocket.open(4).bind(loopback(port)));

@@ -1,4 +1,4 @@
-/** The walk itself, for the eye: local ports in the order in which they were given. */
+/** The walk, for a plot: local ports in the order in which the kernel picked them. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -13,7 +13,7 @@ export const laps: Experiment = {
   expected: (subject) => (walkOf(subject) ? "upward, lap after lap" : null),
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+      const ports = await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS);
       const jumps = stepsOf(ports, instruments.range).filter(isJump).length;
       const downward = ports.slice(1).filter((port, i) => port < ports[i]!).length;
       const isUpward = jumps < ATTEMPTS / 10;

@@ -20,7 +20,7 @@ export const lateBind: Experiment = {
     if (!supported("bindAddressNoPort")) return { answer: ABSENT, counts: {} };
     return instruments.withRange(RANGE, async () => {
       const how = { options: { bindAddressNoPort: true }, local: loopback(0) };
-      const attempts = await instruments.connectMany(loopback(instruments.outside()), ATTEMPTS, how);
+      const attempts = await instruments.connectMany(loopback(instruments.findPortOutside()), ATTEMPTS, how);
       const ports = attempts.map(({ localPort }) => localPort);
       const words = `${parityWords(ports, instruments.range)}, ${stepWords(stepsOf(ports, instruments.range))}`;
       return { answer: words, counts: { attempts: ports.length, distinct: new Set(ports).size } };

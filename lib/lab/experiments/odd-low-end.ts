@@ -13,7 +13,7 @@ export const oddLowEnd: Experiment = {
   expected: (subject) => (walkOf(subject) ? "yes: odd ports" : null),
   run: (instruments) =>
     instruments.withRange({ low: RANGE.low + 1, high: RANGE.high }, async () => {
-      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+      const ports = await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS);
       const parity = parityWords(ports, instruments.range);
       const odd = ports.filter((port) => port % 2 === 1).length;
       const answers: Record<string, string> = {

@@ -1,10 +1,10 @@
-/** attempts-by-parity: the main job, on every kernel. */
+/** Attempts by parity: the main question, for every kernel. */
 import { summarize } from "../../loop/statistics.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
 
-/** In units of the ports of one parity: the longest of a million trials is shorter on every walk known. */
+/** Times the ports of one parity: the longest of a million trials is shorter on every known walk. */
 const ATTEMPTS_PER_PORT = 12;
 const PATIENCE_PER_PORT = 3;
 
@@ -19,16 +19,16 @@ export const parity: Experiment = {
       const attempts: number[] = [];
       for (let trial = 0; trial < instruments.trials; trial++) {
         // A new port each time: a cold start.
-        const result = await instruments.loop(
-          loopback(instruments.port()),
+        const result = await instruments.runLoop(
+          loopback(instruments.findPort()),
           "fresh",
           ATTEMPTS_PER_PORT * ports,
         );
         if (result.verdict === "self-connect") attempts.push(result.attempts);
         else if (trial === 2 && attempts.length === 0) break;
       }
-      const other = await instruments.loop(
-        loopback(instruments.port("other")),
+      const other = await instruments.runLoop(
+        loopback(instruments.findPort("other")),
         "fresh",
         PATIENCE_PER_PORT * ports,
       );

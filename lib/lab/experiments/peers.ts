@@ -1,4 +1,4 @@
-/** Which of this host's addresses a plain connect can be joined to itself at: IPv4, IPv6, and between them. */
+/** At which of this host's addresses a plain connect can be joined to itself: IPv4, IPv6, and IPv4-mapped. */
 import { toAddress } from "../../socket/address.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -17,7 +17,7 @@ export const peers: Experiment = {
     const counts: Record<string, number> = {};
     const joined: string[] = [];
     for (const host of HOSTS) {
-      const port = instruments.port();
+      const port = instruments.findPort();
       await instruments.withRange({ low: port, high: port }, async () => {
         const { outcome } = await instruments.connectOnce(toAddress(host, port));
         counts[`${host} ${outcome}`] = 1;

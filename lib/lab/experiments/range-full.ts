@@ -1,4 +1,4 @@
-/** IP_LOCAL_PORT_RANGE as wide as the namespace's own: whether it changes the walk. */
+/** IP_LOCAL_PORT_RANGE as wide as the namespace's range: whether it changes the walk. */
 
 import { isAtLeast } from "../../kernel/release.ts";
 import { supported } from "../../socket/supported.ts";
@@ -22,7 +22,9 @@ export const rangeFull: Experiment = {
     if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
     return instruments.withRange(RANGE, async () => {
       const options = { localPortRange: instruments.range };
-      const attempts = await instruments.connectMany(loopback(instruments.outside()), ATTEMPTS, { options });
+      const attempts = await instruments.connectMany(loopback(instruments.findPortOutside()), ATTEMPTS, {
+        options,
+      });
       const ports = attempts.map(({ localPort }) => localPort);
       const taken = stepsOf(ports, instruments.range);
       return {

@@ -1,8 +1,8 @@
-/** IP_LOCAL_PORT_RANGE = [P, P]: the kernel choosing the one port there is. */
+/** IP_LOCAL_PORT_RANGE = [P, P]: the kernel can only pick the peer's port. */
 import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
 import { ABSENT, hasPortRange } from "../experiment.ts";
-import { loopback, RANGE, sureWords, tally } from "../instruments.ts";
+import { describeOutcomes, loopback, RANGE, tally } from "../instruments.ts";
 
 export const rangeOne: Experiment = {
   name: "range-one",
@@ -15,12 +15,12 @@ export const rangeOne: Experiment = {
       const outcomes: string[] = [];
       for (const family of [4, 6] as const) {
         for (const parity of ["low", "other"] as const) {
-          const port = instruments.port(parity);
+          const port = instruments.findPort(parity);
           const options = { localPortRange: { low: port, high: port } };
           outcomes.push((await instruments.connectOnce(loopback(port, family), { options })).outcome);
         }
       }
-      return { answer: sureWords(outcomes), counts: tally(outcomes) };
+      return { answer: describeOutcomes(outcomes), counts: tally(outcomes) };
     });
   },
 };

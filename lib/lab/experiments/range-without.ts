@@ -13,7 +13,7 @@ export const rangeWithout: Experiment = {
   expected: (subject) => (hasPortRange(subject) ? "yes" : ABSENT),
   run: async (instruments) => {
     if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
-    // A range so small that without the option a self-connect comes within a few attempts: the control group.
+    // The range is so small that without the option (the control) a self-connect comes within a few attempts.
     return instruments.withRange({ low: RANGE.low, high: RANGE.low + 2 * PORTS - 1 }, async () => {
       const { low, high } = instruments.range;
       const peer = loopback(low);

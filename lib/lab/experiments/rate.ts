@@ -1,4 +1,4 @@
-/** Attempts per second, and the same against a loop of arithmetic: what an emulator costs cancels out, roughly. */
+/** Attempts per second, and their ratio to a loop of arithmetic, which roughly cancels the cost of an emulator. */
 
 import type { Experiment } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
@@ -15,9 +15,9 @@ export const rate: Experiment = {
     instruments.withRange(RANGE, async () => {
       let [attempts, loops] = [0, 0];
       for (let round = 0; round < ROUNDS; round++) {
-        // Beside each other, so that both meet the machine in the same state.
+        // One right after the other, so that the machine is in the same state for both.
         loops = Math.max(loops, loopsPerSecond());
-        const result = await instruments.loop(loopback(instruments.outside()), "reuse", ATTEMPTS);
+        const result = await instruments.runLoop(loopback(instruments.findPortOutside()), "reuse", ATTEMPTS);
         attempts = Math.max(attempts, result.attemptsPerSecond);
       }
       const relative = (attempts / loops) * 1e6;

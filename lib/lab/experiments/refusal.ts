@@ -5,7 +5,7 @@ import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 import { loopback, outcomeOf, RANGE, tally } from "../instruments.ts";
 
-/** Many: a stack that answers on threads of its own is at times as fast as one that answers at once. */
+/** Many, because a stack that refuses on its own threads is sometimes as fast as one that refuses at once. */
 const ATTEMPTS = 200;
 const AT_ONCE = "in-progress, ECONNREFUSED at once";
 
@@ -15,7 +15,7 @@ export const refusal: Experiment = {
   expected: (subject) => walkOf(subject) && "in-progress, ECONNREFUSED at once; port seen before and after",
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const peer = loopback(instruments.outside());
+      const peer = loopback(instruments.findPortOutside());
       const ways: string[] = [];
       const views: string[] = [];
       for (let i = 0; i < ATTEMPTS; i++) {

@@ -1,4 +1,4 @@
-/** net.ipv4.ip_local_reserved_ports: never picked, still there for bind(). */
+/** net.ipv4.ip_local_reserved_ports: the kernel never picks them, but bind() still can. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -13,10 +13,16 @@ export const reserved: Experiment = {
   expected: (subject) => (walkOf(subject) ? "never picked, can be bound" : null),
   run: (instruments) =>
     instruments.withRange({ low: RANGE.low, high: RANGE.low + PORTS - 1 }, async () => {
-      const port = instruments.port();
-      const control = countPicks(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+      const port = instruments.findPort();
+      const control = countPicks(
+        await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS),
+        port,
+      );
       return instruments.withSysctl("net.ipv4.ip_local_reserved_ports", String(port), async () => {
-        const count = countPicks(await instruments.walk(loopback(instruments.outside()), ATTEMPTS), port);
+        const count = countPicks(
+          await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS),
+          port,
+        );
         const bound = await instruments.connectOnce(loopback(port), { local: loopback(port) });
         const words = bound.outcome === "self-connect" ? "can be bound" : "cannot be bound";
         return {

@@ -1,4 +1,4 @@
-/** SO_REUSEADDR beside a listener: who may bind a port that another has. */
+/** SO_REUSEADDR and a listener: whether a second socket may bind the port of another. */
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -11,7 +11,7 @@ export const reuseAddress: Experiment = {
   expected: (subject) => (walkOf(subject) ? "bound: yes; listening: EADDRINUSE" : null),
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const peer = loopback(instruments.port());
+      const peer = loopback(instruments.findPort());
       using first = TcpSocket.open(4, { reuseAddress: true }).bind(peer);
       const bound = await bindSecond(peer);
       first.listen();

@@ -1,4 +1,4 @@
-/** The same socket again: what a second connect() on a refused socket gives. */
+/** What a second connect() on a refused socket returns. */
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -15,7 +15,7 @@ export const sameSocket: Experiment = {
   },
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const peer = loopback(instruments.outside());
+      const peer = loopback(instruments.findPortOutside());
       using socket = TcpSocket.open(4);
       const outcomes: string[] = [];
       const ports: number[] = [];
@@ -34,7 +34,7 @@ export const sameSocket: Experiment = {
     }),
 };
 
-/** A Linux socket whose SO_ERROR was taken says ECONNABORTED once before it starts anew. */
+/** On Linux connect() fails once with ECONNABORTED after SO_ERROR was read, and then works again. */
 async function connectAgain(socket: TcpSocket, peer: ReturnType<typeof loopback>): Promise<string> {
   const wait = () => socket.connected({ deadlineMs: 1000 });
   const first = await outcomeOf(() => socket.connect(peer));

@@ -1,4 +1,4 @@
-/** What else moves the sequence: connects to another destination. */
+/** Whether connects to another destination advance the walk. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -17,7 +17,7 @@ export const sequence: Experiment = {
   },
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const port = instruments.outside();
+      const port = instruments.findPortOutside();
       const alone = await meanStep(() => instruments.connectOnce(loopback(port)), instruments.range);
       const besides = await meanStep(async () => {
         for (let i = 0; i < OTHERS; i++) await instruments.connectOnce(loopback(port - 7));
@@ -26,7 +26,7 @@ export const sequence: Experiment = {
       const factor = besides / alone;
       const words = factor > 2 ? "yes: one walk for all" : "no: each destination has its own";
       return {
-        // Steps at random have a mean of half the range, with or without others.
+        // Independent picks have a mean step of half the range, with or without other connects.
         answer: alone > (RANGE.high - RANGE.low) / 8 ? "no walk to move" : words,
         figure: `mean step ${alone.toFixed(1)} alone, ${besides.toFixed(1)} with ${OTHERS} other connects between`,
         counts: { rounds: ROUNDS, meanStepAlone: alone, meanStepBesides: besides },
@@ -34,7 +34,7 @@ export const sequence: Experiment = {
     }),
 };
 
-/** The median would hide a shared walk's spread; a jump in time is left out as the largest step. */
+/** The mean step without the largest, which may be a jump of the salt. A median would hide a shared walk's spread. */
 async function meanStep(
   attempt: () => Promise<{ localPort: number }>,
   { low, high }: { low: number; high: number },

@@ -23,7 +23,7 @@ export const stepWidth: Experiment = {
     const initial = Number(sysctl(NAME));
     return instruments.withRange(RANGE, () =>
       instruments.withSysctl(NAME, String(WIDTH), async () => {
-        const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+        const ports = await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS);
         const words = `${parityWords(ports, instruments.range)}, ${stepWords(stepsOf(ports, instruments.range))}`;
         return { answer: words, counts: { attempts: ports.length, initialWidth: initial, width: WIDTH } };
       }),

@@ -1,4 +1,4 @@
-/** Steps and laps: how far the next attempt's port is from the last one's. */
+/** Steps and laps: how far the port of each attempt is from the last one. */
 
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -21,7 +21,7 @@ export const steps: Experiment = {
   },
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
-      const ports = await instruments.walk(loopback(instruments.outside()), ATTEMPTS);
+      const ports = await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS);
       const taken = stepsOf(ports, instruments.range);
       const mean = taken.reduce((sum, step) => sum + step, 0) / taken.length;
       const lap = Math.round((2 * instruments.portsOfParity) / mean);

@@ -1,4 +1,4 @@
-/** The host's own kernel, in a network namespace of its own where that is allowed. */
+/** The host's kernel, in a new network namespace where that is allowed. */
 import { spawnSync } from "node:child_process";
 import type { Machine } from "../machine.ts";
 import { GUEST } from "../machine.ts";
@@ -21,7 +21,7 @@ export function hostMachine(): Machine {
   };
 }
 
-/** unshare(1): without it the experiments that set sysctls say that they cannot. */
+/** unshare(1): without a namespace, experiments that set sysctls report that they cannot. */
 function canUnshare(): boolean {
   return spawnSync("unshare", ["-rn", "ip", "link", "show"]).status === 0;
 }

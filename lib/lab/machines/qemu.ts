@@ -1,6 +1,6 @@
-/** A kernel of its own under QEMU's microvm: this package in an initramfs, answers on the serial console. */
+/** Boots a kernel under QEMU's microvm, with this package in an initramfs; the guest prints to the serial console. */
 import { accessSync, constants } from "node:fs";
-import { guestImage } from "../image.ts";
+import { buildGuestImage } from "../image.ts";
 import type { Machine } from "../machine.ts";
 import { missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
@@ -11,10 +11,10 @@ const BOARD = [
   ...["-nographic", "-serial", "stdio", "-no-reboot"],
 ];
 const CONSOLE = "console=ttyS0 quiet panic=-1 reboot=t";
-/** A kernel that has nothing to mount as its root panics after all else is set up: only then has KVM run a kernel. */
+/** A kernel without a root file system panics at the end of its start. This line shows that KVM ran a kernel. */
 const PANIC = "Kernel panic - not syncing: VFS";
 
-/** A kernel to boot: its image, and what uname(2) will say. */
+/** A kernel to boot: its image, and the release that uname(2) reports. */
 export interface Kernel {
   readonly vmlinuz: string;
   /** Absent for a file whose release is not known. */
@@ -37,14 +37,14 @@ export function qemuMachine(kernel: Kernel, cacheFolder: string): Machine {
       file: "qemu-system-x86_64",
       args: [
         ...[...BOARD, "-accel", (await hasKvm(kernel, signal)) ? "kvm" : "tcg,thread=multi"],
-        ...["-m", String(MEMORY_MIB), "-kernel", kernel.vmlinuz, "-initrd", guestImage(cacheFolder)],
+        ...["-m", String(MEMORY_MIB), "-kernel", kernel.vmlinuz, "-initrd", buildGuestImage(cacheFolder)],
         ...["-append", `${CONSOLE} SELFCONNECT_TASK=${encodeTask(task)}`],
       ],
     }),
   };
 }
 
-/** Where KVM is; tests put another file here. */
+/** The device of KVM. Tests replace it. */
 export const kvm = { device: "/dev/kvm" };
 
 /** Whether a guest runs with KVM. It may be present and fail or hang, as nested virtualization does. */

@@ -1,4 +1,4 @@
-/** User-mode Linux: a kernel that is a program, on the host's own files, which it may only read. */
+/** User-mode Linux: a kernel that is a program. Its root is the host's file system, read-only. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -30,7 +30,7 @@ export function umlMachine(): Machine {
   };
 }
 
-/** Why it may not run on the CPU of this /proc/cpuinfo, which has more registers than it restores; "" if not known. */
+/** Why it may not run on the CPU of this /proc/cpuinfo: the CPU has more registers than it restores. "" if unknown. */
 export function hintOf(cpuinfo: string): string {
   const hasAmx = /^flags\s*:.*\bamx_tile\b/m.test(cpuinfo);
   return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers" : "";
@@ -49,7 +49,7 @@ function boot(initScript: string, environment: readonly string[] = []): Launch {
   };
 }
 
-/** The kernel hands words that it does not know to init as environment variables. */
+/** The kernel passes unknown arguments to init as environment variables. */
 const INIT = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
@@ -59,7 +59,7 @@ ip link set lo up
 exec "$SELFCONNECT_NODE" -e 'require("fs").writeFileSync("/proc/sysrq-trigger", "o")'
 `;
 
-/** Nothing of this package: what fails here is not its fault. The kernel ends with its init. */
+/** Runs nothing of this package, so that a failure is not the package's. The kernel ends with its init. */
 const PROBE_INIT = `#!/bin/sh
 echo "${WORDS}"
 `;

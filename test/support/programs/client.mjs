@@ -1,6 +1,6 @@
 // A client that reconnects at full speed: node client.mjs DOOR PORT ATTEMPTS. It prints one object when it has made
 // that many attempts, or is joined to itself; then it keeps that socket, as a client does, until its stdin ends.
-// The doors "net", "http", "tls", "undici", "fetch" and "socket" know nothing of this package.
+// The doors "net", "http", "tls", "undici", "fetch" and "socket" do not use this package.
 import { subscribe } from "node:diagnostics_channel";
 import http from "node:http";
 import net from "node:net";
@@ -11,16 +11,16 @@ const port = Number(portText);
 const host = process.env.HOST ?? "127.0.0.1";
 const IN_FLIGHT = 8;
 // In Node 20 a fetch never settles when its connection is reset while undici still compiles its parser, with or without
-// this package: the first ones of a process are lost when they meet the service's end. Node 22 and later mend it.
+// this package: the first ones of a process are lost when they meet the service's end. Node 22 and later fix it.
 const FETCH_LIMIT_MS = 2000;
 const counts = { door, attempts: 0, connected: 0, selfConnects: 0, rejected: 0, outcomes: {} };
-/** Who has to hear of a self-connect: an HTTP client that meets one waits for an answer that never comes. */
+/** Called on a self-connect, because an HTTP client that is joined to itself waits for an answer that never comes. */
 const waiting = new Set();
 
 subscribe("selfconnect:rejected", () => counts.rejected++);
 subscribe("net.client.socket", ({ socket }) => watch(socket));
 
-// Whoever started this client says by a byte when it may end; until then it goes on, attempts spent or not.
+// The parent sends a byte when this client may end; until then it continues, even beyond ATTEMPTS.
 let isReleased = false;
 process.stdin.once("data", () => {
   isReleased = true;
@@ -41,7 +41,7 @@ async function lane() {
   }
 }
 
-/** One attempt for each door; it resolves to how it ended. */
+/** One attempt function per door, which resolves to the outcome. */
 function doors() {
   const stream =
     (make, ready = "connect") =>
@@ -107,7 +107,7 @@ function doors() {
   };
 }
 
-/** Counts what the caller would get: a 'connect' of a socket that is joined to itself. */
+/** Counts each 'connect' event of a socket that is joined to itself. */
 function watch(socket) {
   if (socket.listeners("connect").includes(onConnect)) return socket;
   return socket.on("connect", onConnect);

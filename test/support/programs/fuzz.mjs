@@ -1,5 +1,5 @@
-// Calls every function of the addon with wrong and right arguments at random, and prints how each call ended. A
-// program of its own: what it finds is a crash.  node test/support/programs/fuzz.mjs <seed> <calls>
+// Calls every function of the addon with wrong and right arguments at random, and prints how each call ended. It is
+// a separate program, because a bug that it finds is a crash.  node test/support/programs/fuzz.mjs <seed> <calls>
 import { createRequire } from "node:module";
 
 const [seed, calls] = process.argv.slice(2).map(Number);
@@ -31,7 +31,7 @@ const arrays = [
   BigUint64Array,
 ];
 
-// No number here is a descriptor of this process, and no array is a burst's whole report: such a burst could run for long.
+// No number here is a descriptor of this process, and no array is a valid burst report, which could start a long burst.
 const makers = [
   () =>
     pick([

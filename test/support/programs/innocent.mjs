@@ -1,5 +1,5 @@
-// A program that knows nothing of this package: node innocent.mjs PORT HOW. It connects with its local port fixed to
-// the peer's own, which is a self-connect at once, and prints what came of it.
+// A program that does not use this package: node innocent.mjs PORT HOW. It connects from the peer's port, which is a
+// self-connect at once, and prints the outcome.
 import { fork, spawnSync } from "node:child_process";
 import net from "node:net";
 import { isMainThread, Worker } from "node:worker_threads";

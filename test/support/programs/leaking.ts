@@ -1,11 +1,11 @@
-/** Tests that leave descriptors open, run by test/census.test.ts: the census is to name each. */
+/** Tests that leave descriptors open; test/census.test.ts runs them and expects the census to name each. */
 import { once } from "node:events";
 import { openSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { it } from "vitest";
 import { TcpSocket } from "../../../lib/socket/socket.ts";
 
-/** Held, or garbage collection would close what it stands for. */
+/** Keeps references, so that garbage collection does not close the descriptors. */
 const forgotten: unknown[] = [];
 
 it("forgets a socket", () => {

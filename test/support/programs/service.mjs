@@ -18,8 +18,8 @@ let output = "";
 client.stdout.on("data", (text) => (output += text));
 const ended = new Promise((resolve) => client.stdout.once("data", resolve));
 
-// The client starts while the service is down, and says so: some take longer to start than 20 restarts take. Then the
-// service comes and goes for as long as the client runs.
+// The client starts while the service is down and reports that, because some clients start more slowly than 20
+// restarts. Then the service restarts for as long as the client runs.
 await once(client, "message");
 let isOver = false;
 let isReleased = false;
@@ -31,7 +31,7 @@ while (!isOver) {
   else release();
 }
 look();
-// The client has ended, or keeps a socket that it takes for a connection: can the service start now?
+// The client has ended, or keeps a socket that it believes to be connected: can the service start now?
 story.refusalAtTheEnd = listenRefusal(address);
 story.client = JSON.parse(output);
 client.stdin.end();
@@ -58,7 +58,7 @@ async function restart() {
   while (performance.now() < endsAt) {
     const connection = listener.accept();
     if (connection) story.accepted++;
-    // A reset leaves no TIME-WAIT behind: whatever keeps the port is the client's.
+    // A reset leaves no TIME-WAIT, so only the client's socket can keep the port.
     connection?.reset();
     if (!connection) await sleep(1);
   }
@@ -66,7 +66,7 @@ async function restart() {
   listener.close();
 }
 
-/** An eye of the kernel's own on what the client does. */
+/** Counts the client's sockets that are joined to themselves in the kernel's socket table. */
 function look() {
   story.selfConnectsSeen += socketTable().filter(
     ({ local, peer, state }) =>

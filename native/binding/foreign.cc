@@ -1,0 +1,65 @@
+#include "core/foreign.h"
+
+#include <napi.h>
+
+#include "binding/value.h"
+#include "core/syscall.h"
+
+namespace binding {
+
+namespace {
+
+/// inherit(socket, fd): the handle owns the fd from now on. -EEXIST when another handle owns it already.
+core::Result inherit(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  const int fd = arguments.read_int(1);
+  if (arguments.is_refused()) return 0;
+  if (!socket->is_empty()) return -EALREADY;
+  if (arguments.environment().owns(fd)) return -EEXIST;
+  const core::Result checked = core::check_inherited(fd);
+  return checked < 0 ? checked : socket->fill(fd);
+}
+
+core::Result socket_in_namespace(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  const int family = arguments.read_family(1);
+  const int fd = arguments.read_int(2);
+  if (arguments.is_refused()) return 0;
+  if (!socket->is_empty()) return -EALREADY;
+  return socket->fill(core::socket_in_namespace(family, fd));
+}
+
+core::Result shelve(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  if (arguments.is_refused()) return 0;
+  if (socket->is_empty()) return -EBADF;
+  // Its result would hide the ticket: a watch that cannot be taken back reports to nobody.
+  static_cast<void>(arguments.environment().unwatch(socket));
+  return core::shelve(socket->take());
+}
+
+core::Result claim(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  const int ticket = arguments.read_int(1);
+  if (arguments.is_refused()) return 0;
+  if (!socket->is_empty()) return -EALREADY;
+  return socket->fill(core::claim(ticket));
+}
+
+/// checkTcp(fd): 0 when an fd that somebody else owns is a TCP socket.
+core::Result check_tcp(Arguments& arguments) {
+  const int fd = arguments.read_int(0);
+  return arguments.is_refused() ? 0 : core::check_tcp(fd);
+}
+
+}  // namespace
+
+void export_foreign(Napi::Object exports) {
+  export_call<inherit>(exports, "inherit");
+  export_call<socket_in_namespace>(exports, "socketInNamespace");
+  export_call<shelve>(exports, "shelve");
+  export_call<claim>(exports, "claim");
+  export_call<check_tcp>(exports, "checkTcp");
+}
+
+}  // namespace binding

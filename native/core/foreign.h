@@ -1,0 +1,22 @@
+#pragma once
+
+#include "core/result.h"
+
+/// Sockets that somebody else opened, and sockets that go to somebody else.
+namespace core {
+
+/// getsockname(2), SO_TYPE and SO_PROTOCOL, then O_NONBLOCK and FD_CLOEXEC: 0 when the fd is a TCP socket and
+/// set so. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
+Result check_inherited(int fd);
+
+/// setns(2) on a new thread, then socket(2) there: a socket of the network namespace that `namespace_fd` is.
+/// No other thread's namespace changes. -EAGAIN when there is no thread to give, -EPERM or -EINVAL by setns,
+/// -ENOSYS where there are no namespaces.
+Result socket_in_namespace(int family, int namespace_fd);
+
+/// Puts an fd on the shelf that all threads of the process share: a ticket, 1 or more, for one claim.
+Result shelve(int fd);
+/// Takes an fd from the shelf: -ENOENT when nothing is there under this ticket, or no more.
+Result claim(int ticket);
+
+}  // namespace core
