@@ -15,7 +15,7 @@ import { getRawOption, readOption, setRawOption, writeOption, writeOptions } fro
 import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
-import { isSelfConnect } from "./self-connect.ts";
+import { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 
 const DEFAULT_BACKLOG = 511;
@@ -318,7 +318,10 @@ export class TcpSocket implements Disposable {
     this.#end("reset", "reset()");
   }
 
-  /** close(2). Idempotent. */
+  /**
+   * close(2). Idempotent. A socket that still connects to its own local address is reset instead: if it is joined to
+   * itself by then, close(2) would keep the port in TIME-WAIT for a minute.
+   */
   close(): void {
     this.#end("close", "close()");
   }
@@ -502,9 +505,17 @@ export class TcpSocket implements Disposable {
     return new DialError("ERR_DEADLINE", message, [attempt]);
   }
 
+  /** Whether a connect, which may have ended by now without anybody having asked, goes to the local address. */
+  #isConnectingToItself(): boolean {
+    if (this.#state.name !== "connecting") return false;
+    const { local } = this.#readAddresses();
+    return local !== undefined && wouldSelfConnect(local, this.#state.peer, false);
+  }
+
   #end(how: "close" | "reset", by: string): void {
     if (this.closed) return;
+    const isReset = how === "reset" || this.#isConnectingToItself();
     this.#enter({ name: "closed" }, by);
-    this.#native[how](this.#handle);
+    this.#native[isReset ? "reset" : "close"](this.#handle);
   }
 }

@@ -17,6 +17,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_reactor(exports);
   export_burst(env, exports);
   export_capture(exports);
+  export_connects(exports);
   export_diag(env, exports);
   return exports;
 }
