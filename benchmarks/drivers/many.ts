@@ -1,4 +1,7 @@
-/** connectMany() to one port of many loopback hosts. Arguments: port, milliseconds, "dead" or "live" (connect and reset). */
+/**
+ * connectMany() to one port of many loopback hosts. Arguments: port, milliseconds, "dead" or "live" (connect and
+ * reset).
+ */
 import type { Address } from "../../lib/index.ts";
 import { connectMany } from "../../lib/index.ts";
 

@@ -505,17 +505,12 @@ export class TcpSocket implements Disposable {
     return new DialError("ERR_DEADLINE", message, [attempt]);
   }
 
-  /** Whether a connect, which may have ended by now without anybody having asked, goes to the local address. */
-  #isConnectingToItself(): boolean {
-    if (this.#state.name !== "connecting") return false;
-    const { local } = this.#readAddresses();
-    return local !== undefined && wouldSelfConnect(local, this.#state.peer, false);
-  }
-
   #end(how: "close" | "reset", by: string): void {
-    if (this.closed) return;
-    const isReset = how === "reset" || this.#isConnectingToItself();
+    const state = this.#state;
+    if (state.name === "closed") return;
+    const local = state.name === "connecting" && this.#readAddresses().local;
+    const mayBeJoined = local && wouldSelfConnect(local, state.peer, false);
     this.#enter({ name: "closed" }, by);
-    this.#native[isReset ? "reset" : "close"](this.#handle);
+    this.#native[mayBeJoined ? "reset" : how](this.#handle);
   }
 }
