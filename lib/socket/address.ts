@@ -130,10 +130,10 @@ export function unmap(address: Address): Address {
 /** Encodes an address for native code. The caller looks up the index of its scope. */
 export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   const bytes = new Uint8Array(ADDRESS_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, address.family);
-  view.setUint16(2, address.port);
-  view.setUint32(4, scopeIndex);
+  bytes[0] = address.family;
+  bytes[2] = address.port >> 8;
+  bytes[3] = address.port;
+  if (scopeIndex > 0) new DataView(bytes.buffer).setUint32(4, scopeIndex);
   bytes.set(hostBytes(address.host) ?? [], 8);
   return bytes;
 }

@@ -63,6 +63,21 @@ export interface Native {
   bind(socket: Handle, local: Uint8Array): number;
   /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
+  /**
+   * connect(2) on each of the first `count` handles, new or in progress; an empty handle gets a socket first. `peers`
+   * and `locals` have 24 bytes for each, `ranges` five numbers: how many values of IP_LOCAL_PORT_RANGE to try, and the
+   * bounds of two. Writes to `results` 0 when connected, 1 while in progress, 2 when joined to itself, or -errno; to
+   * `elapsed` milliseconds. Returns how many were made, or -errno of socket(2) when it was none.
+   */
+  connects(
+    sockets: readonly Handle[],
+    count: number,
+    peers: Uint8Array,
+    ranges: Uint16Array,
+    results: Int32Array,
+    locals: Uint8Array,
+    elapsed: Float64Array,
+  ): number;
   listen(socket: Handle, backlog: number): number;
   accept(listener: Handle, accepted: Handle): number;
   getsockname(socket: Handle, local: Uint8Array): number;

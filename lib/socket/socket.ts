@@ -19,7 +19,7 @@ import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
-import { isSelfConnect } from "./self-connect.ts";
+import { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
@@ -296,7 +296,10 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     this.#end("reset", "reset()");
   }
 
-  /** close(2). Idempotent. */
+  /**
+   * close(2). Idempotent. A socket that still connects to its own local address is reset instead: if it is joined to
+   * itself by then, close(2) would keep the port in TIME-WAIT for a minute.
+   */
   close(): void {
     this.#end("close", "close()");
   }
@@ -468,8 +471,11 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   #end(how: "close" | "reset", by: string): void {
-    if (this.closed) return;
+    const state = this.#state;
+    if (state.name === "closed") return;
+    const local = state.name === "connecting" && this.#readAddresses().local;
+    const mayBeJoined = local && wouldSelfConnect(local, state.peer, false);
     this.#enter({ name: "closed" }, by);
-    this.#native[how](this.#handle);
+    this.#native[mayBeJoined ? "reset" : how](this.#handle);
   }
 }

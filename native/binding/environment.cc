@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/checked.h"
 #include "core/syscall.h"
 
 namespace binding {
@@ -116,7 +117,7 @@ void Environment::forget(Socket* socket) {
   if (owner != nullptr) {
     if (!socket->is_empty()) {
       owner->unwatch(socket);
-      core::close(socket->take());
+      core::close_checked(socket->take());
       owner->leaks++;
     }
     owner->sockets_.erase(socket);
@@ -151,7 +152,7 @@ void Environment::take_down() {
   reactor.reset();
   tasks_.clear();
   for (Socket* socket : sockets_) {
-    if (!socket->is_empty()) core::close(socket->take());
+    if (!socket->is_empty()) core::close_checked(socket->take());
     socket->environment = nullptr;
     socket->watched = false;
   }

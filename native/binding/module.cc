@@ -18,6 +18,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_message(exports);
   export_burst(env, exports);
   export_capture(exports);
+  export_connects(exports);
   export_diag(env, exports);
   return exports;
 }

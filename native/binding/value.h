@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "binding/environment.h"
 #include "core/address.h"
@@ -44,13 +45,22 @@ class Arguments {
   }
 
   Socket* read_socket(size_t index) {
+    Socket* socket = to_socket(info_[index]);
+    if (socket == nullptr) refuse(index, "a socket handle");
+    return socket;
+  }
+
+  /// The first `count` handles of an array.
+  std::vector<Socket*> read_sockets(size_t index, uint32_t count) {
     const Napi::Value value = info_[index];
-    if (value.IsExternal()) {
-      const auto external = value.As<Napi::External<Socket>>();
-      if (external.CheckTypeTag(&kSocketTag)) return external.Data();
+    std::vector<Socket*> sockets;
+    for (uint32_t i = 0; i < count && value.IsArray(); i++) {
+      Socket* socket = to_socket(value.As<Napi::Array>().Get(i));
+      if (socket == nullptr) break;
+      sockets.push_back(socket);
     }
-    refuse(index, "a socket handle");
-    return nullptr;
+    if (sockets.size() < count) refuse(index, "an array of a socket handle each");
+    return sockets;
   }
 
   /// The fd of a handle; -1 when the handle is empty, for which the kernel returns EBADF.
@@ -153,6 +163,13 @@ class Arguments {
   }
 
  private:
+  /// The socket of a handle; null for any other value.
+  static Socket* to_socket(const Napi::Value& value) {
+    if (!value.IsExternal()) return nullptr;
+    const auto external = value.As<Napi::External<Socket>>();
+    return external.CheckTypeTag(&kSocketTag) ? external.Data() : nullptr;
+  }
+
   const Napi::CallbackInfo& info_;
   bool refused_ = false;
 };
@@ -181,6 +198,7 @@ void export_reactor(Napi::Object exports);
 void export_message(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
 void export_capture(Napi::Object exports);
+void export_connects(Napi::Object exports);
 void export_diag(Napi::Env env, Napi::Object exports);
 
 }  // namespace binding

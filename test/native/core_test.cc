@@ -28,6 +28,7 @@
 #include "core/address.h"
 #include "core/burst.h"
 #include "core/capture.h"
+#include "core/checked.h"
 #include "core/diag.h"
 #include "core/foreign.h"
 #include "core/meet.h"
@@ -117,6 +118,70 @@ void a_socket_bound_to_its_peer_connects_to_itself() {
     CHECK(core::recv(fd, back, sizeof back) == sizeof word && std::strcmp(word, back) == 0);
     CHECK(core::reset(fd) == 0);
   }
+}
+
+/// A socket that is joined to itself at `self`.
+int open_joined(const core::Address& self) {
+  const int fd = core::socket(self.family, core::Blocking::no);
+  CHECK(core::bind(fd, self) == 0);
+  CHECK(core::is_in_progress(core::connect(fd, self)) && core::take_error(fd) == 0);
+  return fd;
+}
+
+/// bind(2) of a new socket, which is then closed.
+core::Result try_bind(const core::Address& local) {
+  const int fd = core::socket(local.family, core::Blocking::no);
+  const core::Result result = core::bind(fd, local);
+  CHECK(core::close(fd) == 0);
+  return result;
+}
+
+void connect_checked_returns_how_the_connect_ended() {
+  for (const int family : {4, 6}) {
+    const int listener = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(listener, loopback(family, 0)) == 0 && core::listen(listener, 8) == 0);
+    core::Address peer;
+    CHECK(core::getsockname(listener, &peer) == 0);
+    core::Address local{};
+    core::Address expected;
+    const int connected = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(connected, peer, {}, &local) == 0 && !core::is_joined(connected));
+    CHECK(core::getsockname(connected, &expected) == 0 && is_same(local, expected));
+    const int refused = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(refused, refusing_peer(family), {}, &local) == -ECONNREFUSED);
+    const core::Address self = find_dead_peer(family);
+    const int joined = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(joined, self) == 0);
+    CHECK(core::connect_checked(joined, self, {}, &local) == core::kJoined && is_same(local, self));
+    for (const int fd : {connected, refused, joined, listener}) CHECK(core::reset(fd) == 0);
+  }
+}
+
+void connect_checked_uses_the_next_range_when_the_first_is_exhausted() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  const uint16_t taken = core::port_of(peer);
+  const uint16_t free = core::port_of(find_dead_peer(4));
+  const core::PortBounds ranges[] = {{taken, taken}, {free, free}};
+  core::Address local{};
+  const int fd = core::socket(4, core::Blocking::no);
+  const core::Result result = core::connect_checked(fd, peer, ranges, &local);
+  if (result != -ENOPROTOOPT) {  // Before Linux 6.3.
+    CHECK(result == 0 && core::port_of(local) == free);
+  }
+  CHECK(core::reset(fd) == 0 && core::close(listener) == 0);
+}
+
+void close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself() {
+  for (const int family : {4, 6}) {
+    const core::Address self = find_dead_peer(family);
+    CHECK(core::close_checked(open_joined(self)) == 0 && try_bind(self) == 0);
+    // The control: close(2) alone keeps the port.
+    CHECK(core::close(open_joined(self)) == 0 && try_bind(self) == -EADDRINUSE);
+  }
+  CHECK(core::close_checked(-1) == -EBADF);
 }
 
 void an_error_is_negative_errno() {
@@ -699,6 +764,9 @@ constexpr Test kTests[] = {
     TEST(an_address_converts_to_sockaddr_and_back),
     TEST(from_sockaddr_rejects_another_family),
     TEST(a_socket_bound_to_its_peer_connects_to_itself),
+    TEST(connect_checked_returns_how_the_connect_ended),
+    TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
+    TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),
     TEST(an_error_is_negative_errno),
     TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),
