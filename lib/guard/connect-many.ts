@@ -77,7 +77,7 @@ const NO_RANGES: readonly PortRange[] = [];
 /**
  * connect(2), guarded, to each address once, many at a time; yields each result when its connect has ended. A name is
  * no address: resolve it first. Addresses are taken from the iterable when there is room, so it may be endless; what
- * grows is the memory of the addresses seen, about 40 bytes for each (IPv6: 80). A result that the reader has not
+ * grows is the memory of the addresses seen, about 16 bytes for each (IPv6: 80). A result that the reader has not
  * taken counts as a connect, so that a slow reader slows the connects. Leaving the loop, or an abort, resets every
  * socket that was not yielded. A self-connect is not tried again. Throws what the iterable throws, ERR_INVALID_ADDRESS
  * for a wrong address, SocketError EMFILE when there is no descriptor for the next socket, and SocketError of bind(2).

@@ -82,7 +82,9 @@ export function toAddress(host: string, port: number): Address {
   if (scope !== undefined && (family === 4 || scope === "")) {
     throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}": only an IPv6 address has a scope, an interface`);
   }
-  return { family, host: hostText(bytes), port, ...(scope !== undefined && { scope }) };
+  // An IPv4 address that can be parsed is in canonical text already.
+  const text = family === 4 ? bare : hostText(bytes);
+  return scope === undefined ? { family, host: text, port } : { family, host: text, port, scope };
 }
 
 /** Throws ERR_INVALID_PORT unless the value is an integer from 0 to 65535. */
@@ -149,11 +151,11 @@ export function addressBytes(address: Address, native: Native): Uint8Array {
 
 /** Decodes an address that native code wrote. `scopeName` returns the name of the interface with an index. */
 export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => string): Address {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);
-  const family = view.getUint8(0) === 4 ? 4 : 6;
-  const host = hostText(bytes.subarray(8, family === 4 ? 12 : 24));
-  const scopeIndex = view.getUint32(4);
-  const address: Address = { family, host, port: view.getUint16(2) };
+  const port = bytes[2]! * 256 + bytes[3]!;
+  if (bytes[0] === 4) return { family: 4, host: `${bytes[8]}.${bytes[9]}.${bytes[10]}.${bytes[11]}`, port };
+  const host = hostText(bytes.subarray(8, ADDRESS_BYTES));
+  const scopeIndex = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES).getUint32(4);
+  const address: Address = { family: 6, host, port };
   return scopeIndex === 0 ? address : { ...address, scope: scopeName(scopeIndex) };
 }
 
