@@ -122,7 +122,7 @@ async function orphan(): Promise<Planted> {
   const local = client.getsockname();
   const bytes = new Uint8Array(1 << 16);
   const endsAt = performance.now() + MOST_WAIT_MS;
-  while (client.send(bytes) !== null && performance.now() < endsAt);
+  while (client.send(bytes) > 0 && performance.now() < endsAt);
   close(client);
   await waitForState(local.port, "FIN-WAIT-1");
   return planted(local);
