@@ -13,3 +13,5 @@ export { explainBind, waitUntilFree } from "./explain-bind.ts";
 export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
+export type { PersistentReservation, Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
+export { reserve } from "./reserve.ts";
