@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/socket/native.ts";
+import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
 import { cli, command, inNamespace, needsNamespaces } from "./support/harness.ts";
 
@@ -104,7 +105,9 @@ describe("examples", () => {
 it("docs/options.md is made from the option table (npx vitest run --update writes it)", async () => {
   const row = (option: OptionRow) => {
     const notes = [
-      option.readOnly && "read-only",
+      option.access !== "read-write" && option.access,
+      option.kind === "integer" && option.access !== "read-only" && `${option.low} to ${option.high}`,
+      option.words.length > 0 && option.words.join(", "),
       option.ipv6Only && "IPv6 sockets only",
       option.capability && `needs ${option.capability}`,
       option.caveat,
@@ -115,11 +118,22 @@ it("docs/options.md is made from the option table (npx vitest run --update write
   const page = `# Socket options
 
 Every row of the one table, native/core/option.cc. \`supported(name)\` asks the kernel whether it has an option; units and
-ranges are in the doc comments of \`SocketOptions\` in lib/options.ts. "Since" is the Linux kernel that brought it.
+ranges are in the doc comments of \`SocketOptions\` in lib/socket/options.ts. "Since" is the Linux kernel that brought it.
 
 | name | constant | kind | since | manual | notes |
 |---|---|---|---|---|---|
 ${optionTable().map(row).join("\n")}
+
+## Not in the table
+
+The other options of tcp(7), ip(7), ipv6(7) and socket(7), and why. \`rawGetsockopt(level, name, length)\` and
+\`rawSetsockopt(level, name, bytes)\` reach them; \`socketConstants()\` has their numbers.
+
+| constant | why |
+|---|---|
+${Object.entries(otherOptions())
+  .map(([constant, reason]) => `| \`${constant}\` | ${reason} |`)
+  .join("\n")}
 `;
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });

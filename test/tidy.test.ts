@@ -90,9 +90,11 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
       : [],
 
   platforms: ({ path: where, text }) =>
-    where.startsWith("native/") && !/core\/(option|syscall)\.cc$/.test(where)
+    where.startsWith("native/") && !/core\/(option\.cc|option_numbers\.h|syscall\.cc)$/.test(where)
       ? lines(text, (line) =>
-          /^\s*#\s*(if|ifdef|ifndef|elif)\b/.test(line) ? ["#ifdef only in option.cc and syscall.cc"] : [],
+          /^\s*#\s*(if|ifdef|ifndef|elif)\b/.test(line)
+            ? ["#ifdef only in option.cc, option_numbers.h and syscall.cc"]
+            : [],
         )
       : [],
 
@@ -279,7 +281,7 @@ describe("the house is tidy", () => {
     // Each platform has one poller, and either the files of Linux or their stubs.
     const apart = (one: string[], other: string[]) => one.filter((name) => !other.includes(name));
     expect(apart(linux, others).filter((name) => !/_(linux|epoll)\.cc$/.test(name))).toEqual([]);
-    expect(apart(others, linux).filter((name) => !/(_kqueue|stubs)\.cc$/.test(name))).toEqual([]);
+    expect(apart(others, linux).filter((name) => !/(_kqueue|_bsd|stubs)\.cc$/.test(name))).toEqual([]);
   });
 
   it("has a lockfile that names no registry", () => {
@@ -336,7 +338,7 @@ describe("tidy itself", () => {
         "put what tests share into test/support/",
         "line 1: the core must not include Node's headers: #include <napi.h>",
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
-        "line 1: #ifdef only in option.cc and syscall.cc: #ifdef __linux__",
+        "line 1: #ifdef only in option.cc, option_numbers.h and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",
         "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts: server.listen(8080);",
         "line 1: name no path of one machine: open("/root/x")",

@@ -252,7 +252,7 @@ class Connects {
     const handle = this.#native.handle();
     const { options } = this.#options;
     if (!options && !this.#local) return handle;
-    const result = this.#native.socket(handle, family);
+    const result = this.#native.socket(handle, family, 0);
     if (result < 0) throw new SocketError(result, { syscall: "socket" });
     const socket = TcpSocket.adopt(handle);
     try {

@@ -5,8 +5,8 @@ import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
+import { encodeOption, optionIndex } from "../socket/option-values.ts";
 import type { OptionName } from "../socket/options.ts";
-import { encodeOption, optionIndex } from "../socket/options.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
@@ -107,10 +107,11 @@ const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
 export function checkGuardOptions(options: GuardOptions): GuardOptions {
   const guard = checkGuard(options.guard);
   if (!options.options) return WITHOUT_OPTIONS[guard];
-  const { options: rows } = loadNative();
+  const native = loadNative();
+  const { options: rows } = native;
   for (const [name, value] of Object.entries(options.options)) {
     const row = rows[optionIndex(rows, name as OptionName)]!;
-    encodeOption(row, value);
+    encodeOption(row, value, native);
     if (!row.inBuild) {
       const message = `${row.name} (${row.constant}) is not supported here: Linux has it since ${row.since}`;
       throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);

@@ -5,7 +5,7 @@ import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
-import type { TcpInformation } from "../socket/options.ts";
+import type { TcpInformation } from "../socket/option-structures.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { CaptureCounts } from "./capture.ts";

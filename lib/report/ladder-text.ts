@@ -4,7 +4,7 @@ import type { Flag, SegmentOptions } from "../packets/decode.ts";
 import type { Ladder, LadderRow } from "../packets/ladder.ts";
 import type { Leaving } from "../packets/leavings.ts";
 import { formatAddress } from "../socket/address.ts";
-import type { TcpInformation } from "../socket/options.ts";
+import type { TcpInformation } from "../socket/option-structures.ts";
 import { duration } from "./numbers.ts";
 import type { Line, Piece, Style } from "./terminal.ts";
 import { paint } from "./terminal.ts";

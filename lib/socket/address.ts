@@ -1,6 +1,6 @@
 /** TCP addresses as text, as objects, and as the 24 bytes that native code reads and writes. */
 import { invalidArgument } from "./misuse.ts";
-import type { Native } from "./native.ts";
+import type { Handle, Native } from "./native.ts";
 
 /** A TCP address. `host` is numeric: dial() and connect() resolve names before they create one. */
 export interface Address {
@@ -164,6 +164,17 @@ export function interfaceName(index: number, native: Native): string {
   const name = new Uint8Array(MOST_NAME_BYTES);
   const length = native.ifIndexToName(index, name);
   return length < 0 ? String(index) : new TextDecoder().decode(name.subarray(0, length));
+}
+
+/** getsockname(2) or getpeername(2). Returns the address or -errno. */
+export function readAddress(
+  native: Native,
+  handle: Handle,
+  call: "getsockname" | "getpeername",
+): Address | number {
+  const bytes = new Uint8Array(ADDRESS_BYTES);
+  const result = native[call](handle, bytes);
+  return result < 0 ? result : decodeAddress(bytes, (index) => interfaceName(index, native));
 }
 
 /** The 4 or 16 bytes of a numeric host; null when the text is not an IP address. */

@@ -1,10 +1,9 @@
-/** Sockets that come from outside this environment: an inherited descriptor, another thread, a network namespace. */
+/** Sockets that come from outside this environment: an inherited descriptor, or another thread. */
 import cluster from "node:cluster";
-import { closeSync, constants, openSync } from "node:fs";
 import type net from "node:net";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
-import { errnoName, SocketError, threadError } from "./errors.ts";
+import { readAddress } from "./address.ts";
+import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { readOption } from "./option-access.ts";
@@ -22,13 +21,21 @@ export interface SocketTransfer {
   readonly peer?: Address;
 }
 
-/** Puts the descriptor `fd` into the empty handle, which then owns it. When it throws, the fd is the caller's. */
-export function inherit(native: Native, handle: Handle, fd: number): void {
+/** A socket that was opened elsewhere, and its state. */
+export interface KnownSocket {
+  readonly handle: Handle;
+  readonly state: KnownState;
+}
+
+/** Puts the descriptor `fd` into a new handle, which then owns it. When it throws, the fd is the caller's. */
+export function inherit(native: Native, fd: number, peer: Address | undefined): KnownSocket {
   if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1) {
     throw invalidArgument("ERR_INVALID_FD", `fd ${String(fd)} is not a file descriptor: use a number from 0`);
   }
+  const handle = native.handle();
   const result = native.inherit(handle, fd);
   if (result < 0) throw inheritError(result, fd);
+  return { handle, state: readStateOr("release", native, handle, peer) };
 }
 
 function inheritError(result: number, fd: number): Error {
@@ -48,9 +55,9 @@ export function describeOtherKind(code: string, fd: number): string | null {
   return null;
 }
 
-/** Puts the socket of a transfer into the empty handle. Throws ERR_INVALID_TRANSFER. */
-export function claim(native: Native, handle: Handle, transfer: SocketTransfer): void {
-  const { pid, ticket } = transfer ?? {};
+/** Puts the socket of a transfer into a new handle. Throws ERR_INVALID_TRANSFER. */
+export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
+  const { pid, ticket, peer } = transfer ?? {};
   if (!Number.isInteger(pid) || !Number.isInteger(ticket)) {
     throw invalidTransfer("this is not what transfer() returned");
   }
@@ -58,8 +65,9 @@ export function claim(native: Native, handle: Handle, transfer: SocketTransfer):
     const fix = "transfer() reaches threads of one process; pass a stream to child.send() instead";
     throw invalidTransfer(`the socket is of process ${pid}, and this is ${process.pid}: ${fix}`);
   }
+  const handle = native.handle();
   const result = native.claim(handle, ticket);
-  if (result >= 0) return;
+  if (result >= 0) return { handle, state: readStateOr("close", native, handle, peer) };
   throw invalidTransfer(
     "this socket was taken before: a transfer can be used once, by one copy of selfconnect",
   );
@@ -74,13 +82,28 @@ type KnownState =
   | { readonly name: "connected"; readonly peer: Address }
   | { readonly name: "connecting"; readonly peer: Address; wait: null };
 
+/** Returns the state of the socket. When it throws, the handle is empty: the socket was released or closed. */
+function readStateOr(
+  undo: "release" | "close",
+  native: Native,
+  handle: Handle,
+  peer: Address | undefined,
+): KnownState {
+  try {
+    return readState(native, handle, peer);
+  } catch (error) {
+    native[undo](handle);
+    throw error;
+  }
+}
+
 /** The state that the kernel reports of a socket that was opened elsewhere. `asked` is the peer of its connect(2). */
-export function readState(native: Native, handle: Handle, asked: Address | undefined): KnownState {
+function readState(native: Native, handle: Handle, asked: Address | undefined): KnownState {
   const get = (row: number, into: BigInt64Array | Uint8Array) => native.getsockopt(handle, row, into);
   if (readOption(native, "listening", get)) return { name: "listening" };
-  const bytes = new Uint8Array(ADDRESS_BYTES);
-  const hasPeer = native.getpeername(handle, bytes) >= 0;
-  const peer = hasPeer ? decodeAddress(bytes, (index) => interfaceName(index, native)) : asked;
+  const connected = readAddress(native, handle, "getpeername");
+  const hasPeer = typeof connected === "object";
+  const peer = hasPeer ? connected : asked;
   const { state } = readOption(native, "information", get);
   const isConnecting = state === "SYN-SENT" || state === "SYN-RECEIVED";
   if (!isConnecting) return peer && hasPeer ? { name: "connected", peer } : { name: "unconnected" };
@@ -88,6 +111,14 @@ export function readState(native: Native, handle: Handle, asked: Address | undef
   const fix =
     "pass its peer too, the address that was given to connect(2), or wait until the connect has ended";
   throw invalidArgument("ERR_PEER_UNKNOWN", `fd ${native.fd(handle)} is still connecting: ${fix}`);
+}
+
+/** Throws what toStream() documents. */
+export function checkStreamable(state: string): void {
+  if (state === "connected") return;
+  const fix = state === "listening" ? "use toServer()" : "await connected() first";
+  const message = `toStream() needs a connected socket, but this one is ${state}: ${fix}`;
+  throw invalidArgument("ERR_NOT_CONNECTED", message);
 }
 
 /** Throws what toServer() documents. */
@@ -104,46 +135,4 @@ export function checkHandover(state: string, server: net.Server): void {
     const fix = "set reusePort and call listen() in each process that is started by child_process instead";
     throw invalidArgument("ERR_CLUSTER_WORKER", `node:cluster takes descriptors of the primary only: ${fix}`);
   }
-}
-
-/** setns(2) on a thread of its own, then socket(2). Throws SocketError: open ENOENT, setns EPERM, EINVAL … */
-export function openInNamespace(native: Native, handle: Handle, family: 4 | 6, namespace: string): void {
-  if (typeof namespace !== "string" || namespace === "") {
-    const fix = 'use a path, such as "/proc/4711/ns/net" or "/run/netns/name"';
-    throw invalidArgument("ERR_INVALID_NAMESPACE", `namespace ${String(namespace)} is not a path: ${fix}`);
-  }
-  const fd = openNamespace(namespace);
-  try {
-    const result = native.socketInNamespace(handle, family, fd);
-    if (result < 0) throw namespaceError(result, namespace);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function openNamespace(namespace: string): number {
-  try {
-    // A path that is a FIFO by mistake must not block.
-    return openSync(namespace, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    const { errno, code } = error as NodeJS.ErrnoException;
-    if (errno === undefined) throw error;
-    const fix = `${namespace} must be the network namespace of a live process, or one of "ip netns"`;
-    throw new SocketError(errno, { syscall: "open", ...(code !== "EMFILE" && code !== "ENFILE" && { fix }) });
-  }
-}
-
-function namespaceError(result: number, namespace: string): SocketError {
-  const code = errnoName(result);
-  if (code === "EPERM") {
-    const fix = `entering ${namespace} needs CAP_SYS_ADMIN, here and in the user namespace that owns it`;
-    return new SocketError(result, { syscall: "setns", fix });
-  }
-  if (code === "EINVAL") {
-    return new SocketError(result, { syscall: "setns", fix: `${namespace} is not a network namespace` });
-  }
-  if (code === "ENOSYS") {
-    return new SocketError(result, { syscall: "setns", fix: "only Linux has network namespaces" });
-  }
-  return threadError(result, "socket");
 }

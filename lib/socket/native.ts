@@ -5,20 +5,46 @@ import type { TcpState } from "./tcp-state.ts";
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
 export type Handle = object & { readonly handle: unique symbol };
 
+/** A flag that crosses the boundary. */
+export type Flag = 0 | 1;
+
+/** The shape of an option's value; see enum class Kind in native/core/option.h. */
+export type OptionKind =
+  | "flag"
+  | "integer"
+  | "unsigned64"
+  | "rate"
+  | "seconds"
+  | "range"
+  | "word"
+  | "text"
+  | "bytes"
+  | "address"
+  | "signature"
+  | "program"
+  | "structure";
+
 /** One row of the option table in native/core/option.cc. */
 export interface OptionRow {
   readonly name: string;
   readonly constant: string;
-  readonly kind: "flag" | "integer" | "unsigned64" | "seconds" | "range" | "text" | "structure";
+  readonly kind: OptionKind;
   /** Whether the headers of this build know the constant. */
   readonly inBuild: boolean;
   readonly ipv6Only: boolean;
-  readonly readOnly: boolean;
+  readonly access: "read-write" | "read-only" | "write-only";
   /** The first Linux release that has it. */
   readonly since: string;
   readonly manual: string;
   /** The capability needed to set it, or "". */
   readonly capability: string;
+  /** The range of an integer; outside it is ERR_OPTION_VALUE. */
+  readonly low: number;
+  readonly high: number;
+  /** What a word can be, and the fields of a structure; empty for other kinds. */
+  readonly words: readonly string[];
+  readonly fields: readonly string[];
+  /** A value that a test sets, and what the kernel then returns. */
   readonly sample: bigint | string;
   readonly readsBack: bigint | string;
   readonly caveat: string;
@@ -32,7 +58,8 @@ export interface OptionRow {
 export interface Native {
   handle(): Handle;
   fd(socket: Handle): number;
-  socket(socket: Handle, family: number): number;
+  /** `mptcp` is 0 or 1: IPPROTO_TCP or IPPROTO_MPTCP. */
+  socket(socket: Handle, family: number, mptcp: number): number;
   bind(socket: Handle, local: Uint8Array): number;
   /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
@@ -57,6 +84,8 @@ export interface Native {
   getpeername(socket: Handle, peer: Uint8Array): number;
   getsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
+  rawGetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
+  rawSetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
   takeError(socket: Handle): number;
   /** Puts an fd of unknown origin into the handle; see native/core/foreign.h. -EEXIST when a handle owns it already. */
   inherit(socket: Handle, fd: number): number;
@@ -65,13 +94,25 @@ export interface Native {
   /** getsockopt(2) of an fd that somebody else owns. */
   getsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
   setsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
-  socketInNamespace(socket: Handle, family: number, namespaceFd: number): number;
+  socketInNamespace(socket: Handle, family: number, namespaceFd: number, mptcp: number): number;
   /** Empties the handle. Returns a ticket, with which any thread of the process may claim() the socket once. */
   shelve(socket: Handle): number;
   claim(socket: Handle, ticket: number): number;
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
-  send(socket: Handle, bytes: Uint8Array): number;
-  recv(socket: Handle, bytes: Uint8Array): number;
+  send(socket: Handle, bytes: Uint8Array, urgent: Flag): number;
+  sendmsg(socket: Handle, buffers: readonly Uint8Array[]): number;
+  recv(socket: Handle, bytes: Uint8Array, peek: Flag, urgent: Flag): number;
+  /** Writes the facts of native/core/message.h too, and the address of the host that reported an error. */
+  recvmsg(
+    socket: Handle,
+    bytes: Uint8Array,
+    peek: Flag,
+    urgent: Flag,
+    errorQueue: Flag,
+    facts: BigInt64Array,
+    offender: Uint8Array,
+  ): number;
+  setReports(socket: Handle, errors: Flag, received: Flag, sent: Flag, acknowledged: Flag): number;
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
@@ -90,7 +131,10 @@ export interface Native {
    * when waiting failed; every later watch then fails too. -EAGAIN when no thread can be created.
    */
   reactorStart(ready: (count: number) => void, tokens: Float64Array): number;
-  watch(socket: Handle, token: number): number;
+  /** Reports the token when the socket is ready, and at each change after that, until unwatch(). */
+  watch(socket: Handle, token: number, read: Flag, write: Flag): number;
+  /** 1 when a call in one of the directions would not block, even if it would fail; 0 when it would block. */
+  poll(socket: Handle, read: Flag, write: Flag): number;
   unwatch(socket: Handle): number;
   /**
    * Makes attempts on a new thread; see native/core/burst.h. After -errno (-EAGAIN: no thread can be created) nothing
@@ -143,7 +187,10 @@ export interface Native {
   ): number;
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
-  readonly informationFields: readonly string[];
+  /** The numbers of levels and options by name, for the raw calls. */
+  readonly constants: Readonly<Record<string, number>>;
+  /** Why an option that the table lacks has no row. */
+  readonly otherOptions: Readonly<Record<string, string>>;
   /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];

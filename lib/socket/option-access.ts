@@ -1,9 +1,14 @@
-/** Reads and sets one option of a socket by its name, whoever owns the socket; a failure becomes an error here. */
+/** Reads and sets one socket option, by name or raw, whoever owns the socket; a failure becomes an error here. */
+import { readFileSync } from "node:fs";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
-import type { Native, OptionRow } from "./native.ts";
+import type { Handle, Native, OptionRow } from "./native.ts";
+import { loadNative } from "./native.ts";
+import { allocateValue, decodeOption, encodeOption, optionIndex } from "./option-values.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
-import { allocateValue, decodeOption, encodeOption, optionIndex } from "./options.ts";
+
+/** Larger than the value of any option. */
+const MOST_RAW_BYTES = 2 ** 20;
 
 /** A native getsockopt or setsockopt of one socket: the row of the option, and its value. */
 type OptionCall = (row: number, value: BigInt64Array | Uint8Array) => number;
@@ -16,10 +21,13 @@ export function readOption<N extends OptionName>(
 ): SocketOptions[N] {
   const index = optionIndex(native.options, name);
   const row = native.options[index]!;
+  if (row.access === "write-only") {
+    throw invalidArgument("ERR_OPTION_WRITE_ONLY", `${row.name} (${row.constant}) can only be set`);
+  }
   const memory = allocateValue(row);
-  const count = checkOptionResult(row, call(index, memory), "getsockopt");
-  const { informationFields: fields, tcpStates: states } = native;
-  return decodeOption(row, memory, count, { fields, states }) as SocketOptions[N];
+  const result = call(index, memory);
+  if (result < 0) throw optionError(row, result, "getsockopt", undefined);
+  return decodeOption(row, memory, result, native) as SocketOptions[N];
 }
 
 /** setsockopt(2) by `call` with the encoded value. Throws what TcpSocket.setsockopt() documents. */
@@ -32,7 +40,8 @@ export function writeOption(
 ): void {
   const index = optionIndex(native.options, name, otherKeys);
   const row = native.options[index]!;
-  checkOptionResult(row, call(index, encodeOption(row, value)), "setsockopt");
+  const result = call(index, encodeOption(row, value, native));
+  if (result < 0) throw optionError(row, result, "setsockopt", value);
 }
 
 /** setsockopt(2) by `call` for each option in the order given; one that is undefined is left out. */
@@ -47,26 +56,119 @@ export function writeOptions(
   }
 }
 
-/** Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE or ERR_OPTION_READ_ONLY, before there is a socket to set them on. */
+/**
+ * Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE or ERR_OPTION_READ_ONLY, before there is a socket to set them on.
+ * `otherKeys` are names that the object may have beside options; their values are not checked.
+ */
 export function checkOptions(
   native: Native,
   options: Partial<SocketOptions>,
   otherKeys: readonly string[] = [],
 ): void {
   for (const [name, value] of Object.entries(options)) {
+    if (otherKeys.includes(name)) continue;
     const index = optionIndex(native.options, name, otherKeys);
-    if (value !== undefined) encodeOption(native.options[index]!, value);
+    if (value !== undefined) encodeOption(native.options[index]!, value, native);
   }
 }
 
-function checkOptionResult(row: OptionRow, result: number, syscall: string): number {
-  if (result >= 0) return result;
+/** getsockopt(2) of any option: up to `length` bytes, as many as the kernel wrote. */
+export function getRawOption(
+  native: Native,
+  handle: Handle,
+  level: number,
+  name: number,
+  length: number,
+): Uint8Array {
+  checkConstants(level, name);
+  if (!Number.isInteger(length) || length < 0 || length > MOST_RAW_BYTES) {
+    const message = `length ${String(length)} is not a number of bytes: use 0 to ${MOST_RAW_BYTES}`;
+    throw invalidArgument("ERR_OPTION_VALUE", message);
+  }
+  const bytes = new Uint8Array(length);
+  const result = native.rawGetsockopt(handle, level, name, bytes);
+  if (result < 0) throw rawError(result, "getsockopt", level, name);
+  return bytes.subarray(0, result);
+}
+
+/** setsockopt(2) of any option. */
+export function setRawOption(
+  native: Native,
+  handle: Handle,
+  level: number,
+  name: number,
+  bytes: Uint8Array,
+): void {
+  checkConstants(level, name);
+  if (!(bytes instanceof Uint8Array)) {
+    throw invalidArgument("ERR_OPTION_VALUE", "the value of a raw option is a Uint8Array");
+  }
+  const result = native.rawSetsockopt(handle, level, name, bytes);
+  if (result < 0) throw rawError(result, "setsockopt", level, name);
+}
+
+/**
+ * The numbers of the levels and options of getsockopt(2), by name, as this platform's compiler knows them: "SOL_TLS",
+ * "TCP_REPAIR". For rawGetsockopt() and rawSetsockopt(). A constant that the platform lacks is absent.
+ */
+export function socketConstants(): Readonly<Record<string, number>> {
+  return loadNative().constants;
+}
+
+/** The options of tcp(7), ip(7), ipv6(7) and socket(7) that the table does not have, and why not. */
+export function otherOptions(): Readonly<Record<string, string>> {
+  return loadNative().otherOptions;
+}
+
+function checkConstants(level: number, name: number): void {
+  for (const [what, number] of Object.entries({ level, name })) {
+    if (Number.isInteger(number) && number >= 0 && number < 2 ** 31) continue;
+    const fix = "use a number of socketConstants(), which has those of this platform";
+    throw invalidArgument("ERR_OPTION_CONSTANT", `${what} ${String(number)} is not a constant: ${fix}`);
+  }
+}
+
+function optionError(row: OptionRow, result: number, syscall: string, value: unknown): Error {
   const code = errnoName(result);
   if (!row.inBuild || code === "ENOPROTOOPT" || code === "ENOTSUP") {
     const why = row.ipv6Only ? "it is an option of IPv6 sockets" : `Linux has it since ${row.since}`;
     const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
-    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+    return invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
-  const fix = code === "EPERM" && row.capability ? `it needs ${row.capability}` : row.manual;
-  throw new SocketError(result, { syscall, fix: `${row.constant}, ${fix}` });
+  const given = syscall === "setsockopt" && typeof value === "string" ? ` "${value}"` : "";
+  return new SocketError(result, { syscall, fix: `${row.constant}${given}, ${fixFor(row, code)}` });
+}
+
+/** What the user can do about the errno of an option. */
+function fixFor(row: OptionRow, code: string): string {
+  const isRefused = code === "EPERM" || code === "EACCES";
+  if (row.name === "congestion" && (isRefused || code === "ENOENT")) {
+    const list = isRefused ? "tcp_allowed_congestion_control" : "tcp_available_congestion_control";
+    return `use one of net.ipv4.${list}${sysctlValues(list)}${isRefused ? ", or CAP_NET_ADMIN" : ""}`;
+  }
+  if (row.name === "upperLayerProtocol" && code === "ENOENT") {
+    return `use one of net.ipv4.tcp_available_ulp${sysctlValues("tcp_available_ulp")}, or load its module`;
+  }
+  if (row.kind === "address" && code === "ENOENT") {
+    return "this connection was not redirected by netfilter (REDIRECT, DNAT)";
+  }
+  if (isRefused && row.capability) return `it needs ${row.capability}`;
+  return row.manual;
+}
+
+function sysctlValues(name: string): string {
+  try {
+    return ` (${readFileSync(`/proc/sys/net/ipv4/${name}`, "utf8").trim().split(/\s+/).join(", ")})`;
+  } catch {
+    return ""; // Another platform, or a sandbox without /proc.
+  }
+}
+
+function rawError(result: number, syscall: string, level: number, name: number): SocketError {
+  const constants = Object.entries(socketConstants()).filter(([, number]) => number === name);
+  const known = constants.map(([constant]) => constant).join(", ");
+  return new SocketError(result, {
+    syscall,
+    fix: `level ${level}, option ${name}${known && ` (one of ${known})`}`,
+  });
 }

@@ -1,124 +1,28 @@
-/** Socket options: one property for each row of the table in native/core/option.cc, and the encoding of values. */
+/** Socket options: one property for each row of the table in native/core/option.cc. */
 
-import { checkPort } from "./address.ts";
-import { invalidArgument, nearest } from "./misuse.ts";
-import type { OptionRow } from "./native.ts";
+import type { Address } from "./address.ts";
+import type {
+  BpfProgram,
+  CongestionInformation,
+  Md5Signature,
+  MemoryInformation,
+  TcpInformation,
+} from "./option-structures.ts";
 import type { PortRange } from "./port-range.ts";
-import type { TcpState } from "./tcp-state.ts";
-import { stateNumbered } from "./tcp-state.ts";
 
 /**
- * TCP_INFO: the members of struct tcp_info (linux/tcp.h) without its bit-fields. A field that the kernel does not
- * report is absent: older Linux kernels report fewer, and FreeBSD only the state. Counters of 64 bits are rounded
- * above 2^53.
+ * IP_PMTUDISC_…: "want" follows the route and fragments a packet that is too long, "do" never fragments, "dont" never
+ * sets Don't Fragment, "probe" ignores the path MTU, "interface" and "omit" ignore what routers report.
  */
-export interface TcpInformation {
-  /** The state of the connection. */
-  readonly state: TcpState;
-  /** The kernel's number of the congestion control's state (0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss). */
-  readonly congestionState?: number;
-  /** Consecutive retransmission time-outs without an acknowledgement. */
-  readonly retransmits?: number;
-  /** Zero-window or keep-alive probes sent without a reply. */
-  readonly probes?: number;
-  /** How many times the retransmission time-out was doubled. */
-  readonly backoff?: number;
-  /** Bits: 1 timestamps, 2 SACK, 4 window scale, 8 ECN, 16 ECN seen, 32 SYN data. */
-  readonly options?: number;
-  /** Microseconds until a segment is sent again. */
-  readonly retransmitTimeoutUs?: number;
-  /** Microseconds that an acknowledgement may be delayed. */
-  readonly ackTimeoutUs?: number;
-  /** The largest segment that is sent. */
-  readonly sendSegmentBytes?: number;
-  /** The largest segment that was received, as the kernel estimates it. */
-  readonly receiveSegmentBytes?: number;
-  /** Packets sent and not acknowledged; on a listener, the connections that wait for accept(2). */
-  readonly unacknowledgedPackets?: number;
-  /** Packets acknowledged selectively (SACK); on a listener, its backlog. */
-  readonly sackedPackets?: number;
-  /** Packets that the kernel considers lost. */
-  readonly lostPackets?: number;
-  /** Packets retransmitted and not acknowledged yet. */
-  readonly retransmittedPackets?: number;
-  /** Milliseconds since data was sent. */
-  readonly lastDataSentMs?: number;
-  /** Milliseconds since data was received. */
-  readonly lastDataReceivedMs?: number;
-  /** Milliseconds since an acknowledgement was received. */
-  readonly lastAckReceivedMs?: number;
-  /** The path MTU. */
-  readonly pathMtuBytes?: number;
-  /** The size up to which the receive window may grow at once. */
-  readonly receiveSlowStartThresholdBytes?: number;
-  /** The smoothed round-trip time, in microseconds. */
-  readonly roundTripTimeUs?: number;
-  /** The mean deviation of the round-trip time, in microseconds. */
-  readonly roundTripVariationUs?: number;
-  /** The congestion window at which slow start ends; 2147483647 before the first loss. */
-  readonly sendSlowStartThresholdPackets?: number;
-  /** The congestion window. */
-  readonly congestionWindowPackets?: number;
-  /** The largest segment that this side advertised. */
-  readonly advertisedSegmentBytes?: number;
-  /** How many packets may overtake one before the kernel considers it lost. */
-  readonly reordering?: number;
-  /** The round-trip time as the receiver estimates it, in microseconds; 0 before there was data. */
-  readonly receiveRoundTripTimeUs?: number;
-  /** Bytes that the application read in the last round trip. */
-  readonly receiveSpaceBytes?: number;
-  /** Segments retransmitted since the connection began. */
-  readonly totalRetransmits?: number;
-  /** The rate that pacing allows now; all bits set means unlimited. */
-  readonly pacingBytesPerSecond?: number;
-  /** The rate that SO_MAX_PACING_RATE allows; all bits set means unlimited. */
-  readonly maxPacingBytesPerSecond?: number;
-  /** Bytes acknowledged since the connection began; the SYN counts as one. */
-  readonly bytesAcknowledged?: number;
-  /** Bytes received in order since the connection began. */
-  readonly bytesReceived?: number;
-  /** Segments sent, including pure acknowledgements. */
-  readonly segmentsOut?: number;
-  /** Segments received. */
-  readonly segmentsIn?: number;
-  /** Bytes written and not sent yet. */
-  readonly notSentBytes?: number;
-  /** The smallest recent round-trip time, in microseconds; 4294967295 before the first measurement. */
-  readonly minRoundTripTimeUs?: number;
-  /** Segments received with data. */
-  readonly dataSegmentsIn?: number;
-  /** Segments sent with data. */
-  readonly dataSegmentsOut?: number;
-  /** The last measured rate of delivery. */
-  readonly deliveryBytesPerSecond?: number;
-  /** Microseconds in which there was something to send. */
-  readonly busyUs?: number;
-  /** The part of busyUs in which the peer's window was full. */
-  readonly receiveWindowLimitedUs?: number;
-  /** The part of busyUs in which the send buffer was too small. */
-  readonly sendBufferLimitedUs?: number;
-  /** Packets delivered, including retransmitted ones. */
-  readonly deliveredPackets?: number;
-  /** Delivered packets that were acknowledged with ECN's congestion mark. */
-  readonly deliveredCongestionMarkedPackets?: number;
-  /** Bytes of data sent, including retransmissions. */
-  readonly bytesSent?: number;
-  /** Bytes of data retransmitted. */
-  readonly bytesRetransmitted?: number;
-  /** DSACK blocks received: each reports an unnecessary retransmission. */
-  readonly duplicateSacks?: number;
-  /** How often packets were seen out of order. */
-  readonly reorderSeen?: number;
-  /** Packets received out of order. */
-  readonly receivedOutOfOrderPackets?: number;
-  /** The window that the peer advertises, after window scaling. */
-  readonly sendWindowBytes?: number;
-}
+export type PathMtuDiscovery = "dont" | "want" | "do" | "probe" | "interface" | "omit";
+
+/** IPV6_PREFER_SRC_…: a public address, a temporary one (RFC 8981), or what the host prefers. */
+export type AddressPreference = "public" | "temporary" | "default";
 
 /**
  * Every socket option, by its name here. docs/options.md is generated from the table: the constant, the first Linux
  * release, the man page. For an option that the build or the kernel lacks, `supported(name)` is false, and setting it
- * throws ERR_OPTION_UNSUPPORTED.
+ * throws ERR_OPTION_UNSUPPORTED. A number outside an option's range is ERR_OPTION_VALUE.
  */
 export interface SocketOptions {
   /** SO_REUSEADDR. On Linux bind(2) then ignores TIME-WAIT sockets, and sockets that also set it and do not listen. */
@@ -133,22 +37,65 @@ export interface SocketOptions {
   receiveBufferBytes: number;
   /** SO_SNDBUF. Linux caps the value at net.core.wmem_max, then doubles it. */
   sendBufferBytes: number;
+  /** SO_RCVBUFFORCE. Set only: receiveBufferBytes above net.core.rmem_max. Needs CAP_NET_ADMIN. */
+  forcedReceiveBufferBytes: number;
+  /** SO_SNDBUFFORCE. Set only: sendBufferBytes above net.core.wmem_max. Needs CAP_NET_ADMIN. */
+  forcedSendBufferBytes: number;
+  /** SO_BUF_LOCK. 1 the send buffer and 2 the receive buffer keep their size; 0 lets the kernel tune both again. */
+  bufferLockBits: number;
   /** SO_RCVLOWAT. */
   receiveLowWaterBytes: number;
+  /** SO_SNDLOWAT. Always 1 on Linux. */
+  readonly sendLowWaterBytes: number;
   /** SO_BINDTODEVICE. The name of an interface; "" means no interface. */
   device: string;
-  /** SO_MARK. For routing and firewalls; needs CAP_NET_ADMIN (or CAP_NET_RAW since 5.17). */
+  /** SO_BINDTOIFINDEX. The same as `device` by the interface's index; 0 means no interface. */
+  deviceIndex: number;
+  /** SO_MARK. 0 to 4294967295, for routing and firewalls; needs CAP_NET_ADMIN (or CAP_NET_RAW since 5.17). */
   mark: number;
-  /** SO_PRIORITY. 0 to 6; a higher value needs CAP_NET_ADMIN. */
+  /** SO_PRIORITY. 0 to 6; a higher value, up to 4294967295, needs CAP_NET_ADMIN. */
   priority: number;
-  /** SO_INCOMING_CPU. */
+  /** SO_OOBINLINE. Urgent data is then read among the rest by recv(). */
+  outOfBandInline: boolean;
+  /** SO_DONTROUTE. Only to hosts that are directly connected, without a gateway. */
+  dontRoute: boolean;
+  /** SO_DEBUG. Needs CAP_NET_ADMIN, else EACCES. */
+  debug: boolean;
+  /** SO_INCOMING_CPU. -1 before the first packet. */
   incomingCpu: number;
+  /** SO_INCOMING_NAPI_ID. The device's receive queue of the last packet; 0 for none, as on loopback. */
+  readonly incomingNapiId: number;
   /** SO_BUSY_POLL. Raising it needs CAP_NET_ADMIN. */
   busyPollUs: number;
-  /** SO_MAX_PACING_RATE. All bits set means unlimited. */
-  maxPacingBytesPerSecond: bigint;
+  /** SO_PREFER_BUSY_POLL. Setting it needs CAP_NET_ADMIN. */
+  preferBusyPoll: boolean;
+  /** SO_MAX_PACING_RATE. null means unlimited. */
+  maxPacingBytesPerSecond: bigint | null;
+  /** SO_TXREHASH. Whether a retransmission time-out may look for another path; true by net.core.txrehash. */
+  transmitRehash: boolean;
+  /** SO_TIMESTAMP. Asks for control messages with the time of reception, in microseconds. */
+  receiveTimestamps: boolean;
+  /** SO_TIMESTAMPNS. The same in nanoseconds; setting one clears the other. */
+  receiveTimestampsNs: boolean;
+  /** SO_SELECT_ERR_QUEUE. poll(2) then reports the error queue as POLLPRI too. */
+  selectErrorQueue: boolean;
+  /** SO_PEEK_OFF. Where the next recv(2) with MSG_PEEK begins; -1 turns it off. */
+  peekOffsetBytes: number;
+  /** SO_ATTACH_FILTER. Set only; 1 to 4096 instructions. Packets that the program cuts to 0 bytes are dropped. */
+  filter: BpfProgram;
+  /** SO_LOCK_FILTER. Not even root can then change or remove the filter; it cannot be set back (EPERM). */
+  lockFilter: boolean;
+  /**
+   * SO_ATTACH_REUSEPORT_CBPF. Set only, after reusePort and bind(2): the program returns the index of the listener, in
+   * the order in which they were bound, that gets a connection.
+   */
+  reusePortFilter: BpfProgram;
   /** SO_COOKIE. Identifies this socket until the next boot; the same number as in sock_diag(7). */
   readonly cookie: bigint;
+  /** SO_NETNS_COOKIE. Identifies the network namespace of the socket until the next boot. */
+  readonly namespaceCookie: bigint;
+  /** SO_MEMINFO. */
+  readonly memory: MemoryInformation;
   /** SO_PROTOCOL. The kernel's number, uninterpreted. */
   readonly protocol: number;
   /** SO_DOMAIN. The kernel's number, uninterpreted. */
@@ -166,12 +113,23 @@ export interface SocketOptions {
   freeBind: boolean;
   /** IP_TRANSPARENT. Needs CAP_NET_ADMIN (or CAP_NET_RAW). */
   transparent: boolean;
+  /**
+   * SO_ORIGINAL_DST. Where an accepted connection was going before netfilter's REDIRECT or DNAT sent it here. Throws
+   * SocketError ENOENT when it was not redirected, ENOPROTOOPT without connection tracking.
+   */
+  readonly originalDestination: Address;
   /** IP_TOS. 0 to 255; TCP sets the two ECN bits itself. */
   typeOfService: number;
   /** IP_TTL. 1 to 255. */
   timeToLive: number;
   /** IP_MINTTL. 0 to 255; the kernel drops packets that arrive with a lower TTL (RFC 5082). */
   minTimeToLive: number;
+  /** IP_MTU. The path MTU known now; throws SocketError ENOTCONN before the connection. */
+  readonly pathMtuBytes: number;
+  /** IP_MTU_DISCOVER. */
+  pathMtuDiscovery: PathMtuDiscovery;
+  /** IP_RECVERR. Keeps ICMP errors in the error queue, and reports them to the connection at once. */
+  receiveErrors: boolean;
   /** IPV6_V6ONLY. IPv6 sockets only; before bind(2). */
   ipv6Only: boolean;
   /** IPV6_TCLASS. IPv6 sockets only; 0 to 255, -1 for the default. */
@@ -182,6 +140,20 @@ export interface SocketOptions {
   minHopCount: number;
   /** IPV6_FREEBIND. IPv6 sockets only. */
   ipv6FreeBind: boolean;
+  /** IPV6_TRANSPARENT. IPv6 sockets only; needs CAP_NET_ADMIN (or CAP_NET_RAW). */
+  ipv6Transparent: boolean;
+  /** IP6T_SO_ORIGINAL_DST. IPv6 sockets only; as originalDestination. */
+  readonly ipv6OriginalDestination: Address;
+  /** IPV6_ADDR_PREFERENCES. IPv6 sockets only; which of the host's addresses connect(2) prefers (RFC 5014). */
+  addressPreference: AddressPreference;
+  /** IPV6_AUTOFLOWLABEL. IPv6 sockets only; the kernel sets a flow label of the connection's hash. */
+  autoFlowLabel: boolean;
+  /** IPV6_MTU. IPv6 sockets only; as pathMtuBytes. */
+  readonly ipv6PathMtuBytes: number;
+  /** IPV6_MTU_DISCOVER. IPv6 sockets only. */
+  ipv6PathMtuDiscovery: PathMtuDiscovery;
+  /** IPV6_RECVERR. IPv6 sockets only; as receiveErrors. */
+  ipv6ReceiveErrors: boolean;
   /** TCP_NODELAY. */
   noDelay: boolean;
   /** TCP_CORK; TCP_NOPUSH on macOS and the BSDs. */
@@ -190,17 +162,29 @@ export interface SocketOptions {
   quickAck: boolean;
   /** TCP_MAXSEG. 88 to 32767, before connect(2). */
   maxSegmentBytes: number;
-  /** TCP_SYNCNT. How many times the SYN is retransmitted, 1 to 255. */
+  /** TCP_WINDOW_CLAMP. The largest window to advertise; 0 means no limit, only before the connection. */
+  windowClampBytes: number;
+  /** TCP_SYNCNT. How many times the SYN is retransmitted, 1 to 127. */
   synRetries: number;
   /** TCP_USER_TIMEOUT. 0 means the system's default (RFC 5482). */
   userTimeoutMs: number;
+  /** TCP_RTO_MAX_MS. The longest wait for an acknowledgement between two retransmissions, 1000 to 120000. */
+  maxRetransmitTimeoutMs: number;
+  /** TCP_RTO_MIN_US. The shortest such wait; the kernel rounds it to its clock ticks, and takes up to 200000. */
+  minRetransmitTimeoutUs: number;
+  /** TCP_DELACK_MAX_US. How long an acknowledgement may be delayed; rounded, up to 200000. */
+  maxAckDelayUs: number;
+  /** TCP_THIN_LINEAR_TIMEOUTS. A connection with few packets in flight retransmits without backing off. */
+  thinLinearTimeouts: boolean;
+  /** TCP_TX_DELAY. Delays each packet sent, to emulate a distance; needs the fq queue or pacing. */
+  transmitDelayUs: number;
   /** TCP_KEEPIDLE; TCP_KEEPALIVE on macOS. 1 to 32767. */
   keepAliveIdleSeconds: number;
   /** TCP_KEEPINTVL. 1 to 32767. */
   keepAliveIntervalSeconds: number;
   /** TCP_KEEPCNT. 1 to 127. */
   keepAliveProbes: number;
-  /** TCP_LINGER2. How long an orphaned socket stays in FIN-WAIT-2. */
+  /** TCP_LINGER2. How long an orphaned socket stays in FIN-WAIT-2; -1 not at all. Linux caps it at 120. */
   finWait2Seconds: number;
   /** TCP_DEFER_ACCEPT. The kernel rounds to its retransmission steps: 1, 3, 7, 15 … */
   deferAcceptSeconds: number;
@@ -208,18 +192,37 @@ export interface SocketOptions {
   fastOpenBacklog: number;
   /** TCP_FASTOPEN_CONNECT. connect(2) then returns at once, before the handshake. */
   fastOpenConnect: boolean;
+  /** TCP_FASTOPEN_KEY. A listener's key for cookies: 16 bytes, or 32 for a key and the one before it. */
+  fastOpenKey: Uint8Array;
+  /** TCP_FASTOPEN_NO_COOKIE. Data in the SYN is taken without a cookie. */
+  fastOpenNoCookie: boolean;
   /** TCP_CONGESTION. One of net.ipv4.tcp_available_congestion_control. */
   congestion: string;
+  /** TCP_CC_INFO. */
+  readonly congestionInformation: CongestionInformation;
+  /** TCP_ULP. "tls" hands encryption to the kernel; "" while there is none. Cannot be removed; after connect(2). */
+  upperLayerProtocol: string;
+  /** TCP_MD5SIG. Set only, one call for each peer. Before connect(2) or on a listener; both ends need the key. */
+  md5Signature: Md5Signature;
   /** TCP_NOTSENT_LOWAT. */
   notSentLowWaterBytes: number;
   /** TCP_INFO. */
   readonly information: TcpInformation;
+  /** TCP_IS_MPTCP. Whether the connection uses Multipath TCP; false after the peer declined it. */
+  readonly multipath: boolean;
   /** TCP_SAVE_SYN. A listener then stores the SYN of each connection. */
   saveSyn: boolean;
+  /**
+   * TCP_SAVED_SYN. The IP and TCP headers of the SYN that opened an accepted connection, when its listener had set
+   * saveSyn. The kernel frees them as they are read: the next read, like one without saveSyn, returns no bytes.
+   */
+  readonly savedSyn: Uint8Array;
 }
 
-/** The options of the new socket, and the network namespace to open it in. */
+/** The options of the new socket, and what socket(2) decides. */
 export interface OpenOptions extends Partial<SocketOptions> {
+  /** IPPROTO_MPTCP: Multipath TCP (RFC 8684) when the peer has it too, else TCP. Linux 5.6. */
+  readonly mptcp?: boolean;
   /**
    * setns(2): the path of another network namespace, such as "/proc/4711/ns/net" or "/run/netns/blue". Needs
    * CAP_SYS_ADMIN. The socket stays in that namespace: its addresses, interfaces and port range are those of there.
@@ -228,115 +231,9 @@ export interface OpenOptions extends Partial<SocketOptions> {
 }
 
 /** @internal The keys of OpenOptions that are not socket options. */
-export const OPEN_KEYS: readonly string[] = ["namespace"] satisfies (keyof OpenOptions)[];
-
-/** Larger than the longest text, and than the largest tcp_info. */
-const MOST_TEXT_BYTES = 256;
-const MOST_INTEGERS = 128;
+export const OPEN_KEYS = ["mptcp", "namespace"] as const satisfies readonly (keyof OpenOptions)[];
 
 /** The name of a socket option here, such as "noDelay" for TCP_NODELAY. */
 export type OptionName = keyof SocketOptions;
 /** The value of any socket option. */
 export type OptionValue = SocketOptions[OptionName];
-
-/**
- * Finds a row by name. Throws ERR_UNKNOWN_OPTION, whose message names the near miss; `otherKeys` are names that the
- * same object may have beside options.
- */
-export function optionIndex(
-  rows: readonly OptionRow[],
-  name: string,
-  otherKeys: readonly string[] = [],
-): number {
-  const index = rows.findIndex((row) => row.name === name);
-  if (index >= 0) return index;
-  const byConstant = rows.find((row) => row.constant === name)?.name;
-  const meant = byConstant ?? nearest(name, [...rows.map((row) => row.name), ...otherKeys]);
-  const fix = meant ? `; did you mean "${meant}"?` : "";
-  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${name}" is not a socket option${fix}`);
-}
-
-/** Allocates memory for the value that native code writes: text or integers. */
-export function allocateValue(row: OptionRow): BigInt64Array | Uint8Array {
-  return row.kind === "text" ? new Uint8Array(MOST_TEXT_BYTES) : new BigInt64Array(MOST_INTEGERS);
-}
-
-/** Encodes a value for native code. Throws ERR_OPTION_VALUE when the value does not fit the option's kind. */
-export function encodeOption(row: OptionRow, value: unknown): BigInt64Array | Uint8Array {
-  if (row.readOnly) {
-    throw invalidArgument("ERR_OPTION_READ_ONLY", `${row.name} (${row.constant}) can only be read`);
-  }
-  switch (row.kind) {
-    case "flag":
-      if (typeof value !== "boolean") throw wrongValue(row, value, "true or false");
-      return numbers(value ? 1n : 0n);
-    case "integer":
-      if (!isInteger(value, -(2 ** 31), 2 ** 31 - 1)) throw wrongValue(row, value, "a 32-bit integer");
-      return numbers(BigInt(value));
-    case "unsigned64":
-      if (typeof value !== "bigint" || value < 0n || value >= 2n ** 64n) {
-        throw wrongValue(row, value, "a bigint of up to 64 bits");
-      }
-      return numbers(value);
-    case "seconds":
-      if (value === null) return numbers(0n, 0n);
-      if (!isInteger(value, 0, 65535)) throw wrongValue(row, value, "null, or 0 to 65535 seconds");
-      return numbers(1n, BigInt(value));
-    case "range":
-      return encodeRange(row, value);
-    case "text":
-      if (typeof value !== "string" || value.includes("\0")) throw wrongValue(row, value, "text without NUL");
-      return new TextEncoder().encode(value);
-    case "structure":
-      throw wrongValue(row, value, "nothing: it can only be read");
-  }
-}
-
-/** Decodes the value that native code wrote: `count` bytes or integers in `memory`. */
-export function decodeOption(
-  row: OptionRow,
-  memory: BigInt64Array | Uint8Array,
-  count: number,
-  names: { readonly fields: readonly string[]; readonly states: readonly (TcpState | "")[] },
-): OptionValue {
-  if (memory instanceof Uint8Array) return new TextDecoder().decode(memory.subarray(0, count));
-  const [first = 0n, second = 0n] = memory;
-  switch (row.kind) {
-    case "flag":
-      return first !== 0n;
-    case "unsigned64":
-      return BigInt.asUintN(64, first);
-    case "seconds":
-      return first === 0n ? null : Number(second);
-    case "range":
-      return { low: Number(first), high: Number(second) };
-    case "structure": {
-      const fields = names.fields.slice(0, count).map((name, i) => [name, Number(memory[i])]);
-      return { ...Object.fromEntries(fields), state: stateNumbered(names.states, Number(first)) };
-    }
-    default:
-      return Number(first);
-  }
-}
-
-function encodeRange(row: OptionRow, value: unknown): BigInt64Array {
-  const { low, high } = (value ?? {}) as Partial<PortRange>;
-  checkPort(low);
-  checkPort(high);
-  if (low > high && high !== 0)
-    throw wrongValue(row, `${low}-${high}`, "{ low, high } with low not above high");
-  return numbers(BigInt(low), BigInt(high));
-}
-
-function numbers(first: bigint, second = 0n): BigInt64Array {
-  return BigInt64Array.of(first, second);
-}
-
-function isInteger(value: unknown, low: number, high: number): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= low && value <= high;
-}
-
-function wrongValue(row: OptionRow, value: unknown, allowed: string): TypeError | RangeError {
-  const message = `${row.name} (${row.constant}) cannot be ${String(value)}: use ${allowed}`;
-  return invalidArgument("ERR_OPTION_VALUE", message);
-}

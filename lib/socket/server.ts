@@ -27,8 +27,7 @@ export interface ListenOptions extends OpenOptions {
 export function listen(address: Address | string, options: ListenOptions = {}): TcpSocket {
   const { backlog, ...ofSocket } = options;
   const local = checkAddress(address);
-  const { namespace: _, ...settable } = ofSocket;
-  checkOptions(loadNative(), settable, [...OPEN_KEYS, "backlog"]);
+  checkOptions(loadNative(), ofSocket, [...OPEN_KEYS, "backlog"]);
   const listener = TcpSocket.open(local.family, { reuseAddress: true, ...ofSocket });
   try {
     return listener.bind(local).listen(backlog);
@@ -69,8 +68,7 @@ class OptionsServer extends net.Server {
   constructor(options: ServerOptions, onConnection?: (socket: net.Socket) => void) {
     checkServerKeys(options);
     const { options: ofListener = {}, acceptedOptions = {}, ...ofServer } = options;
-    const { namespace: _, ...ofSocket } = ofListener;
-    checkOptions(loadNative(), ofSocket, OPEN_KEYS);
+    checkOptions(loadNative(), ofListener, OPEN_KEYS);
     checkOptions(loadNative(), acceptedOptions);
     super(ofServer);
     this.#options = ofListener;

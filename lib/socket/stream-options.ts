@@ -6,7 +6,8 @@ import { invalidArgument } from "./misuse.ts";
 import type { Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { readOption, writeOption } from "./option-access.ts";
-import type { OptionName, SocketOptions, TcpInformation } from "./options.ts";
+import type { TcpInformation } from "./option-structures.ts";
+import type { OptionName, SocketOptions } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
 
 /** An HTTP/2 stream has a session, which has a socket: no object of Node is further from its socket. */

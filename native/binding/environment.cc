@@ -125,9 +125,9 @@ void Environment::forget(Socket* socket) {
   delete socket;
 }
 
-core::Result Environment::watch(Socket* socket, uint64_t token) {
+core::Result Environment::watch(Socket* socket, uint64_t token, core::Directions directions) {
   if (reactor == nullptr) return -EINVAL;
-  const core::Result result = reactor->watch(socket->fd(), token);
+  const core::Result result = reactor->watch(socket->fd(), directions, token);
   if (result < 0 || socket->watched) return result;
   const core::Result hold_result = hold();
   socket->watched = hold_result >= 0;

@@ -24,9 +24,10 @@ core::Result socket_in_namespace(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   const int family = arguments.read_family(1);
   const int fd = arguments.read_int(2);
+  const core::Protocol protocol{arguments.read_flag(3)};
   if (arguments.is_refused()) return 0;
   if (!socket->is_empty()) return -EALREADY;
-  return socket->fill(core::socket_in_namespace(family, fd));
+  return socket->fill(core::socket_in_namespace(family, fd, protocol));
 }
 
 core::Result shelve(Arguments& arguments) {

@@ -26,9 +26,10 @@ Napi::Value handle(const Napi::CallbackInfo& info) {
 core::Result socket(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   const int family = arguments.read_family(1);
+  const core::Protocol protocol{arguments.read_flag(2)};
   if (arguments.is_refused()) return 0;
   if (!socket->is_empty()) return -EALREADY;
-  return socket->fill(core::socket(family, core::Blocking::no));
+  return socket->fill(core::socket(family, core::Blocking::no, protocol));
 }
 
 core::Result accept(Arguments& arguments) {
@@ -79,18 +80,6 @@ core::Result shutdown(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::shutdown(fd, kHow[how]);
 }
 
-core::Result send(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "bytes");
-  return arguments.is_refused() ? 0 : core::send(fd, bytes.data(), bytes.size());
-}
-
-core::Result recv(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for bytes");
-  return arguments.is_refused() ? 0 : core::recv(fd, bytes.data(), bytes.size());
-}
-
 /// Empties the handle and calls `End` with its fd; does nothing to an empty handle.
 template <core::Result (*End)(int)>
 core::Result end(Arguments& arguments) {
@@ -130,8 +119,6 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   export_call<read_address_of<core::getpeername>>(exports, "getpeername");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
-  export_call<send>(exports, "send");
-  export_call<recv>(exports, "recv");
   export_call<end<core::close>>(exports, "close");
   export_call<end<core::reset>>(exports, "reset");
   export_call<end<return_fd>>(exports, "release");

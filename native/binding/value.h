@@ -13,6 +13,7 @@
 #include "binding/environment.h"
 #include "core/address.h"
 #include "core/result.h"
+#include "core/syscall.h"
 
 namespace binding {
 
@@ -97,6 +98,16 @@ class Arguments {
   int read_int(size_t index) { return read_integer<int>(index, "a whole number of 32 bits"); }
 
   bool read_flag(size_t index) { return read_integer<int>(index, "0 or 1", 0, 1) != 0; }
+
+  /// Two flags: whether to wait for reading, and for writing.
+  core::Directions read_directions(size_t index) {
+    return {.read = read_flag(index), .write = read_flag(index + 1)};
+  }
+
+  /// Two flags: MSG_PEEK, and MSG_OOB.
+  core::Transfer read_transfer(size_t index) {
+    return {.peek = read_flag(index), .urgent = read_flag(index + 1)};
+  }
 
   core::Address read_address(size_t index) {
     const char* expected = "an address of 24 bytes, of family 4 or 6";
@@ -184,6 +195,7 @@ void export_descriptor(Napi::Object exports);
 void export_foreign(Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Object exports);
+void export_message(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
 void export_capture(Napi::Object exports);
 void export_connects(Napi::Object exports);

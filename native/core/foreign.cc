@@ -33,12 +33,12 @@ Result check_inherited(int fd) {
   return cloexec < 0 ? cloexec : set_nonblocking(fd);
 }
 
-Result socket_in_namespace(int family, int namespace_fd) {
+Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
   Result result = 0;
   Thread thread;
-  const Result started = thread.start([&result, family, namespace_fd] {
+  const Result started = thread.start([&result, family, namespace_fd, protocol] {
     result = enter_network_namespace(namespace_fd);
-    if (result >= 0) result = socket(family, Blocking::no);
+    if (result >= 0) result = socket(family, Blocking::no, protocol);
   });
   if (started < 0) return started;
   thread.join();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/result.h"
+#include "core/syscall.h"
 
 /// Sockets that somebody else opened, and sockets that go to somebody else.
 namespace core {
@@ -12,7 +13,7 @@ Result check_inherited(int fd);
 /// setns(2) on a new thread, then socket(2) there: a socket of the network namespace that `namespace_fd` is.
 /// No other thread's namespace changes. -EAGAIN when there is no thread to give, -EPERM or -EINVAL by setns,
 /// -ENOSYS where there are no namespaces.
-Result socket_in_namespace(int family, int namespace_fd);
+Result socket_in_namespace(int family, int namespace_fd, Protocol protocol);
 
 /// Puts an fd on the shelf that all threads of the process share: a ticket, 1 or more, for one claim.
 Result shelve(int fd);

@@ -1,156 +1,83 @@
-// The option table. Only this file and syscall.cc distinguish platforms by #ifdef.
+// The option table. Only option_numbers.h, syscall.cc and this file distinguish platforms by #ifdef.
 #include "core/option.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
-#include <cstring>
-
-#ifdef __linux__
-#include <linux/in6.h>
-#include <linux/tcp.h>
-#else
-#include <netinet/tcp.h>
-#endif
-
-#include "core/syscall.h"
-
-// Linux options that the headers of older distributions do not define; the numbers are kernel ABI.
-#ifdef __linux__
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
-#endif
-
-// macOS has these options under other names.
-#if !defined(TCP_KEEPIDLE) && defined(TCP_KEEPALIVE)
-#define TCP_KEEPIDLE TCP_KEEPALIVE
-#endif
-#if !defined(TCP_CORK) && defined(TCP_NOPUSH)
-#define TCP_CORK TCP_NOPUSH
-#endif
-
-// An option that a platform lacks stays in the table as kAbsent, and supported() returns false for it.
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT kAbsent
-#endif
-#ifndef IP_FREEBIND
-#define IP_FREEBIND kAbsent
-#endif
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE kAbsent
-#endif
-#ifndef IP_MINTTL
-#define IP_MINTTL kAbsent
-#endif
-#ifndef IP_TRANSPARENT
-#define IP_TRANSPARENT kAbsent
-#endif
-#ifndef IPV6_FREEBIND
-#define IPV6_FREEBIND kAbsent
-#endif
-#ifndef IPV6_MINHOPCOUNT
-#define IPV6_MINHOPCOUNT kAbsent
-#endif
-#ifndef SO_BINDTODEVICE
-#define SO_BINDTODEVICE kAbsent
-#endif
-#ifndef SO_BUSY_POLL
-#define SO_BUSY_POLL kAbsent
-#endif
-#ifndef SO_COOKIE
-#define SO_COOKIE kAbsent
-#endif
-#ifndef SO_DOMAIN
-#define SO_DOMAIN kAbsent
-#endif
-#ifndef SO_INCOMING_CPU
-#define SO_INCOMING_CPU kAbsent
-#endif
-#ifndef SO_MARK
-#define SO_MARK kAbsent
-#endif
-#ifndef SO_MAX_PACING_RATE
-#define SO_MAX_PACING_RATE kAbsent
-#endif
-#ifndef SO_PRIORITY
-#define SO_PRIORITY kAbsent
-#endif
-#ifndef SO_PROTOCOL
-#define SO_PROTOCOL kAbsent
-#endif
-#ifndef TCP_CONGESTION
-#define TCP_CONGESTION kAbsent
-#endif
-#ifndef TCP_CORK
-#define TCP_CORK kAbsent
-#endif
-#ifndef TCP_DEFER_ACCEPT
-#define TCP_DEFER_ACCEPT kAbsent
-#endif
-#ifndef TCP_FASTOPEN
-#define TCP_FASTOPEN kAbsent
-#endif
-#ifndef TCP_FASTOPEN_CONNECT
-#define TCP_FASTOPEN_CONNECT kAbsent
-#endif
-#ifndef TCP_KEEPCNT
-#define TCP_KEEPCNT kAbsent
-#endif
-#ifndef TCP_KEEPIDLE
-#define TCP_KEEPIDLE kAbsent
-#endif
-#ifndef TCP_KEEPINTVL
-#define TCP_KEEPINTVL kAbsent
-#endif
-#ifndef TCP_LINGER2
-#define TCP_LINGER2 kAbsent
-#endif
-#ifndef TCP_NOTSENT_LOWAT
-#define TCP_NOTSENT_LOWAT kAbsent
-#endif
-#ifndef TCP_QUICKACK
-#define TCP_QUICKACK kAbsent
-#endif
-#ifndef TCP_SAVE_SYN
-#define TCP_SAVE_SYN kAbsent
-#endif
-#ifndef TCP_SYNCNT
-#define TCP_SYNCNT kAbsent
-#endif
-#ifndef TCP_USER_TIMEOUT
-#define TCP_USER_TIMEOUT kAbsent
-#endif
+#include "core/option_numbers.h"
+#include "core/structure.h"
 
 namespace core {
 
 namespace {
 
-constexpr Option flag(const char* name, const char* constant, int level, int number, const char* since,
-                      const char* manual, const char* capability = "") {
-  return {name,       constant, level, number, Kind::flag, level == IPPROTO_IPV6, false, since, manual,
-          capability, 1,        1,     "",     ""};
+constexpr const char* kAdmin = "CAP_NET_ADMIN";
+constexpr int64_t kMostInt = INT32_MAX;
+constexpr int64_t kMostUnsigned = UINT32_MAX;
+
+// The number of an address or a path MTU mode: ip(7), RFC 5014. Where a platform lacks the option, they are
+// not used.
+#ifdef __linux__
+constexpr Word kPathMtuDiscovery[] = {
+    {"dont", IP_PMTUDISC_DONT},   {"want", IP_PMTUDISC_WANT},           {"do", IP_PMTUDISC_DO},
+    {"probe", IP_PMTUDISC_PROBE}, {"interface", IP_PMTUDISC_INTERFACE}, {"omit", IP_PMTUDISC_OMIT}};
+constexpr Word kAddressPreferences[] = {{"public", IPV6_PREFER_SRC_PUBLIC},
+                                        {"temporary", IPV6_PREFER_SRC_TMP},
+                                        {"default", IPV6_PREFER_SRC_PUBTMP_DEFAULT}};
+#else
+constexpr Word kPathMtuDiscovery[] = {{"want", 1}};
+constexpr Word kAddressPreferences[] = {{"default", 0}};
+#endif
+
+constexpr Option of_kind(Kind kind, Option row) {
+  row.kind = kind;
+  return row;
 }
 
-constexpr Option integer(const char* name, const char* constant, int level, int number, const char* since,
-                         const char* manual, int64_t sample, const char* capability = "") {
-  return {name,  constant, level,  number,     Kind::integer, level == IPPROTO_IPV6,
-          false, since,    manual, capability, sample,        sample,
-          "",    ""};
+constexpr Option flag(Option row) { return row; }
+
+constexpr Option integer(int64_t low, int64_t high, int64_t sample, Option row) {
+  row.kind = Kind::integer;
+  row.low = low;
+  row.high = high;
+  row.sample = row.reads_back = sample;
+  return row;
 }
 
-constexpr Option text(const char* name, const char* constant, int level, int number, const char* since,
-                      const char* manual, const char* sample) {
-  return {name, constant, level, number, Kind::text, false, false, since, manual, "", 0, 0, sample, ""};
+constexpr Option text(const char* sample, Option row) {
+  row.kind = Kind::text;
+  row.sample_text = sample;
+  return row;
 }
 
-constexpr Option of_kind(Kind kind, const char* name, const char* constant, int level, int number,
-                         const char* since, const char* manual, int64_t sample = 0) {
-  return {name, constant, level, number, kind, false, false, since, manual, "", sample, sample, "", ""};
+constexpr Option word(std::span<const Word> words, const char* sample, Option row) {
+  row.kind = Kind::word;
+  row.words = words;
+  row.sample_text = sample;
+  return row;
+}
+
+constexpr Option structure(std::span<const char* const> (*fields)(), Option row) {
+  row.kind = Kind::structure;
+  row.access = Access::read_only;
+  row.fields = fields;
+  return row;
+}
+
+constexpr Option sampled(int64_t sample, Option row) {
+  row.sample = row.reads_back = sample;
+  return row;
 }
 
 constexpr Option read_only(Option row) {
-  row.read_only = true;
+  row.access = Access::read_only;
+  return row;
+}
+
+constexpr Option write_only(Option row) {
+  row.access = Access::write_only;
+  return row;
+}
+
+constexpr Option needs(const char* capability, Option row) {
+  row.capability = capability;
   return row;
 }
 
@@ -160,273 +87,126 @@ constexpr Option reads_back(int64_t value, const char* caveat, Option row) {
   return row;
 }
 
-constexpr const char* kAdmin = "CAP_NET_ADMIN";
+#define SOL(CONSTANT) #CONSTANT, SOL_SOCKET, CONSTANT
+#define IP(CONSTANT) #CONSTANT, IPPROTO_IP, CONSTANT
+#define IPV6(CONSTANT) #CONSTANT, IPPROTO_IPV6, CONSTANT
+#define TCP(CONSTANT) #CONSTANT, IPPROTO_TCP, CONSTANT
 
 // clang-format off: a table is read by its columns.
 constexpr Option kOptions[] = {
-    // SOL_SOCKET
-    flag("reuseAddress", "SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, "2.0", "socket(7)"),
-    flag("reusePort", "SO_REUSEPORT", SOL_SOCKET, SO_REUSEPORT, "3.9", "socket(7)"),
-    of_kind(Kind::seconds, "lingerSeconds", "SO_LINGER", SOL_SOCKET, SO_LINGER, "2.0", "socket(7)", 5),
-    flag("keepAlive", "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, "2.0", "socket(7)"),
+    flag({"reuseAddress", SOL(SO_REUSEADDR), "2.0", "socket(7)"}),
+    flag({"reusePort", SOL(SO_REUSEPORT), "3.9", "socket(7)"}),
+    sampled(5, of_kind(Kind::seconds, {"lingerSeconds", SOL(SO_LINGER), "2.0", "socket(7)"})),
+    flag({"keepAlive", SOL(SO_KEEPALIVE), "2.0", "socket(7)"}),
     reads_back(2 * 30000, "Linux doubles it, for its own bookkeeping",
-               integer("receiveBufferBytes", "SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, "2.0", "socket(7)", 30000)),
+               integer(0, kMostInt, 30000, {"receiveBufferBytes", SOL(SO_RCVBUF), "2.0", "socket(7)"})),
     reads_back(2 * 30000, "Linux doubles it, for its own bookkeeping",
-               integer("sendBufferBytes", "SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, "2.0", "socket(7)", 30000)),
-    integer("receiveLowWaterBytes", "SO_RCVLOWAT", SOL_SOCKET, SO_RCVLOWAT, "2.4", "socket(7)", 7),
-    text("device", "SO_BINDTODEVICE", SOL_SOCKET, SO_BINDTODEVICE, "2.0", "socket(7)", "lo"),
-    integer("mark", "SO_MARK", SOL_SOCKET, SO_MARK, "2.6.25", "socket(7)", 7, kAdmin),
-    integer("priority", "SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, "2.0", "socket(7)", 5),
-    integer("incomingCpu", "SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU, "4.4", "socket(7)", 0),
-    integer("busyPollUs", "SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, "3.11", "socket(7)", 7, kAdmin),
-    of_kind(Kind::unsigned64, "maxPacingBytesPerSecond", "SO_MAX_PACING_RATE", SOL_SOCKET, SO_MAX_PACING_RATE,
-            "3.13", "tc-fq(8)", 1000000),
-    read_only(of_kind(Kind::unsigned64, "cookie", "SO_COOKIE", SOL_SOCKET, SO_COOKIE, "4.12", "socket(7)")),
-    read_only(integer("protocol", "SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL, "2.6.32", "socket(7)", 0)),
-    read_only(integer("domain", "SO_DOMAIN", SOL_SOCKET, SO_DOMAIN, "2.6.32", "socket(7)", 0)),
-    read_only(flag("listening", "SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN, "2.0", "socket(7)")),
-    // IPPROTO_IP; Linux takes these on IPv6 sockets too.
-    flag("bindAddressNoPort", "IP_BIND_ADDRESS_NO_PORT", IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, "4.2", "ip(7)"),
-    of_kind(Kind::range, "localPortRange", "IP_LOCAL_PORT_RANGE", IPPROTO_IP, IP_LOCAL_PORT_RANGE, "6.3",
-            "ip(7)"),
-    flag("freeBind", "IP_FREEBIND", IPPROTO_IP, IP_FREEBIND, "2.4", "ip(7)"),
-    flag("transparent", "IP_TRANSPARENT", IPPROTO_IP, IP_TRANSPARENT, "2.6.24", "ip(7)", kAdmin),
-    integer("typeOfService", "IP_TOS", IPPROTO_IP, IP_TOS, "2.0", "ip(7)", 16),
-    integer("timeToLive", "IP_TTL", IPPROTO_IP, IP_TTL, "2.0", "ip(7)", 42),
-    integer("minTimeToLive", "IP_MINTTL", IPPROTO_IP, IP_MINTTL, "2.6.34", "ip(7)", 42),
-    // IPPROTO_IPV6
-    flag("ipv6Only", "IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY, "2.4.21", "ipv6(7)"),
-    integer("trafficClass", "IPV6_TCLASS", IPPROTO_IPV6, IPV6_TCLASS, "2.6.14", "RFC 3542", 16),
-    integer("unicastHops", "IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS, "2.2", "ipv6(7)", 42),
-    integer("minHopCount", "IPV6_MINHOPCOUNT", IPPROTO_IPV6, IPV6_MINHOPCOUNT, "2.6.35", "RFC 5082", 42),
-    flag("ipv6FreeBind", "IPV6_FREEBIND", IPPROTO_IPV6, IPV6_FREEBIND, "4.15", "ip(7), IP_FREEBIND"),
-    // IPPROTO_TCP
-    flag("noDelay", "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, "2.0", "tcp(7)"),
-    flag("cork", "TCP_CORK", IPPROTO_TCP, TCP_CORK, "2.2", "tcp(7)"),
-    flag("quickAck", "TCP_QUICKACK", IPPROTO_TCP, TCP_QUICKACK, "2.4.4", "tcp(7)"),
-    integer("maxSegmentBytes", "TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, "2.0", "tcp(7)", 1000),
-    integer("synRetries", "TCP_SYNCNT", IPPROTO_TCP, TCP_SYNCNT, "2.4", "tcp(7)", 3),
-    integer("userTimeoutMs", "TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, "2.6.37", "tcp(7)", 5000),
-    integer("keepAliveIdleSeconds", "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, "2.4", "tcp(7)", 42),
-    integer("keepAliveIntervalSeconds", "TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, "2.4", "tcp(7)", 42),
-    integer("keepAliveProbes", "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, "2.4", "tcp(7)", 3),
-    integer("finWait2Seconds", "TCP_LINGER2", IPPROTO_TCP, TCP_LINGER2, "2.4", "tcp(7)", 42),
-    integer("deferAcceptSeconds", "TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, "2.4", "tcp(7)", 3),
-    integer("fastOpenBacklog", "TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, "3.7", "tcp(7)", 5),
-    flag("fastOpenConnect", "TCP_FASTOPEN_CONNECT", IPPROTO_TCP, TCP_FASTOPEN_CONNECT, "4.11", "tcp(7)"),
-    text("congestion", "TCP_CONGESTION", IPPROTO_TCP, TCP_CONGESTION, "2.6.13", "tcp(7)", "reno"),
-    integer("notSentLowWaterBytes", "TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, "3.12", "tcp(7)",
-            16384),
-    read_only(of_kind(Kind::structure, "information", "TCP_INFO", IPPROTO_TCP, TCP_INFO, "2.4", "tcp(7)")),
-    flag("saveSyn", "TCP_SAVE_SYN", IPPROTO_TCP, TCP_SAVE_SYN, "4.2", "tcp(7)"),
+               integer(0, kMostInt, 30000, {"sendBufferBytes", SOL(SO_SNDBUF), "2.0", "socket(7)"})),
+    write_only(
+        needs(kAdmin, integer(0, kMostInt, 30000,
+                              {"forcedReceiveBufferBytes", SOL(SO_RCVBUFFORCE), "2.6.14", "socket(7)"}))),
+    write_only(needs(kAdmin, integer(0, kMostInt, 30000,
+                                     {"forcedSendBufferBytes", SOL(SO_SNDBUFFORCE), "2.6.14", "socket(7)"}))),
+    integer(0, 3, 3, {"bufferLockBits", SOL(SO_BUF_LOCK), "5.14", "linux/socket.h"}),
+    integer(0, kMostInt, 7, {"receiveLowWaterBytes", SOL(SO_RCVLOWAT), "2.4", "socket(7)"}),
+    read_only(integer(1, 1, 1, {"sendLowWaterBytes", SOL(SO_SNDLOWAT), "2.4", "socket(7)"})),
+    text("lo", {"device", SOL(SO_BINDTODEVICE), "2.0", "socket(7)"}),
+    integer(0, kMostInt, 1, {"deviceIndex", SOL(SO_BINDTOIFINDEX), "5.0", "linux commit f5dd3d0c9638"}),
+    needs(kAdmin, integer(0, kMostUnsigned, 0x80000007, {"mark", SOL(SO_MARK), "2.6.25", "socket(7)"})),
+    integer(0, kMostUnsigned, 5, {"priority", SOL(SO_PRIORITY), "2.0", "socket(7)"}),
+    flag({"outOfBandInline", SOL(SO_OOBINLINE), "2.0", "socket(7)"}),
+    flag({"dontRoute", SOL(SO_DONTROUTE), "2.0", "socket(7)"}),
+    needs(kAdmin, flag({"debug", SOL(SO_DEBUG), "2.0", "socket(7)"})),
+    integer(-1, kMostInt, 0, {"incomingCpu", SOL(SO_INCOMING_CPU), "4.4", "socket(7)"}),
+    read_only(
+        integer(0, kMostUnsigned, 0, {"incomingNapiId", SOL(SO_INCOMING_NAPI_ID), "4.12", "socket(7)"})),
+    needs(kAdmin, integer(0, kMostInt, 7, {"busyPollUs", SOL(SO_BUSY_POLL), "3.11", "socket(7)"})),
+    needs(kAdmin, flag({"preferBusyPoll", SOL(SO_PREFER_BUSY_POLL), "5.11", "linux commit 7fd3253a7de6"})),
+    sampled(1000000,
+            of_kind(Kind::rate, {"maxPacingBytesPerSecond", SOL(SO_MAX_PACING_RATE), "3.13", "tc-fq(8)"})),
+    flag({"transmitRehash", SOL(SO_TXREHASH), "5.18", "linux commit 26859240e4ee"}),
+    flag({"receiveTimestamps", SOL(SO_TIMESTAMP), "2.0", "socket(7)"}),
+    flag({"receiveTimestampsNs", SOL(SO_TIMESTAMPNS), "2.6.22", "socket(7)"}),
+    flag({"selectErrorQueue", SOL(SO_SELECT_ERR_QUEUE), "3.10", "socket(7)"}),
+    integer(-1, kMostInt, 7, {"peekOffsetBytes", SOL(SO_PEEK_OFF), "6.10", "socket(7)"}),
+    write_only(of_kind(Kind::program, {"filter", SOL(SO_ATTACH_FILTER), "2.2", "socket(7)"})),
+    flag({"lockFilter", SOL(SO_LOCK_FILTER), "3.9", "socket(7)"}),
+    write_only(
+        of_kind(Kind::program, {"reusePortFilter", SOL(SO_ATTACH_REUSEPORT_CBPF), "4.6", "socket(7)"})),
+    read_only(of_kind(Kind::unsigned64, {"cookie", SOL(SO_COOKIE), "4.12", "socket(7)"})),
+    read_only(of_kind(Kind::unsigned64,
+                      {"namespaceCookie", SOL(SO_NETNS_COOKIE), "5.14", "linux commit e8b9eab99232"})),
+    structure(memory_fields, {"memory", SOL(SO_MEMINFO), "4.12", "sock_diag(7), SKMEMINFO"}),
+    read_only(integer(0, kMostInt, 0, {"protocol", SOL(SO_PROTOCOL), "2.6.32", "socket(7)"})),
+    read_only(integer(0, kMostInt, 0, {"domain", SOL(SO_DOMAIN), "2.6.32", "socket(7)"})),
+    read_only(flag({"listening", SOL(SO_ACCEPTCONN), "2.0", "socket(7)"})),
+    // Linux takes these on IPv6 sockets too.
+    flag({"bindAddressNoPort", IP(IP_BIND_ADDRESS_NO_PORT), "4.2", "ip(7)"}),
+    of_kind(Kind::range, {"localPortRange", IP(IP_LOCAL_PORT_RANGE), "6.3", "ip(7)"}),
+    flag({"freeBind", IP(IP_FREEBIND), "2.4", "ip(7)"}),
+    needs(kAdmin, flag({"transparent", IP(IP_TRANSPARENT), "2.6.24", "ip(7)"})),
+    read_only(of_kind(Kind::address,
+                      {"originalDestination", IP(SO_ORIGINAL_DST), "2.4", "linux/netfilter_ipv4.h"})),
+    integer(0, 255, 16, {"typeOfService", IP(IP_TOS), "2.0", "ip(7)"}),
+    integer(1, 255, 42, {"timeToLive", IP(IP_TTL), "2.0", "ip(7)"}),
+    integer(0, 255, 42, {"minTimeToLive", IP(IP_MINTTL), "2.6.34", "ip(7)"}),
+    read_only(integer(68, kMostInt, 0, {"pathMtuBytes", IP(IP_MTU), "2.2", "ip(7)"})),
+    word(kPathMtuDiscovery, "do", {"pathMtuDiscovery", IP(IP_MTU_DISCOVER), "2.2", "ip(7)"}),
+    flag({"receiveErrors", IP(IP_RECVERR), "2.2", "ip(7)"}),
+    flag({"ipv6Only", IPV6(IPV6_V6ONLY), "2.4.21", "ipv6(7)"}),
+    integer(-1, 255, 16, {"trafficClass", IPV6(IPV6_TCLASS), "2.6.14", "RFC 3542"}),
+    integer(-1, 255, 42, {"unicastHops", IPV6(IPV6_UNICAST_HOPS), "2.2", "ipv6(7)"}),
+    integer(0, 255, 42, {"minHopCount", IPV6(IPV6_MINHOPCOUNT), "2.6.35", "RFC 5082"}),
+    flag({"ipv6FreeBind", IPV6(IPV6_FREEBIND), "4.15", "ip(7), IP_FREEBIND"}),
+    needs(kAdmin, flag({"ipv6Transparent", IPV6(IPV6_TRANSPARENT), "2.6.37", "ip(7), IP_TRANSPARENT"})),
+    read_only(of_kind(Kind::address, {"ipv6OriginalDestination", IPV6(IP6T_SO_ORIGINAL_DST), "3.7",
+                                      "linux/netfilter_ipv6/ip6_tables.h"})),
+    word(kAddressPreferences, "public",
+         {"addressPreference", IPV6(IPV6_ADDR_PREFERENCES), "2.6.26", "RFC 5014"}),
+    flag({"autoFlowLabel", IPV6(IPV6_AUTOFLOWLABEL), "3.17", "RFC 6438"}),
+    read_only(integer(1280, kMostInt, 0, {"ipv6PathMtuBytes", IPV6(IPV6_MTU), "2.2", "ipv6(7)"})),
+    word(kPathMtuDiscovery, "do", {"ipv6PathMtuDiscovery", IPV6(IPV6_MTU_DISCOVER), "2.2", "ipv6(7)"}),
+    flag({"ipv6ReceiveErrors", IPV6(IPV6_RECVERR), "2.2", "ipv6(7)"}),
+    flag({"noDelay", TCP(TCP_NODELAY), "2.0", "tcp(7)"}),
+    flag({"cork", TCP(TCP_CORK), "2.2", "tcp(7)"}),
+    flag({"quickAck", TCP(TCP_QUICKACK), "2.4.4", "tcp(7)"}),
+    integer(88, 32767, 1000, {"maxSegmentBytes", TCP(TCP_MAXSEG), "2.0", "tcp(7)"}),
+    integer(0, kMostInt, 30000, {"windowClampBytes", TCP(TCP_WINDOW_CLAMP), "2.4", "tcp(7)"}),
+    integer(1, 127, 3, {"synRetries", TCP(TCP_SYNCNT), "2.4", "tcp(7)"}),
+    integer(0, kMostInt, 5000, {"userTimeoutMs", TCP(TCP_USER_TIMEOUT), "2.6.37", "tcp(7)"}),
+    integer(1000, 120000, 5000,
+            {"maxRetransmitTimeoutMs", TCP(TCP_RTO_MAX_MS), "6.15", "linux commit 54a378f43425"}),
+    integer(1, kMostInt, 100000,
+            {"minRetransmitTimeoutUs", TCP(TCP_RTO_MIN_US), "6.15", "linux commit f38805c5d26f"}),
+    integer(1, kMostInt, 100000,
+            {"maxAckDelayUs", TCP(TCP_DELACK_MAX_US), "6.15", "linux commit 9552f90835ef"}),
+    flag({"thinLinearTimeouts", TCP(TCP_THIN_LINEAR_TIMEOUTS), "2.6.34", "tcp-thin.rst"}),
+    integer(0, kMostInt, 1000, {"transmitDelayUs", TCP(TCP_TX_DELAY), "5.3", "linux commit a842fe1425cb"}),
+    integer(1, 32767, 42, {"keepAliveIdleSeconds", TCP(TCP_KEEPIDLE), "2.4", "tcp(7)"}),
+    integer(1, 32767, 42, {"keepAliveIntervalSeconds", TCP(TCP_KEEPINTVL), "2.4", "tcp(7)"}),
+    integer(1, 127, 3, {"keepAliveProbes", TCP(TCP_KEEPCNT), "2.4", "tcp(7)"}),
+    integer(-1, kMostInt, 42, {"finWait2Seconds", TCP(TCP_LINGER2), "2.4", "tcp(7)"}),
+    integer(0, kMostInt, 3, {"deferAcceptSeconds", TCP(TCP_DEFER_ACCEPT), "2.4", "tcp(7)"}),
+    integer(0, kMostInt, 5, {"fastOpenBacklog", TCP(TCP_FASTOPEN), "3.7", "tcp(7)"}),
+    flag({"fastOpenConnect", TCP(TCP_FASTOPEN_CONNECT), "4.11", "tcp(7)"}),
+    of_kind(Kind::bytes, {"fastOpenKey", TCP(TCP_FASTOPEN_KEY), "4.15", "linux commit 1fba70e5b6be"}),
+    flag({"fastOpenNoCookie", TCP(TCP_FASTOPEN_NO_COOKIE), "4.15", "linux commit 71c02379c762"}),
+    text("reno", {"congestion", TCP(TCP_CONGESTION), "2.6.13", "tcp(7)"}),
+    structure(congestion_fields, {"congestionInformation", TCP(TCP_CC_INFO), "4.1", "linux/inet_diag.h"}),
+    text("", {"upperLayerProtocol", TCP(TCP_ULP), "4.13", "linux tls.rst"}),
+    write_only(of_kind(Kind::signature, {"md5Signature", TCP(TCP_MD5SIG), "2.6.20", "RFC 2385"})),
+    integer(0, kMostUnsigned, 16384, {"notSentLowWaterBytes", TCP(TCP_NOTSENT_LOWAT), "3.12", "tcp(7)"}),
+    structure(information_fields, {"information", TCP(TCP_INFO), "2.4", "tcp(7)"}),
+    read_only(flag({"multipath", TCP(TCP_IS_MPTCP), "6.3", "linux commit c41c128c38af"})),
+    flag({"saveSyn", TCP(TCP_SAVE_SYN), "4.2", "tcp(7)"}),
+    read_only(of_kind(Kind::bytes, {"savedSyn", TCP(TCP_SAVED_SYN), "4.2", "linux commit cd8ae85299d5"})),
 };
 // clang-format on
-
-struct Field {
-  const char* name;
-  size_t offset;
-  size_t size;
-};
-
-#ifdef __linux__
-#define FIELD(name, member) \
-  Field { name, offsetof(tcp_info, member), sizeof(tcp_info::member) }
-// struct tcp_info of linux/tcp.h without its bit-fields, which have no offset in C++.
-constexpr Field kFields[] = {
-    FIELD("state", tcpi_state),
-    FIELD("congestionState", tcpi_ca_state),
-    FIELD("retransmits", tcpi_retransmits),
-    FIELD("probes", tcpi_probes),
-    FIELD("backoff", tcpi_backoff),
-    FIELD("options", tcpi_options),
-    FIELD("retransmitTimeoutUs", tcpi_rto),
-    FIELD("ackTimeoutUs", tcpi_ato),
-    FIELD("sendSegmentBytes", tcpi_snd_mss),
-    FIELD("receiveSegmentBytes", tcpi_rcv_mss),
-    FIELD("unacknowledgedPackets", tcpi_unacked),
-    FIELD("sackedPackets", tcpi_sacked),
-    FIELD("lostPackets", tcpi_lost),
-    FIELD("retransmittedPackets", tcpi_retrans),
-    FIELD("lastDataSentMs", tcpi_last_data_sent),
-    FIELD("lastDataReceivedMs", tcpi_last_data_recv),
-    FIELD("lastAckReceivedMs", tcpi_last_ack_recv),
-    FIELD("pathMtuBytes", tcpi_pmtu),
-    FIELD("receiveSlowStartThresholdBytes", tcpi_rcv_ssthresh),
-    FIELD("roundTripTimeUs", tcpi_rtt),
-    FIELD("roundTripVariationUs", tcpi_rttvar),
-    FIELD("sendSlowStartThresholdPackets", tcpi_snd_ssthresh),
-    FIELD("congestionWindowPackets", tcpi_snd_cwnd),
-    FIELD("advertisedSegmentBytes", tcpi_advmss),
-    FIELD("reordering", tcpi_reordering),
-    FIELD("receiveRoundTripTimeUs", tcpi_rcv_rtt),
-    FIELD("receiveSpaceBytes", tcpi_rcv_space),
-    FIELD("totalRetransmits", tcpi_total_retrans),
-    FIELD("pacingBytesPerSecond", tcpi_pacing_rate),
-    FIELD("maxPacingBytesPerSecond", tcpi_max_pacing_rate),
-    FIELD("bytesAcknowledged", tcpi_bytes_acked),
-    FIELD("bytesReceived", tcpi_bytes_received),
-    FIELD("segmentsOut", tcpi_segs_out),
-    FIELD("segmentsIn", tcpi_segs_in),
-    FIELD("notSentBytes", tcpi_notsent_bytes),
-    FIELD("minRoundTripTimeUs", tcpi_min_rtt),
-    FIELD("dataSegmentsIn", tcpi_data_segs_in),
-    FIELD("dataSegmentsOut", tcpi_data_segs_out),
-    FIELD("deliveryBytesPerSecond", tcpi_delivery_rate),
-    FIELD("busyUs", tcpi_busy_time),
-    FIELD("receiveWindowLimitedUs", tcpi_rwnd_limited),
-    FIELD("sendBufferLimitedUs", tcpi_sndbuf_limited),
-    FIELD("deliveredPackets", tcpi_delivered),
-    FIELD("deliveredCongestionMarkedPackets", tcpi_delivered_ce),
-    FIELD("bytesSent", tcpi_bytes_sent),
-    FIELD("bytesRetransmitted", tcpi_bytes_retrans),
-    FIELD("duplicateSacks", tcpi_dsack_dups),
-    FIELD("reorderSeen", tcpi_reord_seen),
-    FIELD("receivedOutOfOrderPackets", tcpi_rcv_ooopack),
-    FIELD("sendWindowBytes", tcpi_snd_wnd),
-};
-#undef FIELD
-using Information = tcp_info;
-// include/net/tcp_states.h: netinet/tcp.h defines its enumerators, but linux/tcp.h does not.
-constexpr const char* kStates[] = {"",           "ESTABLISHED", "SYN-SENT",  "SYN-RECEIVED",
-                                   "FIN-WAIT-1", "FIN-WAIT-2",  "TIME-WAIT", "CLOSED",
-                                   "CLOSE-WAIT", "LAST-ACK",    "LISTEN",    "CLOSING"};
-#else
-// FreeBSD's struct tcp_info has other members; only the state is read there.
-struct Information {
-  uint8_t state;
-};
-constexpr Field kFields[] = {Field{"state", 0, 1}};
-// netinet/tcp_fsm.h.
-constexpr const char* kStates[] = {"CLOSED",      "LISTEN",     "SYN-SENT",   "SYN-RECEIVED",
-                                   "ESTABLISHED", "CLOSE-WAIT", "FIN-WAIT-1", "CLOSING",
-                                   "LAST-ACK",    "FIN-WAIT-2", "TIME-WAIT"};
-#endif
-
-constexpr size_t kFieldCount = sizeof kFields / sizeof kFields[0];
-
-int64_t read_field(const unsigned char* bytes, size_t size) {
-  if (size == 1) return *bytes;
-  if (size == 4) {
-    uint32_t value;
-    std::memcpy(&value, bytes, sizeof value);
-    return value;
-  }
-  int64_t value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
-
-Result get_information(int fd, const Option& option, int64_t* values, size_t capacity) {
-  Information information;
-  const Result length = getsockopt(fd, option.level, option.number, &information, sizeof information);
-  if (length < 0) return length;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(&information);
-  size_t count = 0;
-  for (const Field& field : kFields) {
-    const bool known = field.offset + field.size <= static_cast<size_t>(length);
-    if (!known || count == capacity) break;
-    values[count++] = read_field(bytes + field.offset, field.size);
-  }
-  return static_cast<Result>(count);
-}
-
-/// A kernel that stores the option as an unsigned long of 32 bits returns four bytes.
-Result get_unsigned(int fd, const Option& option, int64_t* value) {
-  uint64_t wide = 0;
-  const Result length = getsockopt(fd, option.level, option.number, &wide, sizeof wide);
-  if (length < 0) return length;
-  std::memcpy(value, &wide, sizeof wide);
-  return 1;
-}
 
 }  // namespace
 
 std::span<const Option> options() { return kOptions; }
 
-Result get_numbers(int fd, const Option& option, int64_t* values, size_t capacity) {
-  if (option.number == kAbsent) return -ENOPROTOOPT;
-  if (capacity < 2) return -EINVAL;
-  if (option.kind == Kind::structure) return get_information(fd, option, values, capacity);
-  if (option.kind == Kind::unsigned64) return get_unsigned(fd, option, values);
-  if (option.kind == Kind::seconds) {
-    linger value{};
-    const Result result = getsockopt(fd, option.level, option.number, &value, sizeof value);
-    values[0] = value.l_onoff;
-    values[1] = value.l_linger;
-    return result < 0 ? result : 2;
-  }
-  int value = 0;
-  const Result result = getsockopt(fd, option.level, option.number, &value, sizeof value);
-  if (result < 0) return result;
-  if (option.kind == Kind::range) {
-    values[0] = static_cast<uint32_t>(value) & 0xffff;
-    values[1] = static_cast<uint32_t>(value) >> 16;
-    return 2;
-  }
-  values[0] = option.kind == Kind::flag ? value != 0 : value;
-  return 1;
-}
-
-Result set_numbers(int fd, const Option& option, const int64_t* values, size_t count) {
-  if (option.number == kAbsent) return -ENOPROTOOPT;
-  if (count < 2) return -EINVAL;
-  switch (option.kind) {
-    case Kind::flag:
-    case Kind::integer: {
-      const int value = static_cast<int>(values[0]);
-      return setsockopt(fd, option.level, option.number, &value, sizeof value);
-    }
-    case Kind::unsigned64: {
-      const auto value = static_cast<uint64_t>(values[0]);
-      return setsockopt(fd, option.level, option.number, &value, sizeof value);
-    }
-    case Kind::seconds: {
-      const linger value = {static_cast<int>(values[0]), static_cast<int>(values[1])};
-      return setsockopt(fd, option.level, option.number, &value, sizeof value);
-    }
-    case Kind::range: {
-      const auto value = static_cast<uint32_t>(values[0] & 0xffff) | static_cast<uint32_t>(values[1] & 0xffff)
-                                                                         << 16;
-      return setsockopt(fd, option.level, option.number, &value, sizeof value);
-    }
-    case Kind::text:
-    case Kind::structure:
-      return -EINVAL;
-  }
-  return -EINVAL;
-}
-
-Result get_text(int fd, const Option& option, char* bytes, size_t capacity) {
-  if (option.number == kAbsent) return -ENOPROTOOPT;
-  const Result length = getsockopt(fd, option.level, option.number, bytes, capacity);
-  return length < 0 ? length : static_cast<Result>(strnlen(bytes, static_cast<size_t>(length)));
-}
-
-Result set_text(int fd, const Option& option, const char* bytes, size_t length) {
-  if (option.number == kAbsent) return -ENOPROTOOPT;
-  return setsockopt(fd, option.level, option.number, bytes, length);
-}
-
-Result set_local_port_range(int fd, uint16_t low, uint16_t high) {
-  for (const Option& option : kOptions) {
-    if (option.kind != Kind::range) continue;
-    const int64_t bounds[] = {low, high};
-    return set_numbers(fd, option, bounds, 2);
-  }
-  return -ENOPROTOOPT;
-}
-
-std::span<const char* const> information_fields() {
-  static const auto names = [] {
-    struct Names {
-      const char* of[kFieldCount];
-    } names{};
-    for (size_t i = 0; i < kFieldCount; i++) names.of[i] = kFields[i].name;
-    return names;
-  }();
-  return names.of;
-}
-
-std::span<const char* const> tcp_states() { return kStates; }
+bool is_ipv6_only(const Option& option) { return option.level == IPPROTO_IPV6; }
 
 }  // namespace core

@@ -1,10 +1,26 @@
 // Replaces the functions that only Linux has on every other platform.
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include "core/diag.h"
+#include "core/message.h"
+#include "core/option.h"
 #include "core/packet.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+
+Result set_reports(int, Reports) { return -ENOSYS; }
+Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
+
+std::span<const OtherOption> other_options() {
+  static constexpr OtherOption kLevels[] = {{"SOL_SOCKET", SOL_SOCKET, SOL_SOCKET, ""},
+                                            {"IPPROTO_IP", IPPROTO_IP, IPPROTO_IP, ""},
+                                            {"IPPROTO_IPV6", IPPROTO_IPV6, IPPROTO_IPV6, ""},
+                                            {"IPPROTO_TCP", IPPROTO_TCP, IPPROTO_TCP, ""}};
+  return kLevels;
+}
 
 Result packet_socket() { return -ENOSYS; }
 Result packet_filter(int, const FilterStep*, size_t) { return -ENOSYS; }

@@ -5,18 +5,28 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstring>
 #include <ctime>
+#include <iterator>
 #include <utility>
 
 // macOS has no MSG_NOSIGNAL; adopt() sets SO_NOSIGPIPE there instead.
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
+#endif
+
+// Linux 5.6; kernel ABI, and newer than the headers of some distributions.
+#if defined(__linux__) && !defined(IPPROTO_MPTCP)
+#define IPPROTO_MPTCP 262
 #endif
 
 namespace core {
@@ -47,12 +57,13 @@ Result adopt(Result fd, Blocking blocking) {
 
 }  // namespace
 
-Result socket(int family, Blocking blocking) {
+Result socket(int family, Blocking blocking, Protocol protocol) {
   const int domain = family == 4 ? AF_INET : AF_INET6;
 #ifdef __linux__
   const int type = SOCK_STREAM | SOCK_CLOEXEC | (blocking == Blocking::no ? SOCK_NONBLOCK : 0);
-  return or_errno(::socket(domain, type, IPPROTO_TCP));
+  return or_errno(::socket(domain, type, protocol == Protocol::mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
 #else
+  if (protocol == Protocol::mptcp) return -EPROTONOSUPPORT;
   return adopt(or_errno(::socket(domain, SOCK_STREAM, IPPROTO_TCP)), blocking);
 #endif
 }
@@ -147,11 +158,35 @@ Result shutdown(int fd, How how) {
   return or_errno(::shutdown(fd, direction));
 }
 
-Result send(int fd, const void* bytes, size_t length) {
-  return or_errno(::send(fd, bytes, length, MSG_NOSIGNAL));
+Result send(int fd, const void* bytes, size_t length, Transfer flags) {
+  return or_errno(::send(fd, bytes, length, MSG_NOSIGNAL | (flags.urgent ? MSG_OOB : 0)));
 }
 
-Result recv(int fd, void* bytes, size_t length) { return or_errno(::recv(fd, bytes, length, 0)); }
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers) {
+  iovec vectors[IOV_MAX];
+  const size_t count = std::min(buffers.size(), std::size(vectors));
+  for (size_t i = 0; i < count; i++) {
+    // The kernel only reads them; iovec is shared with recvmsg(2) and has no const.
+    vectors[i] = {const_cast<uint8_t*>(buffers[i].data()), buffers[i].size()};
+  }
+  msghdr message{};
+  message.msg_iov = vectors;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return or_errno(::sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+
+Result recv(int fd, void* bytes, size_t length, Transfer flags) {
+  return or_errno(::recv(fd, bytes, length, (flags.peek ? MSG_PEEK : 0) | (flags.urgent ? MSG_OOB : 0)));
+}
+
+Result poll(int fd, Directions directions) {
+  pollfd asked{};
+  asked.fd = fd;
+  if (directions.read) asked.events |= POLLIN;
+  if (directions.write) asked.events |= POLLOUT;
+  const Result result = or_errno(::poll(&asked, 1, 0));
+  return result > 0 && (asked.revents & POLLNVAL) != 0 ? -EBADF : result;
+}
 
 Result close(int fd) { return or_errno(::close(fd)); }
 

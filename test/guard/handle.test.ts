@@ -170,7 +170,7 @@ describe.each([
     const native = loadNative();
     const socket: typeof native.socket = (handle, each) => {
       families.push(each);
-      return native.socket(handle, each);
+      return native.socket(handle, each, 0);
     };
     return withNative({ socket }, () => {
       using tcp = guarded({ guard: "prevent" }).tcp;

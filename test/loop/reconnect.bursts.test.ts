@@ -42,7 +42,7 @@ class Burst {
   selfConnect(self: Address): void {
     const native = loadNative();
     const bytes = addressBytes(self, native);
-    native.socket(this.connected, self.family);
+    native.socket(this.connected, self.family, 0);
     native.bind(this.connected, bytes);
     native.connect(this.connected, bytes);
     this.count(0, 1).done(0);
@@ -51,7 +51,7 @@ class Burst {
   /** Ends with a socket that is connected to a listener. */
   connect(peer: Address): void {
     const native = loadNative();
-    native.socket(this.connected, peer.family);
+    native.socket(this.connected, peer.family, 0);
     native.connect(this.connected, addressBytes(peer, native));
     this.count(0, 1).done(0);
   }

@@ -4,16 +4,7 @@ import { DialError, SocketError } from "../../lib/socket/errors.ts";
 import { nearest } from "../../lib/socket/misuse.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { supported } from "../../lib/socket/supported.ts";
-import { deadPeer, deadPort, LOOPBACK, withListener } from "../support/harness.ts";
-
-function catchError(act: () => unknown): unknown {
-  try {
-    act();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
-}
+import { catchError, deadPeer, deadPort, LOOPBACK, withListener } from "../support/harness.ts";
 
 describe("SocketError", () => {
   it("has the fields of Node's own system errors, and both addresses", async () => {

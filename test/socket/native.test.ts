@@ -30,7 +30,7 @@ describe("the addon", () => {
 
   it("names the wrong argument, and makes no system call", () => {
     const handle = raw.handle();
-    expect(() => raw.socket(handle, "4" as never)).toThrow("native.socket: argument 1 must be the family");
+    expect(() => raw.socket(handle, "4" as never, 0)).toThrow("native.socket: argument 1 must be the family");
     expect(() => raw.getsockname(handle, new Uint8Array(23))).toThrow(
       "argument 1 must be memory for an address",
     );
@@ -54,7 +54,7 @@ describe("the addon", () => {
   ])("rejects the family %s", (family) => {
     const before = openFds();
     const expected = "argument 1 must be the family 4 or 6";
-    expect(() => raw.socket(raw.handle(), family as never)).toThrow(expected);
+    expect(() => raw.socket(raw.handle(), family as never, 0)).toThrow(expected);
     expect(() => raw.bind(raw.handle(), addressMemory)).toThrow("argument 1 must be an address");
     expect(openFds()).toBe(before);
   });
@@ -69,7 +69,7 @@ describe("the addon", () => {
       () => raw.listen(handle, 2 ** 32),
       () => raw.getsockopt(handle, 2 ** 32, new BigInt64Array(1)),
       () => raw.ifIndexToName(2 ** 32 + 1, addressMemory),
-      () => raw.watch(handle, 2 ** 53),
+      () => raw.watch(handle, 2 ** 53, 0, 1),
       () => raw.diag(4, 2 ** 32, 0, 1, 0, 0, records),
       () => raw.diag(4, 1, -1, 1, 0, 0, records),
       () => raw.diag(4, 1, 0, 1, 2, 0, records),
@@ -87,13 +87,13 @@ describe("the addon", () => {
 
   it("refuses to fill a handle twice, and leaks nothing", () => {
     const [handle, listener, client] = [raw.handle(), raw.handle(), raw.handle()];
-    for (const one of [handle, listener, client]) expect(raw.socket(one, 4)).toBe(0);
+    for (const one of [handle, listener, client]) expect(raw.socket(one, 4, 0)).toBe(0);
     expect(raw.bind(listener, anyPort)).toBe(0);
     expect(raw.listen(listener, 1)).toBe(0);
     expect(raw.getsockname(listener, addressMemory)).toBe(0);
     expect(raw.connect(client, addressMemory)).toBeGreaterThanOrEqual(0);
     const [fd, before] = [raw.fd(handle), openFds()];
-    expect(raw.socket(handle, 4)).toBe(-EALREADY);
+    expect(raw.socket(handle, 4, 0)).toBe(-EALREADY);
     expect(raw.accept(listener, handle)).toBe(-EALREADY);
     expect(raw.captureOpen(handle, "lo", 1, 1, 4096)).toBe(-EALREADY);
     const report = new Uint32Array(2 + raw.outcomes);
@@ -111,8 +111,8 @@ describe("the addon", () => {
     const script = `
       const native = require("./build/Release/selfconnect.node");
       const handle = native.handle();
-      native.socket(handle, 4);
-      console.log(native.watch(handle, 1), native.unwatch(handle), native.close(handle));`;
+      native.socket(handle, 4, 0);
+      console.log(native.watch(handle, 1, 0, 1), native.unwatch(handle), native.close(handle));`;
     const { stdout } = await command(process.execPath, ["-e", script]);
     expect(stdout.trim()).toBe(`${-EINVAL} 0 0`);
   });
@@ -206,7 +206,7 @@ describe("the addon", () => {
     // Forcing a collection needs a new process with --expose-gc.
     const script = `
       const native = require("./build/Release/selfconnect.node");
-      (() => { for (let i = 0; i < 100; i++) native.socket(native.handle(), 4); })();
+      (() => { for (let i = 0; i < 100; i++) native.socket(native.handle(), 4, 0); })();
       globalThis.gc();
       setImmediate(() => { globalThis.gc(); setImmediate(() => console.log(native.leaks())); });`;
     const { stdout } = await command(process.execPath, ["--expose-gc", "-e", script]);

@@ -173,3 +173,13 @@ export async function withNative<T>(calls: Partial<Native>, use: () => Promise<T
     restore();
   }
 }
+
+/** What a call throws; undefined when it does not. */
+export function catchError(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}

@@ -16,7 +16,7 @@ let state = seed;
 
 const pick = (values) => values[Math.floor(random() * values.length)];
 const full = native.handle();
-native.socket(full, 4);
+native.socket(full, 4, 0);
 const address = Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0, 127, 0, 0, 1, ...new Array(12).fill(0));
 const detached = new Uint8Array(24);
 structuredClone(detached, { transfer: [detached.buffer] });
@@ -96,7 +96,7 @@ for (let i = 0; i < calls; i++) {
     if (!(error instanceof TypeError) || !error.message.startsWith(`native.${name}: argument `)) throw error;
     ended.refusals++;
   }
-  if (native.fd(full) < 0) native.socket(full, pick([4, 6]));
+  if (native.fd(full) < 0) native.socket(full, pick([4, 6]), pick([0, 1]));
 }
 console.log(JSON.stringify({ ...ended, functions: called.size }));
 process.exit(0);
