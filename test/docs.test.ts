@@ -49,6 +49,7 @@ describe("README.md", () => {
 /** What each example prints. */
 const EXAMPLES: Readonly<Record<string, RegExp>> = {
   "connect-latency.mjs": /^50 connects\np50 \d+ us, p99 \d+ us\n$/,
+  "echo.mjs": /^hello\nERR_END_OF_STREAM 0\n$/,
   "hole-puncher.mjs": /^through the hole\n$/,
   "reuse-port-server.mjs": /^64 served, by each of 2: true\n$/,
   "scanner.mjs": /^found every listener: true\n$/,
