@@ -6,7 +6,8 @@ import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
 
-const IS: Readonly<Record<HolderKind, Words>> = {
+/** What a holder of each kind is, without its subject, the address. */
+export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   listener: ({ isMultipath, isV6Only, local }) => {
     const families = local.host !== "::" ? "" : isV6Only ? ", for IPv6 only" : ", for IPv4 and IPv6";
     return `listens${isMultipath ? " (Multipath TCP)" : ""}${families}`;
@@ -27,7 +28,7 @@ const IS: Readonly<Record<HolderKind, Words>> = {
 export function describeHolder(holder: Holder): string {
   const left = holder.leftMs === null ? "" : `, ${secondsText(holder.leftMs)} left`;
   const elsewhere = holder.namespace === null ? "" : ` in network namespace ${holder.namespace}`;
-  return `${IS[holder.kind](holder)}${left}${elsewhere}${ownerText(holder)}`;
+  return `${HOLDER_WORDS[holder.kind](holder)}${left}${elsewhere}${ownerText(holder)}`;
 }
 
 /** The owner of a socket: its processes, or why there is none. */
