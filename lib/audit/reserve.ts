@@ -64,9 +64,10 @@ const FOLDERS = ["/usr/lib/sysctl.d", "/run/sysctl.d", FOLDER];
 const LAST = "/etc/sysctl.conf";
 
 /**
- * sysctl(8), net.ipv4.ip_local_reserved_ports: adds a port to the list of this network namespace, keeping what is in it,
- * and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws ERR_INVALID_PORT,
- * ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not be changed.
+ * sysctl(8), net.ipv4.ip_local_reserved_ports: adds a port to the list of this network namespace, keeping what is in
+ * it, and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws
+ * ERR_INVALID_PORT, ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not
+ * be changed.
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
   const { undo = false, persist = false, dryRun = false } = options;
@@ -110,8 +111,8 @@ function findListeners(ranges: readonly PortRange[]): Address[] {
 
 /**
  * The ports that connect(2) can pick, as its walk does (net/ipv4/inet_hashtables.c, __inet_hash_connect): it goes in
- * steps of two from the range's low end, over an even number of ports, so that it reaches the last port of an odd number
- * from its unusable neighbour only. It tries the other parity when all ports of the first are unusable.
+ * steps of two from the range's low end, over an even number of ports, so that it reaches the last port of an odd
+ * number from its unusable neighbour only. It tries the other parity when all ports of the first are unusable.
  */
 export function pickedPorts({ low, high }: PortRange, reserved: readonly PortRange[]): Set<number> {
   const isUsable = (port: number) => !reserved.some((range) => holds(range, port));

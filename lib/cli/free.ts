@@ -17,9 +17,9 @@ export function freeCommand(): Command {
   return new Command("free")
     .summary("free a port that a socket joined to itself holds, without ending its process")
     .description(
-      "Ends the connection of every socket that is joined to itself on a port or an address, in whichever process; the " +
-        "process goes on and sees ECONNABORTED or ECONNRESET. Needs CAP_NET_ADMIN, or permission to trace the process. " +
-        "Never ends any other socket. Exits with 0 when the port is free, 1 when not, or when no socket is joined to " +
+      "Ends the connection of every socket that is joined to itself on a port or an address, in whichever process; " +
+        "the process goes on and sees ECONNABORTED or ECONNRESET. Needs CAP_NET_ADMIN, or permission to trace the " +
+        "process. Never ends any other socket. Exits with 0 when the port is free, 1 when not, or when no socket is joined to " +
         "itself there.",
     )
     .addArgument(

@@ -21,6 +21,9 @@ function runAlone(range: string, script: string): Promise<CommandResult> {
   return command("unshare", ["-rnm", "sh", "-c", setUp]);
 }
 
+/** The last port of a range of five ports. */
+const LAST = 50_004;
+
 function pick(range: string, reserved: string): number[] {
   const [low, high] = range.split("-").map(Number);
   const ranges = reserved.split(",").filter(Boolean).map(Number);
@@ -44,7 +47,7 @@ describe("which ports plain connects get", () => {
 
   test("the kernel agrees: reserving the neighbour of an odd range's last port makes that port reachable", async (context) => {
     needsNamespaces(context);
-    const attempt = `$S reconnect 127.0.0.1:50004 --attempts 3000 --json >/dev/null || echo never`;
+    const attempt = `$S reconnect 127.0.0.1:${LAST} --attempts 3000 --json >/dev/null || echo never`;
     const before = await runAlone("50000 50004", attempt);
     expect(before, "control").toMatchObject({ status: 0, stdout: "never\n" });
     const after = await runAlone("50000 50004", `$S reserve 50002; ${attempt}`);
@@ -106,9 +109,9 @@ describe("selfconnect reserve", () => {
 
   test("exits with 3 when a listener is at risk that was not, and --json conforms to its schema", async (context) => {
     needsNamespaces(context);
-    const listen = `require("net").createServer().listen(50004, "127.0.0.1", () => console.error("up"))`;
+    const listen = `require("net").createServer().listen(${LAST}, "127.0.0.1", () => console.error("up"))`;
     const script = `${process.execPath} -e '${listen}' & OWNER=$!
-      for i in $(seq 100); do $S who 127.0.0.1:50004 >/dev/null || break; done
+      for i in $(seq 100); do $S who 127.0.0.1:${LAST} >/dev/null || break; done
       $S reserve 50002 --json || echo "$?" >&2
       kill $OWNER`;
     const { stdout, stderr } = await runAlone("50000 50004", script);

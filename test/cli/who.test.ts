@@ -18,7 +18,10 @@ import {
 const schema = JSON.parse(readFileSync(new URL("../../docs/schema/who-1.json", import.meta.url), "utf8"));
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
 
-const LISTEN = `require("net").createServer().listen(50000, "127.0.0.1", () => console.error("up"));`;
+/** In a namespace of its own every port is free. */
+const PORT = 50_000;
+
+const LISTEN = `require("net").createServer().listen(${PORT}, "127.0.0.1", () => console.error("up"));`;
 
 /** Runs a script in process, network and mount namespaces of its own; $S is the command line, listen a server. */
 function runAlone(script: string) {
