@@ -101,6 +101,7 @@ export interface Native {
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
   send(socket: Handle, bytes: Uint8Array, urgent: Flag): number;
   sendmsg(socket: Handle, buffers: readonly Uint8Array[]): number;
+  sendStamped(socket: Handle, buffers: readonly Uint8Array[], sent: Flag, acknowledged: Flag): number;
   recv(socket: Handle, bytes: Uint8Array, peek: Flag, urgent: Flag): number;
   /** Writes the facts of native/core/message.h too, and the address of the host that reported an error. */
   recvmsg(
@@ -112,7 +113,14 @@ export interface Native {
     facts: BigInt64Array,
     offender: Uint8Array,
   ): number;
-  setReports(socket: Handle, errors: Flag, received: Flag, sent: Flag, acknowledged: Flag): number;
+  setReports(
+    socket: Handle,
+    errors: Flag,
+    received: Flag,
+    sent: Flag,
+    acknowledged: Flag,
+    requested: Flag,
+  ): number;
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;

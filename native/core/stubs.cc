@@ -12,6 +12,7 @@ namespace core {
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
+Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
 
 std::span<const OtherOption> other_options() {
