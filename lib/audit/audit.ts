@@ -13,7 +13,7 @@ import { whyNever } from "../ports/predict.ts";
 import type { Address } from "../socket/address.ts";
 import { unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { holds, parsePortList } from "../socket/port-range.ts";
+import { formatPortList, holds, mergeRanges, parsePortList } from "../socket/port-range.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
 /** The process that has a socket open, and where it runs. */
@@ -195,22 +195,7 @@ function reserveCommand(listeners: readonly PortRisk[], facts: PortFacts): strin
   const ports = listeners.filter((one) => one.isAtRisk).map((one) => one.local.port);
   if (ports.length === 0) return null;
   const all = [...facts.reservedPorts, ...parsePortList([...new Set(ports)].join(","))];
-  const text = mergeRanges(all).map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
-  return `sysctl -w net.ipv4.ip_local_reserved_ports=${text.join(",")}`;
-}
-
-/** Sorts the ranges and joins those that overlap or touch. */
-function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
-  const result: PortRange[] = [];
-  for (const range of [...ranges].sort((a, b) => a.low - b.low)) {
-    const last = result.at(-1);
-    if (last && range.low <= last.high + 1) {
-      result[result.length - 1] = { low: last.low, high: Math.max(last.high, range.high) };
-    } else {
-      result.push(range);
-    }
-  }
-  return result;
+  return `sysctl -w net.ipv4.ip_local_reserved_ports=${formatPortList(mergeRanges(all))}`;
 }
 
 function byPort(one: PortRisk, other: PortRisk): number {

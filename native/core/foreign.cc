@@ -33,16 +33,21 @@ Result check_inherited(int fd) {
   return cloexec < 0 ? cloexec : set_nonblocking(fd);
 }
 
-Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
+Result run_in_namespace(int namespace_fd, const std::function<Result()>& work) {
   Result result = 0;
   Thread thread;
-  const Result started = thread.start([&result, family, namespace_fd, protocol] {
+  const Result started = thread.start([&result, &work, namespace_fd] {
     result = enter_network_namespace(namespace_fd);
-    if (result >= 0) result = socket(family, Blocking::no, protocol);
+    if (result >= 0) result = work();
   });
   if (started < 0) return started;
   thread.join();
   return result;
+}
+
+Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
+  return run_in_namespace(namespace_fd,
+                          [family, protocol] { return socket(family, Blocking::no, protocol); });
 }
 
 Result shelve(int fd) {
