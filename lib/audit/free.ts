@@ -95,10 +95,9 @@ function endJoined(row: PortHolder, processes: readonly Process[], ways: readonl
   const { local, state, namespace } = row;
   const about = { local, state, processes, namespace: namespace?.id ?? null };
   const untouched = { ...about, at: null, by: null, refusals: {} };
-  if (row.cookie === null) return untouched;
   const refusals: Partial<Record<FreedBy, ErrnoName>> = {};
   for (const by of ways) {
-    const result = ACTS[by](row, row.cookie, processes);
+    const result = ACTS[by](row, processes);
     if (result === null) continue;
     if (result >= 0) return { ...about, at: new Date().toISOString(), by, refusals: {} };
     refusals[by] = errnoName(result);
@@ -107,24 +106,24 @@ function endJoined(row: PortHolder, processes: readonly Process[], ways: readonl
 }
 
 /** Ends a connection: 0, -errno, or null where this way is not possible. */
-type Way = (
-  row: PortHolder,
-  cookie: readonly [number, number],
-  processes: readonly Process[],
-) => number | null;
+type Way = (row: PortHolder, processes: readonly Process[]) => number | null;
 
 const ACTS: Readonly<Record<FreedBy, Way>> = { SOCK_DESTROY: destroy, pidfd_getfd: disconnect };
 
-function destroy({ local, peer, interfaceIndex, namespace }: PortHolder, cookie: readonly [number, number]) {
+/** Impossible where the row comes from /proc/net/tcp, for a kernel without sock_diag. */
+function destroy({ local, peer, interfaceIndex, namespace, cookie }: PortHolder): number | null {
+  if (cookie === null) return null;
   const [one, other] = [local, peer].map((address) => encodeAddress(address, Number(address.scope ?? 0)));
   const identity = Uint32Array.of(interfaceIndex, ...cookie);
   const act = (fd: number) => loadNative().destroy(one!, other!, identity, fd);
   return namespace ? withNamespace(namespace, act) : act(OWN_NAMESPACE);
 }
 
-function disconnect(_: PortHolder, cookie: readonly [number, number], processes: readonly Process[]) {
+function disconnect({ inode, cookie }: PortHolder, processes: readonly Process[]): number | null {
   const process = processes.find(({ fd }) => fd !== null);
-  return process ? loadNative().disconnectJoined(process.pid, process.fd!, Uint32Array.from(cookie)) : null;
+  if (!process) return null;
+  const identity = Uint32Array.of(inode, ...(cookie ?? [0, 0]));
+  return loadNative().disconnectJoined(process.pid, process.fd!, identity);
 }
 
 /** The owner sees the error in its event loop, and closes the socket; until then a bind(2) of its own stays. */

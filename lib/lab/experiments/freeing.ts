@@ -1,22 +1,18 @@
 /** How the self-connect of another process can be ended, and whether its port is free then. */
 import type { FreedBy } from "../../audit/free.ts";
 import { free } from "../../audit/free.ts";
-import { hasChange } from "../../kernel/release.ts";
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
-import { walkOf } from "../experiment.ts";
 import type { Instruments } from "../instruments.ts";
 import { loopback } from "../instruments.ts";
 
 const WAYS: readonly FreedBy[] = ["SOCK_DESTROY", "pidfd_getfd"];
-/** A port that the process had bound itself stays bound until it closes the socket. */
-const EACH_WAY = WAYS.map((way) => `${way} picked free, bound kept`).join("; ");
 
 export const freeing: Experiment = {
   name: "freeing",
   question: "Which ways of `selfconnect free` end a self-connect, and is the port free then?",
-  expected: (subject) =>
-    walkOf(subject) && hasChange(subject.upstream, "6.2", []) ? `${EACH_WAY}; TIME-WAIT free` : null,
+  // Not known in advance: a guest may lack the module of sock_diag, or be built without INET_DIAG_DESTROY.
+  expected: () => null,
   run: async (instruments) => {
     const words: string[] = [];
     for (const way of WAYS) {
