@@ -43,7 +43,12 @@ export class Ledger {
 
   results(): Results {
     const cells = [...this.#measured].map(([name, all]) => this.#cell(this.#plans.get(name)!, all));
-    return { cells: new Map(cells.map((cell) => [cell.name, cell])), missing: this.#missing };
+    const cpuUs = cells.map(({ name }) => [name, this.#cpuUs(this.#plans.get(name)!)] as const);
+    return {
+      cells: new Map(cells.map((cell) => [cell.name, cell])),
+      cpuUs: new Map(cpuUs),
+      missing: this.#missing,
+    };
   }
 
   #cell(plan: CellPlan, all: readonly Measurement[]): BenchCell {
@@ -57,7 +62,7 @@ export class Ledger {
       rounds,
       summary: summarize(rounds)!,
       toLimit: toLimit && agrees(toLimit) ? toLimit : null,
-      cpuUsPerAttempt: this.#cpuUsPerAttempt(plan, all),
+      cpuUsPerAttempt: summarize(this.#cpuUs(plan))?.median ?? null,
       peakMemoryBytes: peaks.length > 0 ? Math.max(...peaks) : null,
       eventLoopDelayMs: eventLoopDelay(all),
       ...countsOf(all),
@@ -71,11 +76,12 @@ export class Ledger {
     );
   }
 
-  #cpuUsPerAttempt(plan: CellPlan, all: readonly Measurement[]): number | null {
-    const start = this.#startCosts.get(plan.name);
-    if (!start || plan.trial === "time") return null;
-    const perAttempt = all.flatMap(({ count, cost }) => (cost ? (cost.cpuUs - start.cpuUs) / count : []));
-    return summarize(perAttempt)?.median ?? null;
+  /** CPU time per attempt in each round, without that of the driver's start. */
+  #cpuUs({ name, trial }: CellPlan): number[] {
+    const start = this.#startCosts.get(name);
+    if (!start || trial === "time") return [];
+    const all = this.#measured.get(name) ?? [];
+    return all.flatMap(({ count, cost }) => (cost ? (cost.cpuUs - start.cpuUs) / count : []));
   }
 }
 

@@ -5,6 +5,8 @@ import { agrees, pairedRatio } from "./ratio.ts";
 /** The cells by name after all rounds, and why some are missing. */
 export interface Results {
   readonly cells: ReadonlyMap<string, BenchCell>;
+  /** Microseconds of CPU time per attempt in each round, by the cell's name. */
+  readonly cpuUs: ReadonlyMap<string, readonly number[]>;
   readonly missing: ReadonlyMap<string, string>;
 }
 
@@ -53,6 +55,12 @@ const RATIOS: readonly RatioPlan[] = [
     atLeast: 1.9,
     limit: "C, one socket again, 2 processes",
   },
+  {
+    what: "connectMany() of refused addresses to fresh",
+    of: ["connectMany()"],
+    to: "selfconnect fresh",
+    atLeast: 0.8,
+  },
   { what: "self-connects by range, to C", of: ["selfconnect range"], to: "C range", atLeast: 0.9 },
   { what: "self-connects by bind, to C", of: ["selfconnect bind"], to: "C bind", atLeast: 0.9 },
   {
@@ -72,6 +80,7 @@ const RATIOS: readonly RatioPlan[] = [
 const MOST_GROWTH_BYTES = 2 * 2 ** 20;
 const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
+const MOST_CPU_OF_MANY = 0.55;
 
 /** The rows of the rates; `growth` and `sockets` come from the trials after the rounds. */
 export function computeBenchRows(
@@ -81,13 +90,19 @@ export function computeBenchRows(
 ): BenchRow[] {
   return [
     ...RATIOS.map((plan) => ratioRow(plan, results)),
+    ...["node:net connect", "node:net connect, 32 in flight"].map((to) => cpuRow(to, results)),
     growthRow(growth),
     delayRow(results),
     socketsRow(results, sockets),
   ];
 }
 
-export function ratioRow(plan: RatioPlan, results: Results): BenchRow {
+/** Of the cells' rates, or of what `roundsOf` returns. */
+export function ratioRow(
+  plan: RatioPlan,
+  results: Results,
+  roundsOf: (cell: BenchCell) => readonly number[] = ({ rounds }) => rounds,
+): BenchRow {
   const { what, to, atLeast } = plan;
   const bound = atLeast === undefined ? null : ({ kind: "at least", value: atLeast } as const);
   const blank = { what, unit: "ratio", bound, value: null, low: null, high: null } as const;
@@ -98,7 +113,7 @@ export function ratioRow(plan: RatioPlan, results: Results): BenchRow {
       null,
     );
   const peer = results.cells.get(to);
-  const ratio = first && peer ? pairedRatio(first.rounds, peer.rounds) : null;
+  const ratio = first && peer ? pairedRatio(roundsOf(first), roundsOf(peer)) : null;
   if (!ratio) return { ...blank, verdict: "skipped", because: whyMissing([...plan.of, to], results) };
   if (!agrees(ratio)) {
     const disagree = `rounds disagree: ${ratio.low.toPrecision(3)} to ${ratio.high.toPrecision(3)}`;
@@ -117,6 +132,16 @@ function limitText({ limit, to }: RatioPlan, results: Results): string | null {
   const peer = results.cells.get(to);
   const ratio = best && peer ? pairedRatio(best.rounds, peer.rounds) : null;
   return ratio && `the limit in this run: ${limit}, ${ratio.median.toPrecision(3)} times ${to}`;
+}
+
+/** The CPU time of connectMany() to that of net.connect. */
+function cpuRow(to: string, results: Results): BenchRow {
+  const what = `CPU time to connect and reset, connectMany() to ${to}`;
+  const plan = { what, of: ["connectMany() connect"], to };
+  return boundAbove(
+    ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []),
+    MOST_CPU_OF_MANY,
+  );
 }
 
 function growthRow(growth: { readonly bytes: number | null; readonly text: string }): BenchRow {
@@ -154,11 +179,15 @@ function socketsRow(
 ): BenchRow {
   const { few, many } = sockets;
   const what = `time per socket in connected(), ${many} to ${few}`;
-  const row = ratioRow({ what, of: [few], to: many }, results);
-  const bound = { kind: "at most", value: MOST_PER_SOCKET } as const;
+  const row = boundAbove(ratioRow({ what, of: [few], to: many }, results), MOST_PER_SOCKET);
+  return row.value === null ? row : { ...row, because: sockets.because };
+}
+
+/** The row with a bound that its value may not exceed. */
+function boundAbove(row: BenchRow, most: number): BenchRow {
+  const bound = { kind: "at most", value: most } as const;
   if (row.value === null) return { ...row, bound };
-  const verdict = row.value <= MOST_PER_SOCKET ? "reached" : "missed";
-  return { ...row, bound, verdict, because: sockets.because };
+  return { ...row, bound, verdict: row.value <= most ? "reached" : "missed" };
 }
 
 export function whyMissing(names: readonly string[], results: Results): string {

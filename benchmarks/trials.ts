@@ -61,6 +61,7 @@ export const LIMITS: Readonly<Partial<Record<BenchTrial, string>>> = {
 
 /** The cells of a round in order; closely compared cells are next to each other. */
 export const ROUND: readonly CellPlan[] = [
+  cell("attempts", "dead", "connectMany()", "many.ts", "dead"),
   cell("attempts", "dead", "selfconnect fresh", "loop.ts", "fresh", "1"),
   cell("attempts", "dead", "C, a socket each", "fresh.c"),
   cell("attempts", "dead", "selfconnect reuse", "loop.ts", "reuse", "1"),
@@ -84,6 +85,8 @@ export const ROUND: readonly CellPlan[] = [
   cell("connects", "live", "TcpSocket", "tcp-socket.ts"),
   cell("connects", "live", "C connect", "connect.c"),
   cell("connects", "live", "node:net connect", "node-net.ts", "live", "1"),
+  cell("connects", "live", "connectMany() connect", "many.ts", "live"),
+  cell("connects", "live", "node:net connect, 32 in flight", "node-net.ts", "live", "32"),
   cell("time", "ephemeral", "selfconnect fresh until joined", "until.ts", "fresh", "1"),
   cell("time", "ephemeral", "selfconnect reuse until joined", "until.ts", "reuse", "1"),
   cell("time", "ephemeral", "selfconnect reuse until joined, 2 threads", "until.ts", "reuse", "2"),

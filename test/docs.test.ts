@@ -1,10 +1,11 @@
 /** The docs agree with the program: they show what it prints, and their examples run. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import type { OptionRow } from "../lib/socket/native.ts";
 import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
-import { cli, command, inNamespace } from "./support/harness.ts";
+import { cli, command, inNamespace, needsNamespaces } from "./support/harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
 
@@ -45,11 +46,59 @@ describe("README.md", () => {
   });
 });
 
+/** What each example prints. */
+const EXAMPLES: Readonly<Record<string, RegExp>> = {
+  "connect-latency.mjs": /^50 connects\np50 \d+ us, p99 \d+ us\n$/,
+  "hole-puncher.mjs": /^through the hole\n$/,
+  "reuse-port-server.mjs": /^64 served, by each of 2: true\n$/,
+  "scanner.mjs": /^found every listener: true\n$/,
+  "simultaneous-open.mjs": /^through the hole\n$/,
+  "source-address-proxy.mjs": /^127\.0\.0\.2 127\.0\.0\.3 127\.0\.0\.4\n$/,
+  "source-port-client.mjs":
+    /^connected from a port of the range: true\nconnected from the same port again: true\n$/,
+};
+
 describe("examples", () => {
-  it.each(readdirSync("examples"))("%s runs, and the README shows all of it if it shows it", async (name) => {
+  it.each(Object.keys(EXAMPLES))("%s runs, and the README shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");
-    expect(await command(process.execPath, [`examples/${name}`])).toMatchObject({ status: 0, stderr: "" });
+    const { status, stdout, stderr } = await command(process.execPath, [`examples/${name}`]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(EXAMPLES[name]!);
     if (readme.includes(`examples/${name}`)) expect(blocks(readme, "js")).toContain(script);
+  });
+
+  it("transparent-proxy.mjs runs in a namespace of its own, and nowhere else", async (context) => {
+    needsNamespaces(context);
+    const file = "examples/transparent-proxy.mjs";
+    const { stdout, stderr } = await inNamespace("32768 60999", process.execPath, [file]);
+    expect({ stdout, stderr }).toEqual({ stdout: "for 192.0.2.7\nhello, 198.51.100.5\n", stderr: "" });
+  });
+
+  it("are all tested", () => {
+    expect(readdirSync("examples").sort()).toEqual(
+      [...Object.keys(EXAMPLES), "transparent-proxy.mjs"].sort(),
+    );
+  });
+
+  it("have the types that they say", () => {
+    const files = readdirSync("examples").map((name) => `examples/${name}`);
+    const program = ts.createProgram(files, {
+      module: ts.ModuleKind.NodeNext,
+      target: ts.ScriptTarget.ES2022,
+      lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"],
+      types: ["node"],
+      allowJs: true,
+      checkJs: true,
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+    });
+    const found = ts.getPreEmitDiagnostics(program);
+    expect(
+      found.map(
+        ({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`,
+      ),
+    ).toEqual([]);
   });
 });
 

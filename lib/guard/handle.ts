@@ -69,8 +69,10 @@ const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
 const OWNER = Symbol("selfconnect.owner");
 /** We created the descriptor; libuv owns it now. */
 const OURS = Symbol("selfconnect.ours");
+/** The peer's port while a connect is in progress. */
+const CONNECTING = Symbol("selfconnect.connecting");
 
-type GuardedTcp = TcpHandle & { [OWNER]: HandleOwner; [OURS]?: boolean };
+type GuardedTcp = TcpHandle & { [OWNER]: HandleOwner; [OURS]?: boolean; [CONNECTING]?: number | undefined };
 
 /** The two functions of each name, by family. */
 type Bind = "bind" | "bind6";
@@ -88,6 +90,7 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
   tcp.bind6 = bind6;
   tcp.connect = connect;
   tcp.connect6 = connect6;
+  tcp.close = close;
 }
 
 function bind(this: TcpHandle, ...values: BindValues): number {
@@ -104,6 +107,18 @@ function connect(this: TcpHandle, request: ConnectRequest, host: string, port: n
 
 function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: number): number {
   return connectGuarded(this as GuardedTcp, "connect6", request, host, port);
+}
+
+/**
+ * Node closes a handle whose stream is destroyed or times out, also one that connects. It may be joined to itself by
+ * then, and close(2) would keep the port in TIME-WAIT for a minute: that one is reset.
+ */
+function close(this: TcpHandle, done?: () => void): void {
+  const tcp = this as GuardedTcp;
+  const original = originalOf(tcp);
+  const port = tcp[CONNECTING];
+  if (port !== undefined && tcp.fd >= 0 && hasLocalPort(tcp, port)) original.reset.call(tcp, done);
+  else original.close.call(tcp, done);
 }
 
 /**
@@ -215,7 +230,9 @@ function setRange(tcp: GuardedTcp, { low, high }: PortRange): void {
 /** Replaces the request's callback, so that we check the connection before Node gets it. */
 function watch(tcp: GuardedTcp, request: ConnectRequest, peer: Address, startedAt: number): void {
   const { oncomplete } = request;
+  tcp[CONNECTING] = peer.port;
   request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
+    tcp[CONNECTING] = undefined;
     if (status !== 0) reportFailure(tcp, status, peer, startedAt);
     else if (isSelfConnected(tcp, peer.port)) {
       reject(tcp, peer, startedAt);
@@ -258,12 +275,17 @@ function localOf(tcp: GuardedTcp): Address | null {
  * object.
  */
 function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
-  const localPort = nativeOrNull()?.localPort(tcp.fd) ?? port;
-  if (localPort >= 0 && localPort !== port) return false;
+  if (!hasLocalPort(tcp, port)) return false;
   const name: Partial<NodeAddress> = {};
   if (tcp.getsockname(name) < 0 || name.port !== port) return false;
   const peer = nameOf((into) => tcp.getpeername(into));
   return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
+}
+
+/** Whether the local port is, or without the addon may be, this one. */
+function hasLocalPort(tcp: GuardedTcp, port: number): boolean {
+  const localPort = nativeOrNull()?.localPort(tcp.fd) ?? port;
+  return localPort < 0 || localPort === port;
 }
 
 /** Sends RST now, so that the port is free at once. If Node closes the handle before that is done, its close waits. */

@@ -1,6 +1,9 @@
 /** The guard: no caller gets a socket that is joined to itself. */
+export type { AddressSource } from "./address-input.ts";
 export type { Backoff } from "./backoff.ts";
 export type { AttemptMessage, RejectedMessage } from "./channels.ts";
+export type { ConnectManyOptions, ConnectResult } from "./connect-many.ts";
+export { connectMany } from "./connect-many.ts";
 export type { Dialed, DialOptions } from "./dial.ts";
 export { dial } from "./dial.ts";
 export type { Guard, GuardOptions } from "./guard.ts";
@@ -8,6 +11,8 @@ export { guardAgent } from "./http.ts";
 export type { ConnectOptions } from "./net.ts";
 export { connect } from "./net.ts";
 export { rangesWithout } from "./prevention.ts";
+export type { PunchOptions } from "./punch.ts";
+export { punch } from "./punch.ts";
 export { guardStream, streamFactory } from "./streams.ts";
 export type { TlsConnectOptions } from "./tls.ts";
 export { connectTls } from "./tls.ts";

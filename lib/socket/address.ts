@@ -1,6 +1,6 @@
 /** TCP addresses as text, as objects, and as the 24 bytes that native code reads and writes. */
 import { invalidArgument } from "./misuse.ts";
-import type { Native } from "./native.ts";
+import type { Handle, Native } from "./native.ts";
 
 /** A TCP address. `host` is numeric: dial() and connect() resolve names before they create one. */
 export interface Address {
@@ -82,7 +82,9 @@ export function toAddress(host: string, port: number): Address {
   if (scope !== undefined && (family === 4 || scope === "")) {
     throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}": only an IPv6 address has a scope, an interface`);
   }
-  return { family, host: hostText(bytes), port, ...(scope !== undefined && { scope }) };
+  // An IPv4 address that can be parsed is in canonical text already.
+  const text = family === 4 ? bare : hostText(bytes);
+  return scope === undefined ? { family, host: text, port } : { family, host: text, port, scope };
 }
 
 /** Throws ERR_INVALID_PORT unless the value is an integer from 0 to 65535. */
@@ -130,10 +132,10 @@ export function unmap(address: Address): Address {
 /** Encodes an address for native code. The caller looks up the index of its scope. */
 export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   const bytes = new Uint8Array(ADDRESS_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, address.family);
-  view.setUint16(2, address.port);
-  view.setUint32(4, scopeIndex);
+  bytes[0] = address.family;
+  bytes[2] = address.port >> 8;
+  bytes[3] = address.port;
+  if (scopeIndex > 0) new DataView(bytes.buffer).setUint32(4, scopeIndex);
   bytes.set(hostBytes(address.host) ?? [], 8);
   return bytes;
 }
@@ -149,11 +151,11 @@ export function addressBytes(address: Address, native: Native): Uint8Array {
 
 /** Decodes an address that native code wrote. `scopeName` returns the name of the interface with an index. */
 export function decodeAddress(bytes: Uint8Array, scopeName: (index: number) => string): Address {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);
-  const family = view.getUint8(0) === 4 ? 4 : 6;
-  const host = hostText(bytes.subarray(8, family === 4 ? 12 : 24));
-  const scopeIndex = view.getUint32(4);
-  const address: Address = { family, host, port: view.getUint16(2) };
+  const port = bytes[2]! * 256 + bytes[3]!;
+  if (bytes[0] === 4) return { family: 4, host: `${bytes[8]}.${bytes[9]}.${bytes[10]}.${bytes[11]}`, port };
+  const host = hostText(bytes.subarray(8, ADDRESS_BYTES));
+  const scopeIndex = new DataView(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES).getUint32(4);
+  const address: Address = { family: 6, host, port };
   return scopeIndex === 0 ? address : { ...address, scope: scopeName(scopeIndex) };
 }
 
@@ -162,6 +164,17 @@ export function interfaceName(index: number, native: Native): string {
   const name = new Uint8Array(MOST_NAME_BYTES);
   const length = native.ifIndexToName(index, name);
   return length < 0 ? String(index) : new TextDecoder().decode(name.subarray(0, length));
+}
+
+/** getsockname(2) or getpeername(2). Returns the address or -errno. */
+export function readAddress(
+  native: Native,
+  handle: Handle,
+  call: "getsockname" | "getpeername",
+): Address | number {
+  const bytes = new Uint8Array(ADDRESS_BYTES);
+  const result = native[call](handle, bytes);
+  return result < 0 ? result : decodeAddress(bytes, (index) => interfaceName(index, native));
 }
 
 /** The 4 or 16 bytes of a numeric host; null when the text is not an IP address. */

@@ -19,17 +19,28 @@ export type OutcomeCounts = {
 
 /** The name of the errno in a negative native result: -111 is "ECONNREFUSED". */
 export function errnoName(result: number): ErrnoName {
-  const name = getSystemErrorName(result);
+  const known = names.get(result);
+  if (known) return known;
+  const text = getSystemErrorName(result);
   // For an errno that libuv does not know, it returns a sentence.
-  return isErrnoName(name) ? name : `E${-result}`;
+  const name = isErrnoName(text) ? text : (`E${-result}` as const);
+  names.set(result, name);
+  return name;
 }
+
+/** Names already looked up: a scan or a reconnect loop asks for the same few, thousands of times in a second. */
+const names = new Map<number, ErrnoName>();
+
+/** Node copies its whole table at each call, which took a third of the time of a refused connect. */
+let texts: ReadonlyMap<number, [string, string]> | undefined;
 
 function isErrnoName(text: string): text is ErrnoName {
   return /^E\w+$/.test(text);
 }
 
 function errnoText(result: number): string {
-  return getSystemErrorMap().get(result)?.[1] ?? "unknown error";
+  texts ??= getSystemErrorMap();
+  return texts.get(result)?.[1] ?? "unknown error";
 }
 
 /** The system call that a SocketError reports, and its addresses. */

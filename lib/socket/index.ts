@@ -6,9 +6,18 @@ export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";
 export { findFreePort } from "./free-port.ts";
 export type { SocketTransfer } from "./inherited.ts";
+export type { WaitErrorCode, WaitErrorContext, WaitLimits } from "./limits.ts";
+export { WaitError } from "./limits.ts";
 export type { ListenFd } from "./listen-fds.ts";
 export { listenFds } from "./listen-fds.ts";
 export { listenRefusal } from "./listen-refusal.ts";
+export type {
+  MessageOptions,
+  MessageReports,
+  QueuedReport,
+  ReceivedMessage,
+  ReceiveOptions,
+} from "./message.ts";
 export type { OptionKind, OptionRow } from "./native.ts";
 export { otherOptions, socketConstants } from "./option-access.ts";
 export type {
@@ -29,7 +38,7 @@ export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 export type { ListenOptions, ServerOptions } from "./server.ts";
 export { createServer, listen } from "./server.ts";
-export type { ConnectedLimits, SocketState } from "./socket.ts";
+export type { SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
 export type { StreamOptions } from "./stream-options.ts";
 export { socketOptions } from "./stream-options.ts";

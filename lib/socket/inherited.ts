@@ -2,7 +2,7 @@
 import cluster from "node:cluster";
 import type net from "node:net";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
+import { readAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
@@ -21,13 +21,21 @@ export interface SocketTransfer {
   readonly peer?: Address;
 }
 
-/** Puts the descriptor `fd` into the empty handle, which then owns it. When it throws, the fd is the caller's. */
-export function inherit(native: Native, handle: Handle, fd: number): void {
+/** A socket that was opened elsewhere, and its state. */
+export interface KnownSocket {
+  readonly handle: Handle;
+  readonly state: KnownState;
+}
+
+/** Puts the descriptor `fd` into a new handle, which then owns it. When it throws, the fd is the caller's. */
+export function inherit(native: Native, fd: number, peer: Address | undefined): KnownSocket {
   if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1) {
     throw invalidArgument("ERR_INVALID_FD", `fd ${String(fd)} is not a file descriptor: use a number from 0`);
   }
+  const handle = native.handle();
   const result = native.inherit(handle, fd);
   if (result < 0) throw inheritError(result, fd);
+  return { handle, state: readStateOr("release", native, handle, peer) };
 }
 
 function inheritError(result: number, fd: number): Error {
@@ -47,9 +55,9 @@ export function describeOtherKind(code: string, fd: number): string | null {
   return null;
 }
 
-/** Puts the socket of a transfer into the empty handle. Throws ERR_INVALID_TRANSFER. */
-export function claim(native: Native, handle: Handle, transfer: SocketTransfer): void {
-  const { pid, ticket } = transfer ?? {};
+/** Puts the socket of a transfer into a new handle. Throws ERR_INVALID_TRANSFER. */
+export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
+  const { pid, ticket, peer } = transfer ?? {};
   if (!Number.isInteger(pid) || !Number.isInteger(ticket)) {
     throw invalidTransfer("this is not what transfer() returned");
   }
@@ -57,8 +65,9 @@ export function claim(native: Native, handle: Handle, transfer: SocketTransfer):
     const fix = "transfer() reaches threads of one process; pass a stream to child.send() instead";
     throw invalidTransfer(`the socket is of process ${pid}, and this is ${process.pid}: ${fix}`);
   }
+  const handle = native.handle();
   const result = native.claim(handle, ticket);
-  if (result >= 0) return;
+  if (result >= 0) return { handle, state: readStateOr("close", native, handle, peer) };
   throw invalidTransfer(
     "this socket was taken before: a transfer can be used once, by one copy of selfconnect",
   );
@@ -73,13 +82,28 @@ type KnownState =
   | { readonly name: "connected"; readonly peer: Address }
   | { readonly name: "connecting"; readonly peer: Address; wait: null };
 
+/** Returns the state of the socket. When it throws, the handle is empty: the socket was released or closed. */
+function readStateOr(
+  undo: "release" | "close",
+  native: Native,
+  handle: Handle,
+  peer: Address | undefined,
+): KnownState {
+  try {
+    return readState(native, handle, peer);
+  } catch (error) {
+    native[undo](handle);
+    throw error;
+  }
+}
+
 /** The state that the kernel reports of a socket that was opened elsewhere. `asked` is the peer of its connect(2). */
-export function readState(native: Native, handle: Handle, asked: Address | undefined): KnownState {
+function readState(native: Native, handle: Handle, asked: Address | undefined): KnownState {
   const get = (row: number, into: BigInt64Array | Uint8Array) => native.getsockopt(handle, row, into);
   if (readOption(native, "listening", get)) return { name: "listening" };
-  const bytes = new Uint8Array(ADDRESS_BYTES);
-  const hasPeer = native.getpeername(handle, bytes) >= 0;
-  const peer = hasPeer ? decodeAddress(bytes, (index) => interfaceName(index, native)) : asked;
+  const connected = readAddress(native, handle, "getpeername");
+  const hasPeer = typeof connected === "object";
+  const peer = hasPeer ? connected : asked;
   const { state } = readOption(native, "information", get);
   const isConnecting = state === "SYN-SENT" || state === "SYN-RECEIVED";
   if (!isConnecting) return peer && hasPeer ? { name: "connected", peer } : { name: "unconnected" };
@@ -87,6 +111,14 @@ export function readState(native: Native, handle: Handle, asked: Address | undef
   const fix =
     "pass its peer too, the address that was given to connect(2), or wait until the connect has ended";
   throw invalidArgument("ERR_PEER_UNKNOWN", `fd ${native.fd(handle)} is still connecting: ${fix}`);
+}
+
+/** Throws what toStream() documents. */
+export function checkStreamable(state: string): void {
+  if (state === "connected") return;
+  const fix = state === "listening" ? "use toServer()" : "await connected() first";
+  const message = `toStream() needs a connected socket, but this one is ${state}: ${fix}`;
+  throw invalidArgument("ERR_NOT_CONNECTED", message);
 }
 
 /** Throws what toServer() documents. */

@@ -9,6 +9,15 @@ export function invalidArgument(
   return Object.assign(new Kind(message), { code });
 }
 
+/** Throws ERR_UNKNOWN_OPTION for a key of an options object that is none of `names`, with the near miss. */
+export function checkKeys(of: string, options: object, names: readonly string[]): void {
+  const wrong = Object.keys(options).find((key) => !names.includes(key));
+  if (wrong === undefined) return;
+  const meant = nearest(wrong, names);
+  const fix = meant ? `did you mean "${meant}"?` : `use ${names.join(", ")}`;
+  throw invalidArgument("ERR_UNKNOWN_OPTION", `"${wrong}" is not an option of ${of}: ${fix}`);
+}
+
 /** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */
 export function nearest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;

@@ -5,6 +5,9 @@ import type { TcpState } from "./tcp-state.ts";
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
 export type Handle = object & { readonly handle: unique symbol };
 
+/** A flag that crosses the boundary. */
+export type Flag = 0 | 1;
+
 /** The shape of an option's value; see enum class Kind in native/core/option.h. */
 export type OptionKind =
   | "flag"
@@ -60,6 +63,21 @@ export interface Native {
   bind(socket: Handle, local: Uint8Array): number;
   /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
+  /**
+   * connect(2) on each of the first `count` handles, new or in progress; an empty handle gets a socket first. `peers`
+   * and `locals` have 24 bytes for each, `ranges` five numbers: how many values of IP_LOCAL_PORT_RANGE to try, and the
+   * bounds of two. Writes to `results` 0 when connected, 1 while in progress, 2 when joined to itself, or -errno; to
+   * `elapsed` milliseconds. Returns how many were made, or -errno of socket(2) when it was none.
+   */
+  connects(
+    sockets: readonly Handle[],
+    count: number,
+    peers: Uint8Array,
+    ranges: Uint16Array,
+    results: Int32Array,
+    locals: Uint8Array,
+    elapsed: Float64Array,
+  ): number;
   listen(socket: Handle, backlog: number): number;
   accept(listener: Handle, accepted: Handle): number;
   getsockname(socket: Handle, local: Uint8Array): number;
@@ -81,8 +99,20 @@ export interface Native {
   shelve(socket: Handle): number;
   claim(socket: Handle, ticket: number): number;
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
-  send(socket: Handle, bytes: Uint8Array): number;
-  recv(socket: Handle, bytes: Uint8Array): number;
+  send(socket: Handle, bytes: Uint8Array, urgent: Flag): number;
+  sendmsg(socket: Handle, buffers: readonly Uint8Array[]): number;
+  recv(socket: Handle, bytes: Uint8Array, peek: Flag, urgent: Flag): number;
+  /** Writes the facts of native/core/message.h too, and the address of the host that reported an error. */
+  recvmsg(
+    socket: Handle,
+    bytes: Uint8Array,
+    peek: Flag,
+    urgent: Flag,
+    errorQueue: Flag,
+    facts: BigInt64Array,
+    offender: Uint8Array,
+  ): number;
+  setReports(socket: Handle, errors: Flag, received: Flag, sent: Flag, acknowledged: Flag): number;
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
@@ -101,7 +131,10 @@ export interface Native {
    * when waiting failed; every later watch then fails too. -EAGAIN when no thread can be created.
    */
   reactorStart(ready: (count: number) => void, tokens: Float64Array): number;
-  watch(socket: Handle, token: number): number;
+  /** Reports the token when the socket is ready, and at each change after that, until unwatch(). */
+  watch(socket: Handle, token: number, read: Flag, write: Flag): number;
+  /** 1 when a call in one of the directions would not block, even if it would fail; 0 when it would block. */
+  poll(socket: Handle, read: Flag, write: Flag): number;
   unwatch(socket: Handle): number;
   /**
    * Makes attempts on a new thread; see native/core/burst.h. After -errno (-EAGAIN: no thread can be created) nothing

@@ -1,29 +1,43 @@
 /** Waits for sockets: maps tokens from the native epoll thread to callbacks. Yields to the event loop. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Handle, Native } from "./native.ts";
+import type { Flag, Handle, Native } from "./native.ts";
 
 /** The most tokens that one wake-up passes; the next wake-up passes the rest. */
 const TOKENS_PER_CALL = 1024;
 /** A caller that only awaits promises that have settled yields to the event loop at least this often. */
 const YIELD_MS = 1;
 
+/** Called with 0 when a socket may be ready, with -errno when the reactor cannot wait any more. */
+export type Ready = (result: number) => void;
+
 interface Reactor {
-  readonly callbacks: Map<number, () => void>;
+  readonly callbacks: Map<number, Ready>;
   nextToken: number;
 }
 
 /** One reactor for each addon's `reactorStart`: the real addon has one per environment, a test's stand-in another. */
 const reactors = new WeakMap<Native["reactorStart"], Reactor>();
 
+/** epoll_ctl(2) for EPOLLOUT: see watchSocket(). `ready` is called when the connect on the socket has ended. */
+export function watchWritable(native: Native, handle: Handle, ready: Ready): (() => void) | number {
+  return watchSocket(native, handle, { read: 0, write: 1 }, ready);
+}
+
 /**
- * epoll_ctl(2) for EPOLLOUT, once: calls `ready` when the connect on the socket has ended. Returns a function that
- * ends the watch, which the caller must call in any case; or -errno when the thread or the watch could not start.
+ * epoll_ctl(2) with EPOLLET: calls `ready` when the socket may be ready in one of the directions, and at each change
+ * after that. Returns a function that ends the watch, which the caller must call in any case; or -errno when the thread
+ * or the watch could not start. A socket has one watch at a time.
  */
-export function watchWritable(native: Native, handle: Handle, ready: () => void): (() => void) | number {
+export function watchSocket(
+  native: Native,
+  handle: Handle,
+  { read, write }: { readonly read: Flag; readonly write: Flag },
+  ready: Ready,
+): (() => void) | number {
   const reactor = startReactor(native);
   if (typeof reactor === "number") return reactor;
   const token = reactor.nextToken++;
-  const result = native.watch(handle, token);
+  const result = native.watch(handle, token, read, write);
   if (result < 0) return result;
   reactor.callbacks.set(token, ready);
   return () => {
@@ -40,9 +54,9 @@ function startReactor(native: Native): Reactor | number {
   const tokens = new Float64Array(TOKENS_PER_CALL);
   const result = native.reactorStart((count) => {
     // Waiting failed for good: each waiter checks its own socket, and its next watch returns the errno.
-    if (count < 0) for (const ready of [...reactor.callbacks.values()]) ready();
+    if (count < 0) for (const ready of [...reactor.callbacks.values()]) ready(count);
     // A token without a callback belongs to a watch that was ended while the token was on its way.
-    for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.();
+    for (let i = 0; i < count; i++) reactor.callbacks.get(tokens[i]!)?.(0);
   }, tokens);
   if (result < 0) return result;
   reactors.set(native.reactorStart, reactor);

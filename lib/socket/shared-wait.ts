@@ -1,15 +1,14 @@
 /** Lets many callers wait for one event, each with a separate deadline and signal, on one watch of the reactor. */
 import { onAbort } from "./abort.ts";
 import { threadError } from "./errors.ts";
+import type { WaitLimits } from "./limits.ts";
 
 interface Waiter {
   resolve(): void;
   reject(reason: unknown): void;
 }
 
-export interface WaitLimits {
-  readonly deadlineMs?: number;
-  readonly signal?: AbortSignal;
+export interface SharedWaitLimits extends WaitLimits {
   /** Creates the error with which the wait rejects at the deadline. */
   deadlineError(elapsedMs: number): Error;
 }
@@ -30,7 +29,7 @@ export class SharedWait {
   }
 
   /** Resolves or rejects when end() is called; a deadline or an abort rejects for this caller alone. */
-  async wait({ deadlineMs, signal, deadlineError }: WaitLimits): Promise<void> {
+  async wait({ deadlineMs, signal, deadlineError }: SharedWaitLimits): Promise<void> {
     const startedAt = performance.now();
     const { promise, ...waiter } = withResolvers();
     let timer: NodeJS.Timeout | undefined;

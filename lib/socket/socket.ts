@@ -2,36 +2,30 @@
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
-import type { Attempt, SocketErrorContext } from "./errors.ts";
-import { DialError, errnoName, SocketError, threadError } from "./errors.ts";
-import type { SocketTransfer } from "./inherited.ts";
-import { checkHandover, claim, inherit, readState } from "./inherited.ts";
-import { checkDeadline, invalidArgument } from "./misuse.ts";
+import { addressBytes, checkAddress, readAddress } from "./address.ts";
+import { connectDeadlineError, readConnectResult } from "./connecting.ts";
+import type { SocketErrorContext } from "./errors.ts";
+import { errnoName, SocketError, threadError } from "./errors.ts";
+import type { KnownSocket, SocketTransfer } from "./inherited.ts";
+import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
+import type { WaitLimits } from "./limits.ts";
+import { checkLimits, closedError } from "./limits.ts";
+import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { openSocket } from "./open.ts";
 import { getRawOption, readOption, setRawOption, writeOption, writeOptions } from "./option-access.ts";
 import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
+import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
-import { isSelfConnect } from "./self-connect.ts";
+import { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
+import { StreamSocket } from "./stream-socket.ts";
 
 const DEFAULT_BACKLOG = 511;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
-
-/**
- * What ends the wait of connected() before the connect has ended. Without either, connected() waits until the kernel
- * gives up.
- */
-export interface ConnectedLimits {
-  /** In milliseconds from now; then connected() rejects with ERR_DEADLINE. The socket goes on connecting. */
-  readonly deadlineMs?: number;
-  /** When it aborts, connected() rejects with its reason. The socket goes on connecting. */
-  readonly signal?: AbortSignal;
-}
 
 /** The state of a socket. */
 type State =
@@ -53,7 +47,7 @@ type Connecting = Extract<State, { name: "connecting" }>;
 export type SocketState = State["name"];
 
 /** One TCP socket, nonblocking and close-on-exec. It owns its file descriptor until release(). */
-export class TcpSocket implements Disposable {
+export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   readonly #native: Native;
   readonly #handle: Handle;
   #state: State;
@@ -79,6 +73,14 @@ export class TcpSocket implements Disposable {
     return socket;
   }
 
+  /**
+   * Two sockets connected to each other over loopback, for tests: the one that called connect(2), and the one that
+   * accept4(2) returned. Rejects with a SocketError, such as EMFILE; no socket is left open then.
+   */
+  static pair(family: 4 | 6 = 4): Promise<[TcpSocket, TcpSocket]> {
+    return connectPair(family, () => TcpSocket.open(family));
+  }
+
   /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
   static adopt(handle: Handle): TcpSocket {
     return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
@@ -93,28 +95,16 @@ export class TcpSocket implements Disposable {
    */
   static fromFd(fd: number, peer?: Address | string): TcpSocket {
     const asked = peer === undefined ? undefined : checkAddress(peer);
-    return TcpSocket.#takeOver(asked, "release", (native, handle) => inherit(native, handle, fd));
+    return TcpSocket.#create(inherit(loadNative(), fd, asked));
   }
 
   /** Takes over the socket of a transfer(), on any thread of the process, once. Throws ERR_INVALID_TRANSFER. */
   static fromTransfer(transfer: SocketTransfer): TcpSocket {
-    return TcpSocket.#takeOver(transfer?.peer, "close", (native, handle) => claim(native, handle, transfer));
+    return TcpSocket.#create(claim(loadNative(), transfer));
   }
 
-  static #takeOver(
-    peer: Address | undefined,
-    undo: "release" | "close",
-    fill: (native: Native, handle: Handle) => void,
-  ): TcpSocket {
-    const native = loadNative();
-    const handle = native.handle();
-    fill(native, handle);
-    try {
-      return new TcpSocket(OPENED_HERE, native, handle, readState(native, handle, peer));
-    } catch (error) {
-      native[undo](handle);
-      throw error;
-    }
+  static #create({ handle, state }: KnownSocket): TcpSocket {
+    return new TcpSocket(OPENED_HERE, loadNative(), handle, state);
   }
 
   /**
@@ -134,6 +124,7 @@ export class TcpSocket implements Disposable {
 
   /** @internal Use TcpSocket.open(). */
   constructor(opener: typeof OPENED_HERE, native: Native, handle: Handle, state: State) {
+    super();
     if (opener !== OPENED_HERE) {
       throw invalidArgument("ERR_ILLEGAL_CONSTRUCTOR", "use TcpSocket.open(family), not new TcpSocket()");
     }
@@ -189,11 +180,9 @@ export class TcpSocket implements Disposable {
    * each call until the next connect(). Rejects with DialError ERR_DEADLINE or the signal's reason while the socket
    * goes on connecting; call connected() again to go on waiting. Any number of callers may wait.
    */
-  async connected(limits: ConnectedLimits = {}): Promise<this> {
-    const { deadlineMs, signal } = limits;
-    checkDeadline(deadlineMs);
+  async connected(limits: WaitLimits = {}): Promise<this> {
+    checkLimits("connected()", limits);
     this.#assertOpen();
-    signal?.throwIfAborted();
     // On loopback the connect has mostly ended already, and asking the kernel is cheaper than starting a wait.
     const settled = this.#state.name === "connecting" ? this.#settle(this.#state, false) : this.#state;
     if (settled.name === "connecting") await this.#wait(settled, limits);
@@ -214,7 +203,10 @@ export class TcpSocket implements Disposable {
     return this;
   }
 
-  /** accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). */
+  /**
+   * accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). Throws SocketError EINVAL
+   * before listen(), EMFILE …; ECONNABORTED when the peer has reset the connection already (other kernels than Linux).
+   */
   accept(): TcpSocket | null {
     const handle = this.#native.handle();
     const result = this.#native.accept(this.#open, handle);
@@ -228,16 +220,12 @@ export class TcpSocket implements Disposable {
    * the connect used; other kernels may not.
    */
   getsockname(): Address {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#checkResult(this.#native.getsockname(this.#open, bytes), { syscall: "getsockname" });
-    return this.#decode(bytes);
+    return this.#readAddress("getsockname");
   }
 
   /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
   getpeername(): Address {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    this.#checkResult(this.#native.getpeername(this.#open, bytes), { syscall: "getpeername" });
-    return this.#decode(bytes);
+    return this.#readAddress("getpeername");
   }
 
   /**
@@ -288,16 +276,6 @@ export class TcpSocket implements Disposable {
     return local !== undefined && peer !== undefined && isSelfConnect(local, peer);
   }
 
-  /** send(2) without SIGPIPE. Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN). */
-  send(bytes: Uint8Array): number {
-    return this.#checkTransfer(this.#native.send(this.#open, bytes), "send") ?? 0;
-  }
-
-  /** recv(2). Returns the number of bytes read; 0 at the end of the stream, null before data arrives (EAGAIN). */
-  recv(into: Uint8Array): number | null {
-    return this.#checkTransfer(this.#native.recv(this.#open, into), "recv");
-  }
-
   /** shutdown(2). */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
@@ -318,7 +296,10 @@ export class TcpSocket implements Disposable {
     this.#end("reset", "reset()");
   }
 
-  /** close(2). Idempotent. */
+  /**
+   * close(2). Idempotent. A socket that still connects to its own local address is reset instead: if it is joined to
+   * itself by then, close(2) would keep the port in TIME-WAIT for a minute.
+   */
   close(): void {
     this.#end("close", "close()");
   }
@@ -348,15 +329,15 @@ export class TcpSocket implements Disposable {
     return { pid: process.pid, ticket, ...(peer && { peer }) };
   }
 
-  /** Creates a net.Socket that takes over the file descriptor, as after release(). Throws ERR_NOT_CONNECTED. */
-  toStream(): net.Socket {
+  /**
+   * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays
+   * writable after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED.
+   */
+  toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
+    checkKeys("toStream()", options, ["allowHalfOpen"]);
     this.#assertOpen();
-    if (this.#state.name !== "connected") {
-      const fix = this.#state.name === "listening" ? "use toServer()" : "await connected() first";
-      const message = `toStream() needs a connected socket, but this one is ${this.#state.name}: ${fix}`;
-      throw invalidArgument("ERR_NOT_CONNECTED", message);
-    }
-    return new net.Socket({ fd: this.release(), readable: true, writable: true });
+    checkStreamable(this.state);
+    return new net.Socket({ fd: this.release(), readable: true, writable: true, ...options });
   }
 
   /**
@@ -409,10 +390,11 @@ export class TcpSocket implements Disposable {
   #enter(next: State, by = "connect()"): void {
     const last = this.#state;
     this.#state = next;
+    if (next.name === "closed") this.endWaits(closedError(by, "a call waited"));
     if (last.name !== "connecting") return;
     if (next.name === "connected") last.wait?.end();
     else if (next.name === "failed") last.wait?.end(next.error);
-    else last.wait?.end(invalidArgument("ERR_SOCKET_CLOSED", `${by} was called while connected() waited`));
+    else last.wait?.end(closedError(by, "connected() waited"));
   }
 
   #fail(errno: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
@@ -428,16 +410,17 @@ export class TcpSocket implements Disposable {
     throw new SocketError(result, context);
   }
 
-  #decode(bytes: Uint8Array): Address {
-    return decodeAddress(bytes, (index) => interfaceName(index, this.#native));
+  #readAddress(call: "getsockname" | "getpeername"): Address {
+    const result = readAddress(this.#native, this.#open, call);
+    if (typeof result === "number") throw new SocketError(result, { syscall: call });
+    return result;
   }
 
   /** getsockname(2) and getpeername(2); an address is absent when its call fails. */
   #readAddresses(): { local?: Address; peer?: Address } {
-    const bytes = new Uint8Array(ADDRESS_BYTES);
-    const local = this.#native.getsockname(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
-    const peer = this.#native.getpeername(this.#open, bytes) < 0 ? undefined : this.#decode(bytes);
-    return { ...(local && { local }), ...(peer && { peer }) };
+    const local = readAddress(this.#native, this.#open, "getsockname");
+    const peer = readAddress(this.#native, this.#open, "getpeername");
+    return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
   }
 
   /** For errors: the peer given to connect(), and the local address once it has a port. */
@@ -447,33 +430,24 @@ export class TcpSocket implements Disposable {
     return { ...(local?.port && { local }), ...((asked ?? peer) && { peer: (asked ?? peer)! }) };
   }
 
-  /** Returns the count of send(2) or recv(2), null for EAGAIN. Both may return the error of a connect in progress. */
-  #checkTransfer(result: number, syscall: "send" | "recv"): number | null {
+  /** @internal Both directions may return the error of a connect in progress. */
+  protected override callKernel(
+    syscall: string,
+    call: (native: Native, handle: Handle) => number,
+  ): number | null {
+    const result = call(this.#native, this.#open);
     if (result >= 0) return result;
     const code = errnoName(result);
     if (code === "EAGAIN") return null;
     const error = new SocketError(result, { syscall, ...this.#errorAddresses() });
-    if (this.#state.name === "connecting" && code !== "ENOTCONN") this.#fail(result, this.#state);
+    const isOwnError = code === "ENOTCONN" || code === "EINVAL" || syscall === "setsockopt";
+    if (this.#state.name === "connecting" && !isOwnError) this.#fail(result, this.#state);
     throw error;
   }
 
   /** Asks the kernel whether the connect has ended, and enters the state that follows. */
   #settle(connecting: Connecting, isReady: boolean): State {
-    const errno = this.#checkResult(this.#native.takeError(this.#open), { syscall: "getsockopt" });
-    if (errno !== 0) return this.#fail(-errno, connecting);
-    const result = this.#native.getpeername(this.#open, new Uint8Array(ADDRESS_BYTES));
-    if (result >= 0) return this.#endConnect(0, connecting);
-    // The poller reports an end, but there is neither an error nor a peer: other code has read SO_ERROR through the
-    // descriptor. A second connect(2) returns how the first one ended, without starting another.
-    if (!isReady) return connecting;
-    return this.#endConnect(
-      this.#native.connect(this.#open, addressBytes(connecting.peer, this.#native)),
-      connecting,
-    );
-  }
-
-  /** Enters the state after a result of the connect in progress; after 1 and EALREADY it is still connecting. */
-  #endConnect(result: number, connecting: Connecting): State {
+    const result = readConnectResult(this.#native, this.#open, connecting.peer, isReady);
     const code = result < 0 ? errnoName(result) : null;
     if (result === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
     else if (code !== null && code !== "EALREADY") this.#fail(result, connecting);
@@ -487,24 +461,21 @@ export class TcpSocket implements Disposable {
     return new SharedWait(start, isOver);
   }
 
-  async #wait(connecting: Connecting, limits: ConnectedLimits): Promise<void> {
+  async #wait(connecting: Connecting, limits: WaitLimits): Promise<void> {
     const { peer } = connecting;
     connecting.wait ??= this.#createWait();
     await connecting.wait.wait({
       ...limits,
-      deadlineError: (elapsedMs) => this.#deadlineError(peer, elapsedMs),
+      deadlineError: (elapsedMs) => connectDeadlineError(elapsedMs, { ...this.#errorAddresses(), peer }),
     });
   }
 
-  #deadlineError(peer: Address, elapsedMs: number): DialError {
-    const attempt: Attempt = { outcome: "deadline", elapsedMs, ...this.#errorAddresses(), peer };
-    const message = `no reply to connect after ${Math.round(elapsedMs)} ms`;
-    return new DialError("ERR_DEADLINE", message, [attempt]);
-  }
-
   #end(how: "close" | "reset", by: string): void {
-    if (this.closed) return;
+    const state = this.#state;
+    if (state.name === "closed") return;
+    const local = state.name === "connecting" && this.#readAddresses().local;
+    const mayBeJoined = local && wouldSelfConnect(local, state.peer, false);
     this.#enter({ name: "closed" }, by);
-    this.#native[how](this.#handle);
+    this.#native[mayBeJoined ? "reset" : how](this.#handle);
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/checked.h"
 #include "core/syscall.h"
 
 namespace binding {
@@ -116,7 +117,7 @@ void Environment::forget(Socket* socket) {
   if (owner != nullptr) {
     if (!socket->is_empty()) {
       owner->unwatch(socket);
-      core::close(socket->take());
+      core::close_checked(socket->take());
       owner->leaks++;
     }
     owner->sockets_.erase(socket);
@@ -124,9 +125,9 @@ void Environment::forget(Socket* socket) {
   delete socket;
 }
 
-core::Result Environment::watch(Socket* socket, uint64_t token) {
+core::Result Environment::watch(Socket* socket, uint64_t token, core::Directions directions) {
   if (reactor == nullptr) return -EINVAL;
-  const core::Result result = reactor->watch(socket->fd(), token);
+  const core::Result result = reactor->watch(socket->fd(), directions, token);
   if (result < 0 || socket->watched) return result;
   const core::Result hold_result = hold();
   socket->watched = hold_result >= 0;
@@ -151,7 +152,7 @@ void Environment::take_down() {
   reactor.reset();
   tasks_.clear();
   for (Socket* socket : sockets_) {
-    if (!socket->is_empty()) core::close(socket->take());
+    if (!socket->is_empty()) core::close_checked(socket->take());
     socket->environment = nullptr;
     socket->watched = false;
   }

@@ -66,8 +66,8 @@ class Environment {
   bool owns(int fd) const;
   /// Deletes a socket at garbage collection. Closes its fd if it is still open, and counts it as a leak.
   static void forget(Socket* socket);
-  /// Reports `token` once, when the connect of the socket has ended.
-  core::Result watch(Socket* socket, uint64_t token);
+  /// Reports `token` when the socket is ready, and at each change until unwatch(); see core/reactor.h.
+  core::Result watch(Socket* socket, uint64_t token, core::Directions directions);
   /// Ends the watch, if there is one.
   core::Result unwatch(Socket* socket);
 

@@ -16,8 +16,10 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_host(exports);
   export_option(env, exports);
   export_reactor(exports);
+  export_message(exports);
   export_burst(env, exports);
   export_capture(exports);
+  export_connects(exports);
   export_diag(env, exports);
   return exports;
 }

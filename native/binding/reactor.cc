@@ -13,7 +13,7 @@ namespace binding {
 
 namespace {
 
-/// The JavaScript function that receives ended connects, and its memory for their tokens.
+/// The JavaScript function that is called when sockets are ready, and its memory for their tokens.
 struct Listener {
   Napi::FunctionReference ready;
   Napi::Reference<Napi::Float64Array> tokens;
@@ -65,7 +65,14 @@ core::Result watch(Arguments& arguments) {
   Socket* socket = arguments.read_socket(0);
   constexpr uint64_t kLastToken = (uint64_t{1} << 53) - 1;
   const auto token = arguments.read_integer<uint64_t>(1, "a token from 0 to 2^53 - 1", 0, kLastToken);
-  return arguments.is_refused() ? 0 : arguments.environment().watch(socket, token);
+  const core::Directions directions = arguments.read_directions(2);
+  return arguments.is_refused() ? 0 : arguments.environment().watch(socket, token, directions);
+}
+
+core::Result poll(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const core::Directions directions = arguments.read_directions(1);
+  return arguments.is_refused() ? 0 : core::poll(fd, directions);
 }
 
 core::Result unwatch(Arguments& arguments) {
@@ -78,6 +85,7 @@ core::Result unwatch(Arguments& arguments) {
 void export_reactor(Napi::Object exports) {
   export_call<reactor_start>(exports, "reactorStart");
   export_call<watch>(exports, "watch");
+  export_call<poll>(exports, "poll");
   export_call<unwatch>(exports, "unwatch");
 }
 

@@ -80,18 +80,6 @@ core::Result shutdown(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::shutdown(fd, kHow[how]);
 }
 
-core::Result send(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "bytes");
-  return arguments.is_refused() ? 0 : core::send(fd, bytes.data(), bytes.size());
-}
-
-core::Result recv(Arguments& arguments) {
-  const int fd = arguments.read_fd(0);
-  const auto bytes = arguments.read_array<uint8_t>(1, napi_uint8_array, "memory for bytes");
-  return arguments.is_refused() ? 0 : core::recv(fd, bytes.data(), bytes.size());
-}
-
 /// Empties the handle and calls `End` with its fd; does nothing to an empty handle.
 template <core::Result (*End)(int)>
 core::Result end(Arguments& arguments) {
@@ -131,8 +119,6 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   export_call<read_address_of<core::getpeername>>(exports, "getpeername");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
-  export_call<send>(exports, "send");
-  export_call<recv>(exports, "recv");
   export_call<end<core::close>>(exports, "close");
   export_call<end<core::reset>>(exports, "reset");
   export_call<end<return_fd>>(exports, "release");

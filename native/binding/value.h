@@ -8,10 +8,12 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "binding/environment.h"
 #include "core/address.h"
 #include "core/result.h"
+#include "core/syscall.h"
 
 namespace binding {
 
@@ -43,13 +45,22 @@ class Arguments {
   }
 
   Socket* read_socket(size_t index) {
+    Socket* socket = to_socket(info_[index]);
+    if (socket == nullptr) refuse(index, "a socket handle");
+    return socket;
+  }
+
+  /// The first `count` handles of an array.
+  std::vector<Socket*> read_sockets(size_t index, uint32_t count) {
     const Napi::Value value = info_[index];
-    if (value.IsExternal()) {
-      const auto external = value.As<Napi::External<Socket>>();
-      if (external.CheckTypeTag(&kSocketTag)) return external.Data();
+    std::vector<Socket*> sockets;
+    for (uint32_t i = 0; i < count && value.IsArray(); i++) {
+      Socket* socket = to_socket(value.As<Napi::Array>().Get(i));
+      if (socket == nullptr) break;
+      sockets.push_back(socket);
     }
-    refuse(index, "a socket handle");
-    return nullptr;
+    if (sockets.size() < count) refuse(index, "an array of a socket handle each");
+    return sockets;
   }
 
   /// The fd of a handle; -1 when the handle is empty, for which the kernel returns EBADF.
@@ -87,6 +98,16 @@ class Arguments {
   int read_int(size_t index) { return read_integer<int>(index, "a whole number of 32 bits"); }
 
   bool read_flag(size_t index) { return read_integer<int>(index, "0 or 1", 0, 1) != 0; }
+
+  /// Two flags: whether to wait for reading, and for writing.
+  core::Directions read_directions(size_t index) {
+    return {.read = read_flag(index), .write = read_flag(index + 1)};
+  }
+
+  /// Two flags: MSG_PEEK, and MSG_OOB.
+  core::Transfer read_transfer(size_t index) {
+    return {.peek = read_flag(index), .urgent = read_flag(index + 1)};
+  }
 
   core::Address read_address(size_t index) {
     const char* expected = "an address of 24 bytes, of family 4 or 6";
@@ -142,6 +163,13 @@ class Arguments {
   }
 
  private:
+  /// The socket of a handle; null for any other value.
+  static Socket* to_socket(const Napi::Value& value) {
+    if (!value.IsExternal()) return nullptr;
+    const auto external = value.As<Napi::External<Socket>>();
+    return external.CheckTypeTag(&kSocketTag) ? external.Data() : nullptr;
+  }
+
   const Napi::CallbackInfo& info_;
   bool refused_ = false;
 };
@@ -168,8 +196,10 @@ void export_foreign(Napi::Object exports);
 void export_host(Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Object exports);
+void export_message(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
 void export_capture(Napi::Object exports);
+void export_connects(Napi::Object exports);
 void export_diag(Napi::Env env, Napi::Object exports);
 
 }  // namespace binding

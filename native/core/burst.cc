@@ -1,8 +1,8 @@
 #include "core/burst.h"
 
-#include <cstring>
 #include <utility>
 
+#include "core/checked.h"
 #include "core/counter.h"
 #include "core/option.h"
 #include "core/syscall.h"
@@ -25,7 +25,10 @@ class Burst {
  public:
   explicit Burst(const BurstPlan& plan)
       : plan_(plan), ends_ns_(monotonic_ns() + static_cast<int64_t>(plan.slice_ms) * 1'000'000) {}
-  ~Burst() { drop(); }
+  /// Resets the last socket: it may have connected to itself just now, and close(2) would keep the port.
+  ~Burst() {
+    if (fd_ >= 0) reset(fd_);
+  }
   Burst(const Burst&) = delete;
   Burst& operator=(const Burst&) = delete;
 
@@ -39,6 +42,7 @@ class Burst {
       record_port(attempts_);
       attempts_++;
       if (result == 0 && !must_reset()) return hand_over();
+      if (is_in_progress(result)) return 0;  // Stopped.
       // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
         reset_socket();
@@ -97,11 +101,7 @@ class Burst {
 
   /// Whether the socket is joined to itself, and more self-connects are to follow.
   bool must_reset() const {
-    if (load_word(&plan_.report->resets) + 1 >= plan_.self_connects) return false;
-    Address local;
-    Address peer;
-    return getsockname(fd_, &local) == 0 && getpeername(fd_, &peer) == 0 &&
-           std::memcmp(&local, &peer, sizeof local) == 0;
+    return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_);
   }
 
   void reset_socket() {

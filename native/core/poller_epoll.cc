@@ -10,23 +10,15 @@ constexpr int kEventsPerWait = 256;
 
 Result poller_create() { return or_errno(::epoll_create1(EPOLL_CLOEXEC)); }
 
-namespace {
-Result control(int poller, int fd, uint32_t events, uint64_t token) {
+Result poller_watch(int poller, int fd, Directions directions, uint64_t token) {
   epoll_event event{};
-  event.events = events;
+  event.events = EPOLLET;
+  if (directions.read) event.events |= EPOLLIN;
+  if (directions.write) event.events |= EPOLLOUT;
   event.data.u64 = token;
   const Result added = or_errno(::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event));
   if (added != -EEXIST) return added;
   return or_errno(::epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event));
-}
-}  // namespace
-
-Result poller_watch(int poller, int fd, uint64_t token) {
-  return control(poller, fd, EPOLLOUT | EPOLLONESHOT, token);
-}
-
-Result poller_watch_readable(int poller, int fd, uint64_t token) {
-  return control(poller, fd, EPOLLIN, token);
 }
 
 Result poller_unwatch(int poller, int fd) {

@@ -18,17 +18,19 @@ Result control(int poller, int fd, int16_t filter, uint16_t flags, uint64_t toke
 }
 }  // namespace
 
-Result poller_watch(int poller, int fd, uint64_t token) {
-  return control(poller, fd, EVFILT_WRITE, EV_ADD | EV_ONESHOT, token);
-}
-
-Result poller_watch_readable(int poller, int fd, uint64_t token) {
-  return control(poller, fd, EVFILT_READ, EV_ADD, token);
+Result poller_watch(int poller, int fd, Directions directions, uint64_t token) {
+  Result result = 0;
+  if (directions.read) result = control(poller, fd, EVFILT_READ, EV_ADD | EV_CLEAR, token);
+  if (directions.write && result >= 0) result = control(poller, fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, token);
+  return result;
 }
 
 Result poller_unwatch(int poller, int fd) {
-  const Result result = control(poller, fd, EVFILT_WRITE, EV_DELETE, 0);
-  return result == -ENOENT ? 0 : result;  // kqueue has removed a one-shot event that has fired.
+  // Delete both filters: only the kernel knows which of them were added.
+  const Result read = control(poller, fd, EVFILT_READ, EV_DELETE, 0);
+  const Result write = control(poller, fd, EVFILT_WRITE, EV_DELETE, 0);
+  const Result result = read == -ENOENT ? write : read;
+  return result == -ENOENT ? 0 : result;
 }
 
 Result poller_wait(int poller, std::vector<uint64_t>* tokens) {

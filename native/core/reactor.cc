@@ -25,7 +25,7 @@ Reactor::~Reactor() { stop(); }
 Result Reactor::start() {
   Result result = poller_ = poller_create();
   if (result >= 0) result = pipe(wake_);
-  if (result >= 0) result = poller_watch_readable(poller_, wake_[0], kStopToken);
+  if (result >= 0) result = poller_watch(poller_, wake_[0], {.read = true}, kStopToken);
   if (result >= 0) result = thread_.start([this] { run(); });
   if (result < 0) stop();
   return result;
@@ -39,8 +39,8 @@ void Reactor::stop() {
   close_if_open(&wake_[1]);
 }
 
-Result Reactor::watch(int fd, uint64_t token) {
-  const Result result = poller_watch(poller_, fd, token);
+Result Reactor::watch(int fd, Directions directions, uint64_t token) {
+  const Result result = poller_watch(poller_, fd, directions, token);
   // Read failure_ last: a watch that starts before it is set ends when ready_ reports the failure.
   const Result failure = failure_;
   return failure < 0 ? failure : result;

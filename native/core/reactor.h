@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "core/result.h"
+#include "core/syscall.h"
 #include "core/thread.h"
 
 namespace core {
 
-/// One thread in epoll_wait(2) that reports ended connects. It reports tokens, not file descriptors, because
-/// the kernel gives the number of a closed descriptor to the next socket.
+/// One thread in epoll_wait(2) that reports which sockets may be ready. It reports tokens, not file
+/// descriptors, because the kernel gives the number of a closed descriptor to the next socket.
 class Reactor {
  public:
   /// Called on the reactor's thread with the tokens of one epoll_wait(2). When waiting fails, called once
@@ -27,9 +28,10 @@ class Reactor {
   /// Stops and joins the thread. Afterwards `Ready` is not called again.
   void stop();
 
-  /// Reports `token` once, when the connect on the fd has succeeded or failed.
-  Result watch(int fd, uint64_t token);
-  /// Ends a watch. Its token may still be reported when the connect has ended before.
+  /// Reports `token` when the fd is ready in one of the directions, and at each change until unwatch(). An
+  /// error, the end of a connect and the end of the connection count as ready. Replaces an earlier watch.
+  Result watch(int fd, Directions directions, uint64_t token);
+  /// Ends a watch. Its token may still be reported when the fd became ready before.
   Result unwatch(int fd);
 
  private:

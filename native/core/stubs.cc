@@ -3,12 +3,16 @@
 #include <sys/socket.h>
 
 #include "core/diag.h"
+#include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+
+Result set_reports(int, Reports) { return -ENOSYS; }
+Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
 
 std::span<const OtherOption> other_options() {
   static constexpr OtherOption kLevels[] = {{"SOL_SOCKET", SOL_SOCKET, SOL_SOCKET, ""},

@@ -5,13 +5,18 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstring>
 #include <ctime>
+#include <iterator>
 #include <utility>
 
 // macOS has no MSG_NOSIGNAL; adopt() sets SO_NOSIGPIPE there instead.
@@ -153,11 +158,35 @@ Result shutdown(int fd, How how) {
   return or_errno(::shutdown(fd, direction));
 }
 
-Result send(int fd, const void* bytes, size_t length) {
-  return or_errno(::send(fd, bytes, length, MSG_NOSIGNAL));
+Result send(int fd, const void* bytes, size_t length, Transfer flags) {
+  return or_errno(::send(fd, bytes, length, MSG_NOSIGNAL | (flags.urgent ? MSG_OOB : 0)));
 }
 
-Result recv(int fd, void* bytes, size_t length) { return or_errno(::recv(fd, bytes, length, 0)); }
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers) {
+  iovec vectors[IOV_MAX];
+  const size_t count = std::min(buffers.size(), std::size(vectors));
+  for (size_t i = 0; i < count; i++) {
+    // The kernel only reads them; iovec is shared with recvmsg(2) and has no const.
+    vectors[i] = {const_cast<uint8_t*>(buffers[i].data()), buffers[i].size()};
+  }
+  msghdr message{};
+  message.msg_iov = vectors;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return or_errno(::sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+
+Result recv(int fd, void* bytes, size_t length, Transfer flags) {
+  return or_errno(::recv(fd, bytes, length, (flags.peek ? MSG_PEEK : 0) | (flags.urgent ? MSG_OOB : 0)));
+}
+
+Result poll(int fd, Directions directions) {
+  pollfd asked{};
+  asked.fd = fd;
+  if (directions.read) asked.events |= POLLIN;
+  if (directions.write) asked.events |= POLLOUT;
+  const Result result = or_errno(::poll(&asked, 1, 0));
+  return result > 0 && (asked.revents & POLLNVAL) != 0 ? -EBADF : result;
+}
 
 Result close(int fd) { return or_errno(::close(fd)); }
 

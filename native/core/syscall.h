@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/address.h"
 #include "core/result.h"
@@ -12,6 +13,18 @@ namespace core {
 enum class Blocking : bool { no = false, yes = true };
 enum class Protocol : bool { tcp = false, mptcp = true };
 enum class How { read, write, both };
+
+/// What to wait for.
+struct Directions {
+  bool read = false;
+  bool write = false;
+};
+
+/// Flags of send(2) and recv(2).
+struct Transfer {
+  bool peek = false;    ///< MSG_PEEK.
+  bool urgent = false;  ///< MSG_OOB.
+};
 
 /// socket(2) for TCP or Multipath TCP, close-on-exec. `family` is 4 or 6.
 Result socket(int family, Blocking blocking, Protocol protocol = Protocol::tcp);
@@ -43,9 +56,15 @@ Result take_error(int fd);
 /// shutdown(2).
 Result shutdown(int fd, How how);
 /// send(2) without SIGPIPE. Returns how many bytes were sent.
-Result send(int fd, const void* bytes, size_t length);
+Result send(int fd, const void* bytes, size_t length, Transfer flags = {});
+/// sendmsg(2) without SIGPIPE: the bytes of the buffers in their order. Returns how many bytes were sent. The
+/// kernel accepts at most IOV_MAX buffers (1024 on Linux); this call does not send the buffers after them.
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers);
 /// recv(2). Returns how many bytes were read; 0 at the end of the stream.
-Result recv(int fd, void* bytes, size_t length);
+Result recv(int fd, void* bytes, size_t length, Transfer flags = {});
+/// poll(2) without waiting. Returns 1 when a call in one of the directions would not block, even if it would
+/// fail; 0 when it would block.
+Result poll(int fd, Directions directions);
 /// close(2).
 Result close(int fd);
 /// setsockopt(2), SO_LINGER {1, 0}, then close(2): sends RST and leaves no TIME-WAIT.

@@ -28,10 +28,12 @@
 #include "core/address.h"
 #include "core/burst.h"
 #include "core/capture.h"
+#include "core/checked.h"
 #include "core/diag.h"
 #include "core/foreign.h"
 #include "core/host.h"
 #include "core/meet.h"
+#include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
 #include "core/reactor.h"
@@ -117,6 +119,70 @@ void a_socket_bound_to_its_peer_connects_to_itself() {
     CHECK(core::recv(fd, back, sizeof back) == sizeof word && std::strcmp(word, back) == 0);
     CHECK(core::reset(fd) == 0);
   }
+}
+
+/// A socket that is joined to itself at `self`.
+int open_joined(const core::Address& self) {
+  const int fd = core::socket(self.family, core::Blocking::no);
+  CHECK(core::bind(fd, self) == 0);
+  CHECK(core::is_in_progress(core::connect(fd, self)) && core::take_error(fd) == 0);
+  return fd;
+}
+
+/// bind(2) of a new socket, which is then closed.
+core::Result try_bind(const core::Address& local) {
+  const int fd = core::socket(local.family, core::Blocking::no);
+  const core::Result result = core::bind(fd, local);
+  CHECK(core::close(fd) == 0);
+  return result;
+}
+
+void connect_checked_returns_how_the_connect_ended() {
+  for (const int family : {4, 6}) {
+    const int listener = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(listener, loopback(family, 0)) == 0 && core::listen(listener, 8) == 0);
+    core::Address peer;
+    CHECK(core::getsockname(listener, &peer) == 0);
+    core::Address local{};
+    core::Address expected;
+    const int connected = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(connected, peer, {}, &local) == 0 && !core::is_joined(connected));
+    CHECK(core::getsockname(connected, &expected) == 0 && is_same(local, expected));
+    const int refused = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_checked(refused, refusing_peer(family), {}, &local) == -ECONNREFUSED);
+    const core::Address self = find_dead_peer(family);
+    const int joined = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(joined, self) == 0);
+    CHECK(core::connect_checked(joined, self, {}, &local) == core::kJoined && is_same(local, self));
+    for (const int fd : {connected, refused, joined, listener}) CHECK(core::reset(fd) == 0);
+  }
+}
+
+void connect_checked_uses_the_next_range_when_the_first_is_exhausted() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  const uint16_t taken = core::port_of(peer);
+  const uint16_t free = core::port_of(find_dead_peer(4));
+  const core::PortBounds ranges[] = {{taken, taken}, {free, free}};
+  core::Address local{};
+  const int fd = core::socket(4, core::Blocking::no);
+  const core::Result result = core::connect_checked(fd, peer, ranges, &local);
+  if (result != -ENOPROTOOPT) {  // Before Linux 6.3.
+    CHECK(result == 0 && core::port_of(local) == free);
+  }
+  CHECK(core::reset(fd) == 0 && core::close(listener) == 0);
+}
+
+void close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself() {
+  for (const int family : {4, 6}) {
+    const core::Address self = find_dead_peer(family);
+    CHECK(core::close_checked(open_joined(self)) == 0 && try_bind(self) == 0);
+    // The control: close(2) alone keeps the port.
+    CHECK(core::close(open_joined(self)) == 0 && try_bind(self) == -EADDRINUSE);
+  }
+  CHECK(core::close_checked(-1) == -EBADF);
 }
 
 void an_error_is_negative_errno() {
@@ -268,17 +334,101 @@ void the_reactor_reports_each_ended_connect_once() {
   for (uint64_t token = 1; token <= 100; token++) {
     const int fd = core::socket(4, core::Blocking::no);
     core::connect(fd, refusing_peer(4));
-    CHECK(watcher.reactor.watch(fd, token) == 0);
+    CHECK(watcher.reactor.watch(fd, {.write = true}, token) == 0);
     fds.push_back(fd);
   }
   std::vector<uint64_t> tokens = watcher.wait_for(fds.size());
   std::sort(tokens.begin(), tokens.end());
   for (uint64_t token = 1; token <= 100; token++) CHECK(tokens[token - 1] == token);
-  CHECK(watcher.reactor.watch(fds[0], 1000) == 0);
+  CHECK(watcher.reactor.watch(fds[0], {.write = true}, 1000) == 0);
   CHECK(watcher.wait_for(fds.size() + 1).back() == 1000);
   for (const int fd : fds) {
     CHECK(watcher.reactor.unwatch(fd) == 0);
     CHECK(core::close(fd) == 0);
+  }
+}
+
+/// Two sockets connected to each other over loopback.
+struct Pair {
+  explicit Pair(int family) {
+    const int listener = core::socket(family, core::Blocking::no);
+    core::Address local{};
+    CHECK(core::bind(listener, loopback(family, 0)) == 0 && core::listen(listener, 1) == 0);
+    CHECK(core::getsockname(listener, &local) == 0);
+    one = core::socket(family, core::Blocking::yes);
+    CHECK(core::connect(one, local) == 0 && core::set_nonblocking(one) == 0);
+    other = core::accept(listener);
+    CHECK(other >= 0 && core::close(listener) == 0);
+  }
+  ~Pair() { CHECK(core::reset(one) == 0 && core::reset(other) == 0); }
+  Pair(const Pair&) = delete;
+  Pair& operator=(const Pair&) = delete;
+
+  int one;
+  int other;
+};
+
+void the_reactor_reports_each_direction_and_each_change() {
+  TestReactor watcher;
+  const Pair pair(4);
+  CHECK(watcher.reactor.watch(pair.one, {.read = true}, 1) == 0);
+  CHECK(watcher.reactor.watch(pair.other, {.read = true, .write = true}, 2) == 0);
+  CHECK(watcher.wait_for(1).back() == 2);
+  CHECK(core::poll(pair.one, {.read = true}) == 0 && core::poll(pair.one, {.write = true}) == 1);
+  CHECK(core::send(pair.other, "a", 1) == 1);
+  CHECK(watcher.wait_for(2).back() == 1);
+  CHECK(core::poll(pair.one, {.read = true}) == 1);
+  // The byte is still there: only another change is reported.
+  CHECK(core::send(pair.other, "b", 1) == 1);
+  CHECK(watcher.wait_for(3).back() == 1);
+  CHECK(watcher.reactor.unwatch(pair.one) == 0 && watcher.reactor.unwatch(pair.other) == 0);
+  CHECK(core::poll(-1, {.read = true}) == 0);  // poll(2) ignores a negative fd.
+}
+
+void buffers_are_sent_in_order_and_no_more_than_the_kernel_takes() {
+  const Pair pair(6);
+  const std::array<uint8_t, 3> bytes = {'a', 'b', 'c'};
+  const std::vector<std::span<const uint8_t>> two = {{bytes.data() + 1, 2}, {bytes.data(), 1}};
+  CHECK(core::sendmsg(pair.one, two) == 3);
+  char back[4] = {};
+  CHECK(core::recv(pair.other, back, 3, {.peek = true}) == 3 && std::strcmp(back, "bca") == 0);
+  CHECK(core::recv(pair.other, back, 3) == 3);
+  const std::vector<std::span<const uint8_t>> many(2000, {bytes.data(), 1});
+  CHECK(core::sendmsg(pair.one, many) == 1024);
+  CHECK(core::sendmsg(pair.one, {}) == 0);
+}
+
+void urgent_data_is_read_beside_the_stream() {
+  const Pair pair(4);
+  char byte = 0;
+  CHECK(core::recv(pair.other, &byte, 1, {.urgent = true}) == -EINVAL);
+  CHECK(core::send(pair.one, "x!", 2, {.urgent = true}) == 2);
+  CHECK(core::recv(pair.other, &byte, 1, {.urgent = true}) == 1 && byte == '!');
+  CHECK(core::recv(pair.other, &byte, 1) == 1 && byte == 'x');
+}
+
+void a_message_reports_its_time_and_the_error_queue_that_of_a_sent_one() {
+  for (const int family : {4, 6}) {
+    const Pair pair(family);
+    CHECK(core::set_reports(pair.one, {.errors = true, .sent = true}) == 0);
+    CHECK(core::set_reports(pair.other, {.received = true}) == 0);
+    uint8_t bytes[16];
+    core::MessageFacts facts;
+    core::Address offender{};
+    CHECK(core::recvmsg(pair.one, bytes, {}, true, &facts, &offender) == -EAGAIN);
+    CHECK(core::send(pair.one, "time", 4) == 4);
+    CHECK(core::recvmsg(pair.other, bytes, {}, false, &facts, &offender) == 4);
+    // The kernel starts to timestamp packets a moment after the first socket has requested it.
+    for (int round = 0; facts.timestamp_ns == 0 && round < 1000; round++) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      CHECK(core::send(pair.one, "time", 4) == 4);
+      CHECK(core::recvmsg(pair.other, bytes, {}, false, &facts, &offender) == 4);
+    }
+    CHECK(facts.timestamp_ns > 0 && facts.has_error == 0);
+    CHECK(core::poll(pair.one, {.read = true}) == 1);
+    CHECK(core::recvmsg(pair.one, bytes, {}, true, &facts, &offender) == 0);
+    CHECK(facts.has_error == 1 && facts.origin == core::Origin::timestamp && facts.error == ENOMSG);
+    CHECK(facts.stage == core::Stage::sent && facts.data == 3 && facts.has_offender == 0);
   }
 }
 
@@ -287,7 +437,7 @@ void a_reactor_stops_while_it_watches() {
   CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 1) == 0);
   for (int round = 0; round < 50; round++) {
     TestReactor watcher;
-    CHECK(watcher.reactor.watch(listener, 1) == 0);
+    CHECK(watcher.reactor.watch(listener, {.write = true}, 1) == 0);
     if (round % 2 == 0) watcher.reactor.stop();
   }
   CHECK(core::close(listener) == 0);
@@ -339,7 +489,7 @@ void a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches() {
     TestReactor watcher;
     CHECK(watcher.wait_for_failure() == -EINVAL);
     const int fd = core::socket(4, core::Blocking::no);
-    CHECK(watcher.reactor.watch(fd, 1) == -EINVAL);
+    CHECK(watcher.reactor.watch(fd, {.write = true}, 1) == -EINVAL);
     CHECK(core::close(fd) == 0);
   });
 }
@@ -631,6 +781,9 @@ constexpr Test kTests[] = {
     TEST(an_address_converts_to_sockaddr_and_back),
     TEST(from_sockaddr_rejects_another_family),
     TEST(a_socket_bound_to_its_peer_connects_to_itself),
+    TEST(connect_checked_returns_how_the_connect_ended),
+    TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
+    TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),
     TEST(an_error_is_negative_errno),
     TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),
@@ -642,6 +795,10 @@ constexpr Test kTests[] = {
     TEST(tcp_info_returns_the_state),
     TEST(bytes_of_a_wrong_length_are_EINVAL_and_not_a_crash),
     TEST(the_reactor_reports_each_ended_connect_once),
+    TEST(the_reactor_reports_each_direction_and_each_change),
+    TEST(buffers_are_sent_in_order_and_no_more_than_the_kernel_takes),
+    TEST(urgent_data_is_read_beside_the_stream),
+    TEST(a_message_reports_its_time_and_the_error_queue_that_of_a_sent_one),
     TEST(a_reactor_stops_while_it_watches),
     TEST(a_thread_that_cannot_be_created_is_EAGAIN),
     TEST(a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches),

@@ -69,7 +69,7 @@ describe("the addon", () => {
       () => raw.listen(handle, 2 ** 32),
       () => raw.getsockopt(handle, 2 ** 32, new BigInt64Array(1)),
       () => raw.ifIndexToName(2 ** 32 + 1, addressMemory),
-      () => raw.watch(handle, 2 ** 53),
+      () => raw.watch(handle, 2 ** 53, 0, 1),
       () => raw.diag(4, 2 ** 32, 0, 1, 0, 0, records),
       () => raw.diag(4, 1, -1, 1, 0, 0, records),
       () => raw.diag(4, 1, 0, 1, 2, 0, records),
@@ -116,7 +116,7 @@ describe("the addon", () => {
       const native = require("./build/Release/selfconnect.node");
       const handle = native.handle();
       native.socket(handle, 4, 0);
-      console.log(native.watch(handle, 1), native.unwatch(handle), native.close(handle));`;
+      console.log(native.watch(handle, 1, 0, 1), native.unwatch(handle), native.close(handle));`;
     const { stdout } = await command(process.execPath, ["-e", script]);
     expect(stdout.trim()).toBe(`${-EINVAL} 0 0`);
   });

@@ -70,10 +70,11 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(findFourTuple(self, self)).toEqual([]);
   });
 
-  it("leaves TIME-WAIT and EADDRINUSE after close(), which is why the guard resets", () => {
+  it("leaves TIME-WAIT and EADDRINUSE after close(), which is why the guard resets", async () => {
     const self = deadPeer(family);
     const socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
+    await socket.connected();
     expect(socket.isSelfConnected()).toBe(true);
     socket.close();
     expect(findFourTuple(self, self).map((row) => row.state)).toEqual(["TIME-WAIT"]);

@@ -1,0 +1,47 @@
+#include "core/checked.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/option.h"
+#include "core/syscall.h"
+
+namespace core {
+
+namespace {
+
+Result connect_in(int fd, const Address& peer, std::span<const PortBounds> ranges) {
+  Result result = ranges.empty() ? connect(fd, peer) : -EADDRNOTAVAIL;
+  for (const PortBounds& range : ranges) {
+    if (result != -EADDRNOTAVAIL) break;
+    result = set_local_port_range(fd, range.low, range.high);
+    if (result < 0) return result;
+    result = connect(fd, peer);
+  }
+  return result;
+}
+
+}  // namespace
+
+bool is_joined(int fd) {
+  Address local;
+  Address peer;
+  return getsockname(fd, &local) == 0 && getpeername(fd, &peer) == 0 &&
+         std::memcmp(&local, &peer, sizeof local) == 0;
+}
+
+Result close_checked(int fd) { return is_joined(fd) ? reset(fd) : close(fd); }
+
+Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local) {
+  Result result = connect_in(fd, peer, ranges);
+  // On loopback the reply has mostly arrived by now, and asking again is cheaper than waiting for the poller.
+  if (result == -EINPROGRESS) result = connect(fd, peer);
+  if (is_in_progress(result)) return kInProgress;
+  if (result < 0 && result != -EISCONN) return result;
+  result = getsockname(fd, local);
+  if (result < 0) return result;
+  // Only where the ports are equal the addresses can be.
+  return local->port == peer.port && is_joined(fd) ? kJoined : 0;
+}
+
+}  // namespace core

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/address.h"
+#include "core/result.h"
+
+namespace core {
+
+/// Values of IP_LOCAL_PORT_RANGE; 0 is the namespace's own bound.
+struct PortBounds {
+  uint16_t low;
+  uint16_t high;
+};
+
+/// What connect_checked returns besides 0 and -errno.
+inline constexpr Result kInProgress = 1;
+inline constexpr Result kJoined = 2;
+
+/// Whether the socket is joined to itself: getsockname(2) equals getpeername(2). False while there is no
+/// peer.
+bool is_joined(int fd);
+
+/// close(2); a socket that is joined to itself is reset, because TIME_WAIT would keep its port for a minute.
+Result close_checked(int fd);
+
+/// connect(2) of a nonblocking socket, new or in progress, from the first of `ranges` that has a free port
+/// (from any port when there are none). Returns 0 when it is connected and writes `local`; kJoined when it is
+/// connected to itself; kInProgress; -errno.
+Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local);
+
+}  // namespace core

@@ -1,0 +1,139 @@
+/** punch(): on one host, and over network namespaces with a NAT between them. */
+import { spawnSync } from "node:child_process";
+import type { TestContext } from "vitest";
+import { describe, expect, it } from "vitest";
+import { punch } from "../../lib/guard/punch.ts";
+import type { Address } from "../../lib/socket/address.ts";
+import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { command, deadPeer, FAMILIES, LOOPBACK, needsNamespaces } from "../support/harness.ts";
+
+const PROGRAM = new URL("../support/programs/punch.mjs", import.meta.url).pathname;
+const TIMES = 20;
+
+/**
+ * Three namespaces: inside - NAT - outside. The NAT masquerades what comes from inside, and drops what comes from
+ * outside unasked, as home routers do. "$@" runs with the names of the first and the last in INSIDE and OUTSIDE.
+ */
+const NAT = `set -e
+hold() { unshare -n sleep 1000 & eval "$1=$!"; }
+hold inside; hold outside
+trap 'kill $inside $outside' EXIT
+while [ /proc/$inside/ns/net -ef /proc/self/ns/net ] || [ /proc/$outside/ns/net -ef /proc/self/ns/net ]; do sleep 0.01; done
+on() { at=$1; shift; nsenter -t $at -n "$@"; }
+ip link set lo up
+ip link add n1 type veth peer name e1 netns $inside; ip link add n2 type veth peer name e2 netns $outside
+ip address add 10.9.1.1/24 dev n1; ip link set n1 up; ip address add 10.9.2.1/24 dev n2; ip link set n2 up
+on $inside ip link set lo up; on $inside ip address add 10.9.1.2/24 dev e1; on $inside ip link set e1 up
+on $inside ip route add default via 10.9.1.1
+on $outside ip link set lo up; on $outside ip address add 10.9.2.2/24 dev e2; on $outside ip link set e2 up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+nft -f - <<'RULES'
+table ip nat {
+  chain out { type nat hook postrouting priority srcnat; oifname "n2" masquerade; }
+  chain in { type filter hook input priority filter; iifname "n2" ct state new drop; }
+}
+RULES
+export INSIDE=$inside OUTSIDE=$outside
+"$@"`;
+
+const BOTH_SIDES = `set -e
+for i in $(seq ${TIMES}); do
+  port=$((20000 + i)) other=$((30000 + i))
+  nsenter -t $INSIDE -n "$1" "$2" 10.9.1.2:$port 10.9.2.2:$other "$3" inside > $TMP.one & one=$!
+  nsenter -t $OUTSIDE -n "$1" "$2" 10.9.2.2:$other 10.9.2.1:$port "$3" outside > $TMP.other & other=$!
+  wait $one; wait $other
+  echo "$(cat $TMP.one) $(cat $TMP.other)"
+done`;
+
+function needsNat(context: TestContext): void {
+  needsNamespaces(context);
+  const probe = ["-rn", "sh", "-c", "unshare -n true && nft add table ip selfconnect"];
+  const { status, stderr, error } = spawnSync("unshare", probe, { encoding: "utf8" });
+  if (status !== 0) context.skip(`no NAT here: needs nft (nftables): ${error?.message ?? stderr.trim()}`);
+}
+
+/** Two addresses of this host for two sides. */
+function pairOf(family: 4 | 6): [Address, Address] {
+  return [deadPeer(family, "other"), deadPeer(family)];
+}
+
+describe.each(FAMILIES)("punch over IPv%i", (family) => {
+  it("joins two sides", async () => {
+    const [one, other] = pairOf(family);
+    const [mine, theirs] = await Promise.all([punch(one, other), punch(other, one)]);
+    expect(mine.socket.getpeername()).toEqual(other);
+    expect(theirs.socket.getpeername()).toEqual(one);
+    expect(mine).toMatchObject({ local: one, peer: other });
+    expect(mine.attempts.at(-1)).toMatchObject({ outcome: "connected", local: one });
+    mine.socket.send(Buffer.from("hello"));
+    const bytes = new Uint8Array(5);
+    await expect.poll(() => theirs.socket.recv(bytes)).toBe(5);
+    mine.socket.reset();
+    theirs.socket.reset();
+  });
+
+  it("control: where nothing drops or delays a SYN, it is refused at once, and only a listener can meet it", async () => {
+    const [one, other] = pairOf(family);
+    const options = { listen: false, deadlineMs: 500 };
+    const sides = [punch(one, other, options), punch(other, one, options)];
+    for (const { status } of await Promise.allSettled(sides)) expect(status).toBe("rejected");
+    await expect(sides[0]).rejects.toMatchObject({
+      code: "ERR_DEADLINE",
+      attempts: expect.arrayContaining([expect.objectContaining({ outcome: "ECONNREFUSED" })]),
+    });
+  });
+
+  it("refuses a peer that is its own address, and leaves the port free", async () => {
+    const peer = deadPeer(family);
+    const any = { ...peer, host: family === 4 ? "0.0.0.0" : "::" };
+    for (const local of [peer, any]) {
+      await expect(punch(local, peer)).rejects.toMatchObject({ code: "ERR_SELF_CONNECT" });
+      expect(listenRefusal(peer)).toBe(null);
+    }
+  });
+
+  it("ends at the deadline, and when the signal aborts", async () => {
+    const [local, peer] = pairOf(family);
+    await expect(punch(local, peer, { deadlineMs: 50 })).rejects.toMatchObject({ code: "ERR_DEADLINE" });
+    const signal = AbortSignal.timeout(50);
+    await expect(punch(local, peer, { signal })).rejects.toThrow("timeout");
+    const aborted = AbortSignal.abort(new Error("enough"));
+    await expect(punch(local, peer, { signal: aborted })).rejects.toThrow("enough");
+    expect(listenRefusal(local)).toBe(null);
+  });
+
+  it("takes no connection of somebody else's", async () => {
+    const [local, peer] = pairOf(family);
+    const punching = punch(local, peer, { deadlineMs: 300 });
+    const stranger = TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 });
+    stranger.connect(local);
+    await stranger.connected();
+    await expect(punching).rejects.toMatchObject({ code: "ERR_DEADLINE" });
+    stranger.reset();
+  });
+});
+
+it("punch reports at once what waiting does not change", async () => {
+  const [local, peer] = pairOf(4);
+  using holder = TcpSocket.open(4).bind(local);
+  await expect(punch(holder.getsockname(), peer)).rejects.toMatchObject({
+    code: "EADDRINUSE",
+    syscall: "bind",
+  });
+  await expect(punch(local, peer, { deadline: 5 } as object)).rejects.toThrow('did you mean "deadlineMs"?');
+  await expect(punch(local, peer, { deadlineMs: -1 })).rejects.toThrow("deadlineMs -1 is not a time");
+});
+
+it.for(["listen", "silent"])(
+  `punches through a NAT, ${TIMES} of ${TIMES}, %s`,
+  { timeout: 120_000 },
+  async (listen, context) => {
+    needsNat(context);
+    const script = `TMP=$(mktemp) && export TMP && trap 'rm -f $TMP $TMP.one $TMP.other' EXIT\n${BOTH_SIDES}`;
+    const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM, listen];
+    const { stdout, stderr } = await command("unshare", ["-rn", "sh", "-c", NAT, "sh", ...parts]);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("outside inside\n".repeat(TIMES));
+  },
+);
