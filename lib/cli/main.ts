@@ -12,6 +12,7 @@ import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { reportCommand } from "./report.ts";
 import { traceCommand } from "./trace.ts";
+import { whoCommand } from "./who.ts";
 
 watchOutput();
 
@@ -29,6 +30,7 @@ const commands = [
   portsCommand(),
   predictCommand(),
   auditCommand(),
+  whoCommand(),
   labCommand(),
   reportCommand(),
 ];

@@ -11,6 +11,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
 
 /** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
 export interface SocketRow {
@@ -98,13 +99,18 @@ const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   if (filter.states) checkStates(filter.states);
-  const [four, six] = [readDiag(4, filter), readDiag(6, filter)];
+  const [four, six] = [readDiag(4, filter, decodeRecord), readDiag(6, filter, decodeRecord)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => matches(row, filter)), source: "proc" };
 }
 
-/** Null when this kernel has no sock_diag. */
-function readDiag(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
+/** Reads the table of one family and decodes each record. Null when this kernel has no sock_diag. */
+export function readDiag<T>(
+  family: 4 | 6,
+  filter: SocketFilter,
+  decode: (records: Uint8Array, at: number) => T,
+  namespaceFd = OWN_NAMESPACE,
+): T[] | null {
   const native = loadNative();
   const { states, localPorts = ALL_PORTS, joinedOnly, details } = filter;
   const mask = states ? toStateMask(states) : SHOWN_STATES;
@@ -112,11 +118,12 @@ function readDiag(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   const bytes = native.diagRecordBytes;
   for (let capacity = FIRST_CAPACITY; ; capacity *= 2) {
     const records = new Uint8Array(capacity * bytes);
-    const count = native.diag(family, mask, low, high, joinedOnly ? 1 : 0, details ? 1 : 0, records);
+    const flags = [joinedOnly ? 1 : 0, details ? 1 : 0] as const;
+    const count = native.diag(family, mask, low, high, ...flags, records, namespaceFd);
     if (count < 0 && NO_TABLE.includes(errnoName(count))) return null;
     if (count < 0) throw new SocketError(count, { syscall: "sock_diag" });
     if (count > capacity) continue;
-    return Array.from({ length: count }, (_, index) => decodeRecord(records, index * bytes));
+    return Array.from({ length: count }, (_, index) => decode(records, index * bytes));
   }
 }
 
@@ -138,12 +145,10 @@ function checkStates(states: readonly string[]): void {
 }
 
 /** Decodes a DiagRecord (native/core/diag.h). */
-function decodeRecord(records: Uint8Array, at: number): SocketRow {
+export function decodeRecord(records: Uint8Array, at: number): SocketRow {
   const address = (offset: number) =>
     decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
-  const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
-  const isLittle = os.endianness() === "LE";
-  const field = (index: number) => view.getUint32(4 * index, isLittle);
+  const field = (index: number) => readField(records, at, index);
   const quietMs = field(7);
   const state = stateNumbered(STATES, field(0));
   return {
@@ -159,6 +164,12 @@ function decodeRecord(records: Uint8Array, at: number): SocketRow {
     timerMs: field(6),
     quietMs: quietMs === UNREPORTED ? null : quietMs,
   };
+}
+
+/** The integer with this number in a DiagRecord. */
+export function readField(records: Uint8Array, at: number, index: number): number {
+  const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
+  return view.getUint32(4 * index, os.endianness() === "LE");
 }
 
 function matches(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }: SocketFilter): boolean {
@@ -212,7 +223,7 @@ function readOwner(pid: string): SocketOwner | null {
 }
 
 /** proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. */
-function readCommand(pid: string): string {
+export function readCommand(pid: string): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }

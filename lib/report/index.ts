@@ -38,3 +38,5 @@ export type { TextOptions } from "./terminal.ts";
 export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";
 export { traceHtml } from "./trace-html.ts";
+export type { WhoReport } from "./who.ts";
+export { whoReport, whoText } from "./who.ts";

@@ -94,6 +94,10 @@ export interface Native {
   /** getsockopt(2) of an fd that somebody else owns. */
   getsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
   setsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
+  /** getsockname(2) of a TCP socket of another process; see native/core/remote.h. */
+  localNameOf(pid: number, fd: number, local: Uint8Array): number;
+  /** Ends a self-connect of another process by connect(2) with AF_UNSPEC; -ESTALE unless it has the cookie. */
+  disconnectJoined(pid: number, fd: number, cookie: Uint32Array): number;
   socketInNamespace(socket: Handle, family: number, namespaceFd: number, mptcp: number): number;
   /** Empties the handle. Returns a ticket, with which any thread of the process may claim() the socket once. */
   shelve(socket: Handle): number;
@@ -184,6 +188,7 @@ export interface Native {
     joinedOnly: number,
     details: number,
     records: Uint8Array,
+    namespaceFd: number,
   ): number;
   /**
    * diag() on a new thread, in the network namespace of an fd (-1: this process's), then `done` with its result. After
@@ -204,6 +209,8 @@ export interface Native {
   routeSource(namespaceFd: number, peer: Uint8Array, local: Uint8Array): number;
   /** Reads a file as a thread of that network namespace sees it: /proc/sys/net. Returns the number of bytes. */
   readInNamespace(namespaceFd: number, path: string, bytes: Uint8Array): number;
+  /** SOCK_DESTROY; `identity` is the interface and the two words of the cookie. See native/core/diag.h. */
+  destroy(local: Uint8Array, peer: Uint8Array, identity: Uint32Array, namespaceFd: number): number;
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
   /** The numbers of levels and options by name, for the raw calls. */

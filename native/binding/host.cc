@@ -7,7 +7,6 @@
 
 #include "binding/value.h"
 #include "core/diag.h"
-#include "core/syscall.h"
 
 namespace binding {
 
@@ -16,18 +15,12 @@ namespace {
 /// A dump writes into `records` from its thread, so they must live until it ends.
 struct DumpJob {
   core::DiagFilter filter;
-  int namespace_fd;
   std::span<uint8_t> bytes;
   Napi::ObjectReference records;
   Napi::FunctionReference done;
 };
 
 core::Result run_dump(const DumpJob& job) {
-  if (job.namespace_fd >= 0) {
-    // This thread was created for the dump and ends with it, so its namespace needs no way back.
-    const core::Result entered = core::enter_network_namespace(job.namespace_fd);
-    if (entered < 0) return entered;
-  }
   auto* records = reinterpret_cast<core::DiagRecord*>(job.bytes.data());
   return core::diag(job.filter, records, job.bytes.size() / sizeof(core::DiagRecord));
 }
@@ -36,7 +29,7 @@ core::Result run_dump(const DumpJob& job) {
 /// in the namespace of the fd (-1: ours), then done(result).
 core::Result dump(Arguments& arguments) {
   auto job = std::make_shared<DumpJob>();
-  job->namespace_fd = arguments.read_int(0);
+  job->filter.namespace_fd = arguments.read_int(0);
   job->filter.family = arguments.read_family(1);
   job->filter.states = arguments.read_count(2);
   job->filter.low = arguments.read_port(3);

@@ -36,7 +36,8 @@ Result check_inherited(int fd) {
 Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
   // run_in_namespace() takes a negative fd for the caller's own namespace.
   if (namespace_fd < 0) return -EBADF;
-  return run_in_namespace(namespace_fd, [=] { return socket(family, Blocking::no, protocol); });
+  return run_in_namespace(namespace_fd,
+                          [family, protocol] { return socket(family, Blocking::no, protocol); });
 }
 
 Result shelve(int fd) {

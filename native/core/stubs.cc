@@ -6,10 +6,14 @@
 #include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
+#include "core/remote.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
+Result local_name_of(int, int, Address*) { return -ENOSYS; }
+Result disconnect_joined(int, int, const uint32_t*) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }

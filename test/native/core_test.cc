@@ -37,6 +37,7 @@
 #include "core/option.h"
 #include "core/packet.h"
 #include "core/reactor.h"
+#include "core/remote.h"
 #include "core/syscall.h"
 #include "core/thread.h"
 
@@ -710,6 +711,60 @@ void the_socket_table_has_a_socket_joined_to_itself() {
   }
 }
 
+/// A socket joined to itself, and what identifies it in the kernel's table.
+struct Joined {
+  int fd;
+  core::Address local;
+  core::DiagIdentity identity;
+};
+
+Joined join(int family) {
+  const core::Address local = find_dead_peer(family);
+  const int fd = core::socket(family, core::Blocking::no);
+  CHECK(core::bind(fd, local) == 0);
+  core::connect(fd, local);
+  core::DiagRecord record{};
+  CHECK(find_sockets(family, core::port_of(local), true, &record) == 1);
+  return {fd, local, {local, local, record.interface, {record.cookie[0], record.cookie[1]}}};
+}
+
+void a_joined_socket_is_destroyed_by_its_cookie_only() {
+  for (const int family : {4, 6}) {
+    Joined joined = join(family);
+    core::DiagIdentity other = joined.identity;
+    other.cookie[0] += 1;
+    const core::Result refused = core::destroy(other, -1);
+    // Without CAP_NET_ADMIN the kernel does not look.
+    CHECK(refused == -ENOENT || refused == -ESTALE || refused == -EPERM || refused == -EOPNOTSUPP);
+    core::DiagRecord record{};
+    CHECK(find_sockets(family, core::port_of(joined.local), true, &record) == 1);
+    if (core::destroy(joined.identity, -1) == 0) {
+      CHECK(core::take_error(joined.fd) == ECONNABORTED);
+      // Linux 6.8 and later report what is left of it: the bind.
+      const core::Result left = find_sockets(family, core::port_of(joined.local), true, &record);
+      CHECK(left == 0 || record.state != kEstablished);
+    }
+    CHECK(core::close(joined.fd) == 0);
+  }
+}
+
+void a_joined_socket_is_disconnected_through_its_process() {
+  for (const int family : {4, 6}) {
+    Joined joined = join(family);
+    core::Address local{};
+    CHECK(core::local_name_of(getpid(), joined.fd, &local) == 0 && is_same(local, joined.local));
+    uint32_t other[2] = {joined.identity.cookie[0] + 1, joined.identity.cookie[1]};
+    CHECK(core::disconnect_joined(getpid(), joined.fd, other) == -ESTALE);
+    CHECK(core::disconnect_joined(getpid(), joined.fd, joined.identity.cookie) == 0);
+    CHECK(core::disconnect_joined(getpid(), joined.fd, joined.identity.cookie) == -ESTALE);
+    CHECK(core::take_error(joined.fd) == ECONNRESET);
+    CHECK(core::close(joined.fd) == 0);
+  }
+  core::Address local{};
+  CHECK(core::local_name_of(getpid(), 4095, &local) == -EBADF);
+  CHECK(core::local_name_of(getpid(), STDIN_FILENO, &local) == -ENOTSOCK);
+}
+
 /// A made-up message of a dump: its header and an int.
 struct Message {
   nlmsghdr header;
@@ -819,6 +874,8 @@ constexpr Test kTests[] = {
     TEST(a_dump_is_repeated_a_few_times_when_the_table_changes),
     TEST(the_route_gives_the_local_address_of_a_connect),
     TEST(a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno),
+    TEST(a_joined_socket_is_destroyed_by_its_cookie_only),
+    TEST(a_joined_socket_is_disconnected_through_its_process),
 };
 
 }  // namespace
