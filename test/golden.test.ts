@@ -28,6 +28,8 @@ import {
   compareText,
   dialReport,
   dialText,
+  freeReport,
+  freeText,
   hostAuditMetrics,
   hostAuditReport,
   hostAuditText,
@@ -47,9 +49,13 @@ import {
   predictText,
   reconnectReport,
   reconnectText,
+  reserveReport,
+  reserveText,
   traceHtml,
   traceReport,
   traceText,
+  whoReport,
+  whoText,
 } from "../lib/report/index.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 
@@ -234,6 +240,26 @@ describe("audit", () => {
     const [first, second] = ["audit", "audit-port"].map((name) => recordedResult(`${name}.input.json`));
     const text = auditChangesText([first], [second], new Date("2026-11-26T12:00:00Z"));
     await expectGolden("audit-watch.txt", `${text}\n`);
+  });
+});
+
+describe("who, free and reserve", () => {
+  it.each(["who", "who-joined", "who-time-wait"])("%s", async (name) => {
+    const found = recordedResult(`${name}.input.json`);
+    await expectJson(name, "who", whoReport(found));
+    await expectGolden(`${name}.txt`, `${whoText(found)}\n`);
+  });
+
+  it.each(["free", "free-refused"])("%s", async (name) => {
+    const sockets = recordedResult(`${name}.input.json`);
+    await expectJson(name, "free", freeReport(sockets));
+    await expectGolden(`${name}.txt`, `${freeText(sockets)}\n`);
+  });
+
+  it("reserve", async () => {
+    const made = recordedResult("reserve.input.json");
+    await expectJson("reserve", "reserve", reserveReport(made));
+    await expectGolden("reserve.txt", `${reserveText(made)}\n`);
   });
 });
 

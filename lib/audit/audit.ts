@@ -15,8 +15,8 @@ import type { Destination } from "./destinations.ts";
 import { DestinationCounter } from "./destinations.ts";
 import type { Owner } from "./owners.ts";
 import { findOwners } from "./owners.ts";
-import type { ReserveCure } from "./reserve.ts";
-import { reserveCure } from "./reserve.ts";
+import type { ReserveCure } from "./reserve-cure.ts";
+import { reserveCure } from "./reserve-cure.ts";
 import type { PortRisk, Risk, Situation } from "./risk.ts";
 import { assessPort } from "./risk.ts";
 

@@ -6,7 +6,8 @@ import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
 
-const IS: Readonly<Record<HolderKind, Words>> = {
+/** What a holder of each kind is, without its subject, the address. */
+export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   listener: ({ isMultipath, isV6Only, local }) => {
     const families = local.host !== "::" ? "" : isV6Only ? ", for IPv6 only" : ", for IPv4 and IPv6";
     return `listens${isMultipath ? " (Multipath TCP)" : ""}${families}`;
@@ -14,7 +15,7 @@ const IS: Readonly<Record<HolderKind, Words>> = {
   bound: () => "is bound and neither listens nor is connected",
   connecting: (holder) => `connects to ${peerText(holder)}, which does not answer`,
   connection: (holder) => `is connected to ${peerText(holder)}`,
-  accepted: (holder) => `is connected to ${peerText(holder)}, accepted by the listener`,
+  accepted: (holder) => `belongs to the listener, and is connected to ${peerText(holder)}`,
   "half-closed": (holder) => `is a half-closed connection to ${peerText(holder)} (${holder.state})`,
   "self-connect": ({ state }) => `is joined to itself (${state})`,
   "time-wait": (holder) => `is in TIME-WAIT after a connection to ${peerText(holder)}`,
@@ -27,13 +28,14 @@ const IS: Readonly<Record<HolderKind, Words>> = {
 export function describeHolder(holder: Holder): string {
   const left = holder.leftMs === null ? "" : `, ${secondsText(holder.leftMs)} left`;
   const elsewhere = holder.namespace === null ? "" : ` in network namespace ${holder.namespace}`;
-  return `${IS[holder.kind](holder)}${left}${elsewhere}${ownerText(holder)}`;
+  return `${HOLDER_WORDS[holder.kind](holder)}${left}${elsewhere}${ownerText(holder)}`;
 }
 
 /** The owner of a socket: its processes, or why there is none. */
 function ownerText({ processes, kind, state, user }: Holder): string {
   if (processes.length > 0) return `: ${processes.map(describeProcess).join("; ")}`;
   if (kind === "unknown" || state === "TIME-WAIT" || kind === "time-wait") return "";
+  if (kind === "accepted" && user === null) return ": not accepted yet";
   if (kind === "orphan" || user === null) return ": no process has it open";
   return `: no visible process, of user ${user}`;
 }
@@ -67,7 +69,7 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
   connecting: (holder) => `${endText(holder)}, or wait until its connect has failed`,
   connection: (holder) =>
     `${endText(holder)}, or end this connection without TIME-WAIT, as root: ${killText(holder)}`,
-  accepted: (holder, asked) => REMEDIES.connection(holder, asked),
+  accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
   "self-connect": ({ local }) => `selfconnect free ${shellText(local)}`,
   "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s, or as root: ${killText(holder)}`,

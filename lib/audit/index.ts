@@ -25,5 +25,7 @@ export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
 export type { Owner } from "./owners.ts";
-export type { ReserveCure } from "./reserve.ts";
+export type { PersistentReservation, Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
+export { reserve } from "./reserve.ts";
+export type { ReserveCure } from "./reserve-cure.ts";
 export type { PortRisk, Risk } from "./risk.ts";

@@ -1,10 +1,10 @@
 /** selfconnect who <port or address>: who holds a port, why, until when, and what to do. */
-import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { BindExplanation } from "../audit/index.ts";
 import { explainBind, waitUntilFree } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { whoReport, whoText } from "../report/index.ts";
-import { parseDurationMs, parsePeer, parsePort } from "./arguments.ts";
+import { parseDurationMs, parseTarget } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
@@ -43,14 +43,6 @@ const EXAMPLES = `Examples:
   selfconnect who 50000                                my server cannot bind: who is in the way?
   selfconnect who 127.0.0.1:50000                      on this address only
   selfconnect who 50000 --wait && node server.js       start as soon as it can`;
-
-/** Parses a port or an address with a port. */
-export function parseTarget(text: string): number | Address {
-  if (/^\d+$/.test(text)) return parsePort(text);
-  const address = parsePeer(text);
-  if (address.port > 0) return address;
-  throw new InvalidArgumentError("Use a port, 1 to 65535.");
-}
 
 async function runWho(target: number | Address, flags: Flags): Promise<number> {
   const signal = interruption();

@@ -1,4 +1,6 @@
 /** Finds every socket that holds a port, those that neither listen nor are connected included. */
+
+import { SocketError } from "../socket/errors.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { TCP_STATES } from "../socket/tcp-state.ts";
@@ -84,19 +86,18 @@ function decodeHolder(records: Uint8Array, at: number, namespace: NetworkNamespa
   };
 }
 
-let showsBound: boolean | undefined;
-
 /**
  * Whether sock_diag(7) reports sockets that are bound and neither listen nor are connected: Linux 6.8 and later. Asked
- * by binding a socket to a port that the kernel picks, and looking for it.
+ * by binding a socket to a port that the kernel picks, and looking for it; false where that is not possible.
  */
 export function showsBoundSockets(): boolean {
-  showsBound ??= findOwnBoundSocket();
-  return showsBound;
-}
-
-function findOwnBoundSocket(): boolean {
-  using socket = TcpSocket.open(4).bind({ family: 4, host: "0.0.0.0", port: 0 });
+  using socket = TcpSocket.open(4);
+  try {
+    socket.bind({ family: 4, host: "0.0.0.0", port: 0 });
+  } catch (error) {
+    if (error instanceof SocketError) return false; // The ephemeral range is exhausted.
+    throw error;
+  }
   const { port } = socket.getsockname();
   const { holders, source } = findPortHolders({ low: port, high: port });
   return source === "sock_diag" && holders.some(({ state }) => state === "CLOSED");

@@ -18,7 +18,7 @@ export function whoReport(found: BindExplanation): WhoReport {
   return { schema: "selfconnect.who/1", ...found, environment: environment() };
 }
 
-/** For a terminal or a log: whether a server can start, who is in the way, what to do, and where else it could start. */
+/** For a terminal or a log: whether a server can start, who is in the way, what to do, where else it could start. */
 export function whoText(found: BindExplanation, options: TextOptions = {}): string {
   const [asked, ...others] = found.tries;
   const inTheWay = found.holders.filter((holder) => holder.isInTheWay);

@@ -5,7 +5,7 @@ import os from "node:os";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Audit } from "../../lib/audit/index.ts";
 import { audit, auditAllNamespaces } from "../../lib/audit/index.ts";
-import { reserveCure } from "../../lib/audit/reserve.ts";
+import { reserveCure } from "../../lib/audit/reserve-cure.ts";
 import { assessPort } from "../../lib/audit/risk.ts";
 import { findFourTuple, portFacts } from "../../lib/kernel/index.ts";
 import { portAlgorithm, supposeAlgorithm } from "../../lib/ports/index.ts";
@@ -200,10 +200,10 @@ describe("the exit code", () => {
     expect(words.status).toBe(0);
     const metrics = await auditAfter(CROWD, "--openmetrics");
     expect(metrics.stdout).toContain(
-      'selfconnect_destination_ports_in_use{address="127.0.0.1",peer="127.0.0.1:8080"} 30',
+      `selfconnect_destination_ports_in_use{address="${LOOPBACK[4]}",peer="${server}"} 30`,
     );
     expect(metrics.stdout).toContain(
-      'selfconnect_destination_ports{address="127.0.0.1",peer="127.0.0.1:8080"} 40',
+      `selfconnect_destination_ports{address="${LOOPBACK[4]}",peer="${server}"} 40`,
     );
   });
 

@@ -8,10 +8,18 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { BindExplanation, BindTry } from "../../lib/audit/explain-bind.ts";
 import { explainBind, free, waitUntilFree } from "../../lib/audit/index.ts";
 import { showsBoundSockets } from "../../lib/kernel/port-holders.ts";
+import { whoText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import type { Native } from "../../lib/socket/native.ts";
+import { loadNative } from "../../lib/socket/native.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
 import { openRing, PLANTINGS, removeHolders } from "../support/holders.ts";
+
+const native = loadNative();
 
 afterEach(removeHolders);
 
@@ -98,5 +106,149 @@ describe.each(PLANTINGS)("$title", ({ title, kind, needs, remedy, plant }) => {
       expect(await startsInNode(port)).toBe(true);
     }
     close();
+  });
+});
+
+/** A kernel before 6.8, which ignores the bit of the bound sockets in a request. */
+const BEFORE_6_8: Partial<Native> = {
+  diag: (family, states, ...rest) => native.diag(family, states & 0x1fff, ...rest),
+};
+
+describe("on a kernel that does not report bound sockets", () => {
+  test("one is found among the descriptors of the processes", async () => {
+    const local = deadPeer();
+    using bound = TcpSocket.open(4).bind(local);
+    expect(bound.getsockname()).toEqual(local);
+    const found = await withNative(BEFORE_6_8, () => explainBind(local));
+    expect(found.holders).toMatchObject([
+      {
+        kind: "bound",
+        local,
+        state: null,
+        processes: [{ pid: process.pid, fd: bound.fd }],
+        isInTheWay: true,
+      },
+    ]);
+    expect(found.unseen).toEqual([]);
+  });
+
+  test("one whose process is not readable is unknown, and never nothing", async () => {
+    const local = deadPeer();
+    using _ = TcpSocket.open(4).bind(local);
+    const calls = { ...BEFORE_6_8, localNameOf: () => -os.constants.errno.EPERM };
+    const found = await withNative(calls, () => explainBind(local));
+    expect(found).toMatchObject({ canListen: false, waitMs: null });
+    expect(found.holders).toMatchObject([{ kind: "unknown", local, processes: [], isInTheWay: true }]);
+    expect(found.unseen).toEqual([expect.stringContaining("Linux 6.8")]);
+  });
+});
+
+test("without sock_diag the rows of /proc/net/tcp are named", () =>
+  withListener(
+    4,
+    () => {},
+    async ({ port }) => {
+      const calls = { diag: () => -os.constants.errno.ENOENT };
+      const found = await withNative(calls, () => explainBind(port));
+      expect(found.holders).toMatchObject([{ kind: "listener", processes: [{ pid: process.pid }] }]);
+    },
+  ));
+
+test("a port where nothing is in the way", () => {
+  const { port } = deadPeer();
+  const found = explainBind(port);
+  expect(found).toMatchObject({
+    address: { host: "::", port },
+    canListen: true,
+    waitMs: 0,
+    holders: [],
+    omitted: 0,
+    unseen: [],
+  });
+  expect(found.tries.map(({ needs }) => needs)).toEqual([[], [], [], []]);
+});
+
+test("the error of a server names its address", async () => {
+  await withListener(
+    4,
+    () => {},
+    async (peer) => {
+      const error = await new Promise<NodeJS.ErrnoException>((resolve) => {
+        net.createServer().once("error", resolve).listen(peer.port, peer.host);
+      });
+      expect(error.code).toBe("EADDRINUSE");
+      const found = explainBind(error);
+      expect(found.address).toEqual(peer);
+      expect(whoText(found).split("\n").slice(0, 2)).toEqual([
+        `a server on ${formatAddress(peer)} cannot start: EADDRINUSE`,
+        expect.stringMatching(`^  ${formatAddress(peer)} listens: pid ${process.pid} \\(node, user .*\\)$`),
+      ]);
+    },
+  );
+});
+
+test("the connections of a listener come last, and no more than asked for", () =>
+  withListener(
+    4,
+    () => {},
+    async (peer) => {
+      const clients = [1, 2, 3].map(() => TcpSocket.open(4));
+      for (const client of clients) {
+        client.connect(peer);
+        await client.connected();
+      }
+      const found = explainBind(peer, { mostHolders: 2 });
+      expect(found.holders.map(({ kind }) => kind)).toEqual(["listener", "accepted"]);
+      expect(found.omitted).toBe(2);
+      expect(whoText(found)).toContain("and 2 more sockets");
+      for (const client of clients) client.reset();
+    },
+  ));
+
+test("no socket is the reason: a privileged port, an address of another host", async () => {
+  const portOf = (local: Uint8Array) => new DataView(local.buffer, local.byteOffset).getUint16(2);
+  const calls: Partial<Native> = {
+    bind: (socket, local) => (portOf(local) === 80 ? -os.constants.errno.EACCES : native.bind(socket, local)),
+  };
+  const privileged = await withNative(calls, () => explainBind("127.0.0.1:80"));
+  expect(privileged).toMatchObject({ canListen: false, holders: [] });
+  expect(privileged.tries[0]!.because).toContain("CAP_NET_BIND_SERVICE");
+  const foreign = explainBind({ family: 4, host: "192.0.2.1", port: deadPeer().port });
+  expect(foreign.tries[0]).toMatchObject({
+    refusal: "EADDRNOTAVAIL",
+    needs: null,
+    because: "192.0.2.1 is not an address of this host",
+  });
+});
+
+test.each([
+  [-1, "ERR_INVALID_PORT"],
+  [65_536, "ERR_INVALID_PORT"],
+  ["70000", "ERR_INVALID_PORT"],
+  ["localhost:80", "ERR_INVALID_ADDRESS"],
+  [new Error("no address"), "ERR_INVALID_ADDRESS"],
+])("a wrong target is refused: %s", (target, code) => {
+  expect(() => explainBind(target as number)).toThrow(expect.objectContaining({ code }));
+});
+
+describe("waitUntilFree()", () => {
+  test("returns when the holder is gone", async () => {
+    const local = deadPeer();
+    const listener = TcpSocket.open(4).bind(local).listen();
+    const waited = waitUntilFree(local.port);
+    listener.close();
+    expect(await waited).toBe(true);
+    expect(listenRefusal(local)).toBeNull();
+  });
+
+  test("gives up at the deadline, and when the signal aborts", async () => {
+    using listener = TcpSocket.open(6).bind({ family: 6, host: LOOPBACK[6], port: 0 }).listen();
+    const local = listener.getsockname();
+    expect(await waitUntilFree(local, { deadlineMs: 1 })).toBe(false);
+    expect(await waitUntilFree(local, { signal: AbortSignal.abort() })).toBe(false);
+    const controller = new AbortController();
+    const waited = waitUntilFree(local, { signal: controller.signal });
+    controller.abort();
+    expect(await waited).toBe(false);
   });
 });

@@ -114,6 +114,43 @@ describe("a row", () => {
   });
 });
 
+describe("the rows of connectMany()", () => {
+  const plan = (name: string) => ROUND.find((one) => one.name === name)!;
+  const START_US = 50_000;
+
+  /** Six rounds of 100 connects a second, with this CPU time per connect and that of the start. */
+  function cpuRows(microseconds: Readonly<Record<string, number>>) {
+    const ledger = new Ledger();
+    for (const [name, us] of Object.entries(microseconds)) {
+      const measured = (cpuUs: number) => ({
+        count: 100,
+        elapsedNs: 1e9,
+        cost: { cpuUs, peakMemoryBytes: 1 },
+      });
+      ledger.addStart(plan(name), measured(START_US));
+      for (let round = 0; round < 6; round++) ledger.add(plan(name), measured(START_US + 100 * us));
+    }
+    const sockets = { few: "few", many: "many", because: null };
+    const rows = computeBenchRows(ledger.results(), { bytes: null, text: "" }, sockets);
+    return rows.filter(({ what }) => what.startsWith("CPU time"));
+  }
+
+  it("compare the CPU time of a connect, whatever the rates are", () => {
+    const live = { "connectMany() connect": 25, "node:net connect": 50 };
+    const rows = cpuRows({ ...live, "node:net connect, 32 in flight": 40 });
+    expect(rows.map(({ value }) => value)).toEqual([0.5, 0.625]);
+    expect(rows.map(({ verdict }) => verdict)).toEqual(["reached", "missed"]);
+    expect(rows[0]!.bound).toEqual({ kind: "at most", value: 0.55 });
+  });
+
+  it("are skipped where the CPU time was not measured", () => {
+    expect(cpuRows({ "node:net connect": 50 })).toMatchObject([
+      { verdict: "skipped", value: null },
+      { verdict: "skipped", value: null },
+    ]);
+  });
+});
+
 describe("the guard's rows", () => {
   const [outside, , inside] = GUARD_PLACES;
 
@@ -220,6 +257,8 @@ describe("selfconnect bench", () => {
       "selfconnect reuse",
       "C, one socket again",
       "TcpSocket",
+      "connectMany()",
+      "connectMany() connect",
       "node:net",
     ])
       expect(skipped).not.toContain(name);

@@ -8,6 +8,7 @@ import type { Address } from "../../lib/socket/address.ts";
 import type { Attempt, DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, FAMILIES, LOOPBACK, requires, withListener, withNative } from "../support/harness.ts";
 
 const { EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH } = os.constants.errno;
@@ -101,6 +102,8 @@ describe("the forms of a peer", () => {
     "a_b",
     "_srv.test",
     "host9",
+    "a",
+    "1.2.3.test",
     "trailing.dot.",
   ])("%s is a name", async (name) => {
     const lookup = resolveTo("127.0.0.1");
@@ -236,6 +239,38 @@ describe("limits", () => {
         socket.close();
       },
     ));
+});
+
+/** A listener whose kernel drops every packet that arrives: connect(2) to it waits, as to a host that is switched off. */
+async function withSilentPeer(use: (peer: Address) => Promise<void>): Promise<void> {
+  using listener = TcpSocket.open(4, { filter: [[0x06, 0, 0, 0]] })
+    .bind("127.0.0.1:0")
+    .listen();
+  await use(listener.getsockname());
+}
+
+describe("a peer that does not answer", () => {
+  it("costs one attempt, which lasts until the deadline, also when it is to be tried again", () =>
+    withSilentPeer(async (peer) => {
+      const startedAt = performance.now();
+      const error = await errorOf(dial(peer, { deadlineMs: 100, retryOn: ["deadline", "ETIMEDOUT"] }));
+      const elapsedMs = performance.now() - startedAt;
+      expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [{ outcome: "deadline", peer }] });
+      expect(error.message).toContain(`${peer.host}:${peer.port} within 100 ms (1 attempt)`);
+      expect(elapsedMs).toBeGreaterThanOrEqual(99);
+      expect(elapsedMs).toBeLessThan(900); // The SYN is sent again after a second.
+    }));
+
+  it("is given up when the signal aborts, with its reason and without an attempt", () =>
+    withSilentPeer(async (peer) => {
+      const attempts: Attempt[] = [];
+      const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
+      const reason = new Error("the user left");
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(reason), 50);
+      expect(await errorOf(dial(peer, { signal: abort.signal, onAttempt }))).toBe(reason);
+      expect(attempts).toEqual([]);
+    }));
 });
 
 describe.each(FAMILIES)("a local address over IPv%i", (family) => {

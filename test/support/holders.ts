@@ -79,13 +79,13 @@ async function acceptFrom(server: TcpSocket): Promise<TcpSocket> {
 }
 
 /** Joins a socket to itself; without a bind(2), the kernel picks the port from a range of one. */
-export function join(host: string, isBound = true): TcpSocket {
+async function join(host: string, isBound = true): Promise<TcpSocket> {
   const local = { ...deadPeer(host.includes(":") ? 6 : 4), host };
   const range = { low: local.port, high: local.port };
   const socket = open(local.family, isBound ? {} : { localPortRange: range });
   if (isBound) socket.bind(local);
   socket.connect(local);
-  return socket;
+  return socket.connected();
 }
 
 async function timeWait(options: OpenOptions, isBound: boolean): Promise<Planted> {
@@ -122,7 +122,7 @@ async function orphan(): Promise<Planted> {
   const local = client.getsockname();
   const bytes = new Uint8Array(1 << 16);
   const endsAt = performance.now() + MOST_WAIT_MS;
-  while (client.send(bytes) !== null && performance.now() < endsAt);
+  while (client.send(bytes) > 0 && performance.now() < endsAt);
   close(client);
   await waitForState(local.port, "FIN-WAIT-1");
   return planted(local);
@@ -276,8 +276,8 @@ export const PLANTINGS: readonly Planting[] = [
         kind: "self-connect",
         needs: null,
         remedy: FREE,
-        plant: () => {
-          const socket = join(host, isBound);
+        plant: async () => {
+          const socket = await join(host, isBound);
           return planted(socket.getsockname(), socket);
         },
       }),
@@ -288,8 +288,8 @@ export const PLANTINGS: readonly Planting[] = [
     kind: "self-connect",
     needs: [],
     remedy: FREE,
-    plant: () => {
-      const socket = join("::1");
+    plant: async () => {
+      const socket = await join("::1");
       return planted(socket.getsockname(), socket);
     },
   },
@@ -313,7 +313,7 @@ export const PLANTINGS: readonly Planting[] = [
     needs: null,
     remedy: WAIT,
     plant: async () => {
-      const socket = join("127.0.0.1");
+      const socket = await join("127.0.0.1");
       const local = socket.getsockname();
       close(socket);
       await waitForState(local.port, "TIME-WAIT");
