@@ -72,7 +72,11 @@ function joinedLines({ joined, leftovers }: Audit): Line[] {
   const live = [...new Set(joined.map(({ local }) => local.port))];
   const left = [...new Set(leftovers.map(({ local }) => local.port))];
   return [
-    ...(live.length > 0 ? [`end what is joined to itself, or its process: selfconnect who ${live[0]}`] : []),
+    ...(live.length > 0
+      ? [
+          `end what is joined to itself; its process stays: selfconnect free ${live.length === 1 ? live[0] : "--all"}`,
+        ]
+      : []),
     ...(left.length > 0
       ? [`what is left behind ends within a minute; the seconds: selfconnect who ${left[0]}`]
       : []),

@@ -83,7 +83,8 @@ function auditLines(found: Audit): Line[] {
   const parity = isOfParity
     ? `: connect(2) picks ${(range?.low ?? 0) % 2 === 0 ? "even" : "odd"} ports first`
     : "";
-  const listeners = found.ports.length > 0 ? "listeners on these ports" : "listeners inside the range";
+  const inRange = range ? "listeners inside the range" : "listeners";
+  const listeners = found.ports.length > 0 ? "listeners on these ports" : inRange;
   return [
     `ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not reported by this host"}`,
     `reserved ports: ${reserved.join(",") || "none"}`,
