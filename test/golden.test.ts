@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, vi } from "vitest";
+import { holdersInTheWay } from "../lib/audit/explain-bind.ts";
 import { pacesOf } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
 import { announce, liveText, showHarm } from "../lib/cli/reconnect.ts";
@@ -63,6 +64,7 @@ import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 vi.hoisted(() => vi.resetModules());
 // Writers that read facts of this host get the recorded ones.
 vi.mock("../lib/kernel/host.ts", { spy: true });
+vi.mock("../lib/audit/explain-bind.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/waits.ts", { spy: true });
 
@@ -145,6 +147,7 @@ describe("reconnect", () => {
     const { never, results, row } = recordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectReport(results, never));
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
+    vi.mocked(holdersInTheWay).mockReturnValueOnce(recordedResult("who-joined.input.json").holders);
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
     const moment = reconnectText([{ ...results[0], socket }], {
       rows: [[row, { pid: 4242, command: "node" }]],

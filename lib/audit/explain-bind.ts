@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, checkPort, formatAddress, isSameAddress, toAddress } from "../socket/address.ts";
+import { checkAddress, checkPort, isSameAddress, toAddress } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
 import { invalidArgument } from "../socket/misuse.ts";
@@ -87,6 +87,11 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
     omitted: Math.max(0, holders.length - mostHolders),
     unseen: describeUnseen(found, holders),
   };
+}
+
+/** The holders of explainBind() that are in the way of a server on the address. */
+export function holdersInTheWay(target: BindTarget): ExplainedHolder[] {
+  return explainBind(target).holders.filter(({ isInTheWay }) => isInTheWay);
 }
 
 /** When waitUntilFree() gives up. */
@@ -218,9 +223,4 @@ function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): st
       : []),
     ...(found.seesAllNamespaces ? [] : ["some network namespaces are not visible to this user: run as root"]),
   ];
-}
-
-/** "127.0.0.1:80 is joined to itself: pid 4242 (node)": a holder in one line, as every command prints it. */
-export function holderText(holder: Pick<ExplainedHolder, "local" | "is">): string {
-  return `${formatAddress(holder.local)} ${holder.is}`;
 }

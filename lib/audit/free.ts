@@ -56,8 +56,8 @@ const STEP_MS = 10;
 
 /**
  * sock_diag(7), SOCK_DESTROY; without CAP_NET_ADMIN pidfd_getfd(2) and connect(2) with AF_UNSPEC, which needs
- * permission to trace the process. Ends the self-connects on a port, an address, or ("all") on every port. The cookie is
- * compared at that moment, so that no other socket is ended. The owner's next call fails with ECONNABORTED or
+ * permission to trace the process. Ends the self-connects on a port, an address, or ("all") on every port. The cookie
+ * is compared at that moment, so that no other socket is ended. The owner's next call fails with ECONNABORTED or
  * ECONNRESET. Resolves with an empty list where no socket is joined to itself. TIME-WAIT of a self-connect is ended by
  * SOCK_DESTROY only, where the kernel can.
  */

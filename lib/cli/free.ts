@@ -19,8 +19,8 @@ export function freeCommand(): Command {
     .description(
       "Ends the connection of every socket that is joined to itself on a port or an address, in whichever process; " +
         "the process goes on and sees ECONNABORTED or ECONNRESET. Needs CAP_NET_ADMIN, or permission to trace the " +
-        "process. Never ends any other socket. Exits with 0 when the port is free, 1 when not, or when no socket is joined to " +
-        "itself there.",
+        "process. Never ends any other socket. Exits with 0 when the port is free, 1 when not, or when no socket is " +
+        "joined to itself there.",
     )
     .addArgument(
       new Argument("[port]", 'a port or an address: "50000", "127.0.0.1:50000"').argParser(parseTarget),

@@ -13,7 +13,8 @@ import { checkGuard } from "./guard.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle } from "./handle.ts";
 
-const GUARD = Symbol("selfconnect.guard");
+/** The same for every copy of this package in a process: the preload is a build of its own. */
+const GUARD = Symbol.for("selfconnect.guard");
 
 /** Node stores a stream's handle through this accessor on net.Socket.prototype, since Node 10. */
 const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;

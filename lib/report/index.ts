@@ -43,4 +43,4 @@ export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";
 export { traceHtml } from "./trace-html.ts";
 export type { WhoReport } from "./who.ts";
-export { whoReport, whoText } from "./who.ts";
+export { holderLines, whoReport, whoText } from "./who.ts";

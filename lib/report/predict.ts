@@ -170,7 +170,7 @@ function changesOf(
 }
 
 function checkLines({ trials, attemptsPerSecond, test, wait, holds }: PredictionCheck): Line[] {
-  const title = `${count(trials.length)} real self-connects, each on a port of its own`;
+  const title = `${count(trials.length)} real self-connects, each on a new port`;
   const real = summarize(trials.map((trial) => trial.attempts));
   if (!real) return ["", title];
   const predicted = figuresOf(wait);

@@ -43,12 +43,8 @@ export function whoText(found: BindExplanation, options: TextOptions = {}): stri
   return renderText(lines, options);
 }
 
-/** The lines of the holders in the way, as the other commands print them under their own result. */
-export function inTheWayLines(found: BindExplanation): Line[] {
-  return found.holders.filter((holder) => holder.isInTheWay).flatMap(holderLines);
-}
-
-function holderLines({ local, is, remedy }: ExplainedHolder): Line[] {
+/** A holder and what to do about it, as every command prints it. */
+export function holderLines({ local, is, remedy }: Pick<ExplainedHolder, "local" | "is" | "remedy">): Line[] {
   return [`${formatAddress(local)} ${is}`, ...(remedy === null ? [] : [[paint("green", `  ${remedy}`)]])];
 }
 

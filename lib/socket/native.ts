@@ -105,6 +105,7 @@ export interface Native {
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
   send(socket: Handle, bytes: Uint8Array, urgent: Flag): number;
   sendmsg(socket: Handle, buffers: readonly Uint8Array[]): number;
+  sendStamped(socket: Handle, buffers: readonly Uint8Array[], sent: Flag, acknowledged: Flag): number;
   recv(socket: Handle, bytes: Uint8Array, peek: Flag, urgent: Flag): number;
   /** Writes the facts of native/core/message.h too, and the address of the host that reported an error. */
   recvmsg(
@@ -116,7 +117,14 @@ export interface Native {
     facts: BigInt64Array,
     offender: Uint8Array,
   ): number;
-  setReports(socket: Handle, errors: Flag, received: Flag, sent: Flag, acknowledged: Flag): number;
+  setReports(
+    socket: Handle,
+    errors: Flag,
+    received: Flag,
+    sent: Flag,
+    acknowledged: Flag,
+    requested: Flag,
+  ): number;
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
@@ -234,26 +242,30 @@ export function loadNative(): Native {
   return loaded;
 }
 
-let tried: Native | null | undefined;
+let failure: Error | undefined;
 
 /** The addon, or null when it cannot be loaded: the guard then only detects self-connects. */
 export function nativeOrNull(): Native | null {
-  if (tried === undefined) {
-    try {
-      tried = loadNative();
-    } catch {
-      tried = null;
-    }
+  if (failure) return null;
+  try {
+    return loadNative();
+  } catch (error) {
+    failure = error as Error;
+    return null;
   }
-  return tried;
+}
+
+/** Why the addon cannot be loaded, as an ERR_ADDON_MISSING with its `cause`; null when it can. */
+export function nativeFailure(): Error | null {
+  return nativeOrNull() ? null : failure!;
 }
 
 /** For tests: loadNative() returns this addon, a stand-in, from now on. Returns a function that undoes it. */
 export function replaceNative(native: Native | null): () => void {
-  const before = [loaded, tried] as const;
-  [loaded, tried] = [native ?? undefined, native];
+  const before = [loaded, failure] as const;
+  [loaded, failure] = [native ?? undefined, native ? undefined : new Error("taken away by a test")];
   return () => {
-    [loaded, tried] = before;
+    [loaded, failure] = before;
   };
 }
 
@@ -263,14 +275,30 @@ function requireAddon(): Native {
     "../../build/Release/selfconnect.node",
     `../../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
   ];
-  const reasons: string[] = [];
+  const errors: NodeJS.ErrnoException[] = [];
   for (const place of places) {
     try {
       return require(place) as Native;
     } catch (error) {
-      reasons.push(`${place}: ${(error as Error).message.split("\n")[0]}`);
+      errors.push(error as NodeJS.ErrnoException);
     }
   }
-  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons.join("; ")})`;
-  throw Object.assign(new Error(message), { code: "ERR_ADDON_MISSING" });
+  // A file that is there and does not load tells more than one that is not there.
+  const cause = errors.find(({ code }) => code !== "MODULE_NOT_FOUND");
+  const reasons = cause
+    ? firstLine(cause)
+    : errors.map((error, i) => `${places[i]}: ${firstLine(error)}`).join("; ");
+  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons})${fixOf(cause)}`;
+  throw Object.assign(new Error(message, { cause: cause ?? errors[0] }), { code: "ERR_ADDON_MISSING" });
+}
+
+function firstLine({ message }: Error): string {
+  return message.split("\n")[0]!;
+}
+
+/** What starts a Node that does not load addons so that it does. */
+function fixOf(cause: NodeJS.ErrnoException | undefined): string {
+  if (cause?.code !== "ERR_DLOPEN_DISABLED") return "";
+  const hasPermissions = "permission" in process;
+  return hasPermissions ? ": start Node with --allow-addons" : ": start Node without --no-addons";
 }

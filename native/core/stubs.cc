@@ -16,6 +16,7 @@ Result local_name_of(int, int, Address*) { return -ENOSYS; }
 Result disconnect_joined(int, int, const uint32_t*) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
+Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
 
 std::span<const OtherOption> other_options() {

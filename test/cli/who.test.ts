@@ -136,6 +136,22 @@ describe("who", () => {
   });
 });
 
+it("dial, predict and trace say it in the same words", () =>
+  withListener(
+    4,
+    (socket) => socket.end(),
+    async (peer) => {
+      const words = (await cli(["who", formatAddress(peer)])).stdout.split("\n")[1]!.trim();
+      expect(words).toContain("listens: pid ");
+      const dialed = await cli(["dial", formatAddress(peer), "--listen-check"]);
+      const predicted = await cli(["predict", formatAddress(peer), "--algorithm", "linux-5.18"]);
+      const traced = await cli(["trace", formatAddress(peer)]);
+      expect(dialed.stdout).toContain(words);
+      expect(predicted.stdout).toContain(`now on the port\n  ${words}`);
+      expect(traced.stderr).toContain(words);
+    },
+  ));
+
 it("the error of a server leads to its holder in one line of a program", () =>
   withListener(
     4,

@@ -1,4 +1,4 @@
-/** dial()'s policy: which addresses, how often, how long, and which error of several is told. */
+/** dial()'s policy: which addresses, how often, how long, and which error of several is thrown. */
 import dns from "node:dns/promises";
 import os from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -35,7 +35,7 @@ function withAnswers<T>(answers: number[], use: () => Promise<T>): Promise<T> {
 }
 
 describe("the addresses of a name", () => {
-  it("are gone through in turn, and the first error is told", () =>
+  it("are tried in turn, and the first error is thrown", () =>
     withAnswers([-ENETUNREACH, -EHOSTUNREACH], async () => {
       const lookup = resolveTo("::1", "127.0.0.1");
       const attempts: Attempt[] = [];
@@ -49,7 +49,7 @@ describe("the addresses of a name", () => {
       expect(lookup).toHaveBeenCalledWith("name.test", { all: true, family: 0 });
     }));
 
-  it("a self-connect is told, whichever address it was of", async () => {
+  it("a self-connect is thrown, whichever address it had", async () => {
     const local = deadPeer(4);
     resolveTo("127.0.0.2", "127.0.0.1");
     const error = await errorOf(dial(`name.test:${local.port}`, { local }));
@@ -127,7 +127,7 @@ describe("the forms of a peer", () => {
     expect(lookup).not.toHaveBeenCalled();
   });
 
-  it("a port that is none is refused before the name is resolved", async () => {
+  it("an invalid port is refused before the name is resolved", async () => {
     const lookup = resolveTo("127.0.0.1");
     expect((await errorOf(dial("name.test:70000"))).code).toMatch(/^ERR_/);
     expect(lookup).not.toHaveBeenCalled();
@@ -156,7 +156,7 @@ describe("attempts", () => {
     }
   });
 
-  it("is one where nothing asks for another", async () => {
+  it("is made once without retryOn for its outcome", async () => {
     const attempts: Attempt[] = [];
     const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
     const peer = deadPeer(4, "other");
