@@ -22,11 +22,12 @@ export async function findOwners(inodes: Iterable<number>): Promise<Map<number, 
   const owners = new Map<number, Owner>();
   let links = 0;
   for (const pid of missing.size > 0 ? listProcesses() : []) {
+    let owner: Owner | null = null;
     for (const fd of await listDescriptors(pid)) {
       if (++links % LINKS_PER_TURN === 0) await turn();
       const inode = readInode(pid, fd);
       if (inode === null || !missing.delete(inode)) continue;
-      const owner = readOwner(pid);
+      owner ??= readOwner(pid);
       if (owner) owners.set(inode, owner);
     }
     if (missing.size === 0) break;
