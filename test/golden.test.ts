@@ -31,6 +31,9 @@ import {
   dialText,
   freeReport,
   freeText,
+  hostAuditMetrics,
+  hostAuditReport,
+  hostAuditText,
   labCsv,
   labHtml,
   labKernelsReport,
@@ -222,17 +225,23 @@ describe("predict", () => {
 });
 
 describe("audit", () => {
-  it.each(["audit", "audit-port", "audit-clean"])("%s", async (name) => {
+  it.each(["audit", "audit-port", "audit-clean", "audit-unknown"])("%s", async (name) => {
     const found = recordedResult(`${name}.input.json`);
-    const port = name === "audit-port" && { port: found.listeners[0].local.port };
     await expectJson(name, "audit", auditReport(found));
-    await expectGolden(`${name}.txt`, `${auditText(found, { ...port })}\n`);
+    await expectGolden(`${name}.txt`, `${auditText(found)}\n`);
     await expectGolden(`${name}.prom`, auditMetrics(found));
+  });
+
+  it("all network namespaces", async () => {
+    const host = recordedResult("audit-host.input.json");
+    await expectJson("audit-host", "audit", hostAuditReport(host));
+    await expectGolden("audit-host.txt", `${hostAuditText(host)}\n`);
+    await expectGolden("audit-host.prom", hostAuditMetrics(host));
   });
 
   it("the changes that --watch prints", async () => {
     const [first, second] = ["audit", "audit-port"].map((name) => recordedResult(`${name}.input.json`));
-    const text = auditChangesText(first, second, new Date("2026-11-26T12:00:00Z"));
+    const text = auditChangesText([first], [second], new Date("2026-11-26T12:00:00Z"));
     await expectGolden("audit-watch.txt", `${text}\n`);
   });
 });

@@ -1,12 +1,14 @@
 /** Frees the ports of sockets that are joined to themselves, in whichever process, without ending it. */
+
 import { setTimeout as sleep } from "node:timers/promises";
+import { OWN_NAMESPACE } from "../kernel/host.ts";
 import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { findOtherNamespaces, withNamespace } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses } from "../kernel/owners.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders } from "../kernel/port-holders.ts";
-import { ALL_PORTS, OWN_NAMESPACE } from "../kernel/tables.ts";
+import { ALL_PORTS } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, checkPort, encodeAddress, isSameHost } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";

@@ -59,6 +59,8 @@ const FOLDER = "/etc/sysctl.d";
 const FILE = "zz-selfconnect.conf";
 const HEAD =
   "# Ports that the kernel must not pick as local ones. Written by `selfconnect reserve --persist`.\n";
+/** The file that `persist` writes. */
+export const SYSCTL_FILE = path.join(FOLDER, FILE);
 /** sysctl(8) reads the files of all folders in the order of their names, and this one last. */
 const FOLDERS = ["/usr/lib/sysctl.d", "/run/sysctl.d", FOLDER];
 const LAST = "/etc/sysctl.conf";
@@ -148,7 +150,7 @@ function findHeir(
 }
 
 function planFile(change: (ranges: readonly PortRange[]) => PortRange[]): PersistentReservation {
-  const file = path.join(FOLDER, FILE);
+  const file = SYSCTL_FILE;
   const settings = readSettings();
   const before = settings.at(-1)?.ports ?? [];
   const own = settings.findIndex((setting) => setting.path === file);

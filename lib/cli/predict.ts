@@ -71,14 +71,15 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const { method, clients } = flags;
   const algorithm = flags.algorithm === undefined ? undefined : portAlgorithm(flags.algorithm);
   const prediction = await predict({ peer, method, ...(algorithm && { algorithm }) });
-  const isChecked = flags.check !== undefined && !prediction.never;
+  const isKnown = prediction.never !== null || prediction.wait(1) !== null;
+  const isChecked = flags.check !== undefined && isKnown && !prediction.never;
   const check = isChecked ? await runCheck(prediction, flags.check!, signal) : null;
   const question = { clients, paces: pacesOf(flags), check };
   if (flags.json) printJson(predictReport(prediction, question));
   else print(predictText(prediction, question, textOptions()));
   if (!flags.json) printHolders(peer);
   if (signal.aborted) return EXIT.interrupted;
-  return check && !check.holds ? EXIT.failed : EXIT.done;
+  return !isKnown || (check && !check.holds) ? EXIT.failed : EXIT.done;
 }
 
 /** Prints who holds the peer's port now: a self-connect needs it free. */

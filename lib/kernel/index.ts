@@ -2,7 +2,7 @@
 export type { Exhaustion } from "./exhaustion.ts";
 export { exhaustion } from "./exhaustion.ts";
 export type { Environment, PortFacts } from "./host.ts";
-export { environment, isOwnAddress, portFacts } from "./host.ts";
+export { environment, isOwnAddress, localAddressTowards, portFacts } from "./host.ts";
 export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./tables.ts";
 export {
   findFourTuple,

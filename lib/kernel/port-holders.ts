@@ -4,10 +4,11 @@ import { SocketError } from "../socket/errors.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { TCP_STATES } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
 import type { NetworkNamespace } from "./namespaces.ts";
 import { withNamespace } from "./namespaces.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
-import { decodeRecord, OWN_NAMESPACE, readDiag, readField, socketTable } from "./tables.ts";
+import { decodeRecord, readDiag, readField, socketTable } from "./tables.ts";
 
 /** A socket that holds a port, with what identifies it. */
 export interface PortHolder extends SocketRow {

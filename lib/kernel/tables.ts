@@ -1,5 +1,5 @@
 /** Reads the kernel's table of TCP sockets from NETLINK_SOCK_DIAG or /proc/net/tcp, and finds their owners. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Address } from "../socket/address.ts";
@@ -11,6 +11,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
 
 /** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
 export interface SocketRow {
@@ -61,7 +62,7 @@ export interface SocketOwner {
 }
 
 /** The states by their number in sock_diag(7) and /proc/net/tcp (include/net/tcp_states.h). */
-const STATES: readonly (TcpState | "")[] = [
+export const TABLE_STATES: readonly (TcpState | "")[] = [
   "",
   "ESTABLISHED",
   "SYN-SENT",
@@ -87,11 +88,9 @@ export const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
 const FIRST_CAPACITY = 1024;
 /** The offset of the integers, which follow the two addresses of a record (native/core/diag.h). */
 const FIELDS_AT = 2 * ADDRESS_BYTES;
-/** No namespace but the one of this process. */
-export const OWN_NAMESPACE = -1;
 const UNREPORTED = 2 ** 32 - 1;
 /** The kernel has no sock_diag, or cannot load tcp_diag, or (EINTR) the table changed during each dump. */
-const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
+export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
 
 /**
  * sock_diag(7): finds the TCP sockets of this network namespace that match the filter, which the kernel applies. When
@@ -129,7 +128,7 @@ export function readDiag<T>(
 }
 
 function toStateMask(states: readonly TcpState[]): number {
-  return STATES.reduce(
+  return TABLE_STATES.reduce(
     (bits, state, number) => (state && states.includes(state) ? bits | (1 << number) : bits),
     0,
   );
@@ -151,7 +150,7 @@ export function decodeRecord(records: Uint8Array, at: number): SocketRow {
     decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
   const field = (index: number) => readField(records, at, index);
   const quietMs = field(7);
-  const state = stateNumbered(STATES, field(0));
+  const state = stateNumbered(TABLE_STATES, field(0));
   return {
     local: address(0),
     peer: address(ADDRESS_BYTES),
@@ -179,9 +178,14 @@ function matches(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }:
   return !joinedOnly || isSelfConnect(row.local, row.peer);
 }
 
-/** proc(5), /proc/net/tcp and tcp6: reads all TCP sockets of this network namespace. Throws when a file is missing. */
+/**
+ * proc(5), /proc/net/tcp and tcp6: reads all TCP sockets of this network namespace. A kernel that was started without
+ * IPv6 has no tcp6. Throws ENOENT when tcp is missing.
+ */
 export function socketTable(): SocketRow[] {
-  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) => parseSocketTable(readFileSync(path, "utf8")));
+  const four = readFileSync("/proc/net/tcp", "utf8");
+  const six = existsSync("/proc/net/tcp6") ? readFileSync("/proc/net/tcp6", "utf8") : "";
+  return [four, six].flatMap(parseSocketTable);
 }
 
 /** Parses the text of /proc/net/tcp or tcp6. */
@@ -259,7 +263,7 @@ function parseRow(line: string): SocketRow {
   return {
     local: parseHexAddress(local!),
     peer: parseHexAddress(peer!),
-    state: stateNumbered(STATES, Number.parseInt(state!, 16)),
+    state: stateNumbered(TABLE_STATES, Number.parseInt(state!, 16)),
     sendQueueBytes: Number.parseInt(send!, 16),
     receiveQueueBytes: Number.parseInt(receive!, 16),
     timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,

@@ -1,7 +1,7 @@
 /** `selfconnect/report`: results as published objects, text, HTML, Markdown, CSV, SVG, pcapng and metrics. */
-export type { AuditReport, AuditTextOptions } from "./audit.ts";
-export { auditChangesText, auditReport, auditText } from "./audit.ts";
-export { auditMetrics } from "./audit-openmetrics.ts";
+export type { AuditReport } from "./audit.ts";
+export { auditChangesText, auditReport, auditText, hostAuditReport, hostAuditText } from "./audit.ts";
+export { auditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
   BenchReport,

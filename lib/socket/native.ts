@@ -198,6 +198,25 @@ export interface Native {
     records: Uint8Array,
     namespaceFd: number,
   ): number;
+  /**
+   * diag() on a new thread, in the network namespace of an fd (-1: this process's), then `done` with its result. After
+   * -errno (-EAGAIN: no thread can be created) nothing was started and `done` is not called.
+   */
+  dump(
+    namespaceFd: number,
+    family: number,
+    states: number,
+    low: number,
+    high: number,
+    joinedOnly: number,
+    details: number,
+    records: Uint8Array,
+    done: (result: number) => void,
+  ): number;
+  /** Writes the local address that connect(2) to the peer would get, in the network namespace of an fd (-1: ours). */
+  routeSource(namespaceFd: number, peer: Uint8Array, local: Uint8Array): number;
+  /** Reads a file as a thread of that network namespace sees it: /proc/sys/net. Returns the number of bytes. */
+  readInNamespace(namespaceFd: number, path: string, bytes: Uint8Array): number;
   /** SOCK_DESTROY; `identity` is the interface and the two words of the cookie. See native/core/diag.h. */
   destroy(local: Uint8Array, peer: Uint8Array, identity: Uint32Array, namespaceFd: number): number;
   readonly diagRecordBytes: number;

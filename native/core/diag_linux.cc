@@ -10,7 +10,7 @@
 #include <span>
 
 #include "core/diag.h"
-#include "core/foreign.h"
+#include "core/host.h"
 #include "core/syscall.h"
 
 namespace core {
@@ -139,7 +139,7 @@ Result read_errno(const nlmsghdr* header) {
 /// socket(2): a netlink socket reports the sockets of the network namespace in which it was opened.
 Result open_diag(int namespace_fd) {
   const auto open = [] { return or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)); };
-  return namespace_fd < 0 ? open() : run_in_namespace(namespace_fd, open);
+  return run_in_namespace(namespace_fd, open);
 }
 
 void copy_address(const Address& address, __be32* host, __be16* port) {

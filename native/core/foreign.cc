@@ -3,8 +3,8 @@
 #include <map>
 #include <mutex>
 
+#include "core/host.h"
 #include "core/syscall.h"
-#include "core/thread.h"
 
 namespace core {
 
@@ -33,19 +33,9 @@ Result check_inherited(int fd) {
   return cloexec < 0 ? cloexec : set_nonblocking(fd);
 }
 
-Result run_in_namespace(int namespace_fd, const std::function<Result()>& work) {
-  Result result = 0;
-  Thread thread;
-  const Result started = thread.start([&result, &work, namespace_fd] {
-    result = enter_network_namespace(namespace_fd);
-    if (result >= 0) result = work();
-  });
-  if (started < 0) return started;
-  thread.join();
-  return result;
-}
-
 Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
+  // run_in_namespace() takes a negative fd for the caller's own namespace.
+  if (namespace_fd < 0) return -EBADF;
   return run_in_namespace(namespace_fd,
                           [family, protocol] { return socket(family, Blocking::no, protocol); });
 }

@@ -31,6 +31,7 @@
 #include "core/checked.h"
 #include "core/diag.h"
 #include "core/foreign.h"
+#include "core/host.h"
 #include "core/meet.h"
 #include "core/message.h"
 #include "core/option.h"
@@ -817,6 +818,22 @@ void a_dump_is_repeated_a_few_times_when_the_table_changes() {
   CHECK(run_diag(std::vector(100, changed)) == -EINTR);
 }
 
+void the_route_gives_the_local_address_of_a_connect() {
+  for (const int family : {4, 6}) {
+    core::Address local;
+    CHECK(core::route_source(loopback(family, 50000), &local) == 0);
+    CHECK(is_same(core::with_port(local, 0), loopback(family, 0)));
+  }
+}
+
+void a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno() {
+  char bytes[64];
+  const auto read = [&] { return core::read_file("/proc/self/stat", bytes, sizeof bytes); };
+  CHECK(core::run_in_namespace(-1, read) > 0);
+  CHECK(core::run_in_namespace(1000000, read) == -EBADF);
+  CHECK(core::read_file("/proc/no-such", bytes, sizeof bytes) == -ENOENT);
+}
+
 struct Test {
   const char* name;
   void (*run)();
@@ -866,6 +883,8 @@ constexpr Test kTests[] = {
     TEST(the_socket_table_has_a_socket_joined_to_itself),
     TEST(a_failed_dump_returns_its_errno_and_not_an_empty_table),
     TEST(a_dump_is_repeated_a_few_times_when_the_table_changes),
+    TEST(the_route_gives_the_local_address_of_a_connect),
+    TEST(a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno),
     TEST(a_joined_socket_is_destroyed_by_its_cookie_only),
     TEST(a_joined_socket_is_disconnected_through_its_process),
 };

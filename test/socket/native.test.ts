@@ -77,6 +77,10 @@ describe("the addon", () => {
       () => raw.destroy(addressMemory, addressMemory, new Uint32Array(3), 2 ** 31),
       () => raw.disconnectJoined(1, 1, new Uint32Array(2)),
       () => raw.localNameOf(1, 2 ** 31, addressMemory),
+      () => raw.dump(2 ** 31, 4, 1, 0, 1, 0, 0, records, () => {}),
+      () => raw.dump(-1, 4, 1, 0, 1, 0, 0, records, undefined as never),
+      () => raw.routeSource(-1, new Uint8Array(24), addressMemory),
+      () => raw.readInNamespace(-1, undefined as never, records),
       () => raw.captureOpen(handle, "lo", 65_536, 0, 1),
     ];
     for (const call of wrong) expect(call).toThrow(/^native\.\w+: argument \d must be /);
