@@ -22,7 +22,7 @@ const file = new URL(import.meta.url).pathname;
 function endOf(stream) {
   return new Promise((resolve) => {
     stream.on("connect", () => {
-      resolve(stream.localPort === PORT ? "no" : "connects");
+      resolve(stream.localPort === stream.remotePort ? "no" : "connects");
       stream.destroy();
     });
     stream.on("error", (error) => resolve(verdictOf(error)));

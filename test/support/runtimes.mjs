@@ -62,12 +62,15 @@ export function fetchRuntime({ package: name, program }) {
   return file;
 }
 
-/** Runs a program in a new network namespace, with the contract's range and without TIME-WAIT. */
-function inNamespace(command, env) {
-  const sysctl = `/proc/sys/net/ipv4`;
+/** The kernel's default, and one in which a plain connect to PORT is joined to itself. */
+const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
+
+/** Runs a program in a new network namespace, without TIME-WAIT. */
+function inNamespace(range, command, env) {
+  const sysctl = "/proc/sys/net/ipv4";
   const setUp = [
     "ip link set lo up",
-    `echo "${PORT} ${PORT + 1}" > ${sysctl}/ip_local_port_range`,
+    `echo "${range}" > ${sysctl}/ip_local_port_range`,
     `echo 0 > ${sysctl}/tcp_max_tw_buckets`,
     'exec "$@"',
   ];
@@ -88,19 +91,21 @@ export async function askContract(runtime, how) {
   const preload = how === "program" ? runtime.preload : [];
   const what = how === "ways" ? "ways" : "program";
   const command = [runtime.path, ...runtime.run, ...preload, CONTRACT, what];
-  const { stdout, stderr } = await inNamespace(command);
+  const { stdout, stderr } = await inNamespace(RANGES.small, command);
   const rows = stdout.split("\n").filter((line) => line.startsWith("{"));
-  const verdicts = Object.fromEntries(rows.map((line) => JSON.parse(line)).map((each) => [each.row, each.verdict]));
+  const verdicts = Object.fromEntries(
+    rows.map((line) => JSON.parse(line)).map((each) => [each.row, each.verdict]),
+  );
   return { verdicts, stderr };
 }
 
 /** What happens when the guard is told to be strict: the status of an empty program, and what it printed to stderr. */
 export function askStrictly(runtime) {
   const command = [runtime.path, ...runtime.run, ...runtime.preload, INSIDES, "nothing"];
-  return inNamespace(command, { SELFCONNECT_GUARD: "strict" });
+  return inNamespace(RANGES.usual, command, { SELFCONNECT_GUARD: "strict" });
 }
 
 /** Runs the checks of Node's insides. */
 export function askInsides(runtime) {
-  return inNamespace([runtime.path, ...runtime.run, INSIDES]);
+  return inNamespace(RANGES.usual, [runtime.path, ...runtime.run, INSIDES]);
 }
