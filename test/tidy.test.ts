@@ -69,7 +69,7 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
 
   helpers: ({ path: where }) => {
     const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep)\.ts$/.test(where);
-    const isInPlace = /^test\/(support\/|all\.mjs$)/.test(where);
+    const isInPlace = /^test\/(support\/|(all|wide)\.mjs$)/.test(where);
     return isHelper && !isInPlace ? ["put what tests share into test/support/"] : [];
   },
 

@@ -47,10 +47,13 @@ export interface FreeOptions {
   readonly dryRun?: boolean;
   /** Also those in other network namespaces. */
   readonly allNamespaces?: boolean;
+  /** Which ways to try, in this order (default both). */
+  readonly ways?: readonly FreedBy[];
   /** How long to wait for the owners to close their sockets (default 1 second). */
   readonly settleMs?: number;
 }
 
+const WAYS: readonly FreedBy[] = ["SOCK_DESTROY", "pidfd_getfd"];
 const SETTLE_MS = 1000;
 const STEP_MS = 10;
 
@@ -63,11 +66,11 @@ const STEP_MS = 10;
  */
 export async function free(
   target: number | string | Address | "all",
-  { dryRun = false, allNamespaces = false, settleMs = SETTLE_MS }: FreeOptions = {},
+  { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS }: FreeOptions = {},
 ): Promise<FreedSocket[]> {
   const rows = findJoined(target, allNamespaces);
   const { byInode } = findProcesses(rows.map(({ inode }) => inode));
-  const ended = rows.map((row) => endJoined(row, byInode.get(row.inode) ?? [], dryRun));
+  const ended = rows.map((row) => endJoined(row, byInode.get(row.inode) ?? [], dryRun ? [] : ways));
   if (dryRun) return ended.map((one) => ({ ...one, isFree: null }));
   return Promise.all(
     ended.map(async (one, index) => ({ ...one, isFree: await settles(rows[index]!, one.by ? settleMs : 0) })),
@@ -90,14 +93,13 @@ function findJoined(target: number | string | Address, allNamespaces: boolean): 
 
 type Ended = Omit<FreedSocket, "isFree">;
 
-function endJoined(row: PortHolder, processes: readonly Process[], dryRun: boolean): Ended {
+function endJoined(row: PortHolder, processes: readonly Process[], ways: readonly FreedBy[]): Ended {
   const { local, state, namespace } = row;
   const about = { local, state, processes, namespace: namespace?.id ?? null };
   const untouched = { ...about, at: null, by: null, refusals: {} };
-  if (dryRun || row.cookie === null) return untouched;
   const refusals: Partial<Record<FreedBy, ErrnoName>> = {};
-  for (const [by, act] of WAYS) {
-    const result = act(row, row.cookie, processes);
+  for (const by of ways) {
+    const result = ACTS[by](row, processes);
     if (result === null) continue;
     if (result >= 0) return { ...about, at: new Date().toISOString(), by, refusals: {} };
     refusals[by] = errnoName(result);
@@ -106,27 +108,24 @@ function endJoined(row: PortHolder, processes: readonly Process[], dryRun: boole
 }
 
 /** Ends a connection: 0, -errno, or null where this way is not possible. */
-type Way = (
-  row: PortHolder,
-  cookie: readonly [number, number],
-  processes: readonly Process[],
-) => number | null;
+type Way = (row: PortHolder, processes: readonly Process[]) => number | null;
 
-const WAYS: readonly (readonly [FreedBy, Way])[] = [
-  ["SOCK_DESTROY", destroy],
-  ["pidfd_getfd", disconnect],
-];
+const ACTS: Readonly<Record<FreedBy, Way>> = { SOCK_DESTROY: destroy, pidfd_getfd: disconnect };
 
-function destroy({ local, peer, interfaceIndex, namespace }: PortHolder, cookie: readonly [number, number]) {
+/** Impossible where the row comes from /proc/net/tcp, for a kernel without sock_diag. */
+function destroy({ local, peer, interfaceIndex, namespace, cookie }: PortHolder): number | null {
+  if (cookie === null) return null;
   const [one, other] = [local, peer].map((address) => encodeAddress(address, Number(address.scope ?? 0)));
   const identity = Uint32Array.of(interfaceIndex, ...cookie);
   const act = (fd: number) => loadNative().destroy(one!, other!, identity, fd);
   return namespace ? withNamespace(namespace, act) : act(OWN_NAMESPACE);
 }
 
-function disconnect(_: PortHolder, cookie: readonly [number, number], processes: readonly Process[]) {
+function disconnect({ inode, cookie }: PortHolder, processes: readonly Process[]): number | null {
   const process = processes.find(({ fd }) => fd !== null);
-  return process ? loadNative().disconnectJoined(process.pid, process.fd!, Uint32Array.from(cookie)) : null;
+  if (!process) return null;
+  const identity = Uint32Array.of(inode, ...(cookie ?? [0, 0]));
+  return loadNative().disconnectJoined(process.pid, process.fd!, identity);
 }
 
 /** The owner sees the error in its event loop, and closes the socket; until then a bind(2) of its own stays. */

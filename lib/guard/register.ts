@@ -10,6 +10,7 @@ import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
 import { passOn } from "./inherit.ts";
 import { isOptionSupported } from "./prevention.ts";
+import { otherRuntime } from "./runtime.ts";
 import { guardStream, isGuarded } from "./streams.ts";
 
 const REGISTERED = Symbol.for("selfconnect.registered");
@@ -80,13 +81,6 @@ function checkHost(): void {
       "ERR_ADDON_MISSING",
       `self-connects are detected and rejected, but not prevented: ${failure.message}`,
     );
-}
-
-/** "Bun 1.4.5"; null in Node. */
-function otherRuntime(): string | null {
-  const { bun, deno } = process.versions;
-  if (bun) return `Bun ${bun}`;
-  return deno ? `Deno ${deno}` : null;
 }
 
 /** Whether --require has loaded this thread's guard: Node requires a preload from a module of this name. */

@@ -46,5 +46,7 @@ function endText(isFree: boolean) {
 function refusalText(refusals: FreedSocket["refusals"]): string {
   const tried = Object.entries(refusals).map(([by, code]) => `${by} ${code}`);
   const root = "SOCK_DESTROY needs CAP_NET_ADMIN, pidfd_getfd permission to trace the process: run as root";
-  return tried.length > 0 ? `${tried.join(", ")} (${root})` : "this kernel has no sock_diag";
+  return tried.length > 0
+    ? `${tried.join(", ")} (${root})`
+    : "this kernel has no sock_diag, and no process is visible";
 }

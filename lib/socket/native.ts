@@ -96,8 +96,8 @@ export interface Native {
   setsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
   /** getsockname(2) of a TCP socket of another process; see native/core/remote.h. */
   localNameOf(pid: number, fd: number, local: Uint8Array): number;
-  /** Ends a self-connect of another process by connect(2) with AF_UNSPEC; -ESTALE unless it has the cookie. */
-  disconnectJoined(pid: number, fd: number, cookie: Uint32Array): number;
+  /** Ends a self-connect of another process by connect(2) with AF_UNSPEC. `identity` is its inode and its cookie. */
+  disconnectJoined(pid: number, fd: number, identity: Uint32Array): number;
   socketInNamespace(socket: Handle, family: number, namespaceFd: number, mptcp: number): number;
   /** Empties the handle. Returns a ticket, with which any thread of the process may claim() the socket once. */
   shelve(socket: Handle): number;

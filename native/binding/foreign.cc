@@ -68,13 +68,14 @@ core::Result local_name_of(Arguments& arguments) {
   return result;
 }
 
-/// disconnectJoined(pid, fd, cookie): ends another process's self-connect, if it is the one with this cookie.
+/// disconnectJoined(pid, fd, identity): `identity` is the inode and the two words of the cookie.
 core::Result disconnect_joined(Arguments& arguments) {
   const int pid = arguments.read_int(0);
   const int fd = arguments.read_int(1);
-  const auto cookie = arguments.read_array<uint32_t>(2, napi_uint32_array, "the two words of a cookie");
-  if (cookie.size() != 2) arguments.refuse(2, "the two words of a cookie");
-  return arguments.is_refused() ? 0 : core::disconnect_joined(pid, fd, cookie.data());
+  const auto words = arguments.read_array<uint32_t>(2, napi_uint32_array, "three words of identity");
+  if (words.size() != 3) arguments.refuse(2, "three words of identity");
+  if (arguments.is_refused()) return 0;
+  return core::disconnect_joined(pid, fd, {words[0], {words[1], words[2]}});
 }
 
 }  // namespace

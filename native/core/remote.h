@@ -12,9 +12,15 @@ namespace core {
 /// getsockname(2) of a TCP socket of another process. -ENOTSOCK or -EPROTONOSUPPORT for any other descriptor.
 Result local_name_of(int pid, int fd, Address* local);
 
+/// What tells one socket of another process from any that took its descriptor since.
+struct RemoteIdentity {
+  uint32_t inode;
+  uint32_t cookie[2];  ///< SO_COOKIE; two zeros where it is not known (/proc/net/tcp).
+};
+
 /// connect(2) with AF_UNSPEC on a socket of another process: sends RST and leaves no TIME-WAIT. Its owner's
 /// next call fails with ECONNRESET, and the port that bind(2) gave it stays bound until the owner closes it.
-/// -ESTALE unless the socket has this cookie (SO_COOKIE) and is joined to itself at that moment.
-Result disconnect_joined(int pid, int fd, const uint32_t cookie[2]);
+/// -ESTALE unless it is this socket and joined to itself at that moment.
+Result disconnect_joined(int pid, int fd, const RemoteIdentity& identity);
 
 }  // namespace core

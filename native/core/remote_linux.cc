@@ -1,5 +1,6 @@
 // pidfd_open(2), pidfd_getfd(2).
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,16 +39,20 @@ class Duplicate {
   Result fd_;
 };
 
-/// Whether this is the socket with the cookie, and joined to itself: 0, or -ESTALE.
-Result check_joined(int fd, const uint32_t cookie[2]) {
-  uint32_t own[2] = {};
-  const Result read = getsockopt(fd, SOL_SOCKET, SO_COOKIE, own, sizeof own);
-  if (read < 0) return read;
+bool has_identity(int fd, const RemoteIdentity& identity) {
+  struct stat status {};
+  if (::fstat(fd, &status) < 0 || static_cast<uint32_t>(status.st_ino) != identity.inode) return false;
+  if (identity.cookie[0] == 0 && identity.cookie[1] == 0) return true;
+  uint32_t cookie[2] = {};
+  return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, sizeof cookie) >= 0 &&
+         std::memcmp(cookie, identity.cookie, sizeof cookie) == 0;
+}
+
+bool is_joined(int fd) {
   Address local{};
   Address peer{};
-  const bool is_same = std::memcmp(own, cookie, sizeof own) == 0 && getsockname(fd, &local) >= 0 &&
-                       getpeername(fd, &peer) >= 0 && std::memcmp(&local, &peer, sizeof local) == 0;
-  return is_same ? 0 : -ESTALE;
+  return getsockname(fd, &local) >= 0 && getpeername(fd, &peer) >= 0 &&
+         std::memcmp(&local, &peer, sizeof local) == 0;
 }
 
 }  // namespace
@@ -59,11 +64,10 @@ Result local_name_of(int pid, int fd, Address* local) {
   return tcp < 0 ? tcp : getsockname(duplicate.fd(), local);
 }
 
-Result disconnect_joined(int pid, int fd, const uint32_t cookie[2]) {
+Result disconnect_joined(int pid, int fd, const RemoteIdentity& identity) {
   const Duplicate duplicate(pid, fd);
   if (duplicate.fd() < 0) return duplicate.fd();
-  const Result joined = check_joined(duplicate.fd(), cookie);
-  if (joined < 0) return joined;
+  if (!has_identity(duplicate.fd(), identity) || !is_joined(duplicate.fd())) return -ESTALE;
   sockaddr nowhere{};
   nowhere.sa_family = AF_UNSPEC;
   return or_errno(::connect(duplicate.fd(), &nowhere, sizeof nowhere));

@@ -13,7 +13,7 @@ namespace core {
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
 Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
 Result local_name_of(int, int, Address*) { return -ENOSYS; }
-Result disconnect_joined(int, int, const uint32_t*) { return -ENOSYS; }
+Result disconnect_joined(int, int, const RemoteIdentity&) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }

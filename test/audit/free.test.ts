@@ -98,6 +98,15 @@ test("where neither way is permitted, the errno of each is returned and nothing 
   expect(await owner.next()).toBe("no error");
 });
 
+test("on a kernel without sock_diag, the socket of /proc/net/tcp is known by its inode", async () => {
+  const peer = deadPeer();
+  await using owner = await startOwner(peer.port, "picked");
+  const calls = { diag: () => -os.constants.errno.ENOENT };
+  expect(await withNative(calls, () => free(peer.port))).toMatchObject([{ by: "pidfd_getfd", isFree: true }]);
+  owner.poke();
+  expect(await owner.next()).toBe("ECONNRESET");
+});
+
 test("a dry run finds it and changes nothing", async () => {
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");

@@ -716,6 +716,7 @@ struct Joined {
   int fd;
   core::Address local;
   core::DiagIdentity identity;
+  uint32_t inode;
 };
 
 Joined join(int family) {
@@ -725,8 +726,12 @@ Joined join(int family) {
   core::connect(fd, local);
   core::DiagRecord record{};
   CHECK(find_sockets(family, core::port_of(local), true, &record) == 1);
-  return {fd, local, {local, local, record.interface, {record.cookie[0], record.cookie[1]}}};
+  const core::DiagIdentity identity{local, local, record.interface, {record.cookie[0], record.cookie[1]}};
+  return {fd, local, identity, record.inode};
 }
+
+/// As in tcpi_state.
+constexpr uint32_t kEstablished = 1;
 
 void a_joined_socket_is_destroyed_by_its_cookie_only() {
   for (const int family : {4, 6}) {
@@ -753,16 +758,22 @@ void a_joined_socket_is_disconnected_through_its_process() {
     Joined joined = join(family);
     core::Address local{};
     CHECK(core::local_name_of(getpid(), joined.fd, &local) == 0 && is_same(local, joined.local));
-    uint32_t other[2] = {joined.identity.cookie[0] + 1, joined.identity.cookie[1]};
-    CHECK(core::disconnect_joined(getpid(), joined.fd, other) == -ESTALE);
-    CHECK(core::disconnect_joined(getpid(), joined.fd, joined.identity.cookie) == 0);
-    CHECK(core::disconnect_joined(getpid(), joined.fd, joined.identity.cookie) == -ESTALE);
+    const uint32_t* cookie = joined.identity.cookie;
+    const auto disconnect = [&](uint32_t inode, uint32_t low) {
+      return core::disconnect_joined(getpid(), joined.fd, {inode, {low, cookie[1]}});
+    };
+    CHECK(disconnect(joined.inode, cookie[0] + 1) == -ESTALE);
+    CHECK(disconnect(joined.inode + 1, cookie[0]) == -ESTALE);
+    CHECK(disconnect(joined.inode, cookie[0]) == 0);
+    CHECK(disconnect(joined.inode, cookie[0]) == -ESTALE);
     CHECK(core::take_error(joined.fd) == ECONNRESET);
     CHECK(core::close(joined.fd) == 0);
   }
   core::Address local{};
   CHECK(core::local_name_of(getpid(), 4095, &local) == -EBADF);
-  CHECK(core::local_name_of(getpid(), STDIN_FILENO, &local) == -ENOTSOCK);
+  const int other = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  CHECK(core::local_name_of(getpid(), other, &local) == -ENOTSOCK);
+  CHECK(core::close(other) == 0);
 }
 
 /// A made-up message of a dump: its header and an int.

@@ -75,7 +75,7 @@ describe("the addon", () => {
       () => raw.diag(4, 1, 0, 1, 2, 0, records, -1),
       () => raw.diag(4, 1, 0, 1, 0, 0, records, 2 ** 31),
       () => raw.destroy(addressMemory, addressMemory, new Uint32Array(3), 2 ** 31),
-      () => raw.disconnectJoined(1, 1, new Uint32Array(3)),
+      () => raw.disconnectJoined(1, 1, new Uint32Array(2)),
       () => raw.localNameOf(1, 2 ** 31, addressMemory),
       () => raw.dump(2 ** 31, 4, 1, 0, 1, 0, 0, records, () => {}),
       () => raw.dump(-1, 4, 1, 0, 1, 0, 0, records, undefined as never),
