@@ -171,11 +171,18 @@ async function readTable(facts: PortFacts, namespaceFd: number): Promise<Table> 
   const joined: SocketRow[] = [];
   const connecting: SocketRow[] = [];
   const destinations = new DestinationCounter(facts.ephemeralRange);
+  const heldPorts = new Set<number>();
   const visit = (socket: TableSocket) => {
     const { state } = socket;
-    if (state === "LISTEN" || state === "CLOSED") bound.push(socket.keep()());
-    else if (socket.isJoined) joined.push(socket.keep()());
-    else destinations.add(socket);
+    if (state === "LISTEN" || state === "CLOSED") {
+      bound.push(socket.keep()());
+      heldPorts.add(socket.localPort);
+    } else if (socket.isJoined) {
+      joined.push(socket.keep()());
+    } else if (!heldPorts.has(socket.localPort)) {
+      // The kernel lists listeners first. What they have accepted uses no port that connect(2) could pick.
+      destinations.add(socket);
+    }
     if (state === "SYN-SENT") connecting.push(socket.keep()());
   };
   return { source: await walkSockets(visit, namespaceFd), bound, joined, connecting, destinations };

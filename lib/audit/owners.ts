@@ -29,8 +29,8 @@ export async function findOwners(inodes: Iterable<number>): Promise<Map<number, 
       if (inode === null || !missing.delete(inode)) continue;
       owner ??= readOwner(pid);
       if (owner) owners.set(inode, owner);
+      if (missing.size === 0) return owners;
     }
-    if (missing.size === 0) break;
   }
   return owners;
 }
@@ -43,10 +43,13 @@ async function listDescriptors(pid: number): Promise<string[]> {
   }
 }
 
+const SOCKET_LINK = "socket:[";
+
+/** Without a pattern: a process may have 100,000 descriptors, and the time of an audit is spent here. */
 function readInode(pid: number, fd: string): number | null {
   try {
-    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
-    return inode === undefined ? null : Number(inode);
+    const link = readlinkSync(`/proc/${pid}/fd/${fd}`);
+    return link.startsWith(SOCKET_LINK) ? Number(link.slice(SOCKET_LINK.length, -1)) : null;
   } catch {
     return null; // The process has closed it since the listing.
   }

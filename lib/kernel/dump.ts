@@ -7,7 +7,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered } from "../socket/tcp-state.ts";
-import { OWN_NAMESPACE } from "./host.ts";
+import { OWN_NAMESPACE, readNetwork } from "./host.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
 import { ALL_PORTS, decodeRecord, NO_TABLE, socketTable, TABLE_STATES } from "./tables.ts";
 
@@ -80,7 +80,7 @@ async function dump(
   const native = loadNative();
   const size = native.diagRecordBytes;
   const flag = which === "joined" ? 1 : 0;
-  for (let capacity = FIRST_CAPACITY; ; ) {
+  for (let capacity = which === "joined" ? FIRST_CAPACITY : estimateSockets(family, namespaceFd); ; ) {
     const records = new Uint8Array(capacity * size);
     const count = await new Promise<number>((resolve) => {
       const started = native.dump(namespaceFd, family, ALL_STATES, low, high, flag, flag, records, resolve);
@@ -93,6 +93,16 @@ async function dump(
     }
     capacity = Math.ceil(count * SPARE);
   }
+}
+
+/** proc(5), /proc/net/sockstat: how many sockets a dump may find, so that one is enough. It does not count requests. */
+function estimateSockets(family: 4 | 6, namespaceFd: number): number {
+  const read = (name: string) => readNetwork(name, namespaceFd) ?? "";
+  const four = read("sockstat");
+  const inUse =
+    family === 4 ? /^TCP: inuse (\d+)/m.exec(four) : /^TCP6: inuse (\d+)/m.exec(read("sockstat6"));
+  const timeWait = /^TCP: .* tw (\d+)/m.exec(four);
+  return FIRST_CAPACITY + Math.ceil((Number(inUse?.[1] ?? 0) + Number(timeWait?.[1] ?? 0)) * SPARE);
 }
 
 /** Reads DiagRecords (native/core/diag.h) in place: decoding every one would take most of the time of an audit. */

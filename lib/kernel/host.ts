@@ -71,6 +71,12 @@ export function portFacts(namespaceFd = OWN_NAMESPACE): PortFacts {
   };
 }
 
+/** proc(5), /proc/net: reads a file of a network namespace; null when the kernel does not have it. */
+export function readNetwork(name: string, namespaceFd: number): string | null {
+  const path = `/proc/thread-self/net/${name}`;
+  return namespaceFd === OWN_NAMESPACE ? readText(path) : readInNamespace(namespaceFd, path);
+}
+
 /** setns(2) on a thread of its own, open(2), read(2). Returns null when the kernel does not have the file. */
 function readInNamespace(namespaceFd: number, path: string): string | null {
   const bytes = new Uint8Array(MOST_SYSCTL_BYTES);

@@ -50,11 +50,11 @@ function withOwner(text: string) {
   const owned = <T>(list: T[]) => list.map((one) => ({ ...one, owner: by }));
   return {
     ...found,
-    listeners: owned(found.listeners),
+    listeners: owned(found.listeners.map((one: object) => ({ ...one, heldBy: owned([{ local: address }]) }))),
     joined: owned(found.joined),
     leftovers: owned(found.leftovers),
     knocking: owned(found.knocking),
-    reserve: text,
+    unseen: [text],
   };
 }
 
@@ -80,7 +80,7 @@ function dialOf(text: string): Parameters<typeof dialText> {
 const writers: Record<string, (text: string) => string> = {
   audit: (text) => auditText(withOwner(text)),
   "audit --watch": (text) =>
-    auditChangesText(readRecorded("audit-port.input.json"), withOwner(text), new Date(0)),
+    auditChangesText([readRecorded("audit-port.input.json")], [withOwner(text)], new Date(0)),
   dial: (text) => dialText(...dialOf(text)),
   lab: (text) => labText(labOf(text)),
   "report compare": (text) => {
