@@ -59,6 +59,16 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
     /^connected from a port of the range: true\nconnected from the same port again: true\n$/,
 };
 
+describe("docs/register.md", () => {
+  const page = readFileSync("docs/register.md", "utf8");
+
+  it.each(
+    blocks(page, "js").map((block, i) => [i + 1, block] as const),
+  )("block %i runs", async (_, block) => {
+    expect(await runModule(block)).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
 describe("examples", () => {
   it.each(Object.keys(EXAMPLES))("%s runs, and the README shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");

@@ -11,6 +11,7 @@ import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { reportCommand } from "./report.ts";
+import { runCommand } from "./run.ts";
 import { traceCommand } from "./trace.ts";
 
 watchOutput();
@@ -19,7 +20,8 @@ const program = new Command("selfconnect")
   .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
   .version(environment().version)
   .showHelpAfterError("(add --help for the options and their defaults)")
-  .addHelpText("after", `\n${exitCodeHelp()}`);
+  .addHelpText("after", `\n${exitCodeHelp()}`)
+  .enablePositionalOptions(); // The options after run's program are the program's.
 
 const commands = [
   reconnectCommand(),
@@ -31,6 +33,7 @@ const commands = [
   auditCommand(),
   labCommand(),
   reportCommand(),
+  runCommand(),
 ];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 
