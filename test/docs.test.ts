@@ -112,6 +112,16 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
     /^(.*127\.0\.0\.1:\d+ listens: pid \d+ \(node, .*){1,2}(redis-server is not installed\n)?$/s,
 };
 
+describe("docs/register.md", () => {
+  const page = readFileSync("docs/register.md", "utf8");
+
+  it.each(
+    blocks(page, "js").map((block, i) => [i + 1, block] as const),
+  )("block %i runs", async (_, block) => {
+    expect(await runModule(block)).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
 describe("examples", () => {
   it.each(Object.keys(EXAMPLES))("%s runs, and the README shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");

@@ -13,6 +13,7 @@ import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { reportCommand } from "./report.ts";
 import { reserveCommand } from "./reserve.ts";
+import { runCommand } from "./run.ts";
 import { traceCommand } from "./trace.ts";
 import { whoCommand } from "./who.ts";
 
@@ -22,7 +23,8 @@ const program = new Command("selfconnect")
   .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
   .version(environment().version)
   .showHelpAfterError("(add --help for the options and their defaults)")
-  .addHelpText("after", `\n${exitCodeHelp()}`);
+  .addHelpText("after", `\n${exitCodeHelp()}`)
+  .enablePositionalOptions(); // The options after run's program are the program's.
 
 const commands = [
   reconnectCommand(),
@@ -37,6 +39,7 @@ const commands = [
   reserveCommand(),
   labCommand(),
   reportCommand(),
+  runCommand(),
 ];
 for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
 

@@ -1,9 +1,16 @@
 /** What dial(), connect() and the guarded streams publish on diagnostics_channel. */
 import { channel } from "node:diagnostics_channel";
-import type { Attempt } from "../socket/errors.ts";
+import type { Attempt, Outcome } from "../socket/errors.ts";
+import { count } from "./statistics.ts";
 
-const attempts = channel("selfconnect:attempt");
-const rejected = channel("selfconnect:rejected");
+/** The channel of AttemptMessage: `subscribe(ATTEMPT_CHANNEL, ({ attempt }) => …)` of node:diagnostics_channel. */
+export const ATTEMPT_CHANNEL = "selfconnect:attempt";
+
+/** The channel of RejectedMessage. */
+export const REJECTED_CHANNEL = "selfconnect:rejected";
+
+const attempts = channel(ATTEMPT_CHANNEL);
+const rejected = channel(REJECTED_CHANNEL);
 
 /** A message on `selfconnect:attempt`: one for each connect(2), published when it has ended. */
 export interface AttemptMessage {
@@ -17,8 +24,15 @@ export interface RejectedMessage {
   readonly wasConnected: boolean;
 }
 
+/** Counts the attempt, and publishes it. */
 export function publishAttempt(attempt: Attempt): void {
+  countOutcome(attempt.outcome);
   if (attempts.hasSubscribers) attempts.publish({ attempt } satisfies AttemptMessage);
+}
+
+/** Counts an attempt that nobody subscribes to. A self-connect is counted by publishRejected(). */
+export function countOutcome(outcome: Outcome): void {
+  if (outcome !== "self-connect") count(outcome === "connected" ? "connected" : "failed");
 }
 
 /** Whether `selfconnect:attempt` has subscribers. Without them no Attempt is created for a successful connect. */
@@ -26,7 +40,9 @@ export function hasAttemptSubscribers(): boolean {
   return attempts.hasSubscribers;
 }
 
+/** Counts the rejection, and publishes it. */
 export function publishRejected(attempt: Attempt, wasConnected: boolean): void {
+  count(wasConnected ? "reset" : "refused");
   if (rejected.hasSubscribers) rejected.publish({ attempt, wasConnected } satisfies RejectedMessage);
 }
 

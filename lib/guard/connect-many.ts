@@ -14,7 +14,7 @@ import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { AddressSource, Found } from "./address-input.ts";
 import { AddressInput } from "./address-input.ts";
-import { hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
+import { countOutcome, hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
 import { BATCH, ConnectBatch, IN_PROGRESS, JOINED } from "./connect-batch.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { Pace } from "./pace.ts";
@@ -368,9 +368,9 @@ class Connects {
 
   #report(result: ConnectResult): void {
     this.#results.push(result);
-    if (!hasAttemptSubscribers()) return;
     const { address: peer, outcome, local, elapsedMs } = result;
-    publishAttempt({ outcome, peer, ...(local && { local }), elapsedMs });
+    if (hasAttemptSubscribers()) publishAttempt({ outcome, peer, ...(local && { local }), elapsedMs });
+    else countOutcome(outcome);
   }
 
   /** Ends everything that the reader does not have. */

@@ -2,6 +2,7 @@
 export type { AddressSource } from "./address-input.ts";
 export type { Backoff } from "./backoff.ts";
 export type { AttemptMessage, RejectedMessage } from "./channels.ts";
+export { ATTEMPT_CHANNEL, REJECTED_CHANNEL } from "./channels.ts";
 export type { ConnectManyOptions, ConnectResult } from "./connect-many.ts";
 export { connectMany } from "./connect-many.ts";
 export type { Dialed, DialOptions } from "./dial.ts";
@@ -14,6 +15,8 @@ export { connect } from "./net.ts";
 export { rangesWithout } from "./prevention.ts";
 export type { PunchOptions } from "./punch.ts";
 export { punch } from "./punch.ts";
+export type { GuardStatistics } from "./statistics.ts";
+export { guardStatistics } from "./statistics.ts";
 export { guardStream, streamFactory } from "./streams.ts";
 export type { TlsConnectOptions } from "./tls.ts";
 export { connectTls } from "./tls.ts";

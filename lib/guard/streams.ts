@@ -7,7 +7,7 @@ import { invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import { encodeOption, optionIndex } from "../socket/option-values.ts";
 import type { OptionName } from "../socket/options.ts";
-import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
+import { countOutcome, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import { compareAfterConnect } from "./comparison.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
@@ -62,8 +62,8 @@ type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object 
 /**
  * Guards every connect(2) of this stream from now on, and returns the stream. A self-connect, refused or reset, is
  * an 'error' event with DialError ERR_SELF_CONNECT, and never a 'connect' event. A second call replaces the options.
- * Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard; for `options` it throws
- * ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, or ERR_ADDON_MISSING without the addon.
+ * Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard; for
+ * `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, or ERR_ADDON_MISSING without the addon.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const checked = checkGuardOptions(options);
@@ -166,6 +166,7 @@ class GuardedStream implements HandleOwner {
     this.#failures?.restoreDestroy?.();
     this.#failures = undefined;
     if (attempt) publishAttempt(attempt);
+    else countOutcome("connected");
   }
 
   attempted(attempt: Attempt): void {

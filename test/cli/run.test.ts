@@ -1,0 +1,73 @@
+/** selfconnect run: the program, its signals, its exit code, and the guard wherever it starts Node. */
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { command, deadPort } from "../support/harness.ts";
+
+const MAIN = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+const INNOCENT = new URL("../support/programs/innocent.mjs", import.meta.url).pathname;
+
+const run = (args: readonly string[], during?: (child: ChildProcess) => void) =>
+  command(process.execPath, [MAIN, "run", ...args], during);
+
+/** A program that prints "ready" and waits; `then` is what it does about SIGTERM. */
+const waiting = (then: string) => `${then}; console.log("ready"); setInterval(() => {}, 1000);`;
+
+/** Sends SIGTERM to the command itself when the program is ready. */
+const terminate = (child: ChildProcess) => void child.stdout!.on("data", () => child.kill("SIGTERM"));
+
+describe("selfconnect run", () => {
+  it("guards the program and what it starts, also in another folder", async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-run-"));
+    const ports = new Set<number>();
+    while (ports.size < 2) ports.add(deadPort());
+    const [here, child] = [...ports];
+    const start = `cd ${folder} && exec "${process.execPath}" ${INNOCENT} here=${here} "spawn with an environment"=${child}`;
+    try {
+      const { status, stdout, stderr } = await run(["--", "sh", "-c", start]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).not.toContain("to itself");
+      expect(stdout.trim().split("\n")).toHaveLength(2);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("has the guard and the log that its options ask for; the program has its own options", async () => {
+    const { status, stdout, stderr } = await run([
+      ...["--guard", "detect", "--log", "--"],
+      ...[process.execPath, "-p", "process.argv[1]", "--", "--guard"],
+    ]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "--guard\n" });
+    expect(stderr).toMatch(/^selfconnect: process \d+ is guarded: detect\n$/);
+  });
+
+  it("exits with the program's code", async () => {
+    expect((await run(["--", process.execPath, "-e", "process.exit(42)"])).status).toBe(42);
+  });
+
+  it("passes a signal on, and ends by the signal that ended the program", async () => {
+    const handles = waiting('process.on("SIGTERM", () => process.exit(7))');
+    expect((await run(["--", process.execPath, "-e", handles], terminate)).status).toBe(7);
+    let signal: NodeJS.Signals | null = null;
+    const dies = ["--", process.execPath, "-e", waiting("")];
+    const { status } = await run(dies, (child) => {
+      terminate(child);
+      child.on("exit", (_, name) => {
+        signal = name;
+      });
+    });
+    expect({ status, signal }).toEqual({ status: null, signal: "SIGTERM" });
+  });
+
+  it("exits with 127 for a program that is not there, and with 126 for a file that cannot be executed", async () => {
+    const { status, stderr } = await run(["--", "/nowhere/at/all"]);
+    expect({ status, stderr }).toEqual({
+      status: 127,
+      stderr: "selfconnect: /nowhere/at/all: spawn /nowhere/at/all ENOENT\n",
+    });
+    expect((await run(["--", "/etc/passwd"])).status).toBe(126);
+  });
+});
