@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { PortFacts } from "../kernel/host.ts";
-import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
+import { portFacts, sandbox } from "../kernel/host.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
 import { ALL_PORTS, findSockets, socketOwners } from "../kernel/tables.ts";
 import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
@@ -14,6 +14,7 @@ import type { Address } from "../socket/address.ts";
 import { unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, parsePortList } from "../socket/port-range.ts";
+import { canSelfConnect } from "../socket/route.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
 /** The process that has a socket open, and where it runs. */
@@ -130,7 +131,7 @@ function findJoinedSockets(): SocketRow[] {
 
 function findUnansweredSockets(range: PortRange): SocketRow[] {
   return findSockets({ states: ["SYN-SENT"] }).rows.filter(
-    ({ peer }) => holds(range, peer.port) && isOwnAddress(peer),
+    ({ peer }) => holds(range, peer.port) && canSelfConnect(peer),
   );
 }
 

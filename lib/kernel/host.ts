@@ -3,9 +3,10 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import { isSameHost, toAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
+import { sourceAddress } from "../socket/route.ts";
+import { specify } from "../socket/self-connect.ts";
 
 /** The sysctls that limit the kernel's choice of a local port. */
 export interface PortFacts {
@@ -87,18 +88,19 @@ export function environment(): Environment {
 }
 
 /**
- * getifaddrs(3): whether this host has the address: loopback, unspecified (connect(2) replaces it by loopback), or an
- * address of an interface. A self-connect needs such an address.
+ * connect(2) of a UDP socket, then getsockname(2): whether this host has the address. A connect to an address of this
+ * host comes from that address; within 127.0.0.0/8 from another one of them. False for an address that the kernel has
+ * no route to. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
  */
 export function isOwnAddress(address: Address): boolean {
-  const own = unmap(address);
-  if (own.family === 4 && (own.host.startsWith("127.") || own.host === "0.0.0.0")) return true;
-  if (own.host === "::1" || own.host === "::") return true;
-  const { scope: _, ...bare } = own;
-  const interfaces = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
-  return interfaces.some((entry) =>
-    isSameHost(toAddress(entry.address.split("%")[0]!, 0), { ...bare, port: 0 }),
-  );
+  const own = specify(address);
+  const source = sourceAddress(own);
+  if (!source) return false;
+  return source.host === own.host || (isLoopback(source) && isLoopback(own));
+}
+
+function isLoopback({ family, host }: Address): boolean {
+  return family === 4 && host.startsWith("127.");
 }
 
 function readText(path: string | URL): string | null {

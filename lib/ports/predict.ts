@@ -4,9 +4,11 @@ import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, unmap } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, portCount } from "../socket/port-range.ts";
+import { sourceAddress } from "../socket/route.ts";
+import { specify } from "../socket/self-connect.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -145,14 +147,16 @@ export function expectedRemaining(peer: Address, localPort: number, facts: PortF
 }
 
 function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
-  const { family, host } = unmap(peer);
-  const isOtherLoopback = family === 4 && host.startsWith("127.") && host !== "127.0.0.1";
-  // After bind(2) to the address it is the local one; without bind the kernel picks 127.0.0.1.
-  if (!isOtherLoopback || strategy === "autobind") return null;
+  // After bind(2) to the address it is the local one; without bind the route decides.
+  if (strategy === "autobind") return null;
+  const source = sourceAddress(peer);
+  const to = specify(peer);
+  if (!source || source.host === to.host) return null;
+  const instead = formatAddress({ ...source, port: peer.port });
   return {
     reason: "address",
-    because: `the kernel picks the local address 127.0.0.1 for connects to ${host}`,
-    instead: `use 127.0.0.1:${peer.port}, or strategy bind`,
+    because: `the kernel picks the local address ${source.host} for connects to ${to.host}`,
+    instead: `use ${instead}, or strategy bind`,
   };
 }
 

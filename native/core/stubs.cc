@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "core/diag.h"
+#include "core/joined.h"
 #include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
@@ -10,6 +11,8 @@
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+
+Result is_joined_in_kernel(int, const Address&) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }

@@ -26,7 +26,7 @@ function run(how: string, { flags = [], env = {} }: Run = {}): Promise<{ stdout:
 }
 
 const JOINED = "connected to itself";
-const REJECTED = "DialError ERR_SELF_CONNECT";
+const REJECTED = "Error ECONNREFUSED ERR_SELF_CONNECT";
 
 describe("selfconnect/register", () => {
   it.each(["here", "worker", "fork", "spawn"])("control: without it, %s is joined to itself", async (how) => {

@@ -16,7 +16,7 @@ else if (how === "spawn") {
 
 function connect(options) {
   const socket = net.connect({ host: "127.0.0.1", port, localPort: port, ...options });
-  socket.on("error", ({ code, name }) => console.log(`${name} ${code}`));
+  socket.on("error", ({ code, name, cause }) => console.log(`${name} ${code} ${cause?.code}`));
   socket.on("connect", () => {
     console.log(`connected ${socket.localPort === socket.remotePort ? "to itself" : "to another"}`);
     socket.resetAndDestroy();
