@@ -42,8 +42,8 @@ const USUAL_KEYS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * ERR_UNKNOWN_OPTION for a misspelt `guard` or `options` among the options of net.connect. Any other key passes, because
- * net.connect takes any: agents pass the options of a whole request.
+ * ERR_UNKNOWN_OPTION for a misspelt `guard` or `options` among the options of net.connect. Any other key passes,
+ * because net.connect takes any: agents pass the options of a whole request.
  */
 export function checkGuardKeys(of: string, given: object): void {
   for (const key in given) {

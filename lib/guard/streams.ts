@@ -99,8 +99,8 @@ export function streamFactory(options: GuardOptions = {}): () => net.Socket {
 }
 
 /**
- * What net.connect() would have reported, because nobody listens there: code ECONNREFUSED, so that a client's own policy
- * of retries applies. `cause` is the guard's verdict.
+ * What net.connect() would have reported, because nobody listens there: code ECONNREFUSED, so that a client's own
+ * policy of retries applies. `cause` is the guard's verdict.
  */
 export interface SelfConnectRefusal extends NodeJS.ErrnoException {
   readonly isSelfConnect: true;

@@ -5,7 +5,7 @@ import os from "node:os";
 import type { Address } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
-import { sourceAddress } from "../socket/route.ts";
+import { canSelfConnect } from "../socket/route.ts";
 import { specify } from "../socket/self-connect.ts";
 
 /** The sysctls that limit the kernel's choice of a local port. */
@@ -88,19 +88,16 @@ export function environment(): Environment {
 }
 
 /**
- * connect(2) of a UDP socket, then getsockname(2): whether this host has the address. A connect to an address of this
- * host comes from that address; within 127.0.0.0/8 from another one of them. False for an address that the kernel has
- * no route to. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
+ * connect(2) and bind(2) of a UDP socket: whether this host has the address. A connect to it comes from it, or, for a
+ * secondary address, can when it is bound to it. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
  */
 export function isOwnAddress(address: Address): boolean {
-  const own = specify(address);
-  const source = sourceAddress(own);
-  if (!source) return false;
-  return source.host === own.host || (isLoopback(source) && isLoopback(own));
-}
-
-function isLoopback({ family, host }: Address): boolean {
-  return family === 4 && host.startsWith("127.");
+  if (canSelfConnect(address)) return true;
+  // With this sysctl the kernel binds to any address, of other hosts too.
+  const { family } = specify(address);
+  const bindsAny = sysctl(`net.ipv${family}.ip_nonlocal_bind`);
+  const isTold = bindsAny === "0" || process.platform !== "linux";
+  return isTold && canSelfConnect(address, { local: specify(address) });
 }
 
 function readText(path: string | URL): string | null {
