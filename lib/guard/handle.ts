@@ -18,7 +18,7 @@ import { TcpSocket } from "../socket/socket.ts";
 import { hasAttemptSubscribers } from "./channels.ts";
 import type { GuardOptions } from "./guard.ts";
 import type { CachedPeer } from "./prevention.ts";
-import { cachedPeer, isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
+import { cachedPeer, isCachedRoutedBack, isOptionSupported, preventionFor } from "./prevention.ts";
 
 /** The handle's methods that Node calls, the same in Node 20 to 26. Numbers returned are 0 or -errno. */
 export interface TcpHandle {
@@ -175,11 +175,14 @@ function connectGuarded(
     const local = tcp.fd >= 0 ? localOf(tcp) : null;
     if (guard !== "off" && local?.port === port && rejectFixedPort(tcp, local, peer)) return REFUSED;
     const ranges = rangesFor(tcp, cached, local);
-    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, ranges[0]);
+    const range = ranges?.next().value as PortRange | undefined;
+    if (range || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, range);
     if (guard !== "off") watch(tcp, request, peer, startedAt);
     let result = connectPlainly();
-    for (let i = 1; result === EXHAUSTED && i < ranges.length; i++) {
-      setRange(tcp, ranges[i]!);
+    while (result === EXHAUSTED && ranges) {
+      const next = ranges.next();
+      if (next.done) break;
+      setRange(tcp, next.value);
       result = connectPlainly();
     }
     if (result < 0) reportFailure(tcp, result, peer, startedAt);
@@ -203,18 +206,23 @@ function rejectFixedPort(tcp: GuardedTcp, local: Address, peer: Address): boolea
   return true;
 }
 
-const NO_RANGES: readonly PortRange[] = [];
-
 /**
- * The ranges that prevent a self-connect, in order: each is for when those before it are exhausted. Empty where the
+ * The ranges that prevent a self-connect, in order: each is for when those before it are exhausted. Null where the
  * local port is fixed, or where we did not create the descriptor.
  */
-function rangesFor(tcp: GuardedTcp, peer: CachedPeer, local: Address | null): readonly PortRange[] {
+function rangesFor(
+  tcp: GuardedTcp,
+  peer: CachedPeer,
+  local: Address | null,
+): Iterator<PortRange, unknown> | null {
   const { guard, options } = tcp[OWNER].options;
   const isPortOpen = local === null || (tcp[OURS] && local.port === 0);
-  if (guard !== "prevent" || !isPortOpen) return NO_RANGES;
-  if (!options && !local) return peer.prevention();
-  return preventiveRanges(peer.address, "prevent", { local: local ?? undefined, options });
+  if (guard !== "prevent" || !isPortOpen) return null;
+  const prevention =
+    options || local
+      ? preventionFor(peer.address, "prevent", { local: local ?? undefined, options })
+      : peer.prevention;
+  return prevention?.() ?? null;
 }
 
 /** Opens a descriptor with the options and the range set. If the handle has one already, sets the range on it. */

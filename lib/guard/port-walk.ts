@@ -28,13 +28,13 @@ export class PortWalk {
   }
 
   /** One-port ranges for a connect: the walk's next port, and others for when it is taken. */
-  draw(): PortRange[] {
-    const ports = [this.#at, ...Array.from({ length: DRAWS - 1 }, () => this.#pick())];
+  *draw(): Generator<PortRange, void, void> {
+    let index = this.#at;
     this.#at = (this.#at + 1 + Math.floor(Math.random() * MOST_STEPS)) % this.#ports;
-    return ports
-      .map((index) => this.#range.low + PORT_STEP * index)
-      .filter((port) => !this.#excluded.some((each) => holds(each, port)))
-      .map((port) => ({ low: port, high: port }));
+    for (let drawn = 0; drawn < DRAWS; drawn++, index = this.#pick()) {
+      const port = this.#range.low + PORT_STEP * index;
+      if (!this.#excluded.some((each) => holds(each, port))) yield { low: port, high: port };
+    }
   }
 
   #pick(): number {

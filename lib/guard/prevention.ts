@@ -33,12 +33,11 @@ export interface CachedPeer {
   readonly untilMs: number;
 }
 
-/** Returns values of IP_LOCAL_PORT_RANGE for one connect, in order: use the next one after EADDRNOTAVAIL. */
-export type Prevention = () => readonly PortRange[];
-
-const NO_RANGES: readonly PortRange[] = [];
-/** For a connect that needs no prevention, or for which there is none. */
-export const NO_PREVENTION: Prevention = () => NO_RANGES;
+/**
+ * Values of IP_LOCAL_PORT_RANGE for one connect, in order: use the next one after EADDRNOTAVAIL. They are drawn when
+ * they are asked for, because most connects use one. Null when a connect needs no prevention, or there is none.
+ */
+export type Prevention = (() => Iterator<PortRange, unknown>) | null;
 
 const routes = new Map<string, Cached<boolean | null>>();
 const optionSupport = new WeakMap<Native, Map<OptionName, boolean>>();
@@ -51,24 +50,27 @@ let facts: Cached<PortFacts> | undefined;
  * (before Linux 6.3). A caller that asks for a range gets the parts of it without the peer's port.
  */
 export function preventionFor(peer: Address, guard: Guard, input: RouteInput = {}): Prevention {
-  if (guard !== "prevent") return NO_PREVENTION;
+  if (guard !== "prevent") return null;
   const { ephemeralRange, reservedPorts } = cachedPortFacts();
-  if (!ephemeralRange) return NO_PREVENTION;
+  if (!ephemeralRange) return null;
   const asked = input.options?.localPortRange;
   const range = asked ? clipRange(asked, ephemeralRange) : ephemeralRange;
   const without = rangesWithout(peer.port, range, reservedPorts);
   // The cheapest checks come first: most connects leave this host, or go to a port that the kernel never picks.
-  if (without.length === 0 || (!asked && isPreventedByParity(peer.port, ephemeralRange)))
-    return NO_PREVENTION;
-  if (isCachedRoutedBack(peer, input) === false || !isOptionSupported("localPortRange")) return NO_PREVENTION;
-  if (asked) return () => without;
+  if (without.length === 0 || (!asked && isPreventedByParity(peer.port, ephemeralRange))) return null;
+  if (isCachedRoutedBack(peer, input) === false || !isOptionSupported("localPortRange")) return null;
+  if (asked) return () => without.values();
   const walk = new PortWalk(ephemeralRange, peer.port, reservedPorts);
-  return () => [...walk.draw(), ...without];
+  return function* drawRanges() {
+    yield* walk.draw();
+    yield* without;
+  };
 }
 
 /** The values of preventionFor() for one connect. */
 export function preventiveRanges(peer: Address, guard: Guard, input: RouteInput = {}): readonly PortRange[] {
-  return preventionFor(peer, guard, input)();
+  const ranges = preventionFor(peer, guard, input)?.();
+  return ranges ? [...{ [Symbol.iterator]: () => ranges }] : [];
 }
 
 /**
@@ -79,7 +81,7 @@ export function cachedPeer(host: string, port: number, nowMs: number): CachedPee
   const known = peers.get(port);
   if (known && known.host === host && nowMs < known.untilMs) return known;
   const address = toAddress(host, port);
-  const prevention = isPickable(port) ? preventionFor(address, "prevent") : NO_PREVENTION;
+  const prevention = isPickable(port) ? preventionFor(address, "prevent") : null;
   const peer = { host, address, prevention, untilMs: nowMs + FACTS_LIVE_MS };
   peers.set(port, peer);
   return peer;

@@ -6,15 +6,13 @@
 
 namespace core {
 
-Result is_joined(int fd) {
-  Address local;
-  Address peer;
-  const Result named = getsockname(fd, &local);
+Result has_own_name(int fd, Address* local) {
+  const Result named = getsockname(fd, local);
   if (named < 0) return named;
+  Address peer;
   const Result peered = getpeername(fd, &peer);
-  if (peered == 0 && std::memcmp(&local, &peer, sizeof local) == 0) return 1;
-  const Result joined = is_joined_in_kernel(fd, local);
-  return joined == -ENOSYS ? peered : joined;
+  if (peered < 0) return peered;
+  return std::memcmp(local, &peer, sizeof peer) == 0 ? 1 : 0;
 }
 
 }  // namespace core

@@ -12,7 +12,10 @@ namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
 
-Result is_joined_in_kernel(int, const Address&) { return -ENOSYS; }
+Result is_joined(int fd) {
+  Address local;
+  return has_own_name(fd, &local);
+}
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
