@@ -114,6 +114,7 @@ async function buildLibrary() {
   rmSync("dist", { recursive: true, force: true });
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", "."]);
   const { build } = await import("esbuild");
+  await buildPreload(build);
   // The command line is bundled with its dependencies; the library stays outside the bundle.
   const require =
     "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
@@ -129,6 +130,22 @@ async function buildLibrary() {
     logLevel: "warning",
   });
   await buildBenchmarks(build);
+}
+
+/** One CommonJS file for dist/register.cjs: it loads in a quarter of the time of its modules, and on Node 20.12. */
+async function buildPreload(build) {
+  const moduleUrl = "const moduleUrl = require('node:url').pathToFileURL(__filename).href;";
+  await build({
+    entryPoints: ["lib/guard/register.ts"],
+    outfile: "dist/guard/register.cjs",
+    bundle: true,
+    platform: "node",
+    format: "cjs",
+    target: "node20",
+    define: { "import.meta.url": "moduleUrl" },
+    banner: { js: moduleUrl },
+    logLevel: "warning",
+  });
 }
 
 /** Builds the benchmark's runner and its drivers in JavaScript; C and Go drivers are built when they run. */

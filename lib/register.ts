@@ -1,2 +1,2 @@
-/** `node --import selfconnect/register app.js`: the entry that guards a whole program. */
-import "./guard/register.ts";
+/** `node --import selfconnect/register app.js`: the same as register.cts, for those who load modules first. */
+import "./register.cts";

@@ -16,7 +16,11 @@ try {
   step("formatting of C++", bin("clang-format"), ["--dry-run", "--Werror", ...native()]);
   step("types", bin("tsc"), ["-p", "test"]);
   coreTests("address,undefined", "asan");
-  if (isDeep) coreTests("thread", "tsan");
+  if (isDeep) {
+    coreTests("thread", "tsan");
+    // Its undefined-behaviour sanitizer also checks what gcc's does not, such as references to packed members.
+    coreTests("address,undefined", "clang", "clang++");
+  }
   tests();
   if (isDeep) step("mutation testing: docs/mutation.md", bin("stryker"), ["run"]);
 } finally {
@@ -37,10 +41,13 @@ function step(name, command, args) {
   return status === 0;
 }
 
-/** The core's tests under the sanitizers, built by cmake-js from native/CMakeLists.txt. */
-function coreTests(sanitizers, name) {
-  if (spawnSync("cmake", ["--version"]).error) {
-    console.log("\n— core tests: skipped, because cmake is missing (Debian: apt-get install cmake)");
+/** The core's tests under the sanitizers, built from native/CMakeLists.txt by cmake-js, with `compiler` if given. */
+function coreTests(sanitizers, name, compiler) {
+  const missing = [["cmake", "cmake"], ...(compiler ? [[compiler, "clang"]] : [])].find(isMissing);
+  if (missing) {
+    const [tool, debianPackage] = missing;
+    const fix = `Debian: apt-get install ${debianPackage}`;
+    console.log(`\n— core tests, ${name}: skipped, because ${tool} is missing (${fix})`);
     return count("skipped");
   }
   const out = path.join("build", name);
@@ -55,9 +62,14 @@ function coreTests(sanitizers, name) {
     "--log-level",
     "error",
   ];
-  const options = [`--CDSANITIZE=${sanitizers}`];
-  const built = step(`core tests, -fsanitize=${sanitizers}: build`, bin("cmake-js"), [...build, ...options]);
-  if (built) step(`core tests, -fsanitize=${sanitizers}`, path.join(out, "core_test"), []);
+  const options = [`--CDSANITIZE=${sanitizers}`, ...(compiler ? [`--CDCMAKE_CXX_COMPILER=${compiler}`] : [])];
+  const title = `core tests, ${compiler ?? "c++"} -fsanitize=${sanitizers}`;
+  const built = step(`${title}: build`, bin("cmake-js"), [...build, ...options]);
+  if (built) step(title, path.join(out, "core_test"), []);
+}
+
+function isMissing([tool]) {
+  return spawnSync(tool, ["--version"]).error !== undefined;
 }
 
 /** vitest: tidy and every *.test.ts below test/; with --deep every *.deep.ts as well. */

@@ -2,10 +2,12 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { HOLDER_WORDS } from "../lib/audit/holder-words.ts";
+import type { Holder } from "../lib/audit/holders.ts";
 import type { OptionRow } from "../lib/socket/native.ts";
 import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
-import { cli, command, inNamespace, needsNamespaces } from "./support/harness.ts";
+import { cli, command, inNamespace, MAIN, needsNamespaces } from "./support/harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
 
@@ -15,6 +17,9 @@ function blocks(text: string, language: string): string[] {
     (match) => match[1]!,
   );
 }
+
+/** A holder without a peer, for its words. */
+const HOLDER = { local: { family: 4, host: "0.0.0.0", port: 0 }, peer: null } as unknown as Holder;
 
 /** Runs it in a new namespace, because the README's port may be taken on this host. */
 function runModule(script: string) {
@@ -27,6 +32,52 @@ describe("docs/guard.md", () => {
     const printed = "ECONNREFUSED true ERR_SELF_CONNECT\n";
     expect(await runModule(refusal!)).toEqual({ status: 0, stderr: "", stdout: printed });
     expect(await runModule(undici!)).toEqual({ status: 0, stderr: "", stdout: "" });
+  });
+});
+
+describe("docs/port-in-use.md", () => {
+  const guide = readFileSync("docs/port-in-use.md", "utf8");
+
+  it("has a block that runs", async () => {
+    const [block] = blocks(guide, "js");
+    expect(await runModule(block!)).toMatchObject({ status: 0, stderr: "" });
+  });
+
+  it("frees a stuck port with its two commands, and nothing else", async (context) => {
+    needsNamespaces(context);
+    const [who, free] = blocks(guide, "sh")[0]!
+      .split("\n")
+      .map((line) => line.replace(/ *#.*$/, ""));
+    const run = (line: string) =>
+      `${line.replace(/^selfconnect/, `${process.execPath} ${MAIN}`)}; echo "exit $?"`;
+    // A process namespace of its own, which ends with the script: the owner of the port waits for its standard input.
+    const script = `ip link set lo up
+      (sleep 60 | ${process.execPath} test/support/programs/joined.mjs 50000 picked >/dev/null) &
+      until grep -q ':C350 0100007F:C350 01' /proc/net/tcp; do sleep 0.05; done
+      ${run(who!)}; ${run(free!)}; ${run(who!)}`;
+    const { stdout } = await command("unshare", [
+      "-rnpf",
+      "--mount-proc",
+      "--kill-child",
+      "sh",
+      "-c",
+      script,
+    ]);
+    expect(stdout).toMatch(
+      /127\.0\.0\.1:50000 is joined to itself \(ESTABLISHED\): pid \d+ \(node, user root\)\n/,
+    );
+    expect(stdout).toMatch(/^ {4}selfconnect free 127\.0\.0\.1:50000$/m);
+    expect(stdout).toContain("the port is free\nexit 0\n");
+    expect(stdout.match(/^exit \d+$/gm)).toEqual(["exit 3", "exit 0", "exit 0"]);
+  });
+
+  it("has a row for each thing that `who` says", () => {
+    for (const kind of Object.keys(HOLDER_WORDS)) {
+      const words = HOLDER_WORDS[kind as keyof typeof HOLDER_WORDS](HOLDER)
+        .replace("nobody", "…")
+        .replace(/ \(.*/, "");
+      if (kind !== "unknown" && kind !== "accepted") expect(guide).toContain(`| \`${words}`);
+    }
   });
 });
 
@@ -58,6 +109,7 @@ describe("README.md", () => {
 /** What each example prints. */
 const EXAMPLES: Readonly<Record<string, RegExp>> = {
   "connect-latency.mjs": /^50 connects\np50 \d+ us, p99 \d+ us\n$/,
+  "echo.mjs": /^hello\nERR_END_OF_STREAM 0\n$/,
   "hole-puncher.mjs": /^through the hole\n$/,
   "reuse-port-server.mjs": /^64 served, by each of 2: true\n$/,
   "scanner.mjs": /^found every listener: true\n$/,
@@ -65,6 +117,8 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
   "source-address-proxy.mjs": /^127\.0\.0\.2 127\.0\.0\.3 127\.0\.0\.4\n$/,
   "source-port-client.mjs":
     /^connected from a port of the range: true\nconnected from the same port again: true\n$/,
+  "who-is-in-the-way.mjs":
+    /^(.*127\.0\.0\.1:\d+ listens: pid \d+ \(node, .*){1,2}(redis-server is not installed\n)?$/s,
 };
 
 describe("examples", () => {

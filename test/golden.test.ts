@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, vi } from "vitest";
+import { holdersInTheWay } from "../lib/audit/explain-bind.ts";
 import { pacesOf } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
 import { announce, liveText, showHarm } from "../lib/cli/reconnect.ts";
@@ -28,6 +29,11 @@ import {
   compareText,
   dialReport,
   dialText,
+  freeReport,
+  freeText,
+  hostAuditMetrics,
+  hostAuditReport,
+  hostAuditText,
   labCsv,
   labHtml,
   labKernelsReport,
@@ -44,9 +50,13 @@ import {
   predictText,
   reconnectReport,
   reconnectText,
+  reserveReport,
+  reserveText,
   traceHtml,
   traceReport,
   traceText,
+  whoReport,
+  whoText,
 } from "../lib/report/index.ts";
 import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 
@@ -54,6 +64,7 @@ import { listenRefusal } from "../lib/socket/listen-refusal.ts";
 vi.hoisted(() => vi.resetModules());
 // Writers that read facts of this host get the recorded ones.
 vi.mock("../lib/kernel/host.ts", { spy: true });
+vi.mock("../lib/audit/explain-bind.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/waits.ts", { spy: true });
 
@@ -136,6 +147,7 @@ describe("reconnect", () => {
     const { never, results, row } = recordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectReport(results, never));
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
+    vi.mocked(holdersInTheWay).mockReturnValueOnce(recordedResult("who-joined.input.json").holders);
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
     const moment = reconnectText([{ ...results[0], socket }], {
       rows: [[row, { pid: 4242, command: "node" }]],
@@ -213,18 +225,44 @@ describe("predict", () => {
 });
 
 describe("audit", () => {
-  it.each(["audit", "audit-port", "audit-clean"])("%s", async (name) => {
+  it.each(["audit", "audit-port", "audit-clean", "audit-unknown"])("%s", async (name) => {
     const found = recordedResult(`${name}.input.json`);
-    const port = name === "audit-port" && { port: found.listeners[0].local.port };
     await expectJson(name, "audit", auditReport(found));
-    await expectGolden(`${name}.txt`, `${auditText(found, { ...port })}\n`);
+    await expectGolden(`${name}.txt`, `${auditText(found)}\n`);
     await expectGolden(`${name}.prom`, auditMetrics(found));
+  });
+
+  it("all network namespaces", async () => {
+    const host = recordedResult("audit-host.input.json");
+    await expectJson("audit-host", "audit", hostAuditReport(host));
+    await expectGolden("audit-host.txt", `${hostAuditText(host)}\n`);
+    await expectGolden("audit-host.prom", hostAuditMetrics(host));
   });
 
   it("the changes that --watch prints", async () => {
     const [first, second] = ["audit", "audit-port"].map((name) => recordedResult(`${name}.input.json`));
-    const text = auditChangesText(first, second, new Date("2026-11-26T12:00:00Z"));
+    const text = auditChangesText([first], [second], new Date("2026-11-26T12:00:00Z"));
     await expectGolden("audit-watch.txt", `${text}\n`);
+  });
+});
+
+describe("who, free and reserve", () => {
+  it.each(["who", "who-joined", "who-time-wait"])("%s", async (name) => {
+    const found = recordedResult(`${name}.input.json`);
+    await expectJson(name, "who", whoReport(found));
+    await expectGolden(`${name}.txt`, `${whoText(found)}\n`);
+  });
+
+  it.each(["free", "free-refused"])("%s", async (name) => {
+    const sockets = recordedResult(`${name}.input.json`);
+    await expectJson(name, "free", freeReport(sockets));
+    await expectGolden(`${name}.txt`, `${freeText(sockets)}\n`);
+  });
+
+  it("reserve", async () => {
+    const made = recordedResult("reserve.input.json");
+    await expectJson("reserve", "reserve", reserveReport(made));
+    await expectGolden("reserve.txt", `${reserveText(made)}\n`);
   });
 });
 

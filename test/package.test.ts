@@ -92,20 +92,28 @@ describe("the published package", () => {
     expect(codes).toEqual([...doors.map(() => "open"), ...closed]);
   });
 
-  it("has one native loader and one SocketError, whatever is imported", () => {
+  it("has one native loader and one SocketError, whatever is imported; the preload has copies of its own", () => {
     const dist = path.join(installed, "dist");
     const scripts = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
-      name.endsWith(".js"),
+      /\.c?js$/.test(name),
     );
     const textOf = (name: string) => readFileSync(path.join(dist, name), "utf8");
     expect(scripts).toEqual(expect.arrayContaining(["cli/main.js", "benchmarks/run.js"]));
     expect(
-      scripts.filter((name) => /\bclass SocketError\b|\bSocketError\w* = class\b/.test(textOf(name))),
-    ).toEqual(["socket/errors.js"]);
+      scripts.filter((name) => /\bclass SocketError\b|\bSocketError\w* = class\b/.test(textOf(name))).sort(),
+    ).toEqual(["guard/register.cjs", "socket/errors.js"]);
     expect(
-      scripts.filter(
-        (name) => /createRequire\(/.test(textOf(name)) && textOf(name).includes("selfconnect.node"),
-      ),
-    ).toEqual(["socket/native.js"]);
+      scripts
+        .filter(
+          (name) => /createRequire\)?\(/.test(textOf(name)) && textOf(name).includes("selfconnect.node"),
+        )
+        .sort(),
+    ).toEqual(["guard/register.cjs", "socket/native.js"]);
+  });
+
+  it("loads its preload by name, by --require and by --import", () => {
+    const script = 'console.log(Symbol.for("selfconnect.registered") in globalThis)';
+    for (const flag of ["--require", "--import"])
+      expect(run(process.execPath, [flag, "selfconnect/register", "-e", script])).toBe("true\n");
   });
 });

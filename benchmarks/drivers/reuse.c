@@ -17,20 +17,20 @@ static uint64_t attempts(const struct run *begun) {
 
 int main(int argc, char **argv) {
   const int others = argc > 3 ? atoi(argv[3]) - 1 : 0;
-  int told[2];
-  must(pipe(told) == 0, "pipe");
+  int counts[2];
+  must(pipe(counts) == 0, "pipe");
   struct run run = begin(argc, argv);
   for (int i = 0; i < others; i++) {
     const pid_t child = fork();
     must(child >= 0, "fork");
     if (child > 0) continue;
     const uint64_t count = attempts(&run);
-    return write(told[1], &count, sizeof count) == sizeof count ? 0 : 1;
+    return write(counts[1], &count, sizeof count) == sizeof count ? 0 : 1;
   }
   run.count = attempts(&run);
   for (int i = 0; i < others; i++) {
     uint64_t count;
-    must(read(told[0], &count, sizeof count) == sizeof count, "read");
+    must(read(counts[0], &count, sizeof count) == sizeof count, "read");
     run.count += count;
     wait(NULL);
   }

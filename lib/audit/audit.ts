@@ -1,40 +1,42 @@
 /** The audit: listeners of this host that may lose their port to a self-connect, and sockets joined to themselves. */
-import { readFileSync } from "node:fs";
 import os from "node:os";
+import type { TableSocket } from "../kernel/dump.ts";
+import { readJoinedSockets, walkSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
-import { portFacts, sandbox } from "../kernel/host.ts";
+import { localAddressTowards, OWN_NAMESPACE, portFacts, sandbox } from "../kernel/host.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
-import { ALL_PORTS, findSockets, socketOwners } from "../kernel/tables.ts";
 import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
-import { unusablePorts, waitFor } from "../ports/model.ts";
-import type { Never } from "../ports/predict.ts";
-import { whyNever } from "../ports/predict.ts";
 import type { Address } from "../socket/address.ts";
-import { unmap } from "../socket/address.ts";
-import type { PortRange } from "../socket/port-range.ts";
-import { holds, parsePortList } from "../socket/port-range.ts";
-import { canSelfConnect } from "../socket/route.ts";
+import { checkPort, formatAddress, isSameAddress, isSameHost, unmap } from "../socket/address.ts";
+import { holds } from "../socket/port-range.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
+import type { Destination } from "./destinations.ts";
+import { DestinationCounter } from "./destinations.ts";
+import type { Owner } from "./owners.ts";
+import { findOwners } from "./owners.ts";
+import type { ReserveCure } from "./reserve-cure.ts";
+import { reserveCure } from "./reserve-cure.ts";
+import type { PortRisk, Risk, Situation } from "./risk.ts";
+import { assessPort } from "./risk.ts";
 
-/** The process that has a socket open, and where it runs. */
-export interface Owner {
-  readonly pid: number;
-  readonly command: string;
-  /** cgroups(7): the path in the unified hierarchy. It names the container. Null where it is not visible. */
-  readonly cgroup: string | null;
+/** A socket that bind(2) put on a port, and its owner; null where the process is not visible. */
+export interface PortOwner {
+  readonly local: Address;
+  readonly owner: Owner | null;
 }
 
-/** Whether the kernel can pick this port for a client that reconnects to it while nothing listens there. */
-export interface PortRisk {
-  readonly local: Address;
-  /** Null where the process is not visible, and for a port on which nobody listens yet. */
-  readonly owner: Owner | null;
-  readonly isAtRisk: boolean;
-  /** Why the kernel never picks the port for a plain connect; null when it is at risk. */
-  readonly never: Never | null;
-  /** Mean time in milliseconds until one client is joined to itself; null when never. */
-  readonly meanMs: { readonly everySecond: number; readonly fullSpeed: number } | null;
+/** A listener, and whether the kernel can give its port to a client that reconnects while it is down. */
+export interface ListenerRisk extends PortRisk, PortOwner {
+  /** Sockets of other processes that keep the port from the kernel when the listener ends. */
+  readonly heldBy: readonly PortOwner[];
+}
+
+/** A port that was asked for: whether a server there would be at risk. */
+export interface AskedPort extends PortRisk {
+  readonly port: number;
+  /** The sockets that are on the port now. */
+  readonly heldBy: readonly PortOwner[];
 }
 
 /** A socket joined to itself, now or until a moment ago. */
@@ -52,65 +54,131 @@ export interface Knocking {
   readonly peer: Address;
   readonly owner: Owner | null;
   readonly retransmits: number;
-  /** Whether the kernel could pick the peer's port for it. */
-  readonly isAtRisk: boolean;
+  /** Whether such a client can be joined to itself at its next attempt. */
+  readonly risk: Exclude<Risk, "bind-first">;
+  /** Why not; null when it can, and when that is unknown. */
+  readonly because: string | null;
 }
 
-/** What audit() found in this network namespace, and the facts that it used. */
+/** What audit() found in one network namespace, and the facts that it used. */
 export interface Audit extends PortFacts {
   /** The algorithm by which this kernel picks ports, judged by its release. */
   readonly algorithm: AlgorithmName;
   readonly source: TableSource;
-  readonly listeners: readonly PortRisk[];
+  readonly listeners: readonly ListenerRisk[];
+  /** The ports that were asked for. */
+  readonly ports: readonly AskedPort[];
   readonly joined: readonly JoinedSocket[];
   /** Self-connects in TIME-WAIT: no listener can start on their ports. */
   readonly leftovers: readonly JoinedSocket[];
   readonly knocking: readonly Knocking[];
-  /** The command that reserves the ports at risk, in addition to those already reserved; null without any. */
-  readonly reserve: string | null;
-  /** True when nothing is at risk and nothing is joined to itself. */
-  readonly isClean: boolean;
+  /** Destinations towards which a tenth of the ephemeral ports or more are in use. */
+  readonly destinations: readonly Destination[];
+  /** How to reserve the ports at risk; null without any. */
+  readonly reserve: ReserveCure | null;
+  /**
+   * "found" when something is at risk, joined to itself or left behind; "unknown" when nothing of that was found, and
+   * something could not be seen.
+   */
+  readonly verdict: "clean" | "found" | "unknown";
+  /** What could not be seen. */
+  readonly unseen: readonly string[];
 }
 
-/** What audit() assesses: every listener in the ephemeral range, or one port. */
+/** What audit() assesses: every listener in the ephemeral range, or some ports. */
 export interface AuditOptions {
-  /** Assess this port instead of the listeners, before choosing it for a server. */
-  readonly port?: number;
+  /** Assess these ports instead of the listeners, before choosing one for a server. */
+  readonly ports?: readonly number[];
+  /** A network namespace: an fd of it, and a process in it. When absent, the namespace of this process. */
+  readonly namespace?: { readonly fd: number; readonly pid: number };
 }
 
-const FULL_SPEED = 50_000;
 const TIME_WAIT_MS = 60_000;
-const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-/** sock_diag(7) or /proc/net/tcp: reads the sockets of this network namespace. Changes nothing, connects to nothing. */
-export function audit(options: AuditOptions = {}): Audit {
-  const facts = portFacts();
-  const range = facts.ephemeralRange ?? ALL_PORTS;
-  const listening = findSockets({ states: ["LISTEN"], localPorts: range });
-  const self = findJoinedSockets();
-  const unanswered = findUnansweredSockets(range);
-  const owners = findOwners([...listening.rows, ...self, ...unanswered]);
-  const owner = (row: SocketRow) => owners.get(row.inode) ?? null;
-  const owned = listening.rows.map((row) => row.local.port);
-  const risk = (local: Address, by: Owner | null) => riskOf(local, by, facts, owned);
-  const listeners =
-    options.port === undefined
-      ? listening.rows.map((row) => risk(row.local, owner(row))).sort(byPort)
-      : [risk({ family: 4, host: "0.0.0.0", port: options.port }, null)];
-  const joined = self.filter((row) => row.state !== "TIME-WAIT").map((row) => joinedSocket(row, owner(row)));
-  const clients = unanswered.map((row) => unansweredClient(row, owner(row), facts));
-  const isAtRisk = [...listeners, ...clients].some((one) => one.isAtRisk);
+/**
+ * sock_diag(7), else /proc/net/tcp: reads the sockets of a network namespace. Changes nothing, connects to nothing, and
+ * leaves the event loop free. Rejects when the sockets cannot be read; throws ERR_INVALID_PORT.
+ */
+export function audit(options: AuditOptions = {}): Promise<Audit> {
+  for (const port of options.ports ?? []) checkPort(port);
+  return runAudit(options);
+}
+
+async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audit> {
+  const namespaceFd = namespace?.fd ?? OWN_NAMESPACE;
+  const facts = portFacts(namespaceFd);
+  const table = await readTable(facts, namespaceFd);
+  const self = await withAges(table.joined, namespaceFd);
+  const owners = await findOwners([...table.bound, ...self, ...table.connecting].map(({ inode }) => inode));
+  const ownerOf = ({ inode }: SocketRow) => owners.get(inode) ?? null;
+  const bound = table.bound.map((row) => ({ ...row, owner: ownerOf(row) }));
+  const byPort = groupByPort(bound);
+  const socketsOn = (port: number) => byPort.get(port) ?? [];
+  const situation: Situation = {
+    facts,
+    algorithm: hostAlgorithm(),
+    heldPorts: new Set(byPort.keys()),
+    findLocal: (peer) => localAddressTowards(peer, namespaceFd),
+  };
+  const listeners = bound
+    .filter(({ state, local }) => state === "LISTEN" && isAssessed(local.port, facts, asked))
+    .map((one) => assessListener(one, socketsOn(one.local.port), situation))
+    .sort(comparePorts);
+  const ports = (asked ?? []).map((port) => assessAsked(port, socketsOn(port), situation));
+  const joined = self
+    .filter(({ state }) => state !== "TIME-WAIT")
+    .map((row) => joinedSocket(row, ownerOf(row)));
+  const leftovers = self.filter(({ state }) => state === "TIME-WAIT").map((row) => joinedSocket(row, null));
+  const knocking = table.connecting
+    .filter(({ peer }) => isKnockable(peer, situation))
+    .map((row) => assessClient(row, ownerOf(row), situation));
+  const risks = [...listeners, ...ports, ...knocking].map(({ risk }) => risk);
+  const isFound = risks.some(isDangerous) || joined.length > 0 || leftovers.length > 0;
+  const unseen = facts.ephemeralRange ? [] : ["net.ipv4.ip_local_port_range"];
   return {
     ...facts,
-    algorithm: hostAlgorithm().name,
-    source: listening.source,
+    algorithm: situation.algorithm.name,
+    source: table.source,
     listeners,
+    ports,
     joined,
-    leftovers: self.filter((row) => row.state === "TIME-WAIT").map((row) => joinedSocket(row, null)),
-    knocking: clients,
-    reserve: reserveCommand(listeners, facts),
-    isClean: !isAtRisk && joined.length === 0,
+    leftovers,
+    knocking,
+    destinations: table.destinations.list(facts, situation.heldPorts),
+    reserve: reserveCure(dangerousPorts(listeners, ports, knocking), facts, namespace?.pid ?? null),
+    verdict: isFound ? "found" : unseen.length > 0 ? "unknown" : "clean",
+    unseen,
   };
+}
+
+/** Whether a risk is one to act on. */
+export function isDangerous(risk: Risk): boolean {
+  return risk === "at-risk" || risk === "bind-first";
+}
+
+interface Table {
+  readonly source: TableSource;
+  /** Sockets that listen, or are bound and neither listen nor connect. */
+  readonly bound: readonly SocketRow[];
+  readonly joined: readonly SocketRow[];
+  readonly connecting: readonly SocketRow[];
+  readonly destinations: DestinationCounter;
+}
+
+/** Reads the table once, and sorts its sockets. */
+async function readTable(facts: PortFacts, namespaceFd: number): Promise<Table> {
+  const bound: SocketRow[] = [];
+  const joined: SocketRow[] = [];
+  const connecting: SocketRow[] = [];
+  const destinations = new DestinationCounter(facts.ephemeralRange);
+  const visit = (socket: TableSocket) => {
+    const { state } = socket;
+    if (state === "LISTEN" || state === "CLOSED") bound.push(socket.keep()());
+    else if (socket.isJoined) joined.push(socket.keep()());
+    else destinations.add(socket);
+    if (state === "SYN-SENT") connecting.push(socket.keep()());
+  };
+  return { source: await walkSockets(visit, namespaceFd), bound, joined, connecting, destinations };
 }
 
 /** Judged by the release and not by observed ports, because an audit makes no connection. */
@@ -118,63 +186,70 @@ function hostAlgorithm(): PortAlgorithm {
   return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposeAlgorithm("connect", os.release());
 }
 
-/** Sockets joined to themselves. Only live ones are queried again for their age: asking for every socket is slow. */
-function findJoinedSockets(): SocketRow[] {
-  const { rows } = findSockets({ joinedOnly: true });
-  return rows.flatMap((row) => {
-    const { port } = row.local;
-    if (row.state === "TIME-WAIT" || row.state === "LISTEN") return row.state === "LISTEN" ? [] : [row];
-    const again = findSockets({ joinedOnly: true, details: true, localPorts: { low: port, high: port } });
-    return [again.rows.find((one) => one.inode === row.inode) ?? row];
-  });
-}
-
-function findUnansweredSockets(range: PortRange): SocketRow[] {
-  return findSockets({ states: ["SYN-SENT"] }).rows.filter(
-    ({ peer }) => holds(range, peer.port) && canSelfConnect(peer),
+/** Adds the age of the live ones by a second dump, of their ports only: reading it for every socket is expensive. */
+async function withAges(rows: readonly SocketRow[], namespaceFd: number): Promise<SocketRow[]> {
+  const live = rows.filter(({ state }) => state !== "TIME-WAIT").map(({ local }) => local.port);
+  if (live.length === 0) return [...rows];
+  const bounds = live.reduce(
+    ({ low, high }, port) => ({ low: Math.min(low, port), high: Math.max(high, port) }),
+    { low: live[0]!, high: live[0]! },
   );
+  const again = await readJoinedSockets(bounds, namespaceFd);
+  const byInode = new Map(again.map((row) => [row.inode, row]));
+  return rows.map((row) => (row.inode !== 0 ? (byInode.get(row.inode) ?? row) : row));
 }
 
-function findOwners(rows: readonly SocketRow[]): Map<number, Owner> {
-  const found = socketOwners(rows.map((row) => row.inode));
-  return new Map([...found].map(([inode, owner]) => [inode, { ...owner, cgroup: readCgroup(owner.pid) }]));
+/** Where the range is unknown, every listener may be in it. */
+function isAssessed(
+  port: number,
+  { ephemeralRange }: PortFacts,
+  asked: readonly number[] | undefined,
+): boolean {
+  if (asked) return asked.includes(port);
+  return ephemeralRange === null || holds(ephemeralRange, port);
 }
 
-function readCgroup(pid: number): string | null {
-  try {
-    return parseCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
-  } catch {
-    return null; // The process has ended, or is not visible to us.
+type BoundSocket = SocketRow & PortOwner;
+
+function groupByPort(bound: readonly BoundSocket[]): Map<number, BoundSocket[]> {
+  const groups = new Map<number, BoundSocket[]>();
+  for (const one of bound) {
+    const group = groups.get(one.local.port);
+    if (group) group.push(one);
+    else groups.set(one.local.port, [one]);
   }
+  return groups;
 }
 
-/** proc(5), /proc/<pid>/cgroup: "0::/system.slice/docker-….scope". */
-export function parseCgroup(text: string): string | null {
-  const path = /^0::(.*)$/m.exec(text)?.[1];
-  return path && path !== "/" ? path : null;
+function assessListener(
+  listener: BoundSocket,
+  samePort: readonly BoundSocket[],
+  situation: Situation,
+): ListenerRisk {
+  const { local, owner } = listener;
+  const heldBy = samePort.filter((other) => isOtherHolder(listener, other)).map(toPortOwner);
+  return { local, owner, ...assessPort(local, heldBy.length > 0, situation), heldBy };
 }
 
-function riskOf(local: Address, owner: Owner | null, facts: PortFacts, owned: readonly number[]): PortRisk {
-  const peer = clientPeer(local);
-  const never = whyNever(peer, "fresh", facts);
-  const isAtRisk = never === null && facts.ephemeralRange !== null;
-  return { local, owner, isAtRisk, never, meanMs: isAtRisk ? meanMs(peer.port, facts, owned) : null };
+/**
+ * Whether another socket keeps the port when the listener ends. Sockets of the same process end with it, and so do
+ * those on the same address: only SO_REUSEPORT allows that, and its sockets are of one service. When an owner is not
+ * visible, sockets of one user may be of one process.
+ */
+function isOtherHolder(listener: BoundSocket, other: BoundSocket): boolean {
+  if (isSameAddress(other.local, listener.local)) return false;
+  if (!listener.owner || !other.owner) return other.uid !== listener.uid;
+  return other.owner.pid !== listener.owner.pid;
 }
 
-/** The address to which a client of this host connects to reach the listener. */
-function clientPeer(local: Address): Address {
-  const bare = unmap(local);
-  const host = WILDCARDS[bare.host] ?? bare.host;
-  return { ...bare, host };
+/** Judged as if nothing were on the port: a server there would be at risk when it is down. */
+function assessAsked(port: number, samePort: readonly BoundSocket[], situation: Situation): AskedPort {
+  const heldBy = samePort.map(toPortOwner);
+  return { port, ...assessPort({ family: 4, host: "127.0.0.1", port }, false, situation), heldBy };
 }
 
-/** The risk begins when the listener ends: its port is free then, and the ports of the others are not. */
-function meanMs(port: number, facts: PortFacts, owned: readonly number[]): PortRisk["meanMs"] {
-  const unusable = unusablePorts(facts.reservedPorts, owned, port);
-  const model = { ephemeralRange: facts.ephemeralRange!, unusable };
-  const algorithm = hostAlgorithm();
-  const mean = (rate: number) => (waitFor(algorithm, model, port, rate).mean / rate) * 1000;
-  return { everySecond: mean(1), fullSpeed: mean(FULL_SPEED) };
+function toPortOwner({ local, owner }: PortOwner): PortOwner {
+  return { local, owner };
 }
 
 function joinedSocket(row: SocketRow, owner: Owner | null): JoinedSocket {
@@ -183,37 +258,44 @@ function joinedSocket(row: SocketRow, owner: Owner | null): JoinedSocket {
   return { local: row.local, state: row.state, owner, ageMs };
 }
 
-function unansweredClient(
+/** Whether the peer is an ephemeral port of an address of this namespace. */
+function isKnockable(peer: Address, { facts, findLocal }: Situation): boolean {
+  const { host } = unmap(peer);
+  const isOwn = host.startsWith("127.") || findLocal(peer)?.host === host;
+  return isOwn && (facts.ephemeralRange === null || holds(facts.ephemeralRange, peer.port));
+}
+
+function assessClient(
   { local, peer, retransmits }: SocketRow,
   owner: Owner | null,
-  facts: PortFacts,
+  situation: Situation,
 ): Knocking {
-  return { local, peer, owner, retransmits, isAtRisk: whyNever(peer, "fresh", facts) === null };
-}
-
-/** sysctl(8) replaces the whole list, so it also has the ports that are reserved already. */
-function reserveCommand(listeners: readonly PortRisk[], facts: PortFacts): string | null {
-  const ports = listeners.filter((one) => one.isAtRisk).map((one) => one.local.port);
-  if (ports.length === 0) return null;
-  const all = [...facts.reservedPorts, ...parsePortList([...new Set(ports)].join(","))];
-  const text = mergeRanges(all).map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
-  return `sysctl -w net.ipv4.ip_local_reserved_ports=${text.join(",")}`;
-}
-
-/** Sorts the ranges and joins those that overlap or touch. */
-function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
-  const result: PortRange[] = [];
-  for (const range of [...ranges].sort((a, b) => a.low - b.low)) {
-    const last = result.at(-1);
-    if (last && range.low <= last.high + 1) {
-      result[result.length - 1] = { low: last.low, high: Math.max(last.high, range.high) };
-    } else {
-      result.push(range);
-    }
+  const client = { local, peer, owner, retransmits };
+  if (!isSameHost(local, peer)) {
+    return { ...client, risk: "safe", because: `its own address is ${local.host}, not ${peer.host}` };
   }
-  return result;
+  const { risk, never } = assessPort(peer, situation.heldPorts.has(peer.port), situation);
+  if (risk === "held") return { ...client, risk, because: `a socket holds ${formatAddress(peer)}` };
+  if (risk !== "bind-first") return { ...client, risk, because: never?.because ?? null };
+  // Its local port shows whether it called bind(2) first: the kernel then picks from the other parity.
+  const isBound = (local.port - situation.facts.ephemeralRange!.low) % 2 !== 0;
+  return isBound
+    ? { ...client, risk: "at-risk", because: null }
+    : { ...client, risk: "safe", because: never!.because };
 }
 
-function byPort(one: PortRisk, other: PortRisk): number {
+function dangerousPorts(
+  listeners: readonly ListenerRisk[],
+  ports: readonly AskedPort[],
+  knocking: readonly Knocking[],
+): number[] {
+  return [
+    ...listeners.filter(({ risk }) => isDangerous(risk)).map(({ local }) => local.port),
+    ...ports.filter(({ risk }) => isDangerous(risk)).map(({ port }) => port),
+    ...knocking.filter(({ risk }) => isDangerous(risk)).map(({ peer }) => peer.port),
+  ];
+}
+
+function comparePorts(one: PortOwner, other: PortOwner): number {
   return one.local.port - other.local.port || one.local.family - other.local.family;
 }

@@ -1,3 +1,31 @@
 /** `selfconnect/audit`: which listeners of this host are at risk, and which sockets are joined to themselves. */
-export type { Audit, AuditOptions, JoinedSocket, Knocking, Owner, PortRisk } from "./audit.ts";
+export type { HostAudit, NamespaceAudit } from "./all-namespaces.ts";
+export { auditAllNamespaces } from "./all-namespaces.ts";
+export type {
+  AskedPort,
+  Audit,
+  AuditOptions,
+  JoinedSocket,
+  Knocking,
+  ListenerRisk,
+  PortOwner,
+} from "./audit.ts";
 export { audit } from "./audit.ts";
+export type { Destination } from "./destinations.ts";
+export type {
+  BindExplanation,
+  BindTarget,
+  BindTry,
+  ExplainBindOptions,
+  ExplainedHolder,
+  WaitUntilFreeOptions,
+} from "./explain-bind.ts";
+export { explainBind, holdersInTheWay, waitUntilFree } from "./explain-bind.ts";
+export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
+export { free } from "./free.ts";
+export type { Holder, HolderKind, NeededOption } from "./holders.ts";
+export type { Owner } from "./owners.ts";
+export type { PersistentReservation, Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
+export { reserve } from "./reserve.ts";
+export type { ReserveCure } from "./reserve-cure.ts";
+export type { PortRisk, Risk } from "./risk.ts";

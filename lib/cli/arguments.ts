@@ -42,3 +42,11 @@ export function parsePeer(text: string): Address {
     throw new InvalidArgumentError((error as Error).message);
   }
 }
+
+/** Parses a port or an address with a port. */
+export function parseTarget(text: string): number | Address {
+  if (/^\d+$/.test(text)) return parsePort(text);
+  const address = parsePeer(text);
+  if (address.port > 0) return address;
+  throw new InvalidArgumentError("Use a port, 1 to 65535.");
+}

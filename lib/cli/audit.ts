@@ -2,14 +2,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit } from "../audit/index.ts";
-import { audit } from "../audit/index.ts";
-import { auditChangesText, auditMetrics, auditReport, auditText } from "../report/index.ts";
+import { audit, auditAllNamespaces } from "../audit/index.ts";
+import {
+  auditChangesText,
+  auditMetrics,
+  auditReport,
+  auditText,
+  hostAuditMetrics,
+  hostAuditReport,
+  hostAuditText,
+} from "../report/index.ts";
 import { parseDurationMs, parsePort } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
-  readonly port?: number;
+  readonly port?: readonly number[];
+  readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
   readonly openmetrics?: boolean;
@@ -21,14 +30,16 @@ export function auditCommand(): Command {
     .summary("this host: listeners at risk, and sockets joined to themselves")
     .description(
       "Reads this network namespace's sockets and settings. Reports which listeners may lose their port to a " +
-        "client that reconnects while they are down, which sockets are joined to themselves, and what to change. " +
-        "Connects nowhere. Exits 3 when something is at risk or joined to itself.",
+        "client that reconnects while they are down, which sockets are joined to themselves or were a moment ago, " +
+        "which destinations run out of ports, and what to change. Connects nowhere. Exits 3 when something is at " +
+        "risk, joined to itself or left behind, and 1 when that is unknown.",
     )
     .option(
-      "--port <number>",
-      "assess this port instead of the listeners, before choosing it for a server",
-      parsePort,
+      "--port <number...>",
+      "assess these ports instead of the listeners, before choosing one for a server",
+      (text: string, before: readonly number[] | undefined) => [...(before ?? []), parsePort(text)],
     )
+    .option("--all-namespaces", "audit every network namespace of this host, containers included (as root)")
     .addOption(
       new Option("--watch <time>", "repeat after this time, and print what has changed").argParser(
         parseDurationMs,
@@ -51,39 +62,73 @@ export function auditCommand(): Command {
 
 const EXAMPLES = `Examples:
   selfconnect audit                                    what is at risk here, and what to do
-  selfconnect audit --port 50000                       is this port a good choice?
+  selfconnect audit --port 50000 50001                 is one of these ports a good choice?
+  sudo selfconnect audit --all-namespaces              this host and its containers
   selfconnect audit --watch 5s                         print what appears and what disappears
   selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;
 
 async function runAudit(flags: Flags): Promise<number> {
   const signal = interruption();
-  const options = flags.port === undefined ? {} : { port: flags.port };
-  let last = audit(options);
-  printAudit(last, flags);
-  if (flags.watch === undefined) return last.isClean ? EXIT.done : EXIT.found;
-  let wasClean = last.isClean;
+  let last = await look(flags);
+  last.print();
+  if (flags.watch === undefined) return exitCode([last.verdict]);
+  const verdicts = [last.verdict];
   const endsAt = performance.now() + flags.duration;
   while (!signal.aborted && performance.now() + flags.watch <= endsAt) {
     await sleep(flags.watch, undefined, { signal }).catch(() => undefined); // Ctrl-C ends the wait.
     if (signal.aborted) break;
-    const next = audit(options);
-    printChanges(last, next, flags);
-    wasClean &&= next.isClean;
+    const next = await look(flags);
+    next.printChanges(last);
+    verdicts.push(next.verdict);
     last = next;
   }
-  if (signal.aborted) return EXIT.interrupted;
-  return wasClean ? EXIT.done : EXIT.found;
+  return signal.aborted ? EXIT.interrupted : exitCode(verdicts);
 }
 
-function printAudit(found: Audit, flags: Flags): void {
-  if (flags.openmetrics) process.stdout.write(auditMetrics(found));
-  else if (flags.json) printJson(auditReport(found), flags.watch === undefined ? 2 : 0);
-  else print(auditText(found, { ...textOptions(), port: flags.port }));
+/** What was found wins over what is unknown. */
+function exitCode(verdicts: readonly Audit["verdict"][]): number {
+  if (verdicts.includes("found")) return EXIT.found;
+  return verdicts.includes("unknown") ? EXIT.failed : EXIT.done;
 }
 
-function printChanges(last: Audit, next: Audit, flags: Flags): void {
-  const changes = auditChangesText(last, next, new Date(), textOptions());
-  if (changes === "") return;
-  if (flags.json || flags.openmetrics) printAudit(next, flags);
-  else print(changes);
+/** One audit, of this network namespace or of all, and how to print it. */
+interface Look {
+  readonly verdict: Audit["verdict"];
+  readonly audits: readonly Audit[];
+  print(): void;
+  printChanges(last: Look): void;
+}
+
+async function look(flags: Flags): Promise<Look> {
+  const options = flags.port ? { ports: flags.port } : {};
+  const indent = flags.watch === undefined ? 2 : 0;
+  if (flags.allNamespaces) {
+    const host = await auditAllNamespaces(options);
+    return withChanges(flags, host.verdict, [host.own, ...host.others], () => {
+      if (flags.openmetrics) process.stdout.write(hostAuditMetrics(host));
+      else if (flags.json) printJson(hostAuditReport(host), indent);
+      else print(hostAuditText(host, textOptions()));
+    });
+  }
+  const found = await audit(options);
+  return withChanges(flags, found.verdict, [found], () => {
+    if (flags.openmetrics) process.stdout.write(auditMetrics(found));
+    else if (flags.json) printJson(auditReport(found), indent);
+    else print(auditText(found, textOptions()));
+  });
+}
+
+function withChanges(
+  flags: Flags,
+  verdict: Audit["verdict"],
+  audits: readonly Audit[],
+  printAll: () => void,
+): Look {
+  const printChanges = (last: Look) => {
+    const changes = auditChangesText(last.audits, audits, new Date(), textOptions());
+    if (changes === "") return;
+    if (flags.json || flags.openmetrics) printAll();
+    else print(changes);
+  };
+  return { verdict, audits, print: printAll, printChanges };
 }

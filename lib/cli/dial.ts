@@ -1,7 +1,8 @@
 /** selfconnect dial <peer>: one guarded connect, fit for a health check. */
 import { Argument, Command, Option } from "commander";
+import { explainBind } from "../audit/index.ts";
 import type { Address, Attempt, Dialed, Guard } from "../index.ts";
-import { DialError, dial, listenRefusal, SocketError } from "../index.ts";
+import { DialError, dial, SocketError } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { DialOutcome } from "../report/index.ts";
 import { dialReport, dialText } from "../report/index.ts";
@@ -45,7 +46,10 @@ export function dialCommand(): Command {
         .default("prevent"),
     )
     .option("--local <address>", "bind to this address first", parsePeer)
-    .option("--listen-check", "also report whether a server could listen on the peer's port now")
+    .option(
+      "--listen-check",
+      "also report whether a server could listen on the peer's port now, and who is in the way",
+    )
     .option("--json", "print one object (docs/schema/dial-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: string, flags: Flags) => {
@@ -101,5 +105,10 @@ async function dialOnce(peer: string, flags: Flags, signal: AbortSignal): Promis
 
 /** Whether a server without SO_REUSEADDR could listen on the address; null for an address of another host. */
 function checkListen(address: Address | null): DialOutcome["listenCheck"] {
-  return address && isOwnAddress(address) ? { address, refusal: listenRefusal(address) } : null;
+  if (!address || !isOwnAddress(address)) return null;
+  const { tries, holders } = explainBind(address);
+  const inTheWay = holders
+    .filter(({ isInTheWay }) => isInTheWay)
+    .map(({ local, is, remedy }) => ({ local, is, remedy }));
+  return { address, refusal: tries[0]!.refusal, inTheWay };
 }

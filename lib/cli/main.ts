@@ -5,13 +5,16 @@ import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
 import { dialCommand } from "./dial.ts";
 import { EXIT, exitCodeHelp } from "./exit-codes.ts";
+import { freeCommand } from "./free.ts";
 import { labCommand } from "./lab.ts";
 import { printNotice, watchOutput } from "./output.ts";
 import { portsCommand } from "./ports.ts";
 import { predictCommand } from "./predict.ts";
 import { reconnectCommand } from "./reconnect.ts";
 import { reportCommand } from "./report.ts";
+import { reserveCommand } from "./reserve.ts";
 import { traceCommand } from "./trace.ts";
+import { whoCommand } from "./who.ts";
 
 watchOutput();
 
@@ -29,6 +32,9 @@ const commands = [
   portsCommand(),
   predictCommand(),
   auditCommand(),
+  whoCommand(),
+  freeCommand(),
+  reserveCommand(),
   labCommand(),
   reportCommand(),
 ];

@@ -1,14 +1,17 @@
 /** selfconnect predict [peer]: how long until a client that keeps connecting is joined to itself. */
 import { Argument, Command, Option } from "commander";
+import { holdersInTheWay } from "../audit/index.ts";
 import type { Address } from "../index.ts";
+import { isOwnAddress } from "../kernel/index.ts";
 import type { MeasuredWait, Method, Prediction, PredictionCheck } from "../ports/index.ts";
 import { checkPrediction, METHODS, PORT_ALGORITHMS, portAlgorithm, predict } from "../ports/index.ts";
 import type { PredictPace } from "../report/index.ts";
-import { predictReport, predictText } from "../report/index.ts";
+import { holderLines, predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
+import { indent } from "../report/terminal.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
 
 interface Flags {
   readonly method: Method;
@@ -68,13 +71,22 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const { method, clients } = flags;
   const algorithm = flags.algorithm === undefined ? undefined : portAlgorithm(flags.algorithm);
   const prediction = await predict({ peer, method, ...(algorithm && { algorithm }) });
-  const isChecked = flags.check !== undefined && !prediction.never;
+  const isKnown = prediction.never !== null || prediction.wait(1) !== null;
+  const isChecked = flags.check !== undefined && isKnown && !prediction.never;
   const check = isChecked ? await runCheck(prediction, flags.check!, signal) : null;
   const question = { clients, paces: pacesOf(flags), check };
   if (flags.json) printJson(predictReport(prediction, question));
   else print(predictText(prediction, question, textOptions()));
+  if (!flags.json) printHolders(peer);
   if (signal.aborted) return EXIT.interrupted;
-  return check && !check.holds ? EXIT.failed : EXIT.done;
+  return !isKnown || (check && !check.holds) ? EXIT.failed : EXIT.done;
+}
+
+/** Prints who holds the peer's port now: a self-connect needs it free. */
+function printHolders(peer: Address): void {
+  if (!isOwnAddress(peer)) return;
+  const held = holdersInTheWay(peer);
+  if (held.length > 0) printLines(["", "now on the port", ...indent("  ", held.flatMap(holderLines))]);
 }
 
 async function runCheck(

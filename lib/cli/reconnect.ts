@@ -1,14 +1,16 @@
 /** selfconnect reconnect [peer]: the main job. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
+import { holdersInTheWay } from "../audit/index.ts";
 import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
 import { formatAddress, listenRefusal, ReconnectLoop } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
 import { findFourTuple, portFacts, socketOwner, socketTable } from "../kernel/index.ts";
 import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
 import type { ReconnectTextOptions } from "../report/index.ts";
-import { reconnectReport, reconnectText } from "../report/index.ts";
+import { holderLines, reconnectReport, reconnectText } from "../report/index.ts";
 import { count, duration, pluralize } from "../report/numbers.ts";
+import { indent } from "../report/terminal.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { WholeFile } from "./files.ts";
@@ -199,6 +201,7 @@ export async function showHarm(
     "",
     "the harm while it is open",
     `  a server's listen on ${name}: ${refusal ?? "starts (unexpected)"}`,
+    ...indent("    ", holdersInTheWay(local).flatMap(holderLines)),
     `  wrote "${SECRET}", read "${read}"`,
   ]);
   if (flags.hold) await waitForInterrupt(local, signal);

@@ -1,14 +1,15 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { Argument, Command, Option } from "commander";
+import { holdersInTheWay } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
-import { portFacts, socketTable } from "../kernel/index.ts";
+import { portFacts } from "../kernel/index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
 import { CLOSINGS, observeLeavings, trace } from "../packets/index.ts";
 import { whyNever } from "../ports/index.ts";
 import type { TraceExtras } from "../report/index.ts";
 import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
-import { duration, pluralize } from "../report/numbers.ts";
+import { pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
@@ -118,11 +119,10 @@ async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promi
 /** Adds to EADDRINUSE the socket that holds the port: often the TIME-WAIT of an earlier trace. */
 function addOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
-  const row = socketTable().find(({ local }) => local.port === peer.port);
-  if (!row) return error;
-  const left = row.state === "TIME-WAIT" ? ` for another ${duration(row.timerMs)}` : "";
-  const remedy = "use another port, or close with --close reset, which leaves nothing behind";
-  return new Error(`${error.message}: ${formatAddress(row.local)} is in ${row.state}${left}; ${remedy}`);
+  const [holder] = holdersInTheWay(peer);
+  if (!holder) return error;
+  const remedy = `${holder.remedy}; a trace with --close reset leaves nothing behind`;
+  return new Error(`${error.message}: ${formatAddress(holder.local)} ${holder.is}; ${remedy}`);
 }
 
 function warnIfNever(peer: Address): void {

@@ -1,5 +1,5 @@
 /** How long to wait between attempts. */
-import { invalidArgument } from "../socket/misuse.ts";
+import { invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 
 /** "exponential" doubles from `firstMs` up to `mostMs`; each wait is a random part of that unless `jitter` is set. */
 export type Backoff =
@@ -11,8 +11,6 @@ export type Backoff =
       /** The random part of the wait: 0 is none of it, 1 (the default) is all of it, which spreads clients best. */
       readonly jitter?: number;
     };
-
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** Throws ERR_INVALID_BACKOFF unless the value is a backoff or undefined. */
 export function checkBackoff(backoff: Backoff | undefined): void {

@@ -7,6 +7,7 @@ import { portCount, sharedRange } from "../socket/port-range.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuard } from "./guard.ts";
 import { cachedPortFacts } from "./prevention.ts";
+import { otherRuntime } from "./runtime.ts";
 
 /** The keys of GuardOptions. */
 export const GUARD_KEYS = ["guard", "options"] as const;
@@ -61,6 +62,11 @@ export function checkGuardOptions(given: GuardOptions): GuardOptions {
   const guard = checkGuard(given.guard);
   const { options } = given;
   if (!options) return WITHOUT_OPTIONS[guard];
+  const runtime = otherRuntime();
+  if (runtime) {
+    const message = `\`options\` need a handle of Node's, which ${runtime} does not have: dial() sets them here`;
+    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+  }
   const native = loadNative();
   const { options: rows } = native;
   for (const [name, value] of Object.entries(options)) {

@@ -101,10 +101,11 @@ function tcpOf(handle: object): GuardedTcp {
   return ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
 }
 
-/** Guards a handle, once. Does nothing if it is not a TCP handle (a pipe). */
-export function guardHandle(handle: object, owner: HandleOwner): void {
+/** Guards a handle, once; a pipe needs no guard. Returns false for a handle that is none of Node's, and leaves it. */
+export function guardHandle(handle: object, owner: HandleOwner): boolean {
   const tcp = tcpOf(handle);
-  if (!isTcp(tcp) || tcp[OWNER]) return;
+  if (tcp[OWNER] || tcp.constructor.name === "Pipe") return true;
+  if (!isNodes(tcp)) return false;
   // Own properties are five times cheaper than a new prototype (measured), and each connect creates a handle.
   tcp[OWNER] = owner;
   tcp.bind = bind;
@@ -112,6 +113,14 @@ export function guardHandle(handle: object, owner: HandleOwner): void {
   tcp.connect = connect;
   tcp.connect6 = connect6;
   tcp.close = close;
+  return true;
+}
+
+/** Whether the handle has what this file uses. One of another runtime, or of a later Node, may lack some of it. */
+function isNodes(tcp: Partial<TcpHandle>): boolean {
+  const { fd, open, bind, bind6, connect, connect6, getsockname, getpeername, close, reset } = tcp;
+  const methods = [open, bind, bind6, connect, connect6, getsockname, getpeername, close, reset];
+  return typeof fd === "number" && methods.every((method) => typeof method === "function");
 }
 
 function bind(this: TcpHandle, ...values: BindValues): number {

@@ -8,6 +8,7 @@ export type { Dialed, DialOptions } from "./dial.ts";
 export { dial } from "./dial.ts";
 export type { Guard, GuardOptions } from "./guard.ts";
 export { guardAgent } from "./http.ts";
+export { guardedEnvironment } from "./inherit.ts";
 export type { ConnectOptions } from "./net.ts";
 export { connect } from "./net.ts";
 export { rangesWithout } from "./prevention.ts";

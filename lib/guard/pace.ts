@@ -1,8 +1,8 @@
 /** How many connects are due at a pace. */
+import { LONGEST_WAIT_MS } from "../socket/misuse.ts";
 
 /** After a stall of the event loop, what was due in this time is made up for; the rest is not. */
 const MOST_DEBT_MS = 50;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** A pace of so many in a second; Infinity is no pace. The first is due at once. */
 export class Pace {

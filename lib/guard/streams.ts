@@ -7,21 +7,23 @@ import { invalidArgument } from "../socket/misuse.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import { socketOptions } from "../socket/stream-options.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
+import { compareAfterConnect } from "./comparison.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkOnlyGuardOptions } from "./guard-options.ts";
 import type { HandleOwner } from "./handle.ts";
 import { guardHandle, hasDescriptor, isPipe, isTcp } from "./handle.ts";
 
-const GUARD = Symbol("selfconnect.guard");
+/** The same for every copy of this package in a process: the preload is a build of its own. */
+const GUARD = Symbol.for("selfconnect.guard");
 
-/** Node stores a stream's handle through this accessor on net.Socket.prototype, since Node 10. */
-const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle")!;
+/** Node stores a stream's handle through this accessor on net.Socket.prototype, since Node 10. Bun has none. */
+const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle");
 
 /** The accessor that replaces it on a guarded stream. */
 const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
   ...HANDLE,
   set(next: object | null) {
-    HANDLE.set!.call(this, next);
+    HANDLE!.set!.call(this, next);
     this[GUARD]?.take(next);
   },
 };
@@ -37,10 +39,10 @@ export class GuardedSocket extends net.Socket {
   constructor(socketOptions: net.SocketConstructorOpts, options: GuardOptions) {
     super(socketOptions);
     this[GUARD] = new GuardedStream(this, options);
-    this[GUARD].take(HANDLE.get!.call(this));
+    if (HANDLE) this[GUARD].take(HANDLE.get!.call(this));
   }
 }
-Object.defineProperty(GuardedSocket.prototype, "_handle", GUARDED_HANDLE);
+if (HANDLE) Object.defineProperty(GuardedSocket.prototype, "_handle", GUARDED_HANDLE);
 
 const guardedPrototypes = new WeakMap<object, object>([[net.Socket.prototype, GuardedSocket.prototype]]);
 
@@ -59,8 +61,8 @@ type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object 
  * Guards every connect(2) of this stream from now on, and returns the stream. A self-connect, refused or reset, is an
  * 'error' event with SelfConnectRefusal, and never a 'connect' event. A second call replaces the options. `options`
  * are set on each new socket; on a socket that the stream has already (connected, accepted, or a descriptor of yours)
- * at once. Without the addon the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard; for `options` it
- * throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain socket,
+ * at once. Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard;
+ * for `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain socket,
  * SocketError when the kernel refuses one, or ERR_ADDON_MISSING without the addon.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
@@ -69,9 +71,9 @@ export function guardStream<S extends net.Socket>(socket: S, options: GuardOptio
   if (stream[GUARD]) stream[GUARD].options = checked;
   else {
     stream[GUARD] = new GuardedStream(socket, checked);
-    Object.setPrototypeOf(stream, guardedPrototype(Object.getPrototypeOf(stream)));
+    if (HANDLE) Object.setPrototypeOf(stream, guardedPrototype(Object.getPrototypeOf(stream)));
   }
-  stream[GUARD].take(stream._handle);
+  if (HANDLE) stream[GUARD].take(stream._handle);
   return socket;
 }
 
@@ -119,18 +121,26 @@ class GuardedStream implements HandleOwner {
   readonly #socket: net.Socket;
   /** Created on the first failure, because most connects have none. */
   #failures: Failures | undefined;
+  #isCompared = false;
 
   constructor(socket: net.Socket, options: GuardOptions) {
     this.options = options;
     this.#socket = socket;
+    if (!HANDLE) this.#compare();
   }
 
   /** Called for each handle that Node gives the stream: one for each address it tries, and for each new connect. */
   take(handle: object | null): void {
     if (handle) {
-      guardHandle(handle, this);
+      if (!guardHandle(handle, this)) this.#compare();
       if (this.options.options) setOptions(this.#socket, handle, this.options.options);
     } else if (this.#failures) this.#failures.attempts.length = 0;
+  }
+
+  /** Guards a stream whose handles are of another kind. */
+  #compare(): void {
+    if (!this.#isCompared) compareAfterConnect(this.#socket, this);
+    this.#isCompared = true;
   }
 
   connected(attempt: Attempt | null): void {

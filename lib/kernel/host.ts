@@ -3,6 +3,9 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
+import { ADDRESS_BYTES, addressBytes, decodeAddress, unmap } from "../socket/address.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { loadNative, nativeOrNull } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
 import { canSelfConnect } from "../socket/route.ts";
@@ -39,25 +42,37 @@ const SYSCTLS = [
   "net.ipv4.tcp_syn_retries",
 ];
 
-/** proc(5), /proc/sys: reads a sysctl; null when the kernel does not have it. */
-export function sysctl(name: string): string | null {
-  return (
-    readText(`/proc/sys/${name.replaceAll(".", "/")}`)
-      ?.trim()
-      .replace(/\s+/g, " ") ?? null
-  );
+/** An fd of a network namespace; this one stands for the namespace of this process. */
+export const OWN_NAMESPACE = -1;
+/** A sysctl of the network is at most 64 KiB: ip_local_reserved_ports with every second port. */
+const MOST_SYSCTL_BYTES = 2 ** 18;
+
+/** proc(5), /proc/sys: reads a sysctl, of a network namespace; null when the kernel does not have it. */
+export function sysctl(name: string, namespaceFd = OWN_NAMESPACE): string | null {
+  const path = `/proc/sys/${name.replaceAll(".", "/")}`;
+  const text = namespaceFd === OWN_NAMESPACE ? readText(path) : readInNamespace(namespaceFd, path);
+  return text?.trim().replace(/\s+/g, " ") ?? null;
 }
 
 /**
- * proc(5), /proc/sys/net/ipv4: reads ip_local_port_range and ip_local_reserved_ports of this network namespace at each
+ * proc(5), /proc/sys/net/ipv4: reads ip_local_port_range and ip_local_reserved_ports of a network namespace at each
  * call.
  */
-export function portFacts(): PortFacts {
-  const [low, high] = (sysctl("net.ipv4.ip_local_port_range") ?? "").split(" ").map(Number);
+export function portFacts(namespaceFd = OWN_NAMESPACE): PortFacts {
+  const [low, high] = (sysctl("net.ipv4.ip_local_port_range", namespaceFd) ?? "").split(" ").map(Number);
   return {
     ephemeralRange: low && high ? { low, high } : null,
-    reservedPorts: parsePortList(sysctl("net.ipv4.ip_local_reserved_ports") ?? ""),
+    reservedPorts: parsePortList(sysctl("net.ipv4.ip_local_reserved_ports", namespaceFd) ?? ""),
   };
+}
+
+/** setns(2) on a thread of its own, open(2), read(2). Returns null when the kernel does not have the file. */
+function readInNamespace(namespaceFd: number, path: string): string | null {
+  const bytes = new Uint8Array(MOST_SYSCTL_BYTES);
+  const size = loadNative().readInNamespace(namespaceFd, path, bytes);
+  if (size >= 0) return new TextDecoder().decode(bytes.subarray(0, size));
+  if (errnoName(size) === "ENOENT") return null;
+  throw new SocketError(size, { syscall: "setns" });
 }
 
 /** proc(5), /proc/version: detects gVisor, whose version text never changes; null for any other kernel. */
@@ -85,6 +100,21 @@ export function environment(): Environment {
     version,
     commit: readText(new URL("../../dist/commit", import.meta.url))?.trim() || null,
   };
+}
+
+/**
+ * connect(2) of a UDP socket to the peer, then getsockname(2): the local address that the route gives a plain connect,
+ * with port 0. Sends no packet. Returns null when there is no route, or no addon.
+ */
+export function localAddressTowards(peer: Address, namespaceFd = OWN_NAMESPACE): Address | null {
+  const native = nativeOrNull();
+  const local = new Uint8Array(ADDRESS_BYTES);
+  try {
+    if (!native || native.routeSource(namespaceFd, addressBytes(unmap(peer), native), local) < 0) return null;
+  } catch {
+    return null; // The scope is not an interface of this host.
+  }
+  return { ...decodeAddress(local, String), port: 0 };
 }
 
 /**

@@ -5,7 +5,7 @@ export { canSelfConnect, sourceAddress } from "../socket/route.ts";
 export type { Exhaustion } from "./exhaustion.ts";
 export { exhaustion } from "./exhaustion.ts";
 export type { Environment, PortFacts } from "./host.ts";
-export { environment, isOwnAddress, portFacts } from "./host.ts";
+export { environment, isOwnAddress, localAddressTowards, portFacts } from "./host.ts";
 export type { FoundSockets, SocketFilter, SocketOwner, SocketRow, TableSource } from "./tables.ts";
 export {
   findFourTuple,

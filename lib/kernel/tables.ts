@@ -1,5 +1,5 @@
 /** Reads the kernel's table of TCP sockets from NETLINK_SOCK_DIAG or /proc/net/tcp, and finds their owners. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Address } from "../socket/address.ts";
@@ -11,6 +11,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
 
 /** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
 export interface SocketRow {
@@ -61,7 +62,7 @@ export interface SocketOwner {
 }
 
 /** The states by their number in sock_diag(7) and /proc/net/tcp (include/net/tcp_states.h). */
-const STATES: readonly (TcpState | "")[] = [
+export const TABLE_STATES: readonly (TcpState | "")[] = [
   "",
   "ESTABLISHED",
   "SYN-SENT",
@@ -89,7 +90,7 @@ const FIRST_CAPACITY = 1024;
 const FIELDS_AT = 2 * ADDRESS_BYTES;
 const UNREPORTED = 2 ** 32 - 1;
 /** The kernel has no sock_diag, or cannot load tcp_diag, or (EINTR) the table changed during each dump. */
-const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
+export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"];
 
 /**
  * sock_diag(7): finds the TCP sockets of this network namespace that match the filter, which the kernel applies. When
@@ -98,13 +99,18 @@ const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", "EINTR"
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   if (filter.states) checkStates(filter.states);
-  const [four, six] = [readDiag(4, filter), readDiag(6, filter)];
+  const [four, six] = [readDiag(4, filter, decodeRecord), readDiag(6, filter, decodeRecord)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => matches(row, filter)), source: "proc" };
 }
 
-/** Null when this kernel has no sock_diag. */
-function readDiag(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
+/** Reads the table of one family and decodes each record. Null when this kernel has no sock_diag. */
+export function readDiag<T>(
+  family: 4 | 6,
+  filter: SocketFilter,
+  decode: (records: Uint8Array, at: number) => T,
+  namespaceFd = OWN_NAMESPACE,
+): T[] | null {
   const native = loadNative();
   const { states, localPorts = ALL_PORTS, joinedOnly, details } = filter;
   const mask = states ? toStateMask(states) : SHOWN_STATES;
@@ -112,16 +118,17 @@ function readDiag(family: 4 | 6, filter: SocketFilter): SocketRow[] | null {
   const bytes = native.diagRecordBytes;
   for (let capacity = FIRST_CAPACITY; ; capacity *= 2) {
     const records = new Uint8Array(capacity * bytes);
-    const count = native.diag(family, mask, low, high, joinedOnly ? 1 : 0, details ? 1 : 0, records);
+    const flags = [joinedOnly ? 1 : 0, details ? 1 : 0] as const;
+    const count = native.diag(family, mask, low, high, ...flags, records, namespaceFd);
     if (count < 0 && NO_TABLE.includes(errnoName(count))) return null;
     if (count < 0) throw new SocketError(count, { syscall: "sock_diag" });
     if (count > capacity) continue;
-    return Array.from({ length: count }, (_, index) => decodeRecord(records, index * bytes));
+    return Array.from({ length: count }, (_, index) => decode(records, index * bytes));
   }
 }
 
 function toStateMask(states: readonly TcpState[]): number {
-  return STATES.reduce(
+  return TABLE_STATES.reduce(
     (bits, state, number) => (state && states.includes(state) ? bits | (1 << number) : bits),
     0,
   );
@@ -138,14 +145,12 @@ function checkStates(states: readonly string[]): void {
 }
 
 /** Decodes a DiagRecord (native/core/diag.h). */
-function decodeRecord(records: Uint8Array, at: number): SocketRow {
+export function decodeRecord(records: Uint8Array, at: number): SocketRow {
   const address = (offset: number) =>
     decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
-  const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
-  const isLittle = os.endianness() === "LE";
-  const field = (index: number) => view.getUint32(4 * index, isLittle);
+  const field = (index: number) => readField(records, at, index);
   const quietMs = field(7);
-  const state = stateNumbered(STATES, field(0));
+  const state = stateNumbered(TABLE_STATES, field(0));
   return {
     local: address(0),
     peer: address(ADDRESS_BYTES),
@@ -161,15 +166,26 @@ function decodeRecord(records: Uint8Array, at: number): SocketRow {
   };
 }
 
+/** The integer with this number in a DiagRecord. */
+export function readField(records: Uint8Array, at: number, index: number): number {
+  const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
+  return view.getUint32(4 * index, os.endianness() === "LE");
+}
+
 function matches(row: SocketRow, { states, localPorts = ALL_PORTS, joinedOnly }: SocketFilter): boolean {
   if (states && !states.includes(row.state)) return false;
   if (row.local.port < localPorts.low || row.local.port > localPorts.high) return false;
   return !joinedOnly || isSelfConnect(row.local, row.peer);
 }
 
-/** proc(5), /proc/net/tcp and tcp6: reads all TCP sockets of this network namespace. Throws when a file is missing. */
+/**
+ * proc(5), /proc/net/tcp and tcp6: reads all TCP sockets of this network namespace. A kernel that was started without
+ * IPv6 has no tcp6. Throws ENOENT when tcp is missing.
+ */
 export function socketTable(): SocketRow[] {
-  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) => parseSocketTable(readFileSync(path, "utf8")));
+  const four = readFileSync("/proc/net/tcp", "utf8");
+  const six = existsSync("/proc/net/tcp6") ? readFileSync("/proc/net/tcp6", "utf8") : "";
+  return [four, six].flatMap(parseSocketTable);
 }
 
 /** Parses the text of /proc/net/tcp or tcp6. */
@@ -212,7 +228,7 @@ function readOwner(pid: string): SocketOwner | null {
 }
 
 /** proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. */
-function readCommand(pid: string): string {
+export function readCommand(pid: string): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }
@@ -247,7 +263,7 @@ function parseRow(line: string): SocketRow {
   return {
     local: parseHexAddress(local!),
     peer: parseHexAddress(peer!),
-    state: stateNumbered(STATES, Number.parseInt(state!, 16)),
+    state: stateNumbered(TABLE_STATES, Number.parseInt(state!, 16)),
     sendQueueBytes: Number.parseInt(send!, 16),
     receiveQueueBytes: Number.parseInt(receive!, 16),
     timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,

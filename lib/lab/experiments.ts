@@ -5,6 +5,7 @@ import { autobindReuse } from "./experiments/autobind-reuse.ts";
 import { bindFirst } from "./experiments/bind-first.ts";
 import { closing } from "./experiments/closing.ts";
 import { exhaustion } from "./experiments/exhaustion.ts";
+import { freeing } from "./experiments/freeing.ts";
 import { laps } from "./experiments/laps.ts";
 import { lateBind } from "./experiments/late-bind.ts";
 import { oddLowEnd } from "./experiments/odd-low-end.ts";
@@ -41,6 +42,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   sameSocket,
   refusal,
   closing,
+  freeing,
   reuseAddress,
   exhaustion,
   reserved,

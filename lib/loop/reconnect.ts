@@ -7,7 +7,7 @@ import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -72,7 +72,6 @@ const PROGRESS_MS = 50;
 const PACED_SLICE_MS = 10;
 /** After a stall, a loop with `attemptsPerSecond` makes up for this much of it; it skips attempts due earlier. */
 const MOST_CATCH_UP_MS = 50;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;

@@ -1,14 +1,12 @@
 /** Whether, and after how many attempts, the kernel picks the peer's port as the local one. */
 import os from "node:os";
 import type { PortFacts } from "../kernel/host.ts";
-import { isOwnAddress, portFacts, sandbox } from "../kernel/host.ts";
+import { isOwnAddress, localAddressTowards, portFacts, sandbox } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress } from "../socket/address.ts";
+import { formatAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, portCount } from "../socket/port-range.ts";
-import { sourceAddress } from "../socket/route.ts";
-import { specify } from "../socket/self-connect.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -52,7 +50,10 @@ export interface Prediction {
   /** How the algorithm is known: given by the caller, observed, or supposed by the release when observing failed. */
   readonly basis: "given" | "observed" | "supposed";
   readonly never: Never | null;
-  /** The wait when all clients together make so many attempts per second; null when never. */
+  /**
+   * The wait when all clients together make so many attempts per second; null when never, and when this host does not
+   * report its ephemeral range, so that nobody can know.
+   */
   wait(attemptsPerSecond: number): Wait | null;
 }
 
@@ -117,10 +118,20 @@ function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | 
   return whyNever(peer, STRATEGY_OF[method], facts);
 }
 
-/** Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know. */
-export function whyNever(peer: Address, strategy: Strategy, facts: PortFacts): Never | null {
+/**
+ * Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know.
+ * `findLocal` reports the local address that a plain connect to the peer gets; by default the kernel is asked.
+ */
+export function whyNever(
+  peer: Address,
+  strategy: Strategy,
+  facts: PortFacts,
+  findLocal: (peer: Address) => Address | null = localAddressTowards,
+): Never | null {
   if (strategy === "bind") return null;
-  return neverAtAddress(peer, strategy) ?? neverAtPort(peer.port, strategy, facts);
+  // After bind(2) to the address it is the local one; without bind the route decides.
+  const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
+  return elsewhere ?? neverAtPort(peer.port, strategy, facts);
 }
 
 /**
@@ -146,17 +157,14 @@ export function expectedRemaining(peer: Address, localPort: number, facts: PortF
   return distance / PORT_STEP / MEAN_STEPS + (MEAN_STEPS - 1) * lap;
 }
 
-function neverAtAddress(peer: Address, strategy: Strategy): Never | null {
-  // After bind(2) to the address it is the local one; without bind the route decides.
-  if (strategy === "autobind") return null;
-  const source = sourceAddress(peer);
-  const to = specify(peer);
-  if (!source || source.host === to.host) return null;
-  const instead = formatAddress({ ...source, port: peer.port });
+function neverAtAddress(peer: Address, local: Address | null): Never | null {
+  const { host } = unmap(peer);
+  // connect(2) replaces an unspecified peer by loopback.
+  if (!local || host === "0.0.0.0" || host === "::" || unmap(local).host === host) return null;
   return {
     reason: "address",
-    because: `the kernel picks the local address ${source.host} for connects to ${to.host}`,
-    instead: `use ${instead}, or strategy bind`,
+    because: `the kernel picks the local address ${local.host} for connects to ${host}`,
+    instead: `use ${formatAddress({ ...local, port: peer.port })}, or strategy bind`,
   };
 }
 

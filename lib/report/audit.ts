@@ -1,9 +1,16 @@
 /** An audit as the object of docs/schema/audit-1.json and as text. */
-import type { Audit, JoinedSocket, Knocking, Owner, PortRisk } from "../audit/audit.ts";
+import type { HostAudit, NamespaceAudit } from "../audit/all-namespaces.ts";
+import type { AskedPort, Audit, JoinedSocket, Knocking, ListenerRisk, PortOwner } from "../audit/audit.ts";
+import { isDangerous } from "../audit/audit.ts";
+import type { Destination } from "../audit/destinations.ts";
+import type { Owner } from "../audit/owners.ts";
+import type { PortRisk } from "../audit/risk.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
+import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
+import { cureLines } from "./audit-cures.ts";
 import { count, duration, pluralize } from "./numbers.ts";
 import type { Line, Piece, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
@@ -11,48 +18,98 @@ import { indent, paint, renderText } from "./terminal.ts";
 /** The object of docs/schema/audit-1.json: the result of `audit()` and the environment. */
 export interface AuditReport extends Audit {
   readonly schema: "selfconnect.audit/1";
+  /** The audits of other network namespaces; null when only this one was asked for. */
+  readonly namespaces: readonly NamespaceAudit[] | null;
   readonly environment: Environment;
 }
 
-/** Options of `auditText`. */
-export interface AuditTextOptions extends TextOptions {
-  /** The port that was assessed instead of the listeners. */
-  readonly port?: number | undefined;
-}
-
 const LONGEST_CGROUP = 60;
+/** From this share on, a destination is marked. */
+const NEARLY_FULL = 0.5;
 
 /** Builds the object of docs/schema/audit-1.json. */
 export function auditReport(found: Audit): AuditReport {
-  return { schema: "selfconnect.audit/1", ...found, environment: environment() };
+  return { schema: "selfconnect.audit/1", ...found, namespaces: null, environment: environment() };
 }
 
-/** An audit for a terminal: range, listeners, joined sockets, their leftovers, and what to do. */
-export function auditText(found: Audit, options: AuditTextOptions = {}): string {
+/** Builds the object of docs/schema/audit-1.json for all network namespaces: this one's, and `namespaces`. */
+export function hostAuditReport({ own, others, unseen, verdict }: HostAudit): AuditReport {
+  return { ...auditReport(own), unseen: [...own.unseen, ...unseen], verdict, namespaces: others };
+}
+
+/** An audit for a terminal: range, listeners, joined sockets, their leftovers, destinations, and what to do. */
+export function auditText(found: Audit, options: TextOptions = {}): string {
+  return renderText(auditLines(found), options);
+}
+
+/** The audits of all network namespaces for a terminal, one after the other. */
+export function hostAuditText(
+  { own, others, unseen, verdict }: HostAudit,
+  options: TextOptions = {},
+): string {
+  const sections = others.flatMap((found) => [
+    "",
+    [paint("bold", `network namespace ${found.namespace}`), ` ${ownerText(found.process)}`],
+    ...indent("  ", auditLines(found)),
+  ]);
+  const title = [paint("bold", "this network namespace")];
+  const missing = unseen.map((what) => `could not see ${what}`);
+  const all = `${pluralize(others.length + 1, "network namespace")}: `;
+  const lines: Line[] = [
+    title,
+    ...indent("  ", auditLines(own)),
+    ...sections,
+    "",
+    ...missing,
+    [all, verdictPiece(verdict)],
+  ];
+  return renderText(lines, options);
+}
+
+function verdictPiece(verdict: Audit["verdict"]): Piece {
+  if (verdict === "clean") return paint("green", CLEAN);
+  return verdict === "found"
+    ? paint("red", "something is at risk, or joined to itself")
+    : paint("yellow", UNKNOWN);
+}
+
+const CLEAN = "nothing at risk, nothing joined to itself";
+const UNKNOWN = "unknown: not everything could be seen";
+
+function auditLines(found: Audit): Line[] {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
   const isOfParity = portAlgorithm(found.algorithm).parity === "low";
   const parity = isOfParity
     ? `: connect(2) picks ${(range?.low ?? 0) % 2 === 0 ? "even" : "odd"} ports first`
     : "";
-  const title = options.port === undefined ? "listeners inside the range" : `port ${options.port}`;
-  const atRisk = found.listeners.filter((one) => one.isAtRisk).length;
-  const lines: Line[] = [
+  const inRange = range ? "listeners inside the range" : "listeners";
+  const listeners = found.ports.length > 0 ? "listeners on these ports" : inRange;
+  return [
     `ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not reported by this host"}`,
     `reserved ports: ${reserved.join(",") || "none"}`,
-    ...listLines(title, found.listeners.map(listenerPieces)),
+    ...listLines("ports asked for", found.ports.map(askedPieces)),
+    ...listLines(listeners, found.listeners.map(listenerPieces)),
     ...listLines("joined to themselves now", found.joined.map(joinedPieces)),
     ...listLines("left behind by self-connects (TIME-WAIT)", found.leftovers.map(joinedPieces)),
     ...listLines("clients whose SYN is unanswered", found.knocking.map(knockingPieces)),
-    ...(atRisk > 0 ? cureLines(found) : []),
+    ...listLines(
+      "destinations, by their share of the ephemeral ports",
+      found.destinations.map(destinationPieces),
+    ),
+    ...cureLines(found),
     "",
-    found.isClean ? "nothing at risk, nothing joined to itself" : [summaryPiece(found, atRisk)],
+    summaryLine(found),
   ];
-  return renderText(lines, options);
 }
 
-/** The changes since an earlier audit: new findings with a plus, lost ones with a minus; "" if there are none. */
-export function auditChangesText(last: Audit, next: Audit, at: Date, options: TextOptions = {}): string {
+/** The changes since earlier audits of the same namespaces: new findings with a plus, lost ones with a minus, or "". */
+export function auditChangesText(
+  last: readonly Audit[],
+  next: readonly Audit[],
+  at: Date,
+  options: TextOptions = {},
+): string {
   const [before, after] = [findingsOf(last), findingsOf(next)];
   const time = at.toISOString();
   const removed = [...before].filter(([key]) => !after.has(key));
@@ -65,47 +122,80 @@ export function auditChangesText(last: Audit, next: Audit, at: Date, options: Te
 }
 
 /** Maps a stable key of every finding to its text. */
-function findingsOf(found: Audit): Map<string, readonly Piece[]> {
+function findingsOf(audits: readonly (Audit | NamespaceAudit)[]): Map<string, readonly Piece[]> {
+  const findings = audits.flatMap((found) => {
+    const namespace = "namespace" in found ? found.namespace : null;
+    const place = namespace === null ? "" : `network namespace ${namespace}: `;
+    return listFindings(found).map(([key, pieces]) => [place + key, [place, ...pieces]] as const);
+  });
+  return new Map(findings);
+}
+
+function listFindings(found: Audit): [key: string, pieces: readonly Piece[]][] {
   // The owner is no part of the key: when a process ends, its socket has no owner for a moment.
-  const of = (kind: string, { local }: { local: PortRisk["local"] }) => `${kind} ${formatAddress(local)}`;
-  return new Map([
-    ...found.listeners.map((one) => [of("listener", one), listenerPieces(one)] as const),
-    ...found.joined.map((one) => [of("joined", one), joinedPieces(one)] as const),
-    ...found.leftovers.map((one) => [of("leftover", one), joinedPieces(one)] as const),
-    ...found.knocking.map(
-      (one) => [`${of("knocking", one)} ${formatAddress(one.peer)}`, knockingPieces(one)] as const,
-    ),
-  ]);
+  const key = (kind: string, { local }: { local: Address }) => `${kind} ${formatAddress(local)}`;
+  return [
+    ...found.ports.map((one): [string, Piece[]] => [`port ${one.port}`, askedPieces(one)]),
+    ...found.listeners.map((one): [string, Piece[]] => [key("listener", one), listenerPieces(one)]),
+    ...found.joined.map((one): [string, Piece[]] => [key("joined", one), joinedPieces(one)]),
+    ...found.leftovers.map((one): [string, Piece[]] => [key("leftover", one), joinedPieces(one)]),
+    ...found.knocking.map((one): [string, Piece[]] => [
+      `${key("knocking", one)} ${formatAddress(one.peer)}`,
+      knockingPieces(one),
+    ]),
+    ...found.destinations.map((one): [string, Piece[]] => [
+      `${key("destination", one)} ${formatAddress(one.peer)}`,
+      destinationPieces(one),
+    ]),
+  ];
 }
 
 function listLines(title: string, lines: readonly Line[]): Line[] {
   return lines.length === 0 ? [] : ["", [paint("bold", title)], ...indent("  ", lines)];
 }
 
-function cureLines(found: Audit): Line[] {
+function summaryLine(found: Audit): Line {
+  const unseen = found.unseen.length > 0 ? `; could not see ${found.unseen.join(", ")}` : "";
+  if (found.verdict !== "found") return [verdictPiece(found.verdict), unseen];
+  const atRisk = (list: readonly { readonly risk: PortRisk["risk"] }[]) =>
+    list.filter(({ risk }) => isDangerous(risk)).length;
+  const figures = [
+    [atRisk([...found.listeners, ...found.ports]), "at risk"],
+    [atRisk(found.knocking), found.knocking.length === 1 ? "client at risk" : "clients at risk"],
+    [found.joined.length, "joined to themselves"],
+    [found.leftovers.length, "left behind"],
+  ] as const;
+  const text = figures.map(([figure, what]) => `${count(figure)} ${what}`).join(", ");
+  return [paint("red", text), unseen];
+}
+
+function askedPieces(asked: AskedPort): Piece[] {
+  const now = asked.heldBy.length === 0 ? "" : ` (now on it: ${asked.heldBy.map(portOwnerText).join("; ")})`;
+  return [`port ${asked.port} `, ...riskPieces(asked, "a client"), now];
+}
+
+function listenerPieces(listener: ListenerRisk): Piece[] {
   return [
-    "",
-    [paint("bold", "what to do"), " (one of these)"],
-    ...indent("  ", [
-      `move the listener below ${found.ephemeralRange!.low}`,
-      ...(found.reserve ? [found.reserve] : []),
-      "guard the clients: dial() and connect() of selfconnect never return such a socket",
-    ]),
+    `${portOwnerText(listener)} `,
+    ...riskPieces(listener, "without the listener, one client", listener.heldBy),
   ];
 }
 
-function summaryPiece(found: Audit, atRisk: number): Piece {
-  return paint("red", `${count(atRisk)} at risk, ${count(found.joined.length)} joined to themselves`);
-}
-
-function listenerPieces({ local, owner, meanMs, never }: PortRisk): Piece[] {
-  const name = `${formatAddress(local)} ${ownerText(owner)} `;
-  if (!meanMs) return [`${name}not at risk: ${never?.because ?? "the ephemeral range is unknown"}`];
+/** `who` is the client that may be joined to itself. */
+function riskPieces(
+  { risk, never, meanMs }: PortRisk,
+  who: string,
+  heldBy: readonly PortOwner[] = [],
+): Piece[] {
+  if (risk === "unknown") return [paint("yellow", "unknown"), ": the ephemeral range could not be read"];
+  if (risk === "held")
+    return [`not at risk while ${heldBy.map(portOwnerText).join("; ")} is on the port too`];
+  if (!meanMs) return [`not at risk: ${never?.because}`];
+  const wait = `${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`;
+  if (risk === "at-risk") return [paint("red", "at risk"), `: ${who} is joined to itself after ${wait}`];
   return [
-    name,
-    paint("red", "at risk"),
-    ": without the listener, one client is joined to itself after " +
-      `${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`,
+    paint("red", "at risk from clients that bind first"),
+    ` (Node's localAddress, Python's source_address): ${who} after ${wait}; not from others: ${never!.because}`,
   ];
 }
 
@@ -114,12 +204,26 @@ function joinedPieces({ local, state, owner, ageMs }: JoinedSocket): Piece[] {
   return [`${formatAddress(local)} ${ownerText(owner)} ${state}${age}`];
 }
 
-function knockingPieces({ local, peer, owner, retransmits, isAtRisk }: Knocking): Piece[] {
+function knockingPieces({ local, peer, owner, retransmits, risk, because }: Knocking): Piece[] {
   const again = `SYN retransmitted ${pluralize(retransmits, "time")}`;
+  const name = `${formatAddress(local)} to ${formatAddress(peer)} ${ownerText(owner)} ${again}: `;
+  if (risk === "at-risk") return [name, paint("red", "at risk")];
+  return [name, risk === "unknown" ? paint("yellow", "unknown") : `not at risk: ${because}`];
+}
+
+function destinationPieces({ local, peer, portsInUse, timeWait, ports }: Destination): Piece[] {
+  const share = portsInUse / ports;
+  const text = `${count(portsInUse)} of ${count(ports)} ports in use (${Math.round(share * 100)} %)`;
+  const resting = timeWait > 0 ? `, ${count(timeWait)} in TIME-WAIT` : "";
   return [
-    `${formatAddress(local)} to ${formatAddress(peer)} ${ownerText(owner)} ${again}: `,
-    isAtRisk ? paint("red", "at risk") : "not at risk",
+    `${local.host} to ${formatAddress(peer)} `,
+    share >= NEARLY_FULL ? paint("red", text) : text,
+    `${resting}: ${share >= 1 ? "" : "when all are, "}connect(2) fails with EADDRNOTAVAIL`,
   ];
+}
+
+function portOwnerText({ local, owner }: PortOwner): string {
+  return `${formatAddress(local)} ${ownerText(owner)}`;
 }
 
 function ownerText(owner: Owner | null): string {

@@ -1,4 +1,5 @@
 /** The outcome of one guarded connect as the object of docs/schema/dial-1.json and as text. */
+import type { ExplainedHolder } from "../audit/explain-bind.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -6,7 +7,8 @@ import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { paint, renderText } from "./terminal.ts";
+import { indent, paint, renderText } from "./terminal.ts";
+import { holderLines } from "./who.ts";
 
 /** The object of docs/schema/dial-1.json: the outcome of one guarded connect. */
 export interface DialReport {
@@ -19,7 +21,12 @@ export interface DialReport {
   readonly attempts: readonly Attempt[];
   readonly error: { readonly code: string; readonly message: string } | null;
   /** Whether a server could listen on the peer's address; null if not checked, or if the address is another host's. */
-  readonly listenCheck: { readonly address: Address; readonly refusal: string | null } | null;
+  readonly listenCheck: {
+    readonly address: Address;
+    readonly refusal: string | null;
+    /** The sockets that hold the port, as `selfconnect who` names them. */
+    readonly inTheWay: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
+  } | null;
   readonly elapsedMs: number;
   readonly environment: Environment;
 }
@@ -53,7 +60,7 @@ export function dialText(asked: string, outcome: DialOutcome, options: TextOptio
     ...(isConnected ? [`  local ${formatAddress(local!)}`, `  peer  ${formatAddress(peer!)}`] : []),
     ...(error ? [`  ${error.message}`] : []),
     ...attempts.map((attempt, i) => `  attempt ${i + 1}: ${attemptText(attempt)}`),
-    ...(listenCheck ? [`  ${listenText(listenCheck)}`] : []),
+    ...(listenCheck ? indent("  ", listenLines(listenCheck)) : []),
   ];
   return renderText(lines, options);
 }
@@ -63,7 +70,13 @@ function attemptText({ outcome, local, peer, elapsedMs }: Attempt): string {
   return `${from}${formatAddress(peer)} ${outcome}, ${duration(elapsedMs)}`;
 }
 
-function listenText({ address, refusal }: NonNullable<DialReport["listenCheck"]>): string {
+function listenLines({ address, refusal, inTheWay }: NonNullable<DialReport["listenCheck"]>): Line[] {
   const could = refusal === null ? "could start now" : `could not start: ${refusal}`;
-  return `a server on ${formatAddress(address)} ${could}`;
+  return [
+    `a server on ${formatAddress(address)} ${could}`,
+    ...indent(
+      "  ",
+      inTheWay.flatMap((holder) => holderLines(holder)),
+    ),
+  ];
 }

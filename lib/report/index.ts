@@ -1,7 +1,7 @@
 /** `selfconnect/report`: results as published objects, text, HTML, Markdown, CSV, SVG, pcapng and metrics. */
-export type { AuditReport, AuditTextOptions } from "./audit.ts";
-export { auditChangesText, auditReport, auditText } from "./audit.ts";
-export { auditMetrics } from "./audit-openmetrics.ts";
+export type { AuditReport } from "./audit.ts";
+export { auditChangesText, auditReport, auditText, hostAuditReport, hostAuditText } from "./audit.ts";
+export { auditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
   BenchReport,
@@ -16,6 +16,8 @@ export { benchMarkdown } from "./bench-markdown.ts";
 export { benchText } from "./bench-text.ts";
 export type { DialOutcome, DialReport } from "./dial.ts";
 export { dialReport, dialText } from "./dial.ts";
+export type { FreeReport } from "./free.ts";
+export { freeReport, freeText } from "./free.ts";
 export type { Change, Comparison } from "./lab-compare.ts";
 export { compareLabs, compareText } from "./lab-compare.ts";
 export { labCsv } from "./lab-csv.ts";
@@ -34,7 +36,11 @@ export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
 export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
 export { reconnectReport, reconnectText } from "./reconnect.ts";
+export type { ReserveReport } from "./reserve.ts";
+export { reserveReport, reserveText } from "./reserve.ts";
 export type { TextOptions } from "./terminal.ts";
 export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";
 export { traceHtml } from "./trace-html.ts";
+export type { WhoReport } from "./who.ts";
+export { holderLines, whoReport, whoText } from "./who.ts";

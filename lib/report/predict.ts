@@ -43,7 +43,7 @@ export interface PredictReport {
   readonly basis: Prediction["basis"];
   readonly never: Never | null;
   readonly clients: number;
-  /** One for each pace; empty if it never happens. */
+  /** One for each pace; empty if it never happens, and if nobody can know (`never` is null then). */
   readonly predictions: readonly {
     readonly attemptsPerSecond: number;
     readonly chancePerAttempt: number;
@@ -74,7 +74,7 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
     basis,
     never,
     clients,
-    predictions: never ? [] : paces.map((pace) => paceReport(prediction, pace)),
+    predictions: paces.flatMap((pace) => paceReport(prediction, pace)),
     check: check && {
       trials: check.trials,
       attemptsPerSecond: check.attemptsPerSecond,
@@ -89,15 +89,12 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
 function paceReport(
   prediction: Prediction,
   { attemptsPerSecond }: PredictPace,
-): PredictReport["predictions"][number] {
-  const wait = prediction.wait(attemptsPerSecond)!;
+): PredictReport["predictions"] {
+  const wait = prediction.wait(attemptsPerSecond);
+  if (!wait) return [];
   const attempts = figuresOf(wait);
-  return {
-    attemptsPerSecond,
-    chancePerAttempt: wait.chancePerAttempt,
-    attempts,
-    elapsedMs: elapsedMsOf(attempts, attemptsPerSecond),
-  };
+  const elapsedMs = elapsedMsOf(attempts, attemptsPerSecond);
+  return [{ attemptsPerSecond, chancePerAttempt: wait.chancePerAttempt, attempts, elapsedMs }];
 }
 
 function figuresOf(wait: Wait): Figures {
@@ -135,6 +132,8 @@ function neverLines({ because, instead }: Never): Line[] {
 }
 
 function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion): Line[] {
+  const wait = prediction.wait(paces[0]!.attemptsPerSecond);
+  if (!wait) return [[paint("bold", "unknown"), ": this host does not report net.ipv4.ip_local_port_range."]];
   const together = clients > 1 ? `, ${count(clients)} clients` : "";
   const rows = paces.flatMap(({ name, attemptsPerSecond }) => {
     const attempts = figuresOf(prediction.wait(attemptsPerSecond)!);
@@ -144,9 +143,8 @@ function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion):
       ["", ...Object.values(elapsedMs).map(duration)],
     ];
   });
-  const { chancePerAttempt } = prediction.wait(paces[0]!.attemptsPerSecond)!;
   return [
-    `chance per attempt: 1 in ${count(1 / chancePerAttempt)}`,
+    `chance per attempt: 1 in ${count(1 / wait.chancePerAttempt)}`,
     ...tableLines([["", "mean", "median", "p90", "p99"], ...rows], "lrrrr", 3),
   ];
 }
@@ -172,7 +170,7 @@ function changesOf(
 }
 
 function checkLines({ trials, attemptsPerSecond, test, wait, holds }: PredictionCheck): Line[] {
-  const title = `${count(trials.length)} real self-connects, each on a port of its own`;
+  const title = `${count(trials.length)} real self-connects, each on a new port`;
   const real = summarize(trials.map((trial) => trial.attempts));
   if (!real) return ["", title];
   const predicted = figuresOf(wait);

@@ -37,9 +37,9 @@ function renderPiece(piece: Piece, colours: boolean): string {
   return colours ? styleText(piece.style, text, { validateStream: false }) : text;
 }
 
-/** Puts `space` before each line. */
+/** Puts `space` before each line that is not empty. */
 export function indent(space: string, lines: readonly Line[]): Line[] {
-  return lines.map((line) => [space, ...piecesOf(line)]);
+  return lines.map((line) => (line === "" ? "" : [space, ...piecesOf(line)]));
 }
 
 /** Aligns rows in columns as wide as their widest cells; `align` has "l" or "r" for each column. */

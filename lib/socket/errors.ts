@@ -45,7 +45,8 @@ const names = new Map<number, ErrnoName>();
 /** Node copies its whole table at each call, which took a third of the time of a refused connect. */
 let texts: ReadonlyMap<number, [string, string]> | undefined;
 
-function isErrnoName(text: string): text is ErrnoName {
+/** Whether this is the name of an errno. */
+export function isErrnoName(text: string): text is ErrnoName {
   return /^E\w+$/.test(text);
 }
 

@@ -14,6 +14,7 @@ export { listenRefusal } from "./listen-refusal.ts";
 export type {
   MessageOptions,
   MessageReports,
+  MessageStamps,
   QueuedReport,
   ReceivedMessage,
   ReceiveOptions,

@@ -1,15 +1,31 @@
-/** Tests whether a server can listen on an address now: starts one. */
+/** Tests whether a server can listen on an address now. */
 import type { Address } from "./address.ts";
 import type { ErrnoName } from "./errors.ts";
 import { SocketError } from "./errors.ts";
-import type { SocketOptions } from "./options.ts";
+import type { OpenOptions } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
 
 /** bind(2), listen(2) with these options (default none). Returns the errno name, or null when listening worked. */
-export function listenRefusal(address: Address, options: Partial<SocketOptions> = {}): ErrnoName | null {
-  using listener = TcpSocket.open(address.family, options);
+export function listenRefusal(address: Address, options: OpenOptions = {}): ErrnoName | null {
+  return refusalOf(address, options, (socket) => socket.listen());
+}
+
+/**
+ * bind(2) without listen(2), so that no client can connect meanwhile. Returns the errno name, or null when binding
+ * worked: unless another socket listens first, listen(2) then works too.
+ */
+export function bindRefusal(address: Address, options: OpenOptions = {}): ErrnoName | null {
+  return refusalOf(address, options, () => {});
+}
+
+function refusalOf(
+  address: Address,
+  options: OpenOptions,
+  use: (bound: TcpSocket) => void,
+): ErrnoName | null {
   try {
-    listener.bind(address).listen();
+    using socket = TcpSocket.open(address.family, options);
+    use(socket.bind(address));
     return null;
   } catch (error) {
     if (error instanceof SocketError) return error.code;

@@ -23,6 +23,16 @@ export interface MessageReports {
   readonly sent?: boolean;
   /** SO_TIMESTAMPING, TX_ACK: the error queue reports when the peer acknowledged the last byte of each send. */
   readonly acknowledged?: boolean;
+  /** SO_TIMESTAMPING without a time of its own: the error queue reports those that sendmsg() requests. */
+  readonly requested?: boolean;
+}
+
+/** The times that sendmsg() requests. */
+export interface MessageStamps {
+  /** TX_SOFTWARE: when the last byte of this message left for the device. */
+  readonly sent?: boolean;
+  /** TX_ACK: when the peer acknowledged the last byte of this message. */
+  readonly acknowledged?: boolean;
 }
 
 /** Flags of recv(2). */
@@ -137,9 +147,21 @@ export class RawMessage {
 
 /** Sets what the kernel reports. Returns 0 or -errno. */
 export function setReports(native: Native, handle: Handle, reports: MessageReports): number {
-  checkKeys("reportMessages()", reports, ["errors", "received", "sent", "acknowledged"]);
-  const { errors, received, sent, acknowledged } = reports;
-  return native.setReports(handle, flag(errors), flag(received), flag(sent), flag(acknowledged));
+  checkKeys("reportMessages()", reports, ["errors", "received", "sent", "acknowledged", "requested"]);
+  const { errors, received, sent, acknowledged, requested } = reports;
+  const ofSent = [flag(sent), flag(acknowledged), flag(requested)] as const;
+  return native.setReports(handle, flag(errors), flag(received), ...ofSent);
+}
+
+/** sendmsg(2), with a control message if times are requested. Returns the number of bytes or -errno. */
+export function sendMessage(
+  native: Native,
+  handle: Handle,
+  buffers: readonly Uint8Array[],
+  { sent, acknowledged }: MessageStamps,
+): number {
+  if (!sent && !acknowledged) return native.sendmsg(handle, buffers);
+  return native.sendStamped(handle, buffers, flag(sent), flag(acknowledged));
 }
 
 /** recv(2). Returns the number of bytes or -errno. */

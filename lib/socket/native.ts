@@ -100,6 +100,10 @@ export interface Native {
   /** getsockopt(2) of an fd that somebody else owns. */
   getsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
   setsockoptOf(fd: number, row: number, value: BigInt64Array | Uint8Array): number;
+  /** getsockname(2) of a TCP socket of another process; see native/core/remote.h. */
+  localNameOf(pid: number, fd: number, local: Uint8Array): number;
+  /** Ends a self-connect of another process by connect(2) with AF_UNSPEC. `identity` is its inode and its cookie. */
+  disconnectJoined(pid: number, fd: number, identity: Uint32Array): number;
   socketInNamespace(socket: Handle, family: number, namespaceFd: number, mptcp: number): number;
   /** Empties the handle. Returns a ticket, with which any thread of the process may claim() the socket once. */
   shelve(socket: Handle): number;
@@ -107,6 +111,7 @@ export interface Native {
   shutdown(socket: Handle, how: "read" | "write" | "both"): number;
   send(socket: Handle, bytes: Uint8Array, urgent: Flag): number;
   sendmsg(socket: Handle, buffers: readonly Uint8Array[]): number;
+  sendStamped(socket: Handle, buffers: readonly Uint8Array[], sent: Flag, acknowledged: Flag): number;
   recv(socket: Handle, bytes: Uint8Array, peek: Flag, urgent: Flag): number;
   /** Writes the facts of native/core/message.h too, and the address of the host that reported an error. */
   recvmsg(
@@ -118,7 +123,14 @@ export interface Native {
     facts: BigInt64Array,
     offender: Uint8Array,
   ): number;
-  setReports(socket: Handle, errors: Flag, received: Flag, sent: Flag, acknowledged: Flag): number;
+  setReports(
+    socket: Handle,
+    errors: Flag,
+    received: Flag,
+    sent: Flag,
+    acknowledged: Flag,
+    requested: Flag,
+  ): number;
   close(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
@@ -192,7 +204,29 @@ export interface Native {
     joinedOnly: number,
     details: number,
     records: Uint8Array,
+    namespaceFd: number,
   ): number;
+  /**
+   * diag() on a new thread, in the network namespace of an fd (-1: this process's), then `done` with its result. After
+   * -errno (-EAGAIN: no thread can be created) nothing was started and `done` is not called.
+   */
+  dump(
+    namespaceFd: number,
+    family: number,
+    states: number,
+    low: number,
+    high: number,
+    joinedOnly: number,
+    details: number,
+    records: Uint8Array,
+    done: (result: number) => void,
+  ): number;
+  /** Writes the local address that connect(2) to the peer would get, in the network namespace of an fd (-1: ours). */
+  routeSource(namespaceFd: number, peer: Uint8Array, local: Uint8Array): number;
+  /** Reads a file as a thread of that network namespace sees it: /proc/sys/net. Returns the number of bytes. */
+  readInNamespace(namespaceFd: number, path: string, bytes: Uint8Array): number;
+  /** SOCK_DESTROY; `identity` is the interface and the two words of the cookie. See native/core/diag.h. */
+  destroy(local: Uint8Array, peer: Uint8Array, identity: Uint32Array, namespaceFd: number): number;
   readonly diagRecordBytes: number;
   readonly options: readonly OptionRow[];
   /** The numbers of levels and options by name, for the raw calls. */
@@ -216,26 +250,30 @@ export function loadNative(): Native {
   return loaded;
 }
 
-let tried: Native | null | undefined;
+let failure: Error | undefined;
 
 /** The addon, or null when it cannot be loaded: the guard then only detects self-connects. */
 export function nativeOrNull(): Native | null {
-  if (tried === undefined) {
-    try {
-      tried = loadNative();
-    } catch {
-      tried = null;
-    }
+  if (failure) return null;
+  try {
+    return loadNative();
+  } catch (error) {
+    failure = error as Error;
+    return null;
   }
-  return tried;
+}
+
+/** Why the addon cannot be loaded, as an ERR_ADDON_MISSING with its `cause`; null when it can. */
+export function nativeFailure(): Error | null {
+  return nativeOrNull() ? null : failure!;
 }
 
 /** For tests: loadNative() returns this addon, a stand-in, from now on. Returns a function that undoes it. */
 export function replaceNative(native: Native | null): () => void {
-  const before = [loaded, tried] as const;
-  [loaded, tried] = [native ?? undefined, native];
+  const before = [loaded, failure] as const;
+  [loaded, failure] = [native ?? undefined, native ? undefined : new Error("taken away by a test")];
   return () => {
-    [loaded, tried] = before;
+    [loaded, failure] = before;
   };
 }
 
@@ -245,14 +283,30 @@ function requireAddon(): Native {
     "../../build/Release/selfconnect.node",
     `../../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
   ];
-  const reasons: string[] = [];
+  const errors: NodeJS.ErrnoException[] = [];
   for (const place of places) {
     try {
       return require(place) as Native;
     } catch (error) {
-      reasons.push(`${place}: ${(error as Error).message.split("\n")[0]}`);
+      errors.push(error as NodeJS.ErrnoException);
     }
   }
-  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons.join("; ")})`;
-  throw Object.assign(new Error(message), { code: "ERR_ADDON_MISSING" });
+  // A file that is there and does not load tells more than one that is not there.
+  const cause = errors.find(({ code }) => code !== "MODULE_NOT_FOUND");
+  const reasons = cause
+    ? firstLine(cause)
+    : errors.map((error, i) => `${places[i]}: ${firstLine(error)}`).join("; ");
+  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons})${fixOf(cause)}`;
+  throw Object.assign(new Error(message, { cause: cause ?? errors[0] }), { code: "ERR_ADDON_MISSING" });
+}
+
+function firstLine({ message }: Error): string {
+  return message.split("\n")[0]!;
+}
+
+/** What starts a Node that does not load addons so that it does. */
+function fixOf(cause: NodeJS.ErrnoException | undefined): string {
+  if (cause?.code !== "ERR_DLOPEN_DISABLED") return "";
+  const hasPermissions = "permission" in process;
+  return hasPermissions ? ": start Node with --allow-addons" : ": start Node without --no-addons";
 }

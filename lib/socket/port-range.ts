@@ -42,3 +42,39 @@ export function parsePortList(text: string): PortRange[] {
       return { low: low!, high: high ?? low! };
     });
 }
+
+/** Formats ranges as parsePortList() reads them: "8080,9148-9150". */
+export function formatPortList(ranges: readonly PortRange[]): string {
+  return ranges.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`)).join(",");
+}
+
+/** Sorts the ranges and joins those that overlap or touch. */
+export function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
+  const merged: PortRange[] = [];
+  for (const range of [...ranges].sort((one, other) => one.low - other.low)) {
+    const last = merged.at(-1);
+    if (last && range.low <= last.high + 1) {
+      merged[merged.length - 1] = { low: last.low, high: Math.max(last.high, range.high) };
+    } else {
+      merged.push(range);
+    }
+  }
+  return merged;
+}
+
+/** The ranges and one port more, merged. */
+export function addPort(ranges: readonly PortRange[], port: number): PortRange[] {
+  return mergeRanges([...ranges, { low: port, high: port }]);
+}
+
+/** The ranges without one port, merged. */
+export function removePort(ranges: readonly PortRange[], port: number): PortRange[] {
+  return mergeRanges(ranges).flatMap((range) => {
+    if (!holds(range, port)) return [range];
+    const parts = [
+      { low: range.low, high: port - 1 },
+      { low: port + 1, high: range.high },
+    ];
+    return parts.filter((part) => portCount(part) > 0);
+  });
+}

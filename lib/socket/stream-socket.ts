@@ -3,8 +3,14 @@ import type { Address } from "./address.ts";
 import { checkBytes } from "./bytes.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits } from "./limits.ts";
-import type { MessageOptions, MessageReports, ReceivedMessage, ReceiveOptions } from "./message.ts";
-import { RawMessage, receive, setReports } from "./message.ts";
+import type {
+  MessageOptions,
+  MessageReports,
+  MessageStamps,
+  ReceivedMessage,
+  ReceiveOptions,
+} from "./message.ts";
+import { RawMessage, receive, sendMessage, setReports } from "./message.ts";
 import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { yieldToLoop } from "./reactor.ts";
@@ -64,12 +70,24 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
   }
 
   /**
-   * sendmsg(2), as writev(2) without SIGPIPE: sends the bytes of the buffers in their order, of at most the first 1,024
-   * buffers. Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN).
+   * writev(2) without SIGPIPE: sends the bytes of the buffers in their order, of at most the first 1,024 buffers.
+   * Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN).
    */
   writev(buffers: readonly Uint8Array[]): number {
     for (const buffer of buffers) checkBytes(buffer, "writev()");
     return this.callKernel("sendmsg", (native, handle) => native.sendmsg(handle, buffers)) ?? 0;
+  }
+
+  /**
+   * sendmsg(2): as writev(), and with the control message SO_TIMESTAMPING: the error queue then reports times of this
+   * message only, if reportMessages({ requested: true }) was called before, else nothing. The times are Linux only:
+   * SocketError ENOSYS elsewhere.
+   */
+  sendmsg(buffers: readonly Uint8Array[], stamps: MessageStamps = {}): number {
+    for (const buffer of buffers) checkBytes(buffer, "sendmsg()");
+    checkKeys("sendmsg()", stamps, ["sent", "acknowledged"]);
+    const send = (native: Native, handle: Handle) => sendMessage(native, handle, buffers, stamps);
+    return this.callKernel("sendmsg", send) ?? 0;
   }
 
   /**
@@ -124,7 +142,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
 
   /**
    * setsockopt(2), IP_RECVERR, IPV6_RECVERR and SO_TIMESTAMPING: what recvmsg() reports from now on. Linux only:
-   * SocketError ENOSYS elsewhere; EINVAL for `sent` and `acknowledged` before the socket is connected.
+   * SocketError ENOSYS elsewhere; EINVAL for `sent`, `acknowledged` and `requested` before the socket is connected.
    */
   reportMessages(reports: MessageReports): this {
     this.callKernel("setsockopt", (native, handle) => setReports(native, handle, reports));

@@ -2,7 +2,10 @@
 
 #include <napi.h>
 
+#include <cstring>
+
 #include "binding/value.h"
+#include "core/remote.h"
 #include "core/syscall.h"
 
 namespace binding {
@@ -53,6 +56,28 @@ core::Result check_tcp(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::check_tcp(fd);
 }
 
+/// localNameOf(pid, fd, local): getsockname(2) of another process's TCP socket.
+core::Result local_name_of(Arguments& arguments) {
+  const int pid = arguments.read_int(0);
+  const int fd = arguments.read_int(1);
+  const auto bytes = arguments.read_memory_for<core::Address>(2, "24 bytes for an address");
+  if (arguments.is_refused()) return 0;
+  core::Address local{};
+  const core::Result result = core::local_name_of(pid, fd, &local);
+  if (result >= 0) std::memcpy(bytes.data(), &local, sizeof local);
+  return result;
+}
+
+/// disconnectJoined(pid, fd, identity): `identity` is the inode and the two words of the cookie.
+core::Result disconnect_joined(Arguments& arguments) {
+  const int pid = arguments.read_int(0);
+  const int fd = arguments.read_int(1);
+  const auto words = arguments.read_array<uint32_t>(2, napi_uint32_array, "three words of identity");
+  if (words.size() != 3) arguments.refuse(2, "three words of identity");
+  if (arguments.is_refused()) return 0;
+  return core::disconnect_joined(pid, fd, {words[0], {words[1], words[2]}});
+}
+
 }  // namespace
 
 void export_foreign(Napi::Object exports) {
@@ -61,6 +86,8 @@ void export_foreign(Napi::Object exports) {
   export_call<shelve>(exports, "shelve");
   export_call<claim>(exports, "claim");
   export_call<check_tcp>(exports, "checkTcp");
+  export_call<local_name_of>(exports, "localNameOf");
+  export_call<disconnect_joined>(exports, "disconnectJoined");
 }
 
 }  // namespace binding

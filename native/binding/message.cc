@@ -58,6 +58,14 @@ core::Result sendmsg(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::sendmsg(fd, buffers);
 }
 
+/// sendStamped(socket, buffers, sent, acknowledged).
+core::Result send_stamped(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const std::vector<Bytes> buffers = read_buffers(arguments, 1);
+  const core::Stamps stamps = {.sent = arguments.read_flag(2), .acknowledged = arguments.read_flag(3)};
+  return arguments.is_refused() ? 0 : core::send_stamped(fd, buffers, stamps);
+}
+
 /// recvmsg(socket, bytes, peek, urgent, errorQueue, facts, offender).
 core::Result recvmsg(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
@@ -79,13 +87,14 @@ core::Result recvmsg(Arguments& arguments) {
   return result;
 }
 
-/// setReports(socket, errors, received, sent, acknowledged).
+/// setReports(socket, errors, received, sent, acknowledged, requested).
 core::Result set_reports(Arguments& arguments) {
   const int fd = arguments.read_fd(0);
   const core::Reports reports = {.errors = arguments.read_flag(1),
                                  .received = arguments.read_flag(2),
                                  .sent = arguments.read_flag(3),
-                                 .acknowledged = arguments.read_flag(4)};
+                                 .acknowledged = arguments.read_flag(4),
+                                 .requested = arguments.read_flag(5)};
   return arguments.is_refused() ? 0 : core::set_reports(fd, reports);
 }
 
@@ -95,6 +104,7 @@ void export_message(Napi::Object exports) {
   export_call<send>(exports, "send");
   export_call<recv>(exports, "recv");
   export_call<sendmsg>(exports, "sendmsg");
+  export_call<send_stamped>(exports, "sendStamped");
   export_call<recvmsg>(exports, "recvmsg");
   export_call<set_reports>(exports, "setReports");
 }

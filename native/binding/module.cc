@@ -13,6 +13,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_socket(env, exports);
   export_descriptor(exports);
   export_foreign(exports);
+  export_host(exports);
   export_option(env, exports);
   export_reactor(exports);
   export_message(exports);

@@ -193,6 +193,7 @@ void export_call(Napi::Object exports, const char* name) {
 void export_socket(Napi::Env env, Napi::Object exports);
 void export_descriptor(Napi::Object exports);
 void export_foreign(Napi::Object exports);
+void export_host(Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Object exports);
 void export_message(Napi::Object exports);

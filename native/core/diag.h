@@ -10,7 +10,7 @@
 /// records.
 namespace core {
 
-/// One socket, for JavaScript: 80 bytes, integers in the machine's byte order, except in the addresses.
+/// One socket, for JavaScript: 96 bytes, integers in the machine's byte order, except in the addresses.
 struct DiagRecord {
   Address local;
   Address peer;
@@ -22,8 +22,16 @@ struct DiagRecord {
   uint32_t retransmits;
   uint32_t expires_ms;  ///< Until the running timer fires; 0 when no timer runs.
   uint32_t quiet_ms;    ///< Since the last data in either direction; kUnreported without `details`.
+  uint32_t interface;   ///< SO_BINDTODEVICE: the index of the interface, or 0.
+  uint32_t cookie[2];   ///< SO_COOKIE, the low word first: no other socket since boot has the same.
+  uint32_t traits;      ///< A sum of the Trait bits.
 };
-static_assert(sizeof(DiagRecord) == 80);
+static_assert(sizeof(DiagRecord) == 96);
+
+enum Trait : uint32_t {
+  kTraitV6Only = 1,     ///< IPV6_V6ONLY; reported for sockets that listen or are bound only.
+  kTraitMultipath = 2,  ///< A subflow of Multipath TCP.
+};
 
 inline constexpr uint32_t kUnreported = UINT32_MAX;
 
@@ -32,8 +40,17 @@ struct DiagFilter {
   uint32_t states;  ///< A bit for each state.
   uint16_t low;     ///< The local port is from `low` to `high`.
   uint16_t high;
-  bool joined_only;  ///< Only sockets whose local address is their peer address.
-  bool details;      ///< Also read TCP_INFO: expensive when there are many sockets.
+  bool joined_only;       ///< Only sockets whose local address is their peer address.
+  bool details;           ///< Also read TCP_INFO: expensive when there are many sockets.
+  int namespace_fd = -1;  ///< The network namespace; -1 for this process's own.
+};
+
+/// What the kernel needs to find one socket again, and no other.
+struct DiagIdentity {
+  Address local;
+  Address peer;
+  uint32_t interface;
+  uint32_t cookie[2];
 };
 
 /// sock_diag(7): writes the sockets that match the filter, up to `capacity`. Returns how many there are;
@@ -45,7 +62,12 @@ Result diag(const DiagFilter& filter, DiagRecord* records, size_t capacity);
 /// Linux only.
 Result diag_joined(int fd, const Address& local);
 
-/// Does the same as diag() over the caller's netlink socket. Linux only.
+/// sock_diag(7), SOCK_DESTROY: ends the connection; its owner's next call fails with ECONNABORTED. Ends a
+/// TIME-WAIT too, where the kernel can. -EPERM without CAP_NET_ADMIN over the namespace, -EOPNOTSUPP where
+/// the kernel was built without it, -ENOENT when the socket is gone or the cookie is another's.
+Result destroy(const DiagIdentity& identity, int namespace_fd);
+
+/// Does what diag() does over the caller's netlink socket. Linux only.
 Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t capacity);
 
 }  // namespace core

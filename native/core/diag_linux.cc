@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <span>
 
 #include "core/diag.h"
+#include "core/host.h"
 #include "core/syscall.h"
 
 namespace core {
@@ -48,24 +50,36 @@ Address to_address(int family, const __be32* host, __be16 port, uint32_t interfa
   return address;
 }
 
-/// Milliseconds since the last data sent or received, from the TCP_INFO attribute.
-uint32_t read_quiet_ms(const inet_diag_msg* message, size_t length) {
-  const auto* bytes = reinterpret_cast<const char*>(message);
-  for (size_t at = NLMSG_ALIGN(sizeof *message); at + sizeof(nlattr) <= length;) {
+/// The payload of the first attribute of this type; empty without one.
+std::span<const char> find_attribute(std::span<const char> attributes, int type) {
+  for (size_t at = 0; at + sizeof(nlattr) <= attributes.size();) {
     nlattr attribute;
-    std::memcpy(&attribute, bytes + at, sizeof attribute);
-    if (attribute.nla_len < sizeof attribute || at + attribute.nla_len > length) break;
-    if (attribute.nla_type == INET_DIAG_INFO) {
-      tcp_info info{};
-      const size_t size = attribute.nla_len - sizeof attribute;
-      std::memcpy(&info, bytes + at + sizeof attribute, size < sizeof info ? size : sizeof info);
-      const uint32_t sent = info.tcpi_last_data_sent;
-      const uint32_t received = info.tcpi_last_data_recv;
-      return sent < received ? sent : received;
-    }
+    std::memcpy(&attribute, attributes.data() + at, sizeof attribute);
+    if (attribute.nla_len < sizeof attribute || at + attribute.nla_len > attributes.size()) break;
+    if ((attribute.nla_type & NLA_TYPE_MASK) == type)
+      return attributes.subspan(at + sizeof attribute, attribute.nla_len - sizeof attribute);
     at += NLMSG_ALIGN(attribute.nla_len);
   }
-  return kUnreported;
+  return {};
+}
+
+/// Milliseconds since the last data sent or received, from the TCP_INFO attribute.
+uint32_t read_quiet_ms(std::span<const char> attributes) {
+  const auto found = find_attribute(attributes, INET_DIAG_INFO);
+  if (found.empty()) return kUnreported;
+  tcp_info info{};
+  std::memcpy(&info, found.data(), found.size() < sizeof info ? found.size() : sizeof info);
+  const uint32_t sent = info.tcpi_last_data_sent;
+  const uint32_t received = info.tcpi_last_data_recv;
+  return sent < received ? sent : received;
+}
+
+uint32_t read_traits(std::span<const char> attributes) {
+  const auto v6_only = find_attribute(attributes, INET_DIAG_SKV6ONLY);
+  const auto name = find_attribute(find_attribute(attributes, INET_DIAG_ULP_INFO), INET_ULP_INFO_NAME);
+  const bool is_v6_only = !v6_only.empty() && v6_only[0] != 0;
+  const bool is_multipath = !name.empty() && std::strncmp(name.data(), "mptcp", name.size()) == 0;
+  return (is_v6_only ? kTraitV6Only : 0U) | (is_multipath ? kTraitMultipath : 0U);
 }
 
 DiagRecord to_record(const inet_diag_msg* message, size_t length) {
@@ -80,7 +94,13 @@ DiagRecord to_record(const inet_diag_msg* message, size_t length) {
   record.send_queue_bytes = message->idiag_wqueue;
   record.retransmits = message->idiag_retrans;
   record.expires_ms = message->idiag_expires;
-  record.quiet_ms = read_quiet_ms(message, length);
+  record.interface = id.idiag_if;
+  std::memcpy(record.cookie, id.idiag_cookie, sizeof record.cookie);
+  const size_t after = NLMSG_ALIGN(sizeof *message);
+  const auto* bytes = reinterpret_cast<const char*>(message);
+  const std::span attributes(bytes + (after < length ? after : length), after < length ? length - after : 0);
+  record.quiet_ms = read_quiet_ms(attributes);
+  record.traits = read_traits(attributes);
   return record;
 }
 
@@ -116,6 +136,48 @@ Result read_errno(const nlmsghdr* header) {
   if (header->nlmsg_len < NLMSG_LENGTH(sizeof error)) return 0;
   std::memcpy(&error, NLMSG_DATA(header), sizeof error);
   return error < 0 ? error : 0;
+}
+
+/// socket(2): a netlink socket reports the sockets of the network namespace in which it was opened.
+Result open_diag(int namespace_fd) {
+  const auto open = [] { return or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)); };
+  return run_in_namespace(namespace_fd, open);
+}
+
+void copy_address(const Address& address, __be32* host, __be16* port) {
+  std::memcpy(host, address.host, address.family == 4 ? 4 : 16);
+  *port = address.port;
+}
+
+/// send(2): requests the end of one socket, and an acknowledgement.
+Result send_destroy(int fd, const DiagIdentity& identity) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+  } message{};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DESTROY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  message.request.sdiag_family = identity.local.family == 4 ? AF_INET : AF_INET6;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  inet_diag_sockid& id = message.request.id;
+  copy_address(identity.local, id.idiag_src, &id.idiag_sport);
+  copy_address(identity.peer, id.idiag_dst, &id.idiag_dport);
+  id.idiag_if = identity.interface;
+  std::memcpy(id.idiag_cookie, identity.cookie, sizeof id.idiag_cookie);
+  return send(fd, &message, sizeof message);
+}
+
+/// recv(2): the errno of the request, or 0.
+Result receive_acknowledgement(int fd) {
+  alignas(nlmsghdr) char bytes[kDatagramBytes];
+  ssize_t size = 0;
+  do size = ::recv(fd, bytes, sizeof bytes, 0);
+  while (size < 0 && errno == EINTR);
+  if (size < 0) return -errno;
+  const auto* header = reinterpret_cast<nlmsghdr*>(bytes);
+  const bool is_reply = NLMSG_OK(header, static_cast<unsigned>(size)) && header->nlmsg_type == NLMSG_ERROR;
+  return is_reply ? read_errno(header) : -EPROTO;
 }
 
 /// One dump: sends a request, and collects the records of the replies.
@@ -233,8 +295,17 @@ Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t c
   return result;
 }
 
+Result destroy(const DiagIdentity& identity, int namespace_fd) {
+  const Result fd = open_diag(namespace_fd);
+  if (fd < 0) return fd;
+  Result result = send_destroy(fd, identity);
+  if (result >= 0) result = receive_acknowledgement(fd);
+  close(fd);
+  return result;
+}
+
 Result diag(const DiagFilter& filter, DiagRecord* records, size_t capacity) {
-  const Result fd = or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  const Result fd = open_diag(filter.namespace_fd);
   if (fd < 0) return fd;
   const Result result = diag_over(fd, filter, records, capacity);
   close(fd);

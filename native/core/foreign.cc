@@ -3,8 +3,8 @@
 #include <map>
 #include <mutex>
 
+#include "core/host.h"
 #include "core/syscall.h"
-#include "core/thread.h"
 
 namespace core {
 
@@ -34,15 +34,10 @@ Result check_inherited(int fd) {
 }
 
 Result socket_in_namespace(int family, int namespace_fd, Protocol protocol) {
-  Result result = 0;
-  Thread thread;
-  const Result started = thread.start([&result, family, namespace_fd, protocol] {
-    result = enter_network_namespace(namespace_fd);
-    if (result >= 0) result = socket(family, Blocking::no, protocol);
-  });
-  if (started < 0) return started;
-  thread.join();
-  return result;
+  // run_in_namespace() takes a negative fd for the caller's own namespace.
+  if (namespace_fd < 0) return -EBADF;
+  return run_in_namespace(namespace_fd,
+                          [family, protocol] { return socket(family, Blocking::no, protocol); });
 }
 
 Result shelve(int fd) {

@@ -10,9 +10,7 @@ namespace core {
 /// set so. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
 Result check_inherited(int fd);
 
-/// setns(2) on a new thread, then socket(2) there: a socket of the network namespace that `namespace_fd` is.
-/// No other thread's namespace changes. -EAGAIN when there is no thread to give, -EPERM or -EINVAL by setns,
-/// -ENOSYS where there are no namespaces.
+/// socket(2) in the network namespace that `namespace_fd` is; fails as run_in_namespace() does.
 Result socket_in_namespace(int family, int namespace_fd, Protocol protocol);
 
 /// Puts an fd on the shelf that all threads of the process share: a ticket, 1 or more, for one claim.

@@ -17,6 +17,12 @@ struct Reports {
   bool received = false;
   bool sent = false;
   bool acknowledged = false;
+  bool requested = false;  ///< The times of the messages for which send_stamped() requests them.
+};
+/// The times to report of one message.
+struct Stamps {
+  bool sent = false;
+  bool acknowledged = false;
 };
 
 /// The source of a report in the error queue: ee_origin.
@@ -43,6 +49,8 @@ struct MessageFacts {
 /// setsockopt(2), IP_RECVERR and IPV6_RECVERR, and SO_TIMESTAMPING with OPT_ID and OPT_TSONLY. Returns
 /// -ENOSYS on other platforms than Linux.
 Result set_reports(int fd, Reports reports);
+/// sendmsg(2) with the control message SO_TIMESTAMPING. -ENOSYS on other platforms than Linux.
+Result send_stamped(int fd, std::span<const std::span<const uint8_t>> buffers, Stamps stamps);
 /// recvmsg(2). Returns how many bytes were read. With `error_queue`, MSG_ERRQUEUE: returns -EAGAIN when the
 /// queue is empty.
 Result recvmsg(int fd, std::span<uint8_t> bytes, Transfer flags, bool error_queue, MessageFacts* facts,

@@ -85,8 +85,9 @@ Result set_reports(int fd, Reports reports) {
   if (reports.received) times |= SOF_TIMESTAMPING_RX_SOFTWARE;
   if (reports.sent) times |= SOF_TIMESTAMPING_TX_SOFTWARE;
   if (reports.acknowledged) times |= SOF_TIMESTAMPING_TX_ACK;
-  if (times != 0) times |= SOF_TIMESTAMPING_SOFTWARE;
-  if (reports.sent || reports.acknowledged) times |= SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
+  if (times != 0 || reports.requested) times |= SOF_TIMESTAMPING_SOFTWARE;
+  if (reports.sent || reports.acknowledged || reports.requested)
+    times |= SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
   // An IPv6 socket may have an IPv4 peer, whose errors IP_RECVERR turns on; an IPv4 socket has no
   // IPV6_RECVERR.
   const unsigned errors = reports.errors ? 1 : 0;
@@ -94,6 +95,20 @@ Result set_reports(int fd, Reports reports) {
   if (result >= 0) result = set_flag(fd, SOL_IPV6, IPV6_RECVERR, errors);
   if (result == -ENOPROTOOPT || result == -EOPNOTSUPP) result = 0;
   return result < 0 ? result : set_flag(fd, SOL_SOCKET, SO_TIMESTAMPING, times);
+}
+
+Result send_stamped(int fd, std::span<const std::span<const uint8_t>> buffers, Stamps stamps) {
+  uint32_t times = 0;
+  if (stamps.sent) times |= SOF_TIMESTAMPING_TX_SOFTWARE;
+  if (stamps.acknowledged) times |= SOF_TIMESTAMPING_TX_ACK;
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof times)] = {};
+  cmsghdr header{};
+  header.cmsg_level = SOL_SOCKET;
+  header.cmsg_type = SO_TIMESTAMPING;
+  header.cmsg_len = CMSG_LEN(sizeof times);
+  std::memcpy(control, &header, sizeof header);
+  std::memcpy(control + CMSG_LEN(0), &times, sizeof times);
+  return sendmsg(fd, buffers, control);
 }
 
 Result recvmsg(int fd, std::span<uint8_t> bytes, Transfer flags, bool error_queue, MessageFacts* facts,

@@ -7,10 +7,14 @@
 #include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
+#include "core/remote.h"
 
 namespace core {
 
 Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
+Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
+Result local_name_of(int, int, Address*) { return -ENOSYS; }
+Result disconnect_joined(int, int, const RemoteIdentity&) { return -ENOSYS; }
 
 Result is_joined(int fd) {
   Address local;
@@ -18,6 +22,7 @@ Result is_joined(int fd) {
 }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
+Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }
 Result recvmsg(int, std::span<uint8_t>, Transfer, bool, MessageFacts*, Address*) { return -ENOSYS; }
 
 std::span<const OtherOption> other_options() {

@@ -171,7 +171,7 @@ Result send(int fd, const void* bytes, size_t length, Transfer flags) {
   return or_errno(::send(fd, bytes, length, MSG_NOSIGNAL | (flags.urgent ? MSG_OOB : 0)));
 }
 
-Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers) {
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers, std::span<uint8_t> control) {
   iovec vectors[IOV_MAX];
   const size_t count = std::min(buffers.size(), std::size(vectors));
   for (size_t i = 0; i < count; i++) {
@@ -181,6 +181,8 @@ Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers) {
   msghdr message{};
   message.msg_iov = vectors;
   message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  message.msg_control = control.empty() ? nullptr : control.data();
+  message.msg_controllen = static_cast<decltype(message.msg_controllen)>(control.size());
   return or_errno(::sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 

@@ -62,7 +62,8 @@ Result shutdown(int fd, How how);
 Result send(int fd, const void* bytes, size_t length, Transfer flags = {});
 /// sendmsg(2) without SIGPIPE: the bytes of the buffers in their order. Returns how many bytes were sent. The
 /// kernel accepts at most IOV_MAX buffers (1024 on Linux); this call does not send the buffers after them.
-Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers);
+/// `control`: control messages (cmsg(3)), aligned for cmsghdr.
+Result sendmsg(int fd, std::span<const std::span<const uint8_t>> buffers, std::span<uint8_t> control = {});
 /// recv(2). Returns how many bytes were read; 0 at the end of the stream.
 Result recv(int fd, void* bytes, size_t length, Transfer flags = {});
 /// poll(2) without waiting. Returns 1 when a call in one of the directions would not block, even if it would

@@ -1,11 +1,11 @@
 /** The audit against planted sockets, against ss and /proc, and in a clean namespace. */
 
-import { readFileSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
-import { parseCgroup } from "../../lib/audit/audit.ts";
 import { audit } from "../../lib/audit/index.ts";
+import { parseCgroup } from "../../lib/audit/owners.ts";
 import { findFourTuple, findSockets, portFacts, socketTable } from "../../lib/kernel/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
@@ -45,6 +45,11 @@ function plantJoined(family: 4 | 6): Address {
   return address;
 }
 
+/** close(2), as other programs do, which leaves TIME-WAIT: TcpSocket resets a socket that is joined to itself. */
+function closePlainly(socket: TcpSocket): void {
+  closeSync(socket.release());
+}
+
 function plantListener(family: 4 | 6, parity: "connect" | "other" = "connect"): Address {
   const address = deadPeer(family, parity);
   plant(family).bind(address).listen();
@@ -54,56 +59,60 @@ function plantListener(family: 4 | 6, parity: "connect" | "other" = "connect"): 
 describe.each(FAMILIES)("IPv%i", (family) => {
   test("a planted self-connect is found, with this process as its owner, and is gone after reset", async () => {
     const local = plantJoined(family);
-    const found = audit();
+    const found = await audit();
     expect(found.source).toBe("sock_diag");
     const joined = found.joined.find((one) => one.local.port === local.port);
     expect(joined).toMatchObject({ local, state: "ESTABLISHED", owner: { pid: process.pid } });
     expect(joined!.ageMs).toBeGreaterThanOrEqual(0);
-    expect(found.isClean).toBe(false);
+    expect(found.verdict).toBe("found");
     for (const socket of planted.splice(0)) socket.reset();
-    expect(audit().joined.filter((one) => one.local.port === local.port)).toEqual([]);
+    expect((await audit()).joined.filter((one) => one.local.port === local.port)).toEqual([]);
   });
 
-  test("a closed self-connect is a leftover, and not joined", () => {
+  test("a closed self-connect is a leftover, and not joined", async () => {
     const local = plantJoined(family);
-    planted.pop()!.close();
-    const found = audit();
+    closePlainly(planted.pop()!);
+    const found = await audit();
     expect(found.joined.filter((one) => one.local.port === local.port)).toEqual([]);
     const leftover = found.leftovers.find((one) => one.local.port === local.port);
     expect(leftover).toMatchObject({ local, state: "TIME-WAIT", owner: null });
     expect(leftover!.ageMs).toBeLessThan(60_000);
   });
 
-  test("a planted listener is at risk, and one of the other parity is not", () => {
+  test("a planted listener is at risk, and one of the other parity from clients that bind first", async () => {
     const local = plantListener(family);
     const other = plantListener(family, "other");
-    const found = audit();
-    const [risk, spared] = [local, other].map((address) =>
+    const found = await audit();
+    const [plain, bindFirst] = [local, other].map((address) =>
       found.listeners.find((one) => one.local.port === address.port),
     );
-    expect(risk).toMatchObject({ local, owner: { pid: process.pid }, isAtRisk: true, never: null });
-    expect(spared).toMatchObject({
-      local: other,
-      isAtRisk: false,
-      never: { reason: "parity" },
-      meanMs: null,
+    expect(plain).toMatchObject({
+      local,
+      owner: { pid: process.pid },
+      risk: "at-risk",
+      never: null,
+      heldBy: [],
     });
-    expect(found.reserve).toMatch(/^sysctl -w net\.ipv4\.ip_local_reserved_ports=[\d,-]+$/);
-    expect(found.reserve).toContain(String(local.port));
-    expect(found.reserve).not.toContain(String(other.port));
+    expect(bindFirst).toMatchObject({ local: other, risk: "bind-first", never: { reason: "parity" } });
+    expect(found.reserve!.ports).toEqual(expect.arrayContaining([local.port, other.port]));
+    expect(found.reserve!.now).toBe(`sysctl -w net.ipv4.ip_local_reserved_ports=${found.reserve!.value}`);
     // Hours at one attempt a second, and a fraction of a second at full speed: by default a parity has 14,116 ports.
     const { low, high } = portFacts().ephemeralRange!;
-    expect(risk!.meanMs!.everySecond / 1000).toBeCloseTo((high - low + 1) / 2, -3);
-    expect(risk!.meanMs!.fullSpeed).toBeLessThan(risk!.meanMs!.everySecond / 40_000);
+    for (const one of [plain, bindFirst]) {
+      expect(one!.meanMs!.everySecond / 1000).toBeCloseTo((high - low + 1) / 2, -3);
+      expect(one!.meanMs!.fullSpeed).toBeLessThan(one!.meanMs!.everySecond / 40_000);
+    }
   });
 
-  test("an ordinary connection on loopback is not joined", () => {
+  test("an ordinary connection on loopback is not joined", async () => {
     const listener = plantListener(family);
     const client = plant(family);
     client.connect(listener);
     const { port } = client.getsockname();
     planted.push(planted[0]!.accept()!);
-    expect(audit().joined.filter((one) => [port, listener.port].includes(one.local.port))).toEqual([]);
+    expect((await audit()).joined.filter((one) => [port, listener.port].includes(one.local.port))).toEqual(
+      [],
+    );
   });
 });
 
@@ -120,23 +129,11 @@ test.each([
   expect(parseCgroup(text)).toBe(path);
 });
 
-test("an IPv6 socket joined to itself over IPv4 is found too", () => {
+test("an IPv6 socket joined to itself over IPv4 is found too", async () => {
   const mapped = { ...deadPeer(6), host: "::ffff:127.0.0.1" };
   plant(6).bind(mapped).connect(mapped);
-  const joined = audit().joined.find((one) => one.local.port === mapped.port);
+  const joined = (await audit()).joined.find((one) => one.local.port === mapped.port);
   expect(joined).toMatchObject({ local: mapped, owner: { pid: process.pid } });
-});
-
-test("a client whose SYN is unanswered is found, with its peer", () => {
-  const peer = deadPeer(4);
-  plant(4).bind(peer).listen(0);
-  // A backlog of 0 accepts one connection; the kernel drops the SYN of every other.
-  for (let count = 0; count < 4; count++) plant(4).connect(peer);
-  const { knocking, isClean } = audit();
-  const mine = knocking.filter((one) => one.peer.port === peer.port);
-  expect(mine.length).toBeGreaterThan(0);
-  for (const one of mine) expect(one).toMatchObject({ peer, owner: { pid: process.pid }, isAtRisk: true });
-  expect(isClean).toBe(false);
 });
 
 test("sock_diag and /proc/net/tcp have the same rows, field by field", () => {
@@ -183,7 +180,7 @@ test("TIME-WAIT finds a closed self-connect, and CLOSED a bound socket, where th
   const left = deadPeer(4);
   const socket = TcpSocket.open(4).bind(left);
   socket.connect(left);
-  socket.close();
+  closePlainly(socket);
   const bound = deadPeer(4);
   plant(4).bind(bound);
   const at = ({ port }: Address) => ({ low: port, high: port });
@@ -246,7 +243,8 @@ describe("selfconnect audit", () => {
     const { status, stdout } = await inNamespace("32768 60999", process.execPath, [MAIN, "audit", "--json"]);
     const report = JSON.parse(stdout);
     expect(status).toBe(0);
-    expect(report).toMatchObject({ listeners: [], joined: [], leftovers: [], knocking: [], isClean: true });
+    const empty = { listeners: [], ports: [], joined: [], leftovers: [], knocking: [], destinations: [] };
+    expect(report).toMatchObject({ ...empty, reserve: null, verdict: "clean", unseen: [], namespaces: null });
   });
 
   test("prints an object of its schema and exits 3 where a self-connect is planted", async () => {
@@ -273,7 +271,7 @@ describe("selfconnect audit", () => {
     needsNamespaces(context);
     const reserve = "echo 32900-32902 > /proc/sys/net/ipv4/ip_local_reserved_ports";
     const look = `"$0" "$1" audit --port 33000 --json`;
-    const script = `${reserve} && ${look} > $2; eval "$("$0" -p 'JSON.parse(fs.readFileSync(process.argv[1])).reserve' $2)" >&2 && ${look}`;
+    const script = `${reserve} && ${look} > $2; eval "$("$0" -p 'JSON.parse(fs.readFileSync(process.argv[1])).reserve.now' $2)" >&2 && ${look}`;
     const file = `${process.env.TMPDIR ?? "/tmp"}/selfconnect-audit-${process.pid}`;
     const { status, stdout, stderr } = await inNamespace("32768 33791", "sh", [
       "-c",
@@ -284,18 +282,27 @@ describe("selfconnect audit", () => {
     ]);
     expect(stderr.trim()).toBe("net.ipv4.ip_local_reserved_ports = 32900-32902,33000");
     expect(status).toBe(0);
-    expect(JSON.parse(stdout).listeners[0].never.reason).toBe("reserved");
+    expect(JSON.parse(stdout).ports[0].never.reason).toBe("reserved");
   });
 
-  test("--port assesses a port on which nothing listens: at risk, safe by parity, or outside the range", async () => {
-    const ask = async (port: number) => {
-      const { status, stdout } = await cli(["audit", "--port", String(port), "--json"]);
-      return { status, one: JSON.parse(stdout).listeners[0] };
+  test("--port assesses ports on which nothing listens, and invents no listener", async () => {
+    const [dead, other] = [deadPort(), deadPort("other")];
+    const ask = async (...ports: number[]) => {
+      const { status, stdout } = await cli(["audit", "--port", ...ports.map(String), "--json"]);
+      return { status, ...JSON.parse(stdout) };
     };
-    expect(await ask(deadPort())).toMatchObject({ status: 3, one: { isAtRisk: true } });
-    const safe = await ask(deadPort("other"));
-    expect(safe.one).toMatchObject({ isAtRisk: false, never: { reason: "parity" } });
-    expect((await ask(8080)).one).toMatchObject({ isAtRisk: false, never: { reason: "outside-range" } });
+    expect(await ask(dead, other, 8080)).toMatchObject({
+      status: 3,
+      listeners: [],
+      ports: [
+        { port: dead, risk: "at-risk", heldBy: [] },
+        { port: other, risk: "bind-first", never: { reason: "parity" } },
+        { port: 8080, risk: "safe", never: { reason: "outside-range" }, meanMs: null },
+      ],
+    });
+    const local = plantListener(4);
+    const mine = { local, owner: { pid: process.pid } };
+    expect(await ask(local.port)).toMatchObject({ listeners: [mine], ports: [{ heldBy: [mine] }] });
     expect((await cli(["audit", "--port", "70000"])).status).toBe(2);
   });
 

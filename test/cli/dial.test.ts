@@ -37,7 +37,8 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
         expect(text.stderr).toBe("");
         expect(text.stdout).toContain("connected after");
         expect(text.stdout).toContain(`peer  ${formatAddress(peer)}`);
-        expect(text.stdout).toContain("could not start: EADDRINUSE");
+        expect(text.stdout).toContain("could not start: EADDRINUSE\n");
+        expect(text.stdout).toContain(`    ${formatAddress(peer)} listens: pid ${process.pid} (node, user `);
         const json = await cli(["dial", formatAddress(peer), "--json"]);
         expect(parseChecked(json)).toMatchObject({
           verdict: "connected",
@@ -55,7 +56,7 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
     expect(result.status).toBe(1);
     const report = parseChecked(result);
     expect(report).toMatchObject({ verdict: "failed", error: { code: "ECONNREFUSED" } });
-    expect(report.listenCheck).toEqual({ address: peer, refusal: null });
+    expect(report.listenCheck).toEqual({ address: peer, refusal: null, inTheWay: [] });
   });
 
   it("exits with 3 when the guard rejects, before connecting", async () => {

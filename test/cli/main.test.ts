@@ -38,7 +38,9 @@ describe.each(FAMILIES)("selfconnect reconnect, IPv%i", (family) => {
     expect(stdout).toContain(`local ${name}  getsockname(2)`);
     expect(stdout).toContain(`peer  ${name}  getpeername(2)`);
     expect(stdout).toMatch(/tcp6? +0 +0 .*ESTABLISHED \d+\/node/);
-    expect(stdout).toContain(`a server's listen on ${name}: EADDRINUSE`);
+    expect(stdout).toContain(
+      `a server's listen on ${name}: EADDRINUSE\n    ${name} is joined to itself (ESTABLISHED): pid `,
+    );
     expect(stdout).toContain('wrote "hello, myself", read "hello, myself"');
     expect(stdout).toContain(`a server's listen on ${name}: starts at once`);
     expect(listenRefusal(peer)).toBeNull();

@@ -71,7 +71,7 @@ function dialOf(text: string): Parameters<typeof dialText> {
     peer: null,
     attempts: [{ outcome: text, local: null, peer: address, elapsedMs: 1 }],
     error: { code: "E", message: text },
-    listenCheck: { address, refusal: text },
+    listenCheck: { address, refusal: text, inTheWay: [{ local: address, is: text, remedy: text }] },
     elapsedMs: 1,
   } as const;
   return [text, outcome as never];

@@ -59,7 +59,9 @@ it("the message of a rejection counts the self-connects among the attempts", () 
   const attempt = (outcome: Attempt["outcome"]) => ({ outcome, peer, elapsedMs: 1 });
   const of = (...outcomes: Attempt["outcome"][]) =>
     selfConnectMessage("127.0.0.1:9", outcomes.map(attempt), true);
-  expect(of("self-connect")).toContain("1 of 1 attempt ");
+  expect(of("self-connect")).toContain("1 of 1 attempt was a self-connect and was reset");
   expect(of("ECONNREFUSED", "self-connect")).toContain("1 of 2 attempts");
-  expect(of("self-connect", "self-connect", "ETIMEDOUT")).toContain("2 of 3 attempts");
+  expect(of("self-connect", "self-connect", "ETIMEDOUT")).toContain(
+    "2 of 3 attempts were self-connects and were reset",
+  );
 });

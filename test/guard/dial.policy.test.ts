@@ -1,4 +1,4 @@
-/** dial()'s policy: which addresses, how often, how long, and which error of several is told. */
+/** dial()'s policy: which addresses, how often, how long, and which error of several is thrown. */
 import dns from "node:dns/promises";
 import os from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -8,6 +8,7 @@ import type { Address } from "../../lib/socket/address.ts";
 import type { Attempt, DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, FAMILIES, LOOPBACK, requires, withListener, withNative } from "../support/harness.ts";
 
 const { EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH } = os.constants.errno;
@@ -34,7 +35,7 @@ function withAnswers<T>(answers: number[], use: () => Promise<T>): Promise<T> {
 }
 
 describe("the addresses of a name", () => {
-  it("are gone through in turn, and the first error is told", () =>
+  it("are tried in turn, and the first error is thrown", () =>
     withAnswers([-ENETUNREACH, -EHOSTUNREACH], async () => {
       const lookup = resolveTo("::1", "127.0.0.1");
       const attempts: Attempt[] = [];
@@ -48,7 +49,7 @@ describe("the addresses of a name", () => {
       expect(lookup).toHaveBeenCalledWith("name.test", { all: true, family: 0 });
     }));
 
-  it("a self-connect is told, whichever address it was of", async () => {
+  it("a self-connect is thrown, whichever address it had", async () => {
     const local = deadPeer(4);
     resolveTo("127.0.0.2", "127.0.0.1");
     const error = await errorOf(dial(`name.test:${local.port}`, { local }));
@@ -101,6 +102,8 @@ describe("the forms of a peer", () => {
     "a_b",
     "_srv.test",
     "host9",
+    "a",
+    "1.2.3.test",
     "trailing.dot.",
   ])("%s is a name", async (name) => {
     const lookup = resolveTo("127.0.0.1");
@@ -124,7 +127,7 @@ describe("the forms of a peer", () => {
     expect(lookup).not.toHaveBeenCalled();
   });
 
-  it("a port that is none is refused before the name is resolved", async () => {
+  it("an invalid port is refused before the name is resolved", async () => {
     const lookup = resolveTo("127.0.0.1");
     expect((await errorOf(dial("name.test:70000"))).code).toMatch(/^ERR_/);
     expect(lookup).not.toHaveBeenCalled();
@@ -153,7 +156,7 @@ describe("attempts", () => {
     }
   });
 
-  it("is one where nothing asks for another", async () => {
+  it("is made once without retryOn for its outcome", async () => {
     const attempts: Attempt[] = [];
     const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
     const peer = deadPeer(4, "other");
@@ -236,6 +239,38 @@ describe("limits", () => {
         socket.close();
       },
     ));
+});
+
+/** A listener whose kernel drops every packet that arrives: connect(2) to it waits, as to a host that is switched off. */
+async function withSilentPeer(use: (peer: Address) => Promise<void>): Promise<void> {
+  using listener = TcpSocket.open(4, { filter: [[0x06, 0, 0, 0]] })
+    .bind("127.0.0.1:0")
+    .listen();
+  await use(listener.getsockname());
+}
+
+describe("a peer that does not answer", () => {
+  it("costs one attempt, which lasts until the deadline, also when it is to be tried again", () =>
+    withSilentPeer(async (peer) => {
+      const startedAt = performance.now();
+      const error = await errorOf(dial(peer, { deadlineMs: 100, retryOn: ["deadline", "ETIMEDOUT"] }));
+      const elapsedMs = performance.now() - startedAt;
+      expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [{ outcome: "deadline", peer }] });
+      expect(error.message).toContain(`${peer.host}:${peer.port} within 100 ms (1 attempt)`);
+      expect(elapsedMs).toBeGreaterThanOrEqual(99);
+      expect(elapsedMs).toBeLessThan(900); // The SYN is sent again after a second.
+    }));
+
+  it("is given up when the signal aborts, with its reason and without an attempt", () =>
+    withSilentPeer(async (peer) => {
+      const attempts: Attempt[] = [];
+      const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
+      const reason = new Error("the user left");
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(reason), 50);
+      expect(await errorOf(dial(peer, { signal: abort.signal, onAttempt }))).toBe(reason);
+      expect(attempts).toEqual([]);
+    }));
 });
 
 describe.each(FAMILIES)("a local address over IPv%i", (family) => {

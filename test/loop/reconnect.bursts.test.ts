@@ -93,7 +93,7 @@ describe("a socket that connects", () => {
         const run = start(loop, abort);
         if (how.includes("aborted")) void loop.run(AbortSignal.abort());
         else abort.abort();
-        expect(bursts[0]!.stop[0], "the burst is told to stop").toBe(1);
+        expect(bursts[0]!.stop[0], "the stop flag is set").toBe(1);
         bursts[0]!.selfConnect(peer);
         expect(await run).toMatchObject({
           verdict: "interrupted",

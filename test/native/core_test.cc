@@ -31,11 +31,13 @@
 #include "core/checked.h"
 #include "core/diag.h"
 #include "core/foreign.h"
+#include "core/host.h"
 #include "core/meet.h"
 #include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
 #include "core/reactor.h"
+#include "core/remote.h"
 #include "core/syscall.h"
 #include "core/thread.h"
 
@@ -709,6 +711,71 @@ void the_socket_table_has_a_socket_joined_to_itself() {
   }
 }
 
+/// A socket joined to itself, and what identifies it in the kernel's table.
+struct Joined {
+  int fd;
+  core::Address local;
+  core::DiagIdentity identity;
+  uint32_t inode;
+};
+
+Joined join(int family) {
+  const core::Address local = find_dead_peer(family);
+  const int fd = core::socket(family, core::Blocking::no);
+  CHECK(core::bind(fd, local) == 0);
+  core::connect(fd, local);
+  core::DiagRecord record{};
+  CHECK(find_sockets(family, core::port_of(local), true, &record) == 1);
+  const core::DiagIdentity identity{local, local, record.interface, {record.cookie[0], record.cookie[1]}};
+  return {fd, local, identity, record.inode};
+}
+
+/// As in tcpi_state.
+constexpr uint32_t kEstablished = 1;
+
+void a_joined_socket_is_destroyed_by_its_cookie_only() {
+  for (const int family : {4, 6}) {
+    Joined joined = join(family);
+    core::DiagIdentity other = joined.identity;
+    other.cookie[0] += 1;
+    const core::Result refused = core::destroy(other, -1);
+    // Without CAP_NET_ADMIN the kernel does not look.
+    CHECK(refused == -ENOENT || refused == -ESTALE || refused == -EPERM || refused == -EOPNOTSUPP);
+    core::DiagRecord record{};
+    CHECK(find_sockets(family, core::port_of(joined.local), true, &record) == 1);
+    if (core::destroy(joined.identity, -1) == 0) {
+      CHECK(core::take_error(joined.fd) == ECONNABORTED);
+      // Linux 6.8 and later report what is left of it: the bind.
+      const core::Result left = find_sockets(family, core::port_of(joined.local), true, &record);
+      CHECK(left == 0 || record.state != kEstablished);
+    }
+    CHECK(core::close(joined.fd) == 0);
+  }
+}
+
+void a_joined_socket_is_disconnected_through_its_process() {
+  for (const int family : {4, 6}) {
+    Joined joined = join(family);
+    core::Address local{};
+    CHECK(core::local_name_of(getpid(), joined.fd, &local) == 0 && is_same(local, joined.local));
+    const uint32_t* cookie = joined.identity.cookie;
+    const auto disconnect = [&](uint32_t inode, uint32_t low) {
+      return core::disconnect_joined(getpid(), joined.fd, {inode, {low, cookie[1]}});
+    };
+    CHECK(disconnect(joined.inode, cookie[0] + 1) == -ESTALE);
+    CHECK(disconnect(joined.inode + 1, cookie[0]) == -ESTALE);
+    CHECK(disconnect(joined.inode, cookie[0]) == 0);
+    CHECK(disconnect(joined.inode, cookie[0]) == -ESTALE);
+    CHECK(core::take_error(joined.fd) == ECONNRESET);
+    CHECK(core::close(joined.fd) == 0);
+  }
+  core::Address local{};
+  CHECK(core::local_name_of(getpid(), 4095, &local) == -EBADF);
+  const int other = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  CHECK(core::local_name_of(getpid(), other, &local) == -ENOTSOCK);
+  CHECK(core::close(other) == 0);
+}
+
 /// A made-up message of a dump: its header and an int.
 struct Message {
   nlmsghdr header;
@@ -749,6 +816,22 @@ void a_dump_is_repeated_a_few_times_when_the_table_changes() {
   const Message done = create_message(NLMSG_DONE, NLM_F_MULTI, 0);
   CHECK(run_diag({changed, changed, done}) == 0);
   CHECK(run_diag(std::vector(100, changed)) == -EINTR);
+}
+
+void the_route_gives_the_local_address_of_a_connect() {
+  for (const int family : {4, 6}) {
+    core::Address local;
+    CHECK(core::route_source(loopback(family, 50000), &local) == 0);
+    CHECK(is_same(core::with_port(local, 0), loopback(family, 0)));
+  }
+}
+
+void a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno() {
+  char bytes[64];
+  const auto read = [&] { return core::read_file("/proc/self/stat", bytes, sizeof bytes); };
+  CHECK(core::run_in_namespace(-1, read) > 0);
+  CHECK(core::run_in_namespace(1000000, read) == -EBADF);
+  CHECK(core::read_file("/proc/no-such", bytes, sizeof bytes) == -ENOENT);
 }
 
 struct Test {
@@ -800,6 +883,10 @@ constexpr Test kTests[] = {
     TEST(the_socket_table_has_a_socket_joined_to_itself),
     TEST(a_failed_dump_returns_its_errno_and_not_an_empty_table),
     TEST(a_dump_is_repeated_a_few_times_when_the_table_changes),
+    TEST(the_route_gives_the_local_address_of_a_connect),
+    TEST(a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno),
+    TEST(a_joined_socket_is_destroyed_by_its_cookie_only),
+    TEST(a_joined_socket_is_disconnected_through_its_process),
 };
 
 }  // namespace

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { PortFacts } from "../../lib/kernel/index.ts";
 import type { Strategy } from "../../lib/loop/strategy.ts";
 import { expectedAttempts, expectedRemaining, whyNever } from "../../lib/ports/index.ts";
-import { inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
+import { command, inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
 
 const facts: PortFacts = {
   ephemeralRange: { low: 32_768, high: 60_999 },
@@ -89,4 +89,54 @@ describe("the kernel behaves so in a namespace with a range of four ports", () =
     needsNamespaces(context);
     expect(await verdict(port, strategy)).toBe(expected);
   });
+});
+
+describe("the route decides which addresses a socket can be joined to itself at", () => {
+  /** In a namespace with a range of two ports, and an address and a route on loopback that no list of interfaces has. */
+  function onOwnAddresses(args: readonly string[]) {
+    const addresses = "ip addr add 127.0.0.2/32 dev lo && ip route add local 10.1.0.0/16 dev lo";
+    const command = ["-c", `${addresses} && exec "$@"`, "sh", process.execPath, MAIN, ...args, "--json"];
+    return inNamespace("50000 50001", "sh", command);
+  }
+
+  it.for(["127.0.0.2", "10.1.2.3"])("%s: predicted, and joined", async (host, context) => {
+    needsNamespaces(context);
+    const peer = `${host}:50000`;
+    const predicted = JSON.parse((await onOwnAddresses(["predict", peer, "--every", "1s"])).stdout);
+    expect(predicted).toMatchObject({ never: null, predictions: [{ chancePerAttempt: 1 }] });
+    const reached = JSON.parse((await onOwnAddresses(["reconnect", peer, "--attempts", "5"])).stdout);
+    expect(reached.verdict).toBe("self-connect");
+  });
+
+  it("127.0.0.3, which is only loopback: never, and the control agrees", async (context) => {
+    needsNamespaces(context);
+    const predicted = JSON.parse((await onOwnAddresses(["predict", "127.0.0.3:50000"])).stdout);
+    expect(predicted.never).toMatchObject({
+      reason: "address",
+      instead: expect.stringContaining("127.0.0.1"),
+    });
+    const reached = JSON.parse(
+      (await onOwnAddresses(["reconnect", "127.0.0.3:50000", "--attempts", "50"])).stdout,
+    );
+    expect(reached).toMatchObject({ verdict: "attempts-spent", never: { reason: "address" } });
+  });
+
+  it("an address of another host is none of ours, with a route to it and without", async (context) => {
+    needsNamespaces(context);
+    const predicted = JSON.parse((await onOwnAddresses(["predict", "192.0.2.1:50000"])).stdout);
+    expect(predicted.never.reason).toBe("other-host");
+  });
+});
+
+it("where the range cannot be read, a prediction is unknown: exit code 1, in words and as an object", async (context) => {
+  needsNamespaces(context);
+  const hidden = 'mount --make-rprivate / && mount -t tmpfs none /proc/sys && exec "$@"';
+  const ask = (...flags: string[]) =>
+    command("unshare", ["-rm", "sh", "-c", hidden, "sh", process.execPath, MAIN, "predict", ...flags]);
+  const words = await ask("--check", "10");
+  expect(words).toMatchObject({ status: 1, stderr: "" });
+  expect(words.stdout).toContain("unknown: this host does not report net.ipv4.ip_local_port_range");
+  const { status, stdout } = await ask("--json");
+  expect(status).toBe(1);
+  expect(JSON.parse(stdout)).toMatchObject({ never: null, predictions: [], check: null });
 });

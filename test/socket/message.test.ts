@@ -42,6 +42,25 @@ describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
     other.reset();
   });
 
+  it("reports the times of one message that requested them, and of no other", async () => {
+    const [one, other] = await TcpSocket.pair(family);
+    const into = new Uint8Array(200);
+    one.reportMessages({ requested: true });
+    const halves = [new Uint8Array(20), new Uint8Array(30)];
+    expect(one.sendmsg(halves)).toBe(50);
+    expect(one.sendmsg(halves, { acknowledged: true })).toBe(50);
+    expect(one.sendmsg(halves)).toBe(50);
+    await one.readable({ deadlineMs: 5000 });
+    const { report } = one.recvmsg(into, { errorQueue: true })!;
+    expect(report).toMatchObject({ origin: "timestamp", stage: "acknowledged", data: 99 });
+    expect(await other.receiveExactly(150)).toHaveLength(150);
+    expect(one.recvmsg(into, { errorQueue: true })).toBeNull();
+    const misspelt = () => one.sendmsg(halves, { acknowleged: true } as object);
+    expect(misspelt).toThrow('did you mean "acknowledged"?');
+    one.reset();
+    other.reset();
+  });
+
   it("an unread report does not make receiveExactly() spin", async () => {
     const [one, other] = await TcpSocket.pair(family);
     one.reportMessages({ sent: true });

@@ -61,7 +61,7 @@ describe("the addon", () => {
 
   it("rejects a number that does not fit, instead of truncating it", () => {
     const handle = raw.handle();
-    const records = new Uint8Array(80);
+    const records = new Uint8Array(96);
     const wrong = [
       () => raw.socketInRange(4, 70_000, 70_001),
       () => raw.setLocalPortRange(2 ** 32, 1, 2),
@@ -70,9 +70,17 @@ describe("the addon", () => {
       () => raw.getsockopt(handle, 2 ** 32, new BigInt64Array(1)),
       () => raw.ifIndexToName(2 ** 32 + 1, addressMemory),
       () => raw.watch(handle, 2 ** 53, 0, 1),
-      () => raw.diag(4, 2 ** 32, 0, 1, 0, 0, records),
-      () => raw.diag(4, 1, -1, 1, 0, 0, records),
-      () => raw.diag(4, 1, 0, 1, 2, 0, records),
+      () => raw.diag(4, 2 ** 32, 0, 1, 0, 0, records, -1),
+      () => raw.diag(4, 1, -1, 1, 0, 0, records, -1),
+      () => raw.diag(4, 1, 0, 1, 2, 0, records, -1),
+      () => raw.diag(4, 1, 0, 1, 0, 0, records, 2 ** 31),
+      () => raw.destroy(addressMemory, addressMemory, new Uint32Array(3), 2 ** 31),
+      () => raw.disconnectJoined(1, 1, new Uint32Array(2)),
+      () => raw.localNameOf(1, 2 ** 31, addressMemory),
+      () => raw.dump(2 ** 31, 4, 1, 0, 1, 0, 0, records, () => {}),
+      () => raw.dump(-1, 4, 1, 0, 1, 0, 0, records, undefined as never),
+      () => raw.routeSource(-1, new Uint8Array(24), addressMemory),
+      () => raw.readInNamespace(-1, undefined as never, records),
       () => raw.captureOpen(handle, "lo", 65_536, 0, 1),
     ];
     for (const call of wrong) expect(call).toThrow(/^native\.\w+: argument \d must be /);

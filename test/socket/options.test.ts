@@ -311,7 +311,7 @@ describe.each(FAMILIES)("of an IPv%i connection", (family) => {
     }
   });
 
-  it("a program that is none is a programmer error", () => {
+  it("an invalid program is a programmer error", () => {
     using socket = TcpSocket.open(family);
     for (const value of [[], "ret", [[1, 2, 3]], [[6, 0, 256, 0]], [[6, 0, 0, 2 ** 32]]]) {
       const set = () => socket.setsockopt("filter", value as never);

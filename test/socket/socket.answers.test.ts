@@ -178,7 +178,7 @@ describe("connect()", () => {
     });
   });
 
-  it("a refusal ends the connect before, and its peer is told", () => {
+  it("a refusal ends the connect before, and its peer is known", () => {
     const answers = [1, -errno.ECONNREFUSED, 0];
     return withAnswers({ connect: () => answers.shift()!, getpeername: () => 0 }, (socket) => {
       socket.connect(PEER);
@@ -210,7 +210,7 @@ describe("connect()", () => {
   });
 });
 
-describe("what a connect in progress is told", () => {
+describe("the results of a connect in progress", () => {
   /** In progress with a kernel that gives these answers. */
   const connecting = <T>(calls: Partial<Native>, use: (socket: TcpSocket) => Promise<T> | T) =>
     withAnswers({ connect: () => 1, ...calls }, (socket) => {

@@ -5,7 +5,14 @@
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { deadPort, needsNamespaces } from "../support/harness.ts";
-import { expectGuarded, GUARDED_DOORS, PLAIN_DOORS, REGISTER, runStory } from "../support/story.ts";
+import {
+  expectGuarded,
+  GUARDED_DOORS,
+  PLAIN_DOORS,
+  REGISTER,
+  REGISTER_MODULE,
+  runStory,
+} from "../support/story.ts";
 
 const few = { range: "40000 40127", port: 40010 } as const;
 const ATTEMPTS = 2000;
@@ -47,7 +54,7 @@ describe("guarded", () => {
 
   it("a client that is late in starting meets the service as often", { timeout: PATIENCE_MS }, async () => {
     const late = "data:text/javascript,await new Promise((resolve) => setTimeout(resolve, 1500))";
-    const flags = ["--import", late, ...REGISTER];
+    const flags = ["--import", late, ...REGISTER_MODULE];
     const story = await runStory({ door: "net", ...few, attempts: ATTEMPTS, restarts: RESTARTS, flags });
     expectGuarded(story, ATTEMPTS, RESTARTS);
   });

@@ -5,7 +5,9 @@ import { command, inNamespace } from "./harness.ts";
 
 const program = (name: string) => new URL(`programs/${name}`, import.meta.url).pathname;
 
-export const REGISTER = ["--import", new URL("../../dist/register.js", import.meta.url).href];
+export const REGISTER = ["--require", new URL("../../dist/register.cjs", import.meta.url).pathname];
+/** The other way to load it. */
+export const REGISTER_MODULE = ["--import", new URL("../../dist/register.js", import.meta.url).href];
 
 /** Guarded and unguarded ways to connect. */
 export const GUARDED_DOORS = ["connect", "streams", "tls", "http", "undici", "dial"].map(

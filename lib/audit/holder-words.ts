@@ -1,0 +1,128 @@
+/** The sentences about a holder of a port: what it is, and what to do. Every command prints these. */
+import type { Process } from "../kernel/owners.ts";
+import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
+import type { Holder, HolderKind, NeededOption } from "./holders.ts";
+
+type Words = (holder: Holder) => string;
+
+/** What a holder of each kind is, without its subject, the address. */
+export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
+  listener: ({ isMultipath, isV6Only, local }) => {
+    const families = local.host !== "::" ? "" : isV6Only ? ", for IPv6 only" : ", for IPv4 and IPv6";
+    return `listens${isMultipath ? " (Multipath TCP)" : ""}${families}`;
+  },
+  bound: () => "is bound and neither listens nor is connected",
+  connecting: (holder) => `connects to ${peerText(holder)}, which does not answer`,
+  connection: (holder) => `is connected to ${peerText(holder)}`,
+  accepted: (holder) => `belongs to the listener, and is connected to ${peerText(holder)}`,
+  "half-closed": (holder) => `is a half-closed connection to ${peerText(holder)} (${holder.state})`,
+  "self-connect": ({ state }) => `is joined to itself (${state})`,
+  "time-wait": (holder) => `is in TIME-WAIT after a connection to ${peerText(holder)}`,
+  "self-connect-time-wait": () => "is in TIME-WAIT after a socket joined to itself",
+  orphan: (holder) => `is closed, and ${peerText(holder)} has not confirmed it (${holder.state})`,
+  unknown: () => "is held by a socket that the kernel does not report",
+};
+
+/** "is joined to itself (ESTABLISHED): pid 4242 (node, user www)". */
+export function describeHolder(holder: Holder): string {
+  const left = holder.leftMs === null ? "" : `, ${secondsText(holder.leftMs)} left`;
+  const elsewhere = holder.namespace === null ? "" : ` in network namespace ${holder.namespace}`;
+  return `${HOLDER_WORDS[holder.kind](holder)}${left}${elsewhere}${ownerText(holder)}`;
+}
+
+/** The owner of a socket: its processes, or why there is none. */
+function ownerText({ processes, kind, state, user }: Holder): string {
+  if (processes.length > 0) return `: ${processes.map(describeProcess).join("; ")}`;
+  if (kind === "unknown" || state === "TIME-WAIT" || kind === "time-wait") return "";
+  if (kind === "accepted" && user === null) return ": not accepted yet";
+  if (kind === "orphan" || user === null) return ": no process has it open";
+  return `: no visible process, of user ${user}`;
+}
+
+/** "pid 4242 (node, user www, nginx.service)". */
+export function describeProcess({ pid, command, user, unit, container, fd }: Process): string {
+  const parts = [
+    command,
+    `user ${user}`,
+    ...(unit === null ? [] : [unit]),
+    ...(container === null ? [] : [`container ${container}`]),
+    ...(fd === null ? ["in the fixed files of an io_uring"] : []),
+  ];
+  return `pid ${pid} (${parts.join(", ")})`;
+}
+
+/** What makes the port free or usable for a server. */
+export function remedyFor(holder: Holder, needs: readonly NeededOption[] | null, asked: Address): string {
+  if (needs?.includes("reuseAddress")) {
+    return "set SO_REUSEADDR before bind(2), as listen() of Node does: a server then starts at once";
+  }
+  if (needs?.includes("reusePort")) {
+    return "set SO_REUSEPORT before bind(2) (reusePort: true), to share the port with it";
+  }
+  return REMEDIES[holder.kind](holder, asked);
+}
+
+const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => string>> = {
+  listener: (holder, asked) => `${endText(holder)}, or use another ${otherText(holder, asked)}`,
+  bound: (holder, asked) => `${endText(holder)}, or use another ${otherText(holder, asked)}`,
+  connecting: (holder) => `${endText(holder)}, or wait until its connect has failed`,
+  connection: (holder) =>
+    `${endText(holder)}, or end this connection without TIME-WAIT, as root: ${killText(holder)}`,
+  accepted: () => "end the listener first: what is left of its connections is named then",
+  "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
+  "self-connect": ({ local }) => `selfconnect free ${shellText(local)}`,
+  "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s, or as root: ${killText(holder)}`,
+  "self-connect-time-wait": ({ local }) =>
+    `selfconnect who ${local.port} --wait 60s, or as root: selfconnect free ${shellText(local)}`,
+  orphan: (holder) => `wait until the kernel gives up, or as root: ${killText(holder)}`,
+  unknown: ({ local }) => `as root: selfconnect who ${local.port}`,
+};
+
+function endText({ processes }: Holder): string {
+  if (processes.length === 0) return "end the process that has it open";
+  return `end ${processes.map(({ pid, command }) => `pid ${pid} (${command})`).join(" and ")}`;
+}
+
+/** What a server can change when the holder does not take every address. */
+function otherText({ local }: Holder, asked: Address): string {
+  const isEverywhere = local.host === "::" || (local.host === "0.0.0.0" && asked.family === 4);
+  return isEverywhere ? "port" : "port or address";
+}
+
+/** ss(8), -K: SOCK_DESTROY for one connection, in whichever state. */
+function killText({ local, peer }: Holder): string {
+  return `ss -K -a -${local.family} 'sport = :${local.port} and dport = :${peer?.port ?? 0}'`;
+}
+
+/** The address as an argument for a shell, which takes brackets for a pattern. */
+function shellText(local: Address): string {
+  const text = formatAddress(local);
+  return text.startsWith("[") ? `'${text}'` : text;
+}
+
+function peerText({ peer }: Holder): string {
+  return peer ? formatAddress(peer) : "nobody";
+}
+
+/** Rounded up, so that after this time it is gone. */
+function secondsText(ms: number): string {
+  return `${Math.ceil(ms / 1000)} s`;
+}
+
+/** Why bind(2) fails when no socket is the reason; null for EADDRINUSE. */
+export function describeRefusal(
+  code: string,
+  { host, port }: Address,
+  firstUnprivileged: string | null,
+  isOwn: boolean,
+): string | null {
+  if (code === "EACCES") {
+    const least = firstUnprivileged ?? 1024;
+    return `ports below ${least} need CAP_NET_BIND_SERVICE: use one from ${least} on instead of ${port}`;
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return isOwn ? `${host} cannot be bound here` : `${host} is not an address of this host`;
+  }
+  return code === "EAFNOSUPPORT" ? "this host has no IPv6" : null;
+}

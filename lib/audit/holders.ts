@@ -1,0 +1,186 @@
+/** Names what holds a port: the kind of each socket, its processes, and when the kernel gives the port back. */
+import type { FoundNamespaces } from "../kernel/namespaces.ts";
+import { findOtherNamespaces } from "../kernel/namespaces.ts";
+import type { Process } from "../kernel/owners.ts";
+import { findProcesses, listProcesses, listUses, readUsers } from "../kernel/owners.ts";
+import type { PortHolder } from "../kernel/port-holders.ts";
+import { findPortHolders, showsBoundSockets } from "../kernel/port-holders.ts";
+import type { Address } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, isSameHost, unmap } from "../socket/address.ts";
+import { loadNative } from "../socket/native.ts";
+import { isSelfConnect } from "../socket/self-connect.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
+
+/** What a socket that holds a port is. */
+export type HolderKind =
+  /** It listens. */
+  | "listener"
+  /** It is bound, and neither listens nor is connected. */
+  | "bound"
+  /** Its SYN is unanswered. */
+  | "connecting"
+  /** A connection, outgoing, or accepted by a server that has ended or listens elsewhere. */
+  | "connection"
+  /** A connection that a listener on this port has accepted, or will accept. */
+  | "accepted"
+  /** A connection that one end has closed, and that a process still has open. */
+  | "half-closed"
+  | "self-connect"
+  /** TIME-WAIT of an ordinary connection. */
+  | "time-wait"
+  | "self-connect-time-wait"
+  /** Its process has closed it, and its peer has not confirmed that. */
+  | "orphan"
+  /** bind(2) fails, and the kernel reports no socket that explains it. */
+  | "unknown";
+
+/** Options that let a server start where another socket holds the port. */
+export type NeededOption = "reuseAddress" | "reusePort";
+
+/** A socket that holds a port. */
+export interface Holder {
+  readonly kind: HolderKind;
+  readonly local: Address;
+  /** Null for a socket without a peer. */
+  readonly peer: Address | null;
+  /** Null when the kernel does not report the socket. */
+  readonly state: TcpState | null;
+  /** Every process that has the socket open; empty without one, and when none is visible. */
+  readonly processes: readonly Process[];
+  /** The user that created the socket; null in TIME-WAIT and when not reported. */
+  readonly user: string | null;
+  /** The number of the network namespace; null for the one of this process. */
+  readonly namespace: number | null;
+  /** Milliseconds until the kernel removes it by itself; null when that depends on a process or a peer. */
+  readonly leftMs: number | null;
+  readonly isV6Only: boolean;
+  readonly isMultipath: boolean;
+}
+
+/** Which holders to find. */
+export interface FindHoldersOptions {
+  /** Also those of other network namespaces, which are in nobody's way here. */
+  readonly allNamespaces?: boolean;
+}
+
+/** The holders of a port, and what could not be seen. */
+export interface Holders {
+  readonly holders: readonly Holder[];
+  /** The rows of the kernel's table from which the holders were made, in the same order. */
+  readonly rows: readonly (PortHolder | null)[];
+  /** Whether the kernel reports sockets that are bound and neither listen nor are connected. */
+  readonly showsBound: boolean;
+  /** False when the descriptors of some process are not readable without root. */
+  readonly seesAllProcesses: boolean;
+  /** False when some network namespace is not readable without root; true when only this one was asked for. */
+  readonly seesAllNamespaces: boolean;
+}
+
+const NO_PROCESS = ["FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "LAST-ACK"];
+const HALF_CLOSED = [...NO_PROCESS, "CLOSE-WAIT"];
+const WILDCARDS = ["0.0.0.0", "::"];
+
+/** sock_diag(7), proc(5): finds every socket that holds the port, and the processes that have it open. */
+export function findHolders(port: number, { allNamespaces = false }: FindHoldersOptions = {}): Holders {
+  const ports = { low: port, high: port };
+  const own = findPortHolders(ports);
+  const others: FoundNamespaces = allNamespaces
+    ? findOtherNamespaces()
+    : { namespaces: [], isComplete: true };
+  const dumps = others.namespaces.map((namespace) => findPortHolders(ports, namespace));
+  const rows = [...own.holders, ...dumps.flatMap((dump) => dump?.holders ?? [])];
+  const showsBound = showsBoundSockets();
+  const processes = findProcesses(rows.map(({ inode }) => inode));
+  const users = readUsers();
+  const holders = rows.map((row): Holder => {
+    const { local, peer, state, uid, isV6Only, isMultipath } = row;
+    const kind = kindOf(row, rows);
+    return {
+      kind,
+      local,
+      peer: peer.port === 0 ? null : peer,
+      state,
+      processes: processes.byInode.get(row.inode) ?? [],
+      user: row.inode === 0 ? null : (users.get(uid) ?? String(uid)),
+      namespace: row.namespace?.id ?? null,
+      leftMs: isTimed(row) ? row.timerMs : null,
+      isV6Only,
+      isMultipath,
+    };
+  });
+  const unreported = showsBound ? [] : findBoundByProcesses(port, rows);
+  return {
+    holders: [...holders, ...unreported],
+    rows: [...rows, ...unreported.map(() => null)],
+    showsBound,
+    seesAllProcesses: processes.isComplete,
+    seesAllNamespaces: others.isComplete && dumps.every((dump) => dump !== null),
+  };
+}
+
+/** The kernel removes TIME-WAIT, and a FIN-WAIT-2 that no process has open, after a time of its own. */
+function isTimed({ state, inode, timerMs }: PortHolder): boolean {
+  return state === "TIME-WAIT" || (state === "FIN-WAIT-2" && inode === 0 && timerMs > 0);
+}
+
+function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
+  const { state, local, peer, inode } = row;
+  if (state === "LISTEN") return "listener";
+  if (state === "CLOSED") return "bound";
+  const isJoined = isSelfConnect(local, peer);
+  if (state === "TIME-WAIT") return isJoined ? "self-connect-time-wait" : "time-wait";
+  if (isJoined) return "self-connect";
+  if (state === "SYN-SENT") return "connecting";
+  if (inode === 0 && NO_PROCESS.includes(state)) return "orphan";
+  if (HALF_CLOSED.includes(state)) return "half-closed";
+  const isOfListener = (other: PortHolder) =>
+    other.state === "LISTEN" &&
+    other.namespace?.id === row.namespace?.id &&
+    overlaps(other.local, other.isV6Only, local);
+  return rows.some(isOfListener) ? "accepted" : "connection";
+}
+
+/**
+ * Whether bind(2) to `asked` conflicts with a socket on the same port: the same address, or one of them unspecified.
+ * The kernel takes [::] for every address of both families unless IPV6_V6ONLY is set.
+ */
+export function overlaps(held: Address, isV6Only: boolean, asked: Address): boolean {
+  const [one, other] = [unmap(held), unmap(asked)];
+  const isDual = (address: Address, only: boolean) => address.host === "::" && !only;
+  if (isDual(one, isV6Only) || isDual(other, false)) return true;
+  if (one.family !== other.family) return false;
+  return [one, other].some(({ host }) => WILDCARDS.includes(host)) || isSameHost(one, other);
+}
+
+/**
+ * pidfd_getfd(2), getsockname(2): before Linux 6.8 the kernel's tables have no socket that is bound only. Looks at the
+ * sockets that processes have open and that the table lacks; those of other users need root.
+ */
+function findBoundByProcesses(port: number, rows: readonly PortHolder[]): Holder[] {
+  const native = loadNative();
+  const known = new Set(rows.map(({ inode }) => inode));
+  const found = new Map<number, Holder>();
+  const local = new Uint8Array(ADDRESS_BYTES);
+  for (const pid of listProcesses()) {
+    for (const { inode, fd } of listUses(pid) ?? []) {
+      if (fd === null || known.has(inode) || native.localNameOf(pid, fd, local) < 0) continue;
+      const address = decodeAddress(local, String);
+      if (address.port !== port) continue;
+      const processes = findProcesses([inode]).byInode.get(inode) ?? [];
+      found.set(inode, { ...boundHolder(address), processes });
+      known.add(inode);
+    }
+  }
+  return [...found.values()];
+}
+
+/** A holder of which only the address is known. */
+function boundHolder(local: Address): Holder {
+  const unknown = { peer: null, state: null, processes: [], user: null, namespace: null, leftMs: null };
+  return { kind: "bound", local, ...unknown, isV6Only: false, isMultipath: false };
+}
+
+/** The holder that bind(2) implies when it fails and the kernel reports no socket that explains it. */
+export function unknownHolder(local: Address): Holder {
+  return { ...boundHolder(local), kind: "unknown" };
+}

@@ -1,0 +1,64 @@
+/** The cure that works for every client: reserved ports, which the kernel never picks. */
+import type { PortFacts } from "../kernel/host.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { addPort, formatPortList, holds } from "../socket/port-range.ts";
+import { pickedPorts, SYSCTL_FILE } from "./reserve.ts";
+
+/** How to reserve ports, in addition to those that are reserved already. */
+export interface ReserveCure {
+  /** The ports to add. */
+  readonly ports: readonly number[];
+  /** The whole list, which replaces the one before. */
+  readonly value: string;
+  /** A command for now; it ends with the next boot. */
+  readonly now: string;
+  /** A command for every boot; null in another network namespace, whose container has its own settings. */
+  readonly lasting: string | null;
+  /** The flag of docker run and podman run: a container has a list of its own. */
+  readonly container: string;
+  /** The field of a Pod's spec; allowed without further settings since Kubernetes 1.27. */
+  readonly kubernetes: string;
+}
+
+const SYSCTL = "net.ipv4.ip_local_reserved_ports";
+
+/**
+ * ip_local_reserved_ports: how to reserve these ports; null without any, and where that would endanger others: with no
+ * port of the first parity left, the kernel picks those of the other. `pid` is a process of the network namespace, when
+ * that is not the one of this process.
+ */
+export function reserveCure(
+  ports: readonly number[],
+  facts: PortFacts,
+  pid: number | null = null,
+): ReserveCure | null {
+  const range = facts.ephemeralRange;
+  if (ports.length === 0 || range === null) return null;
+  const all = addTo(facts.reservedPorts, ports, range);
+  if (!all) return null;
+  const wasReserved = (port: number) => facts.reservedPorts.some((list) => holds(list, port));
+  const value = formatPortList(all);
+  const enter = pid === null ? "" : `nsenter --net=/proc/${pid}/ns/net `;
+  return {
+    ports: listPorts(all).filter((port) => !wasReserved(port)),
+    value,
+    now: `${enter}sysctl -w ${SYSCTL}=${value}`,
+    lasting: pid === null ? `echo '${SYSCTL} = ${value}' > ${SYSCTL_FILE}` : null,
+    container: `--sysctl ${SYSCTL}=${value}`,
+    kubernetes: `securityContext: { sysctls: [{ name: ${SYSCTL}, value: "${value}" }] }`,
+  };
+}
+
+/** Adds the ports to the list, and the last one of the range where they make the kernel reach it. */
+function addTo(list: readonly PortRange[], ports: readonly number[], range: PortRange): PortRange[] | null {
+  const after = ports.reduce<PortRange[]>(addPort, [...list]);
+  const before = pickedPorts(range, list);
+  const gained = [...pickedPorts(range, after)].filter((port) => !before.has(port));
+  if (gained.length > 1) return null; // No port of the first parity is left.
+  const all = gained.reduce(addPort, after);
+  return pickedPorts(range, all).size > 0 ? all : null;
+}
+
+function listPorts(ranges: readonly PortRange[]): number[] {
+  return ranges.flatMap(({ low, high }) => Array.from({ length: high - low + 1 }, (_, index) => low + index));
+}

@@ -1,0 +1,197 @@
+/** Reserves ports: the kernel never picks a reserved port as a local one, now and after a reboot. */
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { portFacts } from "../kernel/host.ts";
+import { findSockets } from "../kernel/tables.ts";
+import type { Address } from "../socket/address.ts";
+import { checkPort } from "../socket/address.ts";
+import { invalidArgument } from "../socket/misuse.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { addPort, formatPortList, holds, parsePortList, removePort } from "../socket/port-range.ts";
+
+/** What a reservation changes for plain connects to other ports. */
+export interface ReservationEffects {
+  /** Ports that the kernel did not pick before. */
+  readonly nowPicked: readonly PortRange[];
+  /** Listeners on such ports: a client of theirs can now be joined to itself while they are down. */
+  readonly endangered: readonly Address[];
+  /** The port that the kernel picks in place of a reserved one, so many times as often as any other; null without. */
+  readonly heir: { readonly port: number; readonly times: number } | null;
+}
+
+/** The list in a file of sysctl.d(5), and what it becomes. */
+export interface PersistentReservation {
+  readonly path: string;
+  readonly before: readonly PortRange[];
+  readonly after: readonly PortRange[];
+  /** Files that sysctl(8) reads later and that set the same key: they win. */
+  readonly overriddenBy: readonly string[];
+}
+
+/** What reserve() changed, or would change. */
+export interface Reservation {
+  readonly port: number;
+  readonly ephemeralRange: PortRange;
+  readonly before: readonly PortRange[];
+  readonly after: readonly PortRange[];
+  /** False when the port was reserved already, or with `undo` was not. */
+  readonly isChange: boolean;
+  readonly isDone: boolean;
+  /** Null without `persist`. */
+  readonly persistent: PersistentReservation | null;
+  readonly effects: ReservationEffects;
+}
+
+/** How reserve() acts. */
+export interface ReserveOptions {
+  /** Take the port out of the list instead. */
+  readonly undo?: boolean;
+  /** Also write a file of sysctl.d(5), for the next boot. */
+  readonly persist?: boolean;
+  /** Compute and change nothing. */
+  readonly dryRun?: boolean;
+}
+
+const KEY = "net.ipv4.ip_local_reserved_ports";
+const KERNEL_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+const FOLDER = "/etc/sysctl.d";
+/** Sorts behind the numbered files, because of several files that set a key the last one wins. */
+const FILE = "zz-selfconnect.conf";
+const HEAD =
+  "# Ports that the kernel must not pick as local ones. Written by `selfconnect reserve --persist`.\n";
+/** The file that `persist` writes. */
+export const SYSCTL_FILE = path.join(FOLDER, FILE);
+/** sysctl(8) reads the files of all folders in the order of their names, and this one last. */
+const FOLDERS = ["/usr/lib/sysctl.d", "/run/sysctl.d", FOLDER];
+const LAST = "/etc/sysctl.conf";
+
+/**
+ * sysctl(8), net.ipv4.ip_local_reserved_ports: adds a port to the list of this network namespace, keeping what is in
+ * it, and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws
+ * ERR_INVALID_PORT, ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not
+ * be changed.
+ */
+export function reserve(port: number, options: ReserveOptions = {}): Reservation {
+  const { undo = false, persist = false, dryRun = false } = options;
+  checkPort(port);
+  if (port === 0)
+    throw invalidArgument("ERR_INVALID_PORT", "port 0 is not a port: use 1 to 65535", RangeError);
+  const { ephemeralRange, reservedPorts: before } = portFacts();
+  if (!ephemeralRange) throw invalidArgument("ERR_NO_RANGE", "this host does not report its ephemeral range");
+  const change = (ranges: readonly PortRange[]) => (undo ? removePort(ranges, port) : addPort(ranges, port));
+  const after = change(before);
+  const persistent = persist ? planFile(change) : null;
+  const effects = effectsOf(ephemeralRange, before, after, port);
+  if (!dryRun) {
+    writeFileSync(KERNEL_FILE, `${formatPortList(after)}\n`);
+    if (persistent) writeFile(persistent);
+  }
+  const isChange = formatPortList(before) !== formatPortList(after);
+  return { port, ephemeralRange, before, after, isChange, isDone: !dryRun, persistent, effects };
+}
+
+function effectsOf(
+  range: PortRange,
+  before: readonly PortRange[],
+  after: readonly PortRange[],
+  port: number,
+): ReservationEffects {
+  const [was, is] = [pickedPorts(range, before), pickedPorts(range, after)];
+  const gained = [...is].filter((one) => !was.has(one));
+  // Undoing a reservation makes the port itself available, which is no surprise.
+  const others = gained.filter((one) => one !== port).sort((one, other) => one - other);
+  const nowPicked = others.reduce<PortRange[]>(addPort, []);
+  return { nowPicked, endangered: findListeners(nowPicked), heir: findHeir(range, after, port, is) };
+}
+
+function findListeners(ranges: readonly PortRange[]): Address[] {
+  if (ranges.length === 0) return [];
+  return findSockets({ states: ["LISTEN"] })
+    .rows.map(({ local }) => local)
+    .filter(({ port }) => ranges.some((range) => holds(range, port)));
+}
+
+/**
+ * The ports that connect(2) can pick, as its walk does (net/ipv4/inet_hashtables.c, __inet_hash_connect): it goes in
+ * steps of two from the range's low end, over an even number of ports, so that it reaches the last port of an odd
+ * number from its unusable neighbour only. It tries the other parity when all ports of the first are unusable.
+ */
+export function pickedPorts({ low, high }: PortRange, reserved: readonly PortRange[]): Set<number> {
+  const isUsable = (port: number) => !reserved.some((range) => holds(range, port));
+  const size = high - low + 1;
+  if (size === 1) return new Set(isUsable(low) ? [low] : []);
+  const ofParity = (first: number) => {
+    const picked = new Set<number>();
+    for (let port = first; port <= high; port += 2) {
+      const isBeyond = port - low >= size - (size % 2);
+      if (isUsable(port) && (!isBeyond || !isUsable(port - 2))) picked.add(port);
+    }
+    return picked;
+  };
+  const first = ofParity(low);
+  return first.size > 0 ? first : ofParity(low + 1);
+}
+
+/** The next port that the walk tries after a reserved one inherits its hits. */
+function findHeir(
+  { low, high }: PortRange,
+  reserved: readonly PortRange[],
+  port: number,
+  picked: ReadonlySet<number>,
+): ReservationEffects["heir"] {
+  const isReserved = (one: number) => reserved.some((range) => holds(range, one));
+  if (port < low || port > high || !isReserved(port)) return null;
+  let heir = port;
+  while (heir <= high && isReserved(heir)) heir += 2;
+  if (!picked.has(heir)) return null;
+  let times = 1;
+  for (let before = heir - 2; before >= low && isReserved(before); before -= 2) times++;
+  return { port: heir, times };
+}
+
+function planFile(change: (ranges: readonly PortRange[]) => PortRange[]): PersistentReservation {
+  const file = SYSCTL_FILE;
+  const settings = readSettings();
+  const before = settings.at(-1)?.ports ?? [];
+  const own = settings.findIndex((setting) => setting.path === file);
+  const later = own < 0 ? settings.filter((setting) => isLater(setting.path, file)) : settings.slice(own + 1);
+  return { path: file, before, after: change(before), overriddenBy: later.map((setting) => setting.path) };
+}
+
+/** Removes the file when its list becomes empty. */
+function writeFile({ path: file, after }: PersistentReservation): void {
+  if (after.length > 0) writeFileSync(file, `${HEAD}${KEY} = ${formatPortList(after)}\n`);
+  else rmSync(file, { force: true });
+}
+
+interface Setting {
+  readonly path: string;
+  readonly ports: readonly PortRange[];
+}
+
+/** The files that set the key, in the order in which sysctl(8) reads them. A later folder hides a file of its name. */
+function readSettings(): Setting[] {
+  const byName = new Map<string, string>();
+  for (const folder of FOLDERS.filter((one) => existsSync(one))) {
+    for (const name of readdirSync(folder)) {
+      if (name.endsWith(".conf")) byName.set(name, path.join(folder, name));
+    }
+  }
+  const files = [...byName.values()].sort((one, other) => (isLater(one, other) ? 1 : -1));
+  return [...files, LAST].flatMap((file) => {
+    const list = readList(file);
+    return list === null ? [] : [{ path: file, ports: parsePortList(list) }];
+  });
+}
+
+function isLater(file: string, than: string): boolean {
+  return file === LAST || path.basename(file) > path.basename(than);
+}
+
+function readList(file: string): string | null {
+  if (!existsSync(file)) return null;
+  const lines = [
+    ...readFileSync(file, "utf8").matchAll(/^\s*-?net[./]ipv4[./]ip_local_reserved_ports\s*=\s*(\S*)/gm),
+  ];
+  return lines.at(-1)?.[1] ?? null;
+}

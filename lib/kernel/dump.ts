@@ -1,0 +1,182 @@
+/** Reads the whole table of TCP sockets on threads of the addon, and decodes only what a caller asks for. */
+import { setImmediate as turn } from "node:timers/promises";
+import { ADDRESS_BYTES, formatAddress } from "../socket/address.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { loadNative } from "../socket/native.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { isSelfConnect } from "../socket/self-connect.ts";
+import type { TcpState } from "../socket/tcp-state.ts";
+import { stateNumbered } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
+import type { SocketRow, TableSource } from "./tables.ts";
+import { ALL_PORTS, decodeRecord, NO_TABLE, socketTable, TABLE_STATES } from "./tables.ts";
+
+/** One socket of the table. Its properties are valid during the call of `visit` only. */
+export interface TableSocket {
+  readonly state: TcpState;
+  readonly localPort: number;
+  /** Whether its local address is its peer address. */
+  readonly isJoined: boolean;
+  /** A text that two sockets share if and only if they have the same local host and the same peer. */
+  readonly path: string;
+  /** Returns a function that decodes the socket, also later. */
+  keep(): () => SocketRow;
+}
+
+const FIRST_CAPACITY = 1024;
+/** Sockets open between a dump that had too little memory and the next one. */
+const SPARE = 1.25;
+/** A bit for each state, BOUND_INACTIVE included, and those that the headers of this build do not know. */
+const ALL_STATES = 2 ** 32 - 1;
+/** After so many sockets, a walk yields to the event loop: some milliseconds. */
+const SOCKETS_PER_TURN = 10_000;
+const WORD_BYTES = Uint32Array.BYTES_PER_ELEMENT;
+/** The parts of an address (native/core/address.h). */
+const PORT_AT = 2;
+const HOST_AT = 8;
+const ADDRESS_WORDS = ADDRESS_BYTES / WORD_BYTES;
+
+/**
+ * sock_diag(7): visits every TCP socket of a network namespace, also those that are bound and neither listen nor
+ * connect (Linux 6.8 and later). The kernel is asked on threads of the addon, and the walk yields to the event loop.
+ * Where sock_diag fails, reads /proc/net/tcp of this process's namespace; rejects with ENOENT where there is neither.
+ */
+export async function walkSockets(
+  visit: (socket: TableSocket) => void,
+  namespaceFd = OWN_NAMESPACE,
+): Promise<TableSource> {
+  const dumps = await Promise.all(([4, 6] as const).map((family) => dump(family, namespaceFd, ALL_PORTS)));
+  const isComplete = dumps.every((records) => records !== null);
+  for (const cursor of isComplete ? dumps : [new RowCursor(socketTable())]) {
+    for (let index = 0; index < cursor!.count; index++) {
+      cursor!.moveTo(index);
+      visit(cursor!);
+      if (index % SOCKETS_PER_TURN === SOCKETS_PER_TURN - 1) await turn();
+    }
+  }
+  return isComplete ? "sock_diag" : "proc";
+}
+
+/**
+ * sock_diag(7) with TCP_INFO: reads the sockets joined to themselves whose local port is in the range, with their
+ * quietMs. Returns [] where sock_diag fails.
+ */
+export async function readJoinedSockets(ports: PortRange, namespaceFd = OWN_NAMESPACE): Promise<SocketRow[]> {
+  const dumps = await Promise.all(
+    ([4, 6] as const).map((family) => dump(family, namespaceFd, ports, "joined")),
+  );
+  return dumps.flatMap((records) =>
+    Array.from({ length: records?.count ?? 0 }, (_, index) => records!.rowAt(index)),
+  );
+}
+
+/** Null when this kernel has no sock_diag, and /proc has the same sockets. */
+async function dump(
+  family: 4 | 6,
+  namespaceFd: number,
+  { low, high }: PortRange,
+  which: "all" | "joined" = "all",
+): Promise<RecordCursor | null> {
+  const native = loadNative();
+  const size = native.diagRecordBytes;
+  const flag = which === "joined" ? 1 : 0;
+  for (let capacity = FIRST_CAPACITY; ; ) {
+    const records = new Uint8Array(capacity * size);
+    const count = await new Promise<number>((resolve) => {
+      const started = native.dump(namespaceFd, family, ALL_STATES, low, high, flag, flag, records, resolve);
+      if (started < 0) resolve(started);
+    });
+    if (count >= 0 && count <= capacity) return new RecordCursor(records, count, size);
+    if (count < 0) {
+      if (namespaceFd === OWN_NAMESPACE && NO_TABLE.includes(errnoName(count))) return null;
+      throw new SocketError(count, { syscall: "sock_diag" });
+    }
+    capacity = Math.ceil(count * SPARE);
+  }
+}
+
+/** Reads DiagRecords (native/core/diag.h) in place: decoding every one would take most of the time of an audit. */
+class RecordCursor implements TableSocket {
+  readonly count: number;
+  readonly #records: Buffer;
+  readonly #words: Uint32Array;
+  readonly #size: number;
+  #at = 0;
+
+  constructor(records: Uint8Array, count: number, size: number) {
+    this.#records = Buffer.from(records.buffer, records.byteOffset, records.byteLength);
+    this.#words = new Uint32Array(records.buffer, records.byteOffset, records.byteLength / WORD_BYTES);
+    this.#size = size;
+    this.count = count;
+  }
+
+  moveTo(index: number): void {
+    this.#at = index * this.#size;
+  }
+
+  get state(): TcpState {
+    return stateNumbered(TABLE_STATES, this.#words[this.#at / WORD_BYTES + 2 * ADDRESS_WORDS]!);
+  }
+
+  get localPort(): number {
+    return this.#records.readUInt16BE(this.#at + PORT_AT);
+  }
+
+  get isJoined(): boolean {
+    const first = this.#at / WORD_BYTES;
+    for (let word = first; word < first + ADDRESS_WORDS; word++) {
+      if (this.#words[word] !== this.#words[word + ADDRESS_WORDS]) return false;
+    }
+    return true;
+  }
+
+  get path(): string {
+    return this.#records.toString("latin1", this.#at + HOST_AT, this.#at + 2 * ADDRESS_BYTES);
+  }
+
+  keep(): () => SocketRow {
+    const at = this.#at;
+    return () => decodeRecord(this.#records, at);
+  }
+
+  rowAt(index: number): SocketRow {
+    return decodeRecord(this.#records, index * this.#size);
+  }
+}
+
+/** The same over decoded rows, for /proc/net/tcp. */
+class RowCursor implements TableSocket {
+  readonly count: number;
+  readonly #rows: readonly SocketRow[];
+  #row!: SocketRow;
+
+  constructor(rows: readonly SocketRow[]) {
+    this.#rows = rows;
+    this.count = rows.length;
+  }
+
+  moveTo(index: number): void {
+    this.#row = this.#rows[index]!;
+  }
+
+  get state(): TcpState {
+    return this.#row.state;
+  }
+
+  get localPort(): number {
+    return this.#row.local.port;
+  }
+
+  get isJoined(): boolean {
+    return isSelfConnect(this.#row.local, this.#row.peer);
+  }
+
+  get path(): string {
+    return `${this.#row.local.host} ${formatAddress(this.#row.peer)}`;
+  }
+
+  keep(): () => SocketRow {
+    const row = this.#row;
+    return () => row;
+  }
+}

@@ -1,0 +1,137 @@
+/** Finds the processes that have a socket open, and names their user, unit and container. */
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { readCommand } from "./tables.ts";
+
+/** A process that has a socket open. Several can have the same one: a parent and its children. */
+export interface Process {
+  readonly pid: number;
+  /** The first word of its command line, without its directory. */
+  readonly command: string;
+  /** Its user's name, or the number where /etc/passwd has no name. */
+  readonly user: string;
+  /** systemd's unit, such as "nginx.service"; null without one. */
+  readonly unit: string | null;
+  /** The first twelve digits of the id of its container; null without one. */
+  readonly container: string | null;
+  /** The descriptor; null for a socket in the fixed files of an io_uring. */
+  readonly fd: number | null;
+}
+
+/** The processes that have sockets open, and whether all processes could be read. */
+export interface FoundProcesses {
+  readonly byInode: ReadonlyMap<number, readonly Process[]>;
+  /** False when the descriptors of some process are not readable without root. */
+  readonly isComplete: boolean;
+}
+
+const CONTAINER_ID = /(?:^|[/:-])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?=$|\/)/;
+const UNIT = /([^/]+\.(?:service|scope|slice))$/;
+
+/** proc(5), /proc/PID/fd and fdinfo: finds every process that has one of these sockets open. */
+export function findProcesses(inodes: Iterable<number>): FoundProcesses {
+  const wanted = new Set([...inodes].filter((inode) => inode !== 0));
+  const byInode = new Map<number, Process[]>();
+  let isComplete = true;
+  if (wanted.size === 0) return { byInode, isComplete };
+  const users = readUsers();
+  for (const pid of listProcesses()) {
+    const uses = listUses(pid);
+    isComplete &&= uses !== null;
+    const seen = new Set<number>();
+    for (const { inode, fd } of uses ?? []) {
+      if (!wanted.has(inode) || seen.has(inode)) continue;
+      seen.add(inode);
+      const found = readProcess(pid, fd, users);
+      if (found) byInode.set(inode, [...(byInode.get(inode) ?? []), found]);
+    }
+  }
+  return { byInode, isComplete };
+}
+
+/** proc(5): the numbers of all processes that this one can see. */
+export function listProcesses(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** Where a process has a socket: a descriptor, or (null) the fixed files of an io_uring. */
+export interface SocketUse {
+  readonly inode: number;
+  readonly fd: number | null;
+}
+
+/** proc(5), /proc/PID/fd: the sockets that a process has open; null when that is not readable. */
+export function listUses(pid: number): SocketUse[] | null {
+  let fds: string[];
+  try {
+    fds = readdirSync(`/proc/${pid}/fd`);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EACCES" ? null : []; // It has ended.
+  }
+  return fds.flatMap((fd) => {
+    const link = readLink(`/proc/${pid}/fd/${fd}`);
+    const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
+    if (inode !== undefined) return [{ inode: Number(inode), fd: Number(fd) }];
+    return link === "anon_inode:[io_uring]" ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
+  });
+}
+
+/** io_uring_register(2), IORING_REGISTER_FILES: the sockets among a ring's fixed files, which have no descriptor. */
+function listFixedFiles(path: string): SocketUse[] {
+  const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(path))?.[1] ?? "";
+  return [...files.matchAll(/socket:\[(\d+)\]/g)].map((match) => ({ inode: Number(match[1]), fd: null }));
+}
+
+function readProcess(pid: number, fd: number | null, users: ReadonlyMap<number, string>): Process | null {
+  try {
+    const { uid } = statSync(`/proc/${pid}`);
+    const { unit, container } = parsePlace(readText(`/proc/${pid}/cgroup`));
+    return {
+      pid,
+      command: readCommand(String(pid)),
+      user: users.get(uid) ?? String(uid),
+      unit,
+      container,
+      fd,
+    };
+  } catch {
+    return null; // It has ended.
+  }
+}
+
+/**
+ * cgroups(7), /proc/PID/cgroup: finds the unit and the container in the path of the unified hierarchy, or in the first
+ * path that names one.
+ */
+export function parsePlace(text: string): Pick<Process, "unit" | "container"> {
+  const paths = text.split("\n").map((line) => line.split(":").slice(2).join(":"));
+  const find = (pattern: RegExp) =>
+    paths.map((path) => pattern.exec(path)?.[1]).find((match) => match !== undefined) ?? null;
+  const container = find(CONTAINER_ID);
+  return { unit: container === null ? find(UNIT) : null, container };
+}
+
+/** passwd(5): the names of users by their numbers. */
+export function readUsers(): Map<number, string> {
+  const rows = readText("/etc/passwd")
+    .split("\n")
+    .map((line) => line.split(":"));
+  return new Map(rows.filter((row) => row.length > 2).map(([name, , uid]) => [Number(uid), name!]));
+}
+
+function readLink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // It was closed since the listing.
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // Not readable, or its process has ended.
+  }
+}

@@ -1,0 +1,104 @@
+/** Finds every socket that holds a port, those that neither listen nor are connected included. */
+
+import { SocketError } from "../socket/errors.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import { TcpSocket } from "../socket/socket.ts";
+import { TCP_STATES } from "../socket/tcp-state.ts";
+import { OWN_NAMESPACE } from "./host.ts";
+import type { NetworkNamespace } from "./namespaces.ts";
+import { withNamespace } from "./namespaces.ts";
+import type { SocketRow, TableSource } from "./tables.ts";
+import { decodeRecord, readDiag, readField, socketTable } from "./tables.ts";
+
+/** A socket that holds a port, with what identifies it. */
+export interface PortHolder extends SocketRow {
+  /** SO_COOKIE, the low word first: no other socket since boot has the same. Null in /proc/net/tcp. */
+  readonly cookie: readonly [number, number] | null;
+  /** SO_BINDTODEVICE: the index of the interface, or 0. */
+  readonly interfaceIndex: number;
+  /** IPV6_V6ONLY of a socket that listens or is bound. */
+  readonly isV6Only: boolean;
+  /** Whether it is a subflow of Multipath TCP. */
+  readonly isMultipath: boolean;
+  /** Null for the network namespace of this process. */
+  readonly namespace: NetworkNamespace | null;
+}
+
+/** The sockets that hold a port, and how they were found. */
+export interface FoundHolders {
+  readonly holders: readonly PortHolder[];
+  readonly source: TableSource;
+}
+
+/** The numbers of the fields that follow those of SocketRow (native/core/diag.h). */
+const FIELD = { interface: 8, cookieLow: 9, cookieHigh: 10, traits: 11 } as const;
+const TRAIT = { isV6Only: 1, isMultipath: 2 } as const;
+
+/**
+ * sock_diag(7): finds every TCP socket whose local port is in the range, in this process's network namespace or another
+ * one. A socket that is bound and neither listens nor is connected is found since Linux 6.8: see showsBoundSockets().
+ * Null when the other namespace is gone or not permitted. Throws ENOENT when there is neither sock_diag nor
+ * /proc/net/tcp.
+ */
+export function findPortHolders(localPorts: PortRange): FoundHolders;
+export function findPortHolders(
+  localPorts: PortRange,
+  namespace: NetworkNamespace | null,
+): FoundHolders | null;
+export function findPortHolders(
+  localPorts: PortRange,
+  namespace: NetworkNamespace | null = null,
+): FoundHolders | null {
+  const found = namespace
+    ? withNamespace(namespace, (fd) => dump(localPorts, namespace, fd))
+    : dump(localPorts, null, OWN_NAMESPACE);
+  if (found) return { holders: found.filter(isHolder), source: "sock_diag" };
+  if (namespace) return null;
+  const rows = socketTable().filter(
+    ({ local }) => local.port >= localPorts.low && local.port <= localPorts.high,
+  );
+  const unknown = { cookie: null, interfaceIndex: 0, isV6Only: false, isMultipath: false, namespace: null };
+  return { holders: rows.map((row) => ({ ...row, ...unknown })).filter(isHolder), source: "proc" };
+}
+
+function dump(localPorts: PortRange, namespace: NetworkNamespace | null, fd: number): PortHolder[] | null {
+  const filter = { states: TCP_STATES, localPorts };
+  const decode = (records: Uint8Array, at: number) => decodeHolder(records, at, namespace);
+  const [four, six] = ([4, 6] as const).map((family) => readDiag(family, filter, decode, fd));
+  return four && six ? [...four, ...six] : null;
+}
+
+/** A request for which a listener has not created a socket yet holds nothing. */
+function isHolder({ state, inode }: PortHolder): boolean {
+  return state !== "SYN-RECEIVED" || inode !== 0;
+}
+
+function decodeHolder(records: Uint8Array, at: number, namespace: NetworkNamespace | null): PortHolder {
+  const field = (index: number) => readField(records, at, index);
+  const traits = field(FIELD.traits);
+  return {
+    ...decodeRecord(records, at),
+    cookie: [field(FIELD.cookieLow), field(FIELD.cookieHigh)],
+    interfaceIndex: field(FIELD.interface),
+    isV6Only: (traits & TRAIT.isV6Only) !== 0,
+    isMultipath: (traits & TRAIT.isMultipath) !== 0,
+    namespace,
+  };
+}
+
+/**
+ * Whether sock_diag(7) reports sockets that are bound and neither listen nor are connected: Linux 6.8 and later. Asked
+ * by binding a socket to a port that the kernel picks, and looking for it; false where that is not possible.
+ */
+export function showsBoundSockets(): boolean {
+  using socket = TcpSocket.open(4);
+  try {
+    socket.bind({ family: 4, host: "0.0.0.0", port: 0 });
+  } catch (error) {
+    if (error instanceof SocketError) return false; // The ephemeral range is exhausted.
+    throw error;
+  }
+  const { port } = socket.getsockname();
+  const { holders, source } = findPortHolders({ low: port, high: port });
+  return source === "sock_diag" && holders.some(({ state }) => state === "CLOSED");
+}

@@ -1,0 +1,61 @@
+/** How the self-connect of another process can be ended, and whether its port is free then. */
+import type { FreedBy } from "../../audit/free.ts";
+import { free } from "../../audit/free.ts";
+import { TcpSocket } from "../../socket/socket.ts";
+import type { Experiment } from "../experiment.ts";
+import type { Instruments } from "../instruments.ts";
+import { loopback } from "../instruments.ts";
+
+const WAYS: readonly FreedBy[] = ["SOCK_DESTROY", "pidfd_getfd"];
+
+export const freeing: Experiment = {
+  name: "freeing",
+  question: "Which ways of `selfconnect free` end a self-connect, and is the port free then?",
+  // Not known in advance: a guest may lack the module of sock_diag, or be built without INET_DIAG_DESTROY.
+  expected: () => null,
+  run: async (instruments) => {
+    const words: string[] = [];
+    for (const way of WAYS) {
+      const picked = await endPicked(instruments, way);
+      const bound = await endBound(instruments, way);
+      words.push(`${way} picked ${picked}, bound ${bound}`);
+    }
+    words.push(`TIME-WAIT ${await endTimeWait(instruments)}`);
+    return { answer: words.join("; "), counts: { sockets: words.length } };
+  },
+};
+
+/** The kernel picks the port from a range of one. */
+function endPicked(instruments: Instruments, way: FreedBy): Promise<string> {
+  const port = instruments.findPort();
+  return instruments.withRange({ low: port, high: port }, async () => {
+    using socket = TcpSocket.open(4);
+    if (socket.connect(loopback(port)) === "in-progress") await socket.connected({ deadlineMs: 1000 });
+    return await end(port, way);
+  });
+}
+
+async function endBound(instruments: Instruments, way: FreedBy): Promise<string> {
+  using socket = await joinBound(instruments.findPort());
+  return await end(socket.getsockname().port, way);
+}
+
+async function endTimeWait(instruments: Instruments): Promise<string> {
+  const port = instruments.findPort();
+  (await joinBound(port)).close();
+  return await end(port, "SOCK_DESTROY");
+}
+
+async function joinBound(port: number): Promise<TcpSocket> {
+  const socket = TcpSocket.open(4).bind(loopback(port));
+  if (socket.connect(loopback(port)) === "in-progress") await socket.connected({ deadlineMs: 1000 });
+  return socket;
+}
+
+/** "free", "kept", or the errno. */
+async function end(port: number, way: FreedBy): Promise<string> {
+  const [freed] = await free(loopback(port), { ways: [way], settleMs: 0 });
+  if (!freed) return "not found";
+  if (freed.by === null) return freed.refusals[way] ?? "not possible";
+  return freed.isFree ? "free" : "kept";
+}

@@ -1,0 +1,101 @@
+/** What to do about the findings of an audit, as lines of text. */
+import type { Audit } from "../audit/audit.ts";
+import { isDangerous } from "../audit/audit.ts";
+import type { PortRange } from "../socket/port-range.ts";
+import type { Line } from "./terminal.ts";
+import { indent, paint, tableLines } from "./terminal.ts";
+
+/** Ports below need a capability. */
+const FIRST_UNPRIVILEGED = 1024;
+const LAST_PORT = 65_535;
+/** From this share of the ports on, the audit says what would help. */
+const MUCH = 0.5;
+
+/** Clients that are not Node's: whether they detect a self-connect, and what to set. */
+const CLIENTS: readonly (readonly [client: string, guarded: string, cure: string])[] = [
+  ["Go: net.Dial", "yes, twice", "nothing; after two self-connects in a row it returns the third"],
+  ["Hadoop: NetUtils.connect", "yes", "nothing"],
+  ["Java, Python, Rust, C", "no", "close the socket when getsockname(2) equals getpeername(2)"],
+  ["the same, Linux 6.3 and later", "no", "setsockopt(2) IP_LOCAL_PORT_RANGE without the port"],
+  ["curl, libcurl", "no", "--local-port with a range outside the ephemeral range"],
+  ["HAProxy", "no", "source ADDRESS:PORT-PORT outside the ephemeral range"],
+  ["nginx, psql, redis-cli, others", "no", "reserve the port"],
+];
+
+/** The section "what to do"; empty when there is nothing to do. */
+export function cureLines(found: Audit): Line[] {
+  const lines = [...riskLines(found), ...joinedLines(found), ...fullLines(found)];
+  return lines.length === 0 ? [] : ["", [paint("bold", "what to do")], ...indent("  ", lines)];
+}
+
+function riskLines(found: Audit): Line[] {
+  const isAtRisk = [...found.listeners, ...found.ports, ...found.knocking].some(({ risk }) =>
+    isDangerous(risk),
+  );
+  if (!isAtRisk) return [];
+  const clients = [["client", "guarded", "what to set"], ...CLIENTS];
+  return [
+    "one of these, against the risk:",
+    ...indent("  ", [
+      ...reserveLines(found),
+      ...moveLines(found.ephemeralRange!),
+      "guard the clients: in Node, dial() and connect() of selfconnect never return such a socket; in others:",
+      ...indent("  ", tableLines(clients, "lll")),
+    ]),
+  ];
+}
+
+function reserveLines({ reserve }: Audit): Line[] {
+  if (!reserve)
+    return ["(reserving the ports would make the kernel pick ports of the other parity: no cure here)"];
+  const rows = [
+    ["now", reserve.now],
+    ...(reserve.lasting === null ? [] : [["at every boot", reserve.lasting]]),
+    ["docker run, podman run", reserve.container],
+    ["Kubernetes, in the Pod's spec", reserve.kubernetes],
+  ];
+  return [
+    `reserve ${reserve.ports.join(", ")}: the kernel never picks a reserved port`,
+    ...indent("  ", tableLines(rows, "ll")),
+  ];
+}
+
+/** Ports outside the range are never picked, by any client. */
+function moveLines({ low, high }: PortRange): Line[] {
+  const below = low > FIRST_UNPRIVILEGED ? [`${FIRST_UNPRIVILEGED} to ${low - 1}`] : [];
+  const above = high < LAST_PORT ? [`${high + 1} to ${LAST_PORT}`] : [];
+  const ports = [...below, ...above].join(" or ");
+  return ports === "" ? [] : [`let the server listen outside the ephemeral range: ${ports}`];
+}
+
+function joinedLines({ joined, leftovers }: Audit): Line[] {
+  const live = [...new Set(joined.map(({ local }) => local.port))];
+  const left = [...new Set(leftovers.map(({ local }) => local.port))];
+  return [
+    ...(live.length > 0
+      ? [
+          `end what is joined to itself; its process stays: selfconnect free ${live.length === 1 ? live[0] : "--all"}`,
+        ]
+      : []),
+    ...(left.length > 0
+      ? [`what is left behind ends within a minute; the seconds: selfconnect who ${left[0]}`]
+      : []),
+  ];
+}
+
+function fullLines({ destinations }: Audit): Line[] {
+  const full = destinations.filter(({ portsInUse, ports }) => portsInUse >= ports * MUCH);
+  if (full.length === 0) return [];
+  const isResting = full.some(({ timeWait, portsInUse }) => timeWait * 2 > portsInUse);
+  return [
+    "against exhausted ports:",
+    ...indent("  ", [
+      "keep connections and use them again: pools, keep-alive",
+      ...(isResting
+        ? ["sysctl -w net.ipv4.tcp_tw_reuse=1: a connect then takes a port from TIME-WAIT after a second"]
+        : []),
+      "connect from several local addresses, or to several peer addresses: each pair has all ports to itself",
+      "let clients that bind to an address set IP_BIND_ADDRESS_NO_PORT, so that the port is picked for each peer",
+    ]),
+  ];
+}

@@ -1,0 +1,51 @@
+#include "core/host.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/syscall.h"
+#include "core/thread.h"
+
+namespace core {
+
+namespace {
+
+/// The discard port: no packet leaves, but BSD refuses a connect to port 0.
+constexpr uint16_t kAnyPort = 9;
+
+}  // namespace
+
+Result run_in_namespace(int namespace_fd, const std::function<Result()>& work) {
+  if (namespace_fd < 0) return work();
+  Result result = 0;
+  Thread thread;
+  const Result started = thread.start([&result, &work, namespace_fd] {
+    result = enter_network_namespace(namespace_fd);
+    if (result >= 0) result = work();
+  });
+  if (started < 0) return started;
+  thread.join();
+  return result;
+}
+
+Result route_source(const Address& peer, Address* local) {
+  const int domain = peer.family == 4 ? AF_INET : AF_INET6;
+  const Result fd = or_errno(::socket(domain, SOCK_DGRAM, 0));
+  if (fd < 0) return fd;
+  static_cast<void>(set_close_on_exec(fd));
+  Result result = connect(fd, with_port(peer, kAnyPort));
+  if (result >= 0) result = getsockname(fd, local);
+  close(fd);
+  return result;
+}
+
+Result read_file(const char* path, void* bytes, size_t capacity) {
+  const Result fd = or_errno(::open(path, O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return fd;
+  const Result size = or_errno(::read(fd, bytes, capacity));
+  close(fd);
+  return size;
+}
+
+}  // namespace core

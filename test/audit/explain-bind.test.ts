@@ -1,0 +1,254 @@
+/** The truth table: each kind of holder is planted, named, and bind and listen are tried with what was named. */
+import { spawnSync } from "node:child_process";
+import { closeSync } from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import type { TestContext } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
+import type { BindExplanation, BindTry } from "../../lib/audit/explain-bind.ts";
+import { explainBind, free, waitUntilFree } from "../../lib/audit/index.ts";
+import { showsBoundSockets } from "../../lib/kernel/port-holders.ts";
+import { whoText } from "../../lib/report/index.ts";
+import type { Address } from "../../lib/socket/address.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import type { Native } from "../../lib/socket/native.ts";
+import { loadNative } from "../../lib/socket/native.ts";
+import type { OpenOptions } from "../../lib/socket/options.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
+import { openRing, PLANTINGS, removeHolders } from "../support/holders.ts";
+
+const native = loadNative();
+
+afterEach(removeHolders);
+
+const OPTIONS: readonly OpenOptions[] = [{}, { reuseAddress: true }, { reusePort: true }];
+
+/** bind(2) and listen(2) agree with what was said of one address. */
+function expectTruth({ local, refusal, needs }: BindTry): void {
+  const base: OpenOptions = local.host === "::" ? { ipv6Only: false } : {};
+  const refusals = OPTIONS.map((options) => listenRefusal(local, { ...base, ...options }));
+  const where = `${local.host} ${JSON.stringify(needs)} ${refusals}`;
+  expect(refusals[0], where).toBe(refusal);
+  if (needs === null) expect(refusals, where).toEqual(["EADDRINUSE", "EADDRINUSE", "EADDRINUSE"]);
+  else
+    expect(listenRefusal(local, { ...base, ...Object.fromEntries(needs.map((n) => [n, true])) }), where).toBe(
+      null,
+    );
+  if (needs?.includes("reusePort")) expect(refusals[1], where).toBe("EADDRINUSE");
+}
+
+/** Whether listen(port) of Node starts. */
+function startsInNode(port: number): Promise<boolean> {
+  const server = net.createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, () => server.close(() => resolve(true)));
+  });
+}
+
+/** Ends the connection as the remedy's command does. False where this kernel or host cannot. */
+function killAsAdvised(remedy: string): boolean {
+  const [command] = /ss -K .*'$/.exec(remedy)!;
+  const { stdout } = spawnSync("sh", ["-c", command], { encoding: "utf8" });
+  return stdout.split("\n").filter(Boolean).length > 1;
+}
+
+/** Does what a remedy says. Returns false where that is an option of the server, which was tried already. */
+async function follow(
+  remedy: string,
+  local: Address,
+  close: () => void,
+  context: TestContext,
+): Promise<boolean> {
+  if (remedy.startsWith("set ")) return false;
+  if (remedy.includes("selfconnect free")) {
+    const [freed] = await free(local, { settleMs: 0 });
+    if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
+    // The owner of a socket that it had bound itself keeps the port until it closes the socket.
+  } else if (remedy.includes("ss -K") && !killAsAdvised(remedy)) {
+    context.skip("ss -K needs iproute2, root, and a kernel with INET_DIAG_DESTROY");
+  }
+  close();
+  return true;
+}
+
+function describeTry(found: BindExplanation, host: string): BindTry | undefined {
+  return found.tries.find(({ local }) => local.host === host);
+}
+
+/** Skips where this host cannot hold a port in this way. */
+function requirePlanting(title: string, context: TestContext): void {
+  if (title.includes("bound") && title.includes("does not listen") && !showsBoundSockets()) {
+    context.skip(`sock_diag reports bound sockets since Linux 6.8; this is ${os.release()}`);
+  }
+  if (!title.includes("io_uring")) return;
+  const ring = openRing();
+  if (ring < 0) context.skip("this kernel permits no io_uring (kernel.io_uring_disabled)");
+  closeSync(ring);
+}
+
+describe.each(PLANTINGS)("$title", ({ title, kind, needs, remedy, plant }) => {
+  test("is named with owner and remedy, the tries are true, and the remedy works", async (context) => {
+    requirePlanting(title, context);
+    const { port, close } = await plant();
+    const found = explainBind(port);
+    const holder = found.holders.find(({ isInTheWay }) => isInTheWay)!;
+    expect(holder).toMatchObject({ kind, local: { port }, remedy: expect.stringMatching(remedy) });
+    const isOwned = !/time-wait|orphan/.test(kind);
+    expect(holder.processes).toMatchObject(isOwned ? [{ pid: process.pid }] : []);
+    expect(describeTry(found, "127.0.0.1")?.needs).toEqual(needs);
+    for (const one of found.tries) expectTruth(one);
+    expect(await startsInNode(port)).toBe(found.canListen);
+    if (await follow(holder.remedy!, holder.local, close, context)) {
+      expect(await waitUntilFree(port, { deadlineMs: 2000 })).toBe(true);
+      expect(await startsInNode(port)).toBe(true);
+    }
+    close();
+  });
+});
+
+/** A kernel before 6.8, which ignores the bit of the bound sockets in a request. */
+const BEFORE_6_8: Partial<Native> = {
+  diag: (family, states, ...rest) => native.diag(family, states & 0x1fff, ...rest),
+};
+
+describe("on a kernel that does not report bound sockets", () => {
+  test("one is found among the descriptors of the processes", async () => {
+    const local = deadPeer();
+    using bound = TcpSocket.open(4).bind(local);
+    expect(bound.getsockname()).toEqual(local);
+    const found = await withNative(BEFORE_6_8, () => explainBind(local));
+    expect(found.holders).toMatchObject([
+      {
+        kind: "bound",
+        local,
+        state: null,
+        processes: [{ pid: process.pid, fd: bound.fd }],
+        isInTheWay: true,
+      },
+    ]);
+    expect(found.unseen).toEqual([]);
+  });
+
+  test("one whose process is not readable is unknown, and never nothing", async () => {
+    const local = deadPeer();
+    using _ = TcpSocket.open(4).bind(local);
+    const calls = { ...BEFORE_6_8, localNameOf: () => -os.constants.errno.EPERM };
+    const found = await withNative(calls, () => explainBind(local));
+    expect(found).toMatchObject({ canListen: false, waitMs: null });
+    expect(found.holders).toMatchObject([{ kind: "unknown", local, processes: [], isInTheWay: true }]);
+    expect(found.unseen).toEqual([expect.stringContaining("Linux 6.8")]);
+  });
+});
+
+test("without sock_diag the rows of /proc/net/tcp are named", () =>
+  withListener(
+    4,
+    () => {},
+    async ({ port }) => {
+      const calls = { diag: () => -os.constants.errno.ENOENT };
+      const found = await withNative(calls, () => explainBind(port));
+      expect(found.holders).toMatchObject([{ kind: "listener", processes: [{ pid: process.pid }] }]);
+    },
+  ));
+
+test("a port where nothing is in the way", () => {
+  const { port } = deadPeer();
+  const found = explainBind(port);
+  expect(found).toMatchObject({
+    address: { host: "::", port },
+    canListen: true,
+    waitMs: 0,
+    holders: [],
+    omitted: 0,
+    unseen: [],
+  });
+  expect(found.tries.map(({ needs }) => needs)).toEqual([[], [], [], []]);
+});
+
+test("the error of a server names its address", async () => {
+  await withListener(
+    4,
+    () => {},
+    async (peer) => {
+      const error = await new Promise<NodeJS.ErrnoException>((resolve) => {
+        net.createServer().once("error", resolve).listen(peer.port, peer.host);
+      });
+      expect(error.code).toBe("EADDRINUSE");
+      const found = explainBind(error);
+      expect(found.address).toEqual(peer);
+      expect(whoText(found).split("\n").slice(0, 2)).toEqual([
+        `a server on ${formatAddress(peer)} cannot start: EADDRINUSE`,
+        expect.stringMatching(`^  ${formatAddress(peer)} listens: pid ${process.pid} \\(node, user .*\\)$`),
+      ]);
+    },
+  );
+});
+
+test("the connections of a listener come last, and no more than asked for", () =>
+  withListener(
+    4,
+    () => {},
+    async (peer) => {
+      const clients = [1, 2, 3].map(() => TcpSocket.open(4));
+      for (const client of clients) {
+        client.connect(peer);
+        await client.connected();
+      }
+      const found = explainBind(peer, { mostHolders: 2 });
+      expect(found.holders.map(({ kind }) => kind)).toEqual(["listener", "accepted"]);
+      expect(found.omitted).toBe(2);
+      expect(whoText(found)).toContain("and 2 more sockets");
+      for (const client of clients) client.reset();
+    },
+  ));
+
+test("no socket is the reason: a privileged port, an address of another host", async () => {
+  const portOf = (local: Uint8Array) => new DataView(local.buffer, local.byteOffset).getUint16(2);
+  const calls: Partial<Native> = {
+    bind: (socket, local) => (portOf(local) === 80 ? -os.constants.errno.EACCES : native.bind(socket, local)),
+  };
+  const privileged = await withNative(calls, () => explainBind("127.0.0.1:80"));
+  expect(privileged).toMatchObject({ canListen: false, holders: [] });
+  expect(privileged.tries[0]!.because).toContain("CAP_NET_BIND_SERVICE");
+  const foreign = explainBind({ family: 4, host: "192.0.2.1", port: deadPeer().port });
+  expect(foreign.tries[0]).toMatchObject({
+    refusal: "EADDRNOTAVAIL",
+    needs: null,
+    because: "192.0.2.1 is not an address of this host",
+  });
+});
+
+test.each([
+  [-1, "ERR_INVALID_PORT"],
+  [65_536, "ERR_INVALID_PORT"],
+  ["70000", "ERR_INVALID_PORT"],
+  ["localhost:80", "ERR_INVALID_ADDRESS"],
+  [new Error("no address"), "ERR_INVALID_ADDRESS"],
+])("a wrong target is refused: %s", (target, code) => {
+  expect(() => explainBind(target as number)).toThrow(expect.objectContaining({ code }));
+});
+
+describe("waitUntilFree()", () => {
+  test("returns when the holder is gone", async () => {
+    const local = deadPeer();
+    const listener = TcpSocket.open(4).bind(local).listen();
+    const waited = waitUntilFree(local.port);
+    listener.close();
+    expect(await waited).toBe(true);
+    expect(listenRefusal(local)).toBeNull();
+  });
+
+  test("gives up at the deadline, and when the signal aborts", async () => {
+    using listener = TcpSocket.open(6).bind({ family: 6, host: LOOPBACK[6], port: 0 }).listen();
+    const local = listener.getsockname();
+    expect(await waitUntilFree(local, { deadlineMs: 1 })).toBe(false);
+    expect(await waitUntilFree(local, { signal: AbortSignal.abort() })).toBe(false);
+    const controller = new AbortController();
+    const waited = waitUntilFree(local, { signal: controller.signal });
+    controller.abort();
+    expect(await waited).toBe(false);
+  });
+});

@@ -1,0 +1,170 @@
+/** selfconnect who: what it prints, its schema, its exit codes, and what it sees elsewhere. */
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, it } from "vitest";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import {
+  cli,
+  command,
+  deadPeer,
+  interruptAfter,
+  MAIN,
+  needsNamespaces,
+  withListener,
+} from "../support/harness.ts";
+
+const schema = JSON.parse(readFileSync(new URL("../../docs/schema/who-1.json", import.meta.url), "utf8"));
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
+
+/** In a namespace of its own every port is free. */
+const PORT = 50_000;
+
+const LISTEN = `require("net").createServer().listen(${PORT}, "127.0.0.1", () => console.error("up"));`;
+
+/** Runs a script in process, network and mount namespaces of its own; $S is the command line, listen a server. */
+function runAlone(script: string) {
+  const setUp = `ip link set lo up
+    S="${process.execPath} ${MAIN}"
+    listen() { ${process.execPath} -e '${LISTEN}' 2>/dev/null & }
+    ${script}`;
+  return command("unshare", ["-rnpfm", "--mount-proc", "--kill-child", "sh", "-c", setUp]);
+}
+
+describe("who", () => {
+  it("exits with 0 where a server could start, and 3 with the holder and what to do where it could not", () =>
+    withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const held = await cli(["who", `${peer.port}`]);
+        expect(held).toMatchObject({ status: 3, stderr: "" });
+        const lines = held.stdout.split("\n");
+        expect(lines[0]).toBe(`a server on [::]:${peer.port} cannot start: EADDRINUSE`);
+        expect(lines[1]).toContain(`  ${formatAddress(peer)} listens: pid ${process.pid} (node, user `);
+        expect(lines[2]).toBe(`    end pid ${process.pid} (node), or use another port or address`);
+        expect(lines).toContain(`  a server on [::1]:${peer.port} can start`);
+        const free = await cli(["who", `[::1]:${peer.port}`]);
+        expect(free.stdout).toContain(`a server on [::1]:${peer.port} can start\non this port\n`);
+        expect(free.status).toBe(0);
+      },
+    ));
+
+  it("--json conforms to its schema", () =>
+    withListener(
+      6,
+      () => {},
+      async (peer) => {
+        const { status, stdout } = await cli(["who", formatAddress(peer), "--json"]);
+        const report = JSON.parse(stdout);
+        expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+        expect(report).toMatchObject({ address: peer, canListen: false, holders: [{ kind: "listener" }] });
+        expect(status).toBe(3);
+      },
+    ));
+
+  it("exits with 1 where no socket is the reason", async () => {
+    const { status, stdout } = await cli(["who", "192.0.2.1:4000"]);
+    expect(status).toBe(1);
+    expect(stdout).toContain("EADDRNOTAVAIL, 192.0.2.1 is not an address of this host");
+  });
+
+  it("--wait ends when a server could start, at its time, and at Ctrl-C", async () => {
+    const listener = TcpSocket.open(4).bind(deadPeer()).listen();
+    const name = formatAddress(listener.getsockname());
+    expect((await cli(["who", name, "--wait", "1ms"])).status).toBe(3);
+    expect((await cli(["who", name, "--wait"], interruptAfter(50))).status).toBe(130);
+    const waited = await cli(["who", name, "--wait"], () => void setTimeout(() => listener.close(), 300));
+    expect(waited).toMatchObject({ status: 0, stdout: `a server on ${name} can start\n` });
+  });
+
+  it("rejects what is no port", async () => {
+    for (const target of ["0", "65536", "localhost", "127.0.0.1:0"]) {
+      expect((await cli(["who", target])).status, target).toBe(2);
+    }
+  });
+
+  it("--all-namespaces lists the holders of other network namespaces, which are not in the way", async (context) => {
+    needsNamespaces(context);
+    const script = `unshare -n sh -c 'ip link set lo up; exec ${process.execPath} -e "$0"' '${LISTEN}' 2>/dev/null &
+      for i in $(seq 100); do $S who 50000 --all-namespaces | grep listens && break; done
+      $S who 50000; $S who 50000 --all-namespaces --json`;
+    const { stdout } = await runAlone(script);
+    const [first, second, ...json] = stdout.split("\n");
+    expect(first).toMatch(
+      /^ {2}127\.0\.0\.1:50000 listens in network namespace \d+: pid \d+ \(node, user root\)$/,
+    );
+    expect(second).toBe("a server on [::]:50000 can start");
+    const report = JSON.parse(json.join("\n"));
+    expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+    expect(report.holders).toMatchObject([
+      { namespace: expect.any(Number), isInTheWay: false, remedy: null },
+    ]);
+  });
+
+  it("without root, says that the owner is not visible", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    await withListener(
+      4,
+      () => {},
+      async (peer) => {
+        const other = ["--reuid=65534", "--clear-groups", process.execPath, MAIN, "who", formatAddress(peer)];
+        const { stdout, status } = await command("setpriv", other);
+        expect(stdout).toContain(`${formatAddress(peer)} listens: no visible process, of user root\n`);
+        expect(stdout).toContain("run as root to see the owner");
+        expect(status).toBe(3);
+      },
+    );
+  });
+
+  it("a process cannot write to the terminal by its name", async (context) => {
+    needsNamespaces(context);
+    const name = `$(printf 'x\\033[2J\\nfree')`;
+    const script = `(exec -a "${name}" ${process.execPath} -e '${LISTEN}') 2>/dev/null &
+      for i in $(seq 100); do $S who 50000 >/dev/null || break; done; $S who 50000`;
+    const { stdout } = await command("unshare", [
+      "-rnpfm",
+      "--mount-proc",
+      "--kill-child",
+      "bash",
+      "-c",
+      `ip link set lo up; S="${process.execPath} ${MAIN}"; ${script}`,
+    ]);
+    expect(stdout).toContain("(x\\x1b[2J\\x0afree, user root)");
+    expect(stdout).not.toContain("\u001b");
+  });
+});
+
+it("dial, predict and trace say it in the same words", () =>
+  withListener(
+    4,
+    (socket) => socket.end(),
+    async (peer) => {
+      const words = (await cli(["who", formatAddress(peer)])).stdout.split("\n")[1]!.trim();
+      expect(words).toContain("listens: pid ");
+      const dialed = await cli(["dial", formatAddress(peer), "--listen-check"]);
+      const predicted = await cli(["predict", formatAddress(peer), "--algorithm", "linux-5.18"]);
+      const traced = await cli(["trace", formatAddress(peer)]);
+      expect(dialed.stdout).toContain(words);
+      expect(predicted.stdout).toContain(`now on the port\n  ${words}`);
+      expect(traced.stderr).toContain(words);
+    },
+  ));
+
+it("the error of a server leads to its holder in one line of a program", () =>
+  withListener(
+    4,
+    () => {},
+    async (peer) => {
+      const program = `
+        import net from "node:net";
+        import { explainBind } from "./dist/audit/index.js";
+        import { whoText } from "./dist/report/index.js";
+        const server = net.createServer().listen(${peer.port}, "${peer.host}");
+        server.on("error", (error) => console.error(whoText(explainBind(error))));`;
+      const { stderr } = await command(process.execPath, ["--input-type=module", "-e", program]);
+      expect(stderr).toContain(`${formatAddress(peer)} listens: pid ${process.pid} (node`);
+      expect(net.isIPv4(peer.host)).toBe(true);
+    },
+  ));
