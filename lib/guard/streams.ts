@@ -62,8 +62,8 @@ type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object 
  * 'error' event with SelfConnectRefusal, and never a 'connect' event. A second call replaces the options. `options`
  * are set on each new socket; on a socket that the stream has already (connected, accepted, or a descriptor of yours)
  * at once. Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard;
- * for `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain socket,
- * SocketError when the kernel refuses one, or ERR_ADDON_MISSING without the addon.
+ * for `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain
+ * socket, SocketError when the kernel refuses one, or ERR_ADDON_MISSING without the addon.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const checked = checkOnlyGuardOptions("guardStream()", options);
