@@ -26,6 +26,15 @@ function runModule(script: string) {
   return inNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
 }
 
+describe("docs/guard.md", () => {
+  it("has blocks that run, and print what their comments say", async () => {
+    const [refusal, undici] = blocks(readFileSync("docs/guard.md", "utf8"), "js");
+    const printed = "ECONNREFUSED true ERR_SELF_CONNECT\n";
+    expect(await runModule(refusal!)).toEqual({ status: 0, stderr: "", stdout: printed });
+    expect(await runModule(undici!)).toEqual({ status: 0, stderr: "", stdout: "" });
+  });
+});
+
 describe("docs/port-in-use.md", () => {
   const guide = readFileSync("docs/port-in-use.md", "utf8");
 

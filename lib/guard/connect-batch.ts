@@ -12,7 +12,8 @@ export const IN_PROGRESS = 1;
 /** Connected to itself. */
 export const JOINED = 2;
 
-const RANGES_WORDS = 5;
+/** Ten ranges are as many as there are for one connect (prevention.ts). */
+const RANGES_WORDS = 1 + 2 * 10;
 
 /** Up to BATCH connects. */
 export class ConnectBatch {

@@ -10,6 +10,7 @@ import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { watchWritable, yieldToLoop } from "../socket/reactor.ts";
+import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { AddressSource, Found } from "./address-input.ts";
@@ -17,9 +18,9 @@ import { AddressInput } from "./address-input.ts";
 import { countOutcome, hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
 import { BATCH, ConnectBatch, IN_PROGRESS, JOINED } from "./connect-batch.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
+import { checkGuardOptions } from "./guard-options.ts";
 import { Pace } from "./pace.ts";
-import { isCachedOwnAddress, isOptionSupported, preventiveRanges } from "./prevention.ts";
-import { checkGuardOptions } from "./streams.ts";
+import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
 
 /** The options of connectMany(). */
 export interface ConnectManyOptions extends GuardOptions {
@@ -96,6 +97,7 @@ class Connects {
   readonly #options: ConnectManyOptions;
   readonly #guard: Guard;
   readonly #local: Address | undefined;
+  readonly #route: RouteInput;
   readonly #concurrency: number;
   readonly #pace: Pace;
   readonly #input: AddressInput;
@@ -121,6 +123,7 @@ class Connects {
     checkDeadline(options.deadlineMs);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkAddress(options.local);
+    this.#route = { local: this.#local, options: options.options };
     this.#concurrency = concurrency;
     this.#pace = new Pace(perSecond);
     this.#options = options;
@@ -237,7 +240,7 @@ class Connects {
   #prepare({ address, bytes }: Found): Entry {
     const asked = this.#options.options?.localPortRange;
     const isFixed = this.#local !== undefined && this.#local.port !== 0;
-    const ranges = isFixed ? NO_RANGES : preventiveRanges(address, this.#guard, asked);
+    const ranges = isFixed ? NO_RANGES : preventiveRanges(address, this.#guard, this.#route);
     const family = this.#local?.family ?? address.family;
     const spare = this.#spares[family].pop();
     const handle = spare?.handle ?? this.#open(family);
@@ -358,7 +361,7 @@ class Connects {
   /** Whether the local port is fixed to the peer's: that connect can only end in a self-connect. */
   #isFixedToPeer(peer: Address): boolean {
     if (this.#guard === "off" || !this.#local?.port) return false;
-    return wouldSelfConnect(this.#local, peer, isCachedOwnAddress(peer));
+    return wouldSelfConnect(this.#local, peer, isCachedRoutedBack(peer, this.#route) === true);
   }
 
   #reject(address: Address, local: Address, elapsedMs: number, wasConnected: boolean): void {

@@ -5,16 +5,17 @@ import { exhaustion } from "../kernel/exhaustion.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
-import { DialError, SocketError } from "../socket/errors.ts";
-import { checkDeadline, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
+import { checkDeadline, checkKeys, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkBackoff, delayMs } from "./backoff.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { isCachedOwnAddress, isOptionSupported, preventiveRanges } from "./prevention.ts";
-import { checkGuardOptions } from "./streams.ts";
+import { checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
+import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
 
 /** The options of dial(): the local address, the number of attempts, the waits, the deadline, and the guard. */
 export interface DialOptions extends GuardOptions {
@@ -48,6 +49,10 @@ export interface Dialed {
 }
 
 const DEFAULT_ATTEMPTS = 3;
+const DIAL_KEYS = [
+  ...["local", "attempts", "retryOn", "backoff", "deadlineMs", "signal", "onAttempt"],
+  ...GUARD_KEYS,
+] as const;
 
 /**
  * connect(2), guarded, to "127.0.0.1:80", "localhost:80" (each address of the name in turn) or an Address. Rejects
@@ -69,6 +74,7 @@ class Dial {
   readonly #startedAt = performance.now();
 
   constructor(peer: Address | string, options: DialOptions) {
+    checkKeys("dial()", options, DIAL_KEYS);
     this.#peer = typeof peer === "string" ? parseHostAndPort(peer) : checkAddress(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkAddress(options.local);
@@ -80,6 +86,7 @@ class Dial {
     const { deadlineMs } = options;
     checkDeadline(deadlineMs);
     checkBackoff(options.backoff);
+    for (const name of options.retryOn ?? []) checkErrnoName(name);
     this.#options = options;
   }
 
@@ -138,8 +145,7 @@ class Dial {
   /** bind(2) to the local address, if any, then connect(2): from the next preventive range if one is exhausted. */
   async #connect(socket: TcpSocket, peer: Address): Promise<void> {
     const isFixed = this.#local !== undefined && this.#local.port !== 0;
-    const asked = this.#options.options?.localPortRange;
-    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, asked);
+    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, this.#route());
     if (ranges.length > 0) socket.setsockopt("localPortRange", ranges[0]!);
     if (this.#local) socket.bind(this.#local);
     let result = connectUnlessExhausted(socket, peer);
@@ -157,6 +163,10 @@ class Dial {
     });
   }
 
+  #route(): RouteInput {
+    return { local: this.#local, options: this.#options.options };
+  }
+
   /** With local port 0, connect(2) picks the port and not bind(2): only connect knows the range and the four-tuple. */
   #openOptions(): NonNullable<GuardOptions["options"]> {
     const isLate = this.#local?.port === 0 && isOptionSupported("bindAddressNoPort");
@@ -166,7 +176,8 @@ class Dial {
   /** Throws if the local port is fixed to the peer's: that connect can only end in a self-connect. */
   #refuseFixedPort(peer: Address): void {
     if (this.#guard === "off" || !this.#local) return;
-    if (!wouldSelfConnect(this.#local, peer, isCachedOwnAddress(peer))) return;
+    const isRoutedBack = isCachedRoutedBack(peer, this.#route()) === true;
+    if (!wouldSelfConnect(this.#local, peer, isRoutedBack)) return;
     const attempt = this.#report({ outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 });
     publishRejected(attempt, false);
     const message = selfConnectMessage(formatAddress(peer), [attempt], false);

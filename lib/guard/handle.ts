@@ -10,6 +10,7 @@ import { toAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
+import { writeOption } from "../socket/option-access.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect, wouldSelfConnect } from "../socket/self-connect.ts";
@@ -17,7 +18,7 @@ import { TcpSocket } from "../socket/socket.ts";
 import { hasAttemptSubscribers } from "./channels.ts";
 import type { GuardOptions } from "./guard.ts";
 import type { CachedPeer } from "./prevention.ts";
-import { cachedPeer, isCachedOwnAddress, isOptionSupported, preventiveRanges } from "./prevention.ts";
+import { cachedPeer, isCachedRoutedBack, isOptionSupported, preventionFor } from "./prevention.ts";
 
 /** The handle's methods that Node calls, the same in Node 20 to 26. Numbers returned are 0 or -errno. */
 export interface TcpHandle {
@@ -65,6 +66,7 @@ export interface HandleOwner {
 const REFUSED = -os.constants.errno.ECONNREFUSED;
 
 const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
+const NOT_CONNECTED = -os.constants.errno.ENOTCONN;
 
 const OWNER = Symbol("selfconnect.owner");
 /** We created the descriptor; libuv owns it now. */
@@ -79,10 +81,29 @@ type Bind = "bind" | "bind6";
 type Connect = "connect" | "connect6";
 type BindValues = Parameters<TcpHandle["bind"]>;
 
+/** Whether it is, or is wrapped around, a TCP handle, and not a pipe. */
+export function isTcp(handle: object): boolean {
+  return typeof tcpOf(handle).connect6 === "function";
+}
+
+/** Whether it is the handle of a Unix domain socket. */
+export function isPipe(handle: object): boolean {
+  return "connect" in handle && !isTcp(handle);
+}
+
+/** Whether a TCP handle has a descriptor. */
+export function hasDescriptor(handle: object): boolean {
+  return tcpOf(handle).fd >= 0;
+}
+
+/** A TLS handle is wrapped around the TCP handle that connects. */
+function tcpOf(handle: object): GuardedTcp {
+  return ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
+}
+
 /** Guards a handle, once; a pipe needs no guard. Returns false for a handle that is none of Node's, and leaves it. */
 export function guardHandle(handle: object, owner: HandleOwner): boolean {
-  // A TLS handle is wrapped around the TCP handle that connects.
-  const tcp = ((handle as { _parent?: object })._parent ?? handle) as GuardedTcp;
+  const tcp = tcpOf(handle);
   if (tcp[OWNER] || tcp.constructor.name === "Pipe") return true;
   if (!isNodes(tcp)) return false;
   // Own properties are five times cheaper than a new prototype (measured), and each connect creates a handle.
@@ -126,7 +147,7 @@ function close(this: TcpHandle, done?: () => void): void {
   const tcp = this as GuardedTcp;
   const original = originalOf(tcp);
   const port = tcp[CONNECTING];
-  if (port !== undefined && tcp.fd >= 0 && hasLocalPort(tcp, port)) original.reset.call(tcp, done);
+  if (port !== undefined && tcp.fd >= 0 && mayBeJoined(tcp, port)) reset(tcp, done);
   else original.close.call(tcp, done);
 }
 
@@ -163,11 +184,14 @@ function connectGuarded(
     const local = tcp.fd >= 0 ? localOf(tcp) : null;
     if (guard !== "off" && local?.port === port && rejectFixedPort(tcp, local, peer)) return REFUSED;
     const ranges = rangesFor(tcp, cached, local);
-    if (ranges.length > 0 || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, ranges[0]);
+    const range = ranges?.next().value as PortRange | undefined;
+    if (range || options) prepare(tcp, name === "connect" ? 4 : 6, tcp.fd < 0, range);
     if (guard !== "off") watch(tcp, request, peer, startedAt);
     let result = connectPlainly();
-    if (result === EXHAUSTED && ranges[1]) {
-      setRange(tcp, ranges[1]);
+    while (result === EXHAUSTED && ranges) {
+      const next = ranges.next();
+      if (next.done) break;
+      setRange(tcp, next.value);
       result = connectPlainly();
     }
     if (result < 0) reportFailure(tcp, result, peer, startedAt);
@@ -184,23 +208,30 @@ function originalOf(tcp: GuardedTcp): TcpHandle {
 
 /** Rejects a fixed local port equal to the peer's, without a connect(2). Returns whether it did. */
 function rejectFixedPort(tcp: GuardedTcp, local: Address, peer: Address): boolean {
-  if (!wouldSelfConnect(local, peer, isCachedOwnAddress(peer))) return false;
+  const { options } = tcp[OWNER].options;
+  // Without an answer it connects, and is then checked.
+  if (!wouldSelfConnect(local, peer, isCachedRoutedBack(peer, { options }) === true)) return false;
   tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
   return true;
 }
 
-const NO_RANGES: readonly PortRange[] = [];
-
 /**
- * The ranges that prevent a self-connect, in order: the second is for when the first is exhausted. Empty where the
+ * The ranges that prevent a self-connect, in order: each is for when those before it are exhausted. Null where the
  * local port is fixed, or where we did not create the descriptor.
  */
-function rangesFor(tcp: GuardedTcp, peer: CachedPeer, local: Address | null): readonly PortRange[] {
+function rangesFor(
+  tcp: GuardedTcp,
+  peer: CachedPeer,
+  local: Address | null,
+): Iterator<PortRange, unknown> | null {
   const { guard, options } = tcp[OWNER].options;
   const isPortOpen = local === null || (tcp[OURS] && local.port === 0);
-  if (guard !== "prevent" || !isPortOpen) return NO_RANGES;
-  const asked = options?.localPortRange;
-  return asked ? preventiveRanges(peer.address, "prevent", asked) : peer.ranges;
+  if (guard !== "prevent" || !isPortOpen) return null;
+  const prevention =
+    options || local
+      ? preventionFor(peer.address, "prevent", { local: local ?? undefined, options })
+      : peer.prevention;
+  return prevention?.() ?? null;
 }
 
 /** Opens a descriptor with the options and the range set. If the handle has one already, sets the range on it. */
@@ -242,15 +273,16 @@ function watch(tcp: GuardedTcp, request: ConnectRequest, peer: Address, startedA
   tcp[CONNECTING] = peer.port;
   request.oncomplete = function (this: ConnectRequest, status, handle, sameRequest, readable, writable) {
     tcp[CONNECTING] = undefined;
-    if (status !== 0) reportFailure(tcp, status, peer, startedAt);
-    else if (isSelfConnected(tcp, peer.port)) {
-      reject(tcp, peer, startedAt);
+    const joined = status === 0 ? isJoined(tcp) : 0;
+    if (joined !== 0) {
+      if (joined > 0) reject(tcp, peer, startedAt);
+      else rejectUnknown(tcp, joined, peer, startedAt);
       oncomplete.call(this, REFUSED, handle, sameRequest, false, false);
       return;
-    } else {
-      const isReported = hasAttemptSubscribers();
-      tcp[OWNER].connected(isReported ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
     }
+    if (status !== 0) reportFailure(tcp, status, peer, startedAt);
+    else
+      tcp[OWNER].connected(hasAttemptSubscribers() ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };
 }
@@ -261,6 +293,13 @@ function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   resetNow(tcp);
   const elapsedMs = performance.now() - startedAt;
   tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
+}
+
+/** The kernel does not report to whom the socket is connected (errno): it may be itself, so it is not handed out. */
+function rejectUnknown(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
+  resetNow(tcp);
+  reportFailure(tcp, errno, peer, startedAt);
+  tcp[OWNER].failed(new SocketError(errno, { syscall: "getpeername", peer }));
 }
 
 function reportFailure(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
@@ -278,23 +317,19 @@ function localOf(tcp: GuardedTcp): Address | null {
   return nameOf((into) => tcp.getsockname(into));
 }
 
-/**
- * Compares the addresses only where the ports are equal. For nearly every connect, getsockname(2) and one comparison
- * of numbers are enough; native code does this in a fraction of the time that Node's getsockname() takes to fill an
- * object.
- */
-function isSelfConnected(tcp: GuardedTcp, port: number): boolean {
-  if (!hasLocalPort(tcp, port)) return false;
-  const name: Partial<NodeAddress> = {};
-  if (tcp.getsockname(name) < 0 || name.port !== port) return false;
+/** 1 when the socket is joined to itself, 0 when it is not; -errno when that is unknown. */
+function isJoined(tcp: GuardedTcp): number {
+  const native = nativeOrNull();
+  if (native && tcp.fd >= 0) return native.isJoinedOf(tcp.fd);
+  const local = localOf(tcp);
   const peer = nameOf((into) => tcp.getpeername(into));
-  return peer !== null && isSelfConnect(toAddress(name.address!, port), peer);
+  return local && peer ? Number(isSelfConnect(local, peer)) : NOT_CONNECTED;
 }
 
-/** Whether the local port is, or without the addon may be, this one. */
-function hasLocalPort(tcp: GuardedTcp, port: number): boolean {
-  const localPort = nativeOrNull()?.localPort(tcp.fd) ?? port;
-  return localPort < 0 || localPort === port;
+/** Whether a socket that connects to this port is joined to itself, or will be the moment after. */
+function mayBeJoined(tcp: GuardedTcp, port: number): boolean {
+  const local = localOf(tcp);
+  return !local || local.port === port || isJoined(tcp) > 0;
 }
 
 /** Sends RST now, so that the port is free at once. If Node closes the handle before that is done, its close waits. */
@@ -306,10 +341,29 @@ function resetNow(tcp: GuardedTcp): void {
     if (isReset) queueMicrotask(done);
     else waiting.push(done);
   };
-  tcp.reset(() => {
+  reset(tcp, () => {
     isReset = true;
     for (const done of waiting) done();
   });
+}
+
+/**
+ * SO_LINGER {1, 0}, then close(2). A reset of Node's that fails closes nothing, and the handle can then never be
+ * closed: so we set the option ourselves, and close in any case.
+ */
+function reset(tcp: GuardedTcp, done?: () => void): void {
+  const native = nativeOrNull();
+  const original = originalOf(tcp);
+  if (!native || tcp.fd < 0) {
+    original.reset.call(tcp, done);
+    return;
+  }
+  try {
+    writeOption(native, "lingerSeconds", 0, (row, value) => native.setsockoptOf(tcp.fd, row, value));
+  } catch {
+    // A seccomp filter forbids it. Closed it is nobody's, although its port stays in TIME-WAIT.
+  }
+  original.close.call(tcp, done);
 }
 
 function connectedAttempt(peer: Address, local: Address | null, startedAt: number): Attempt {

@@ -3,7 +3,8 @@ import type http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
 import type { GuardOptions } from "./guard.ts";
-import { checkGuardOptions, guardStream, withAsyncLookup } from "./streams.ts";
+import { checkOnlyGuardOptions } from "./guard-options.ts";
+import { guardStream, withAsyncLookup } from "./streams.ts";
 
 type CreateConnection = (options: object, created?: (error: Error | null, stream: Duplex) => void) => Duplex;
 
@@ -12,7 +13,7 @@ type CreateConnection = (options: object, created?: (error: Error | null, stream
  * or one that inherits from them. Its pools, TLS sessions and timeouts are unchanged. Throws as guardStream() does.
  */
 export function guardAgent<A extends http.Agent>(agent: A, options: GuardOptions = {}): A {
-  const checked = checkGuardOptions(options);
+  const checked = checkOnlyGuardOptions("guardAgent()", options);
   const own = agent as unknown as { createConnection: CreateConnection };
   const { createConnection } = own;
   own.createConnection = (request, created) =>

@@ -4,7 +4,8 @@ import { channel } from "node:diagnostics_channel";
 import type net from "node:net";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
-import { checkGuardOptions, GuardedSocket } from "./streams.ts";
+import { checkGuardKeys, checkGuardOptions } from "./guard-options.ts";
+import { GuardedSocket } from "./streams.ts";
 
 /** The options of net.connect and of the guard. */
 export type ConnectOptions = net.NetConnectOpts & GuardOptions;
@@ -16,7 +17,8 @@ const clientSockets = channel("net.client.socket");
 
 /**
  * net.connect, guarded: the same arguments, return value and events. A self-connect, refused or reset, is an 'error'
- * event with DialError ERR_SELF_CONNECT, and never a 'connect' event. Wrong options throw, as in guardStream().
+ * event with SelfConnectRefusal (code ECONNREFUSED, the verdict in `cause`), and never a 'connect' event. Wrong options
+ * throw, as in guardStream(); so does a misspelt `guard` or `options`.
  */
 export function connect(options: ConnectOptions, onConnect?: () => void): net.Socket;
 export function connect(port: number, host?: string, onConnect?: () => void): net.Socket;
@@ -24,6 +26,7 @@ export function connect(port: number, onConnect?: () => void): net.Socket;
 export function connect(path: string, onConnect?: () => void): net.Socket;
 export function connect(first: ConnectOptions | number | string, ...rest: unknown[]): net.Socket {
   const given = (typeof first === "object" ? first : {}) as GivenOptions;
+  checkGuardKeys("connect()", given);
   const checked = checkGuardOptions(given);
   if (given.options && given.path) {
     throw invalidArgument(

@@ -9,7 +9,7 @@ import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Dialed } from "./dial.ts";
-import { isCachedOwnAddress, isOptionSupported } from "./prevention.ts";
+import { isCachedRoutedBack, isOptionSupported } from "./prevention.ts";
 
 /** The options of punch(). */
 export interface PunchOptions {
@@ -177,7 +177,8 @@ class Punch {
 
   /** A connect from the peer's own address can only end in a self-connect. */
   #refuseOwnAddress(): void {
-    if (!wouldSelfConnect(this.#local, this.#peer, isCachedOwnAddress(this.#peer))) return;
+    const isRoutedBack = isCachedRoutedBack(this.#peer, { local: this.#local }) === true;
+    if (!wouldSelfConnect(this.#local, this.#peer, isRoutedBack)) return;
     const attempt = this.#report("self-connect", this.#local, performance.now());
     publishRejected(attempt, false);
     const message = selfConnectMessage(formatAddress(this.#peer), this.#attempts, false);

@@ -4,16 +4,14 @@ import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
-import { loadNative } from "../socket/native.ts";
-import { encodeOption, optionIndex } from "../socket/option-values.ts";
-import type { OptionName } from "../socket/options.ts";
+import type { SocketOptions } from "../socket/options.ts";
+import { socketOptions } from "../socket/stream-options.ts";
 import { countOutcome, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import { compareAfterConnect } from "./comparison.ts";
-import type { Guard, GuardOptions } from "./guard.ts";
-import { checkGuard } from "./guard.ts";
+import type { GuardOptions } from "./guard.ts";
+import { checkOnlyGuardOptions } from "./guard-options.ts";
 import type { HandleOwner } from "./handle.ts";
-import { guardHandle } from "./handle.ts";
-import { otherRuntime } from "./runtime.ts";
+import { guardHandle, hasDescriptor, isPipe, isTcp } from "./handle.ts";
 
 /** The same for every copy of this package in a process: the preload is a build of its own. */
 const GUARD = Symbol.for("selfconnect.guard");
@@ -60,22 +58,22 @@ function guardedPrototype(prototype: object): object {
 type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object | null };
 
 /**
- * Guards every connect(2) of this stream from now on, and returns the stream. A self-connect, refused or reset, is
- * an 'error' event with DialError ERR_SELF_CONNECT, and never a 'connect' event. A second call replaces the options.
- * Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard; for
- * `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, or ERR_ADDON_MISSING without the addon.
+ * Guards every connect(2) of this stream from now on, and returns the stream. A self-connect, refused or reset, is an
+ * 'error' event with SelfConnectRefusal, and never a 'connect' event. A second call replaces the options. `options`
+ * are set on each new socket; on a socket that the stream has already (connected, accepted, or a descriptor of yours)
+ * at once. Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard;
+ * for `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain
+ * socket, SocketError when the kernel refuses one, or ERR_ADDON_MISSING without the addon.
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
-  const checked = checkGuardOptions(options);
+  const checked = checkOnlyGuardOptions("guardStream()", options);
   const stream = socket as S & Guarded;
   if (stream[GUARD]) stream[GUARD].options = checked;
   else {
     stream[GUARD] = new GuardedStream(socket, checked);
-    if (HANDLE) {
-      Object.setPrototypeOf(stream, guardedPrototype(Object.getPrototypeOf(stream)));
-      stream[GUARD].take(stream._handle);
-    }
+    if (HANDLE) Object.setPrototypeOf(stream, guardedPrototype(Object.getPrototypeOf(stream)));
   }
+  if (HANDLE) stream[GUARD].take(stream._handle);
   return socket;
 }
 
@@ -98,36 +96,17 @@ export function withAsyncLookup<T extends object>(options: T): T {
 
 /** Returns a function that creates guarded, unconnected streams: for clients with such an option, as pg's `stream`. */
 export function streamFactory(options: GuardOptions = {}): () => net.Socket {
-  const checked = checkGuardOptions(options);
+  const checked = checkOnlyGuardOptions("streamFactory()", options);
   return () => new GuardedSocket({}, checked);
 }
 
-const WITHOUT_OPTIONS: Readonly<Record<Guard, GuardOptions>> = {
-  prevent: { guard: "prevent" },
-  detect: { guard: "detect" },
-  off: { guard: "off" },
-};
-
-/** Throws what guardStream() documents, so that a wrong option throws at once and is not an 'error' event later. */
-export function checkGuardOptions(options: GuardOptions): GuardOptions {
-  const guard = checkGuard(options.guard);
-  if (!options.options) return WITHOUT_OPTIONS[guard];
-  const runtime = otherRuntime();
-  if (runtime) {
-    const message = `\`options\` need a handle of Node's, which ${runtime} does not have: dial() sets them here`;
-    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
-  }
-  const native = loadNative();
-  const { options: rows } = native;
-  for (const [name, value] of Object.entries(options.options)) {
-    const row = rows[optionIndex(rows, name as OptionName)]!;
-    encodeOption(row, value, native);
-    if (!row.inBuild) {
-      const message = `${row.name} (${row.constant}) is not supported here: Linux has it since ${row.since}`;
-      throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
-    }
-  }
-  return { guard, options: options.options };
+/**
+ * What net.connect() would have reported, because nobody listens there: code ECONNREFUSED, so that a client's own
+ * policy of retries applies. `cause` is the guard's verdict.
+ */
+export interface SelfConnectRefusal extends NodeJS.ErrnoException {
+  readonly isSelfConnect: true;
+  readonly cause: DialError;
 }
 
 /** The failures of the current connect. */
@@ -152,8 +131,10 @@ class GuardedStream implements HandleOwner {
 
   /** Called for each handle that Node gives the stream: one for each address it tries, and for each new connect. */
   take(handle: object | null): void {
-    if (handle) guardHandle(handle, this) || this.#compare();
-    else if (this.#failures) this.#failures.attempts.length = 0;
+    if (handle) {
+      if (!guardHandle(handle, this)) this.#compare();
+      if (this.options.options) setOptions(this.#socket, handle, this.options.options);
+    } else if (this.#failures) this.#failures.attempts.length = 0;
   }
 
   /** Guards a stream whose handles are of another kind. */
@@ -179,7 +160,7 @@ class GuardedStream implements HandleOwner {
     publishRejected(attempt, wasConnected);
     const failures = this.#currentFailures();
     failures.rejected = { attempt, wasConnected };
-    this.#translate((error) => selfConnectError(failures, error));
+    this.#translate((error) => addVerdict(error, failures));
   }
 
   failed(error: unknown): void {
@@ -211,10 +192,31 @@ class GuardedStream implements HandleOwner {
   }
 }
 
-function selfConnectError({ attempts, rejected }: Failures, error: Error): DialError {
+/** Makes Node's error a SelfConnectRefusal. It stays Node's: a client recognizes it by all that it knows of it. */
+function addVerdict(error: Error, { attempts, rejected }: Failures): Error {
   const { attempt, wasConnected } = rejected!;
   const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
-  return new DialError("ERR_SELF_CONNECT", message, [...attempts], attempts.length > 1 ? error : undefined);
+  const cause = new DialError("ERR_SELF_CONNECT", message, [...attempts]);
+  const { message: refused, stack } = error;
+  error.message = refused ? `${refused} (${message})` : message;
+  if (stack && refused) error.stack = stack.replace(refused, () => error.message);
+  // Not enumerable, as Error() defines it.
+  Object.defineProperty(error, "cause", { value: cause, writable: true, configurable: true });
+  return Object.assign(error, { isSelfConnect: true });
+}
+
+/**
+ * setsockopt(2) on the socket of a handle that has one already: it is not one that a guarded handle opens. Throws what
+ * StreamOptions.set() throws.
+ */
+function setOptions(stream: net.Socket, handle: object, options: Partial<SocketOptions>): void {
+  if (isTcp(handle) && !hasDescriptor(handle)) return;
+  if (isPipe(handle)) {
+    const message = "`options` are for TCP sockets; this stream is a Unix domain socket";
+    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+  }
+  const settable = socketOptions(stream);
+  for (const [name, value] of Object.entries(options)) settable.set(name as keyof SocketOptions, value);
 }
 
 /** Whether a connect to one address, or to all of them, failed with this error. False for an abort or a timeout. */

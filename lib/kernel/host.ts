@@ -3,18 +3,13 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import {
-  ADDRESS_BYTES,
-  addressBytes,
-  decodeAddress,
-  isSameHost,
-  toAddress,
-  unmap,
-} from "../socket/address.ts";
+import { ADDRESS_BYTES, addressBytes, decodeAddress, unmap } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
+import { canSelfConnect } from "../socket/route.ts";
+import { specify } from "../socket/self-connect.ts";
 
 /** The sysctls that limit the kernel's choice of a local port. */
 export interface PortFacts {
@@ -129,21 +124,16 @@ export function localAddressTowards(peer: Address, namespaceFd = OWN_NAMESPACE):
 }
 
 /**
- * connect(2) and getsockname(2) of a UDP socket, then getifaddrs(3): whether this host has the address: loopback,
- * unspecified (connect(2) replaces it by loopback), an address that the route calls local, or one of an interface. A
- * self-connect needs such an address.
+ * connect(2) and bind(2) of a UDP socket: whether this host has the address. A connect to it comes from it, or, for a
+ * secondary address, can when it is bound to it. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
  */
 export function isOwnAddress(address: Address): boolean {
-  const own = unmap(address);
-  if (own.family === 4 && (own.host.startsWith("127.") || own.host === "0.0.0.0")) return true;
-  if (own.host === "::1" || own.host === "::") return true;
-  const local = localAddressTowards(own);
-  if (local && local.host === own.host) return true;
-  const { scope: _, ...bare } = own;
-  const interfaces = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
-  return interfaces.some((entry) =>
-    isSameHost(toAddress(entry.address.split("%")[0]!, 0), { ...bare, port: 0 }),
-  );
+  if (canSelfConnect(address)) return true;
+  // With this sysctl the kernel binds to any address, of other hosts too.
+  const { family } = specify(address);
+  const bindsAny = sysctl(`net.ipv${family}.ip_nonlocal_bind`);
+  const isTold = bindsAny === "0" || process.platform !== "linux";
+  return isTold && canSelfConnect(address, { local: specify(address) });
 }
 
 function readText(path: string | URL): string | null {

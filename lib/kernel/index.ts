@@ -1,4 +1,7 @@
 /** `selfconnect/kernel`: read-only facts about this host. */
+
+export type { RouteInput } from "../socket/route.ts";
+export { canSelfConnect, sourceAddress } from "../socket/route.ts";
 export type { Exhaustion } from "./exhaustion.ts";
 export { exhaustion } from "./exhaustion.ts";
 export type { Environment, PortFacts } from "./host.ts";

@@ -7,7 +7,7 @@ import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -76,6 +76,19 @@ const MOST_CATCH_UP_MS = 50;
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
 const MOST_THREADS = 256;
+const OPTION_KEYS = [
+  ...[
+    "peer",
+    "strategy",
+    "attempts",
+    "durationMs",
+    "selfConnects",
+    "threads",
+    "attemptsPerSecond",
+    "onPorts",
+  ],
+  "signal",
+];
 
 /** A BurstReport (native/core/burst.h) has the recent port and the resets, then the counters by errno. */
 const REPORT_HEADER_WORDS = 2;
@@ -115,6 +128,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #run: Promise<ReconnectResult> | undefined;
 
   constructor(options: ReconnectOptions) {
+    checkKeys("ReconnectLoop", options, OPTION_KEYS);
     const native = loadNative();
     this.peer = checkAddress(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);

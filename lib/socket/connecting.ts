@@ -2,7 +2,7 @@
 import type { Address } from "./address.ts";
 import { ADDRESS_BYTES, addressBytes } from "./address.ts";
 import type { Attempt } from "./errors.ts";
-import { DialError } from "./errors.ts";
+import { DialError, errnoName } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
 
 /**
@@ -14,8 +14,17 @@ import type { Handle, Native } from "./native.ts";
 export function readConnectResult(native: Native, handle: Handle, peer: Address, isReady: boolean): number {
   const errno = native.takeError(handle);
   if (errno !== 0) return errno < 0 ? errno : -errno;
-  if (native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0) return 0;
-  return isReady ? native.connect(handle, addressBytes(peer, native)) : 1;
+  if (hasPeer(native, handle)) return 0;
+  if (!isReady) return 1;
+  const again = native.connect(handle, addressBytes(peer, native));
+  // TCP_FASTOPEN_CONNECT: the SYN leaves with the first send(2).
+  const isDeferred = again < 0 && errnoName(again) === "EISCONN" && !hasPeer(native, handle);
+  return isDeferred ? 1 : again;
+}
+
+/** getpeername(2): whether the socket is connected to a peer. */
+export function hasPeer(native: Native, handle: Handle): boolean {
+  return native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0;
 }
 
 /** The error with which connected() rejects at its deadline. */

@@ -2,6 +2,7 @@
 import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Address } from "./address.ts";
 import { formatAddress } from "./address.ts";
+import { invalidArgument, nearest } from "./misuse.ts";
 
 /** The name of an errno in errno(3), such as "ECONNREFUSED"; an errno without a name is "E" and its number. */
 export type ErrnoName = `E${string}`;
@@ -26,6 +27,16 @@ export function errnoName(result: number): ErrnoName {
   const name = isErrnoName(text) ? text : (`E${-result}` as const);
   names.set(result, name);
   return name;
+}
+
+/** Throws ERR_UNKNOWN_ERRNO for a name that no errno of this platform has, with the near miss. */
+export function checkErrnoName(name: string): void {
+  texts ??= getSystemErrorMap();
+  const known = [...texts.values()].map(([each]) => each);
+  if (known.includes(name) || /^E\d+$/.test(name)) return;
+  const meant = nearest(String(name), known);
+  const fix = meant ? `did you mean "${meant}"?` : "use a name of errno(3), such as ECONNREFUSED";
+  throw invalidArgument("ERR_UNKNOWN_ERRNO", `"${String(name)}" is not the name of an errno: ${fix}`);
 }
 
 /** Names already looked up: a scan or a reconnect loop asks for the same few, thousands of times in a second. */

@@ -60,13 +60,17 @@ export interface Native {
   fd(socket: Handle): number;
   /** `mptcp` is 0 or 1: IPPROTO_TCP or IPPROTO_MPTCP. */
   socket(socket: Handle, family: number, mptcp: number): number;
+  /** A UDP socket, whose connect(2) sends nothing. */
+  datagramSocket(socket: Handle, family: number): number;
+  /** connect(2) of a UDP socket, then getsockname(2). */
+  sourceAddress(socket: Handle, peer: Uint8Array, source: Uint8Array): number;
   bind(socket: Handle, local: Uint8Array): number;
   /** 0 when connected, 1 while in progress. */
   connect(socket: Handle, peer: Uint8Array): number;
   /**
    * connect(2) on each of the first `count` handles, new or in progress; an empty handle gets a socket first. `peers`
-   * and `locals` have 24 bytes for each, `ranges` five numbers: how many values of IP_LOCAL_PORT_RANGE to try, and the
-   * bounds of two. Writes to `results` 0 when connected, 1 while in progress, 2 when joined to itself, or -errno; to
+   * and `locals` have 24 bytes for each, `ranges` 21 numbers: how many values of IP_LOCAL_PORT_RANGE to try, and the
+   * bounds of ten. Writes to `results` 0 when connected, 1 while in progress, 2 when joined to itself, or -errno; to
    * `elapsed` milliseconds. Returns how many were made, or -errno of socket(2) when it was none.
    */
   connects(
@@ -82,6 +86,8 @@ export interface Native {
   accept(listener: Handle, accepted: Handle): number;
   getsockname(socket: Handle, local: Uint8Array): number;
   getpeername(socket: Handle, peer: Uint8Array): number;
+  /** 1 when the socket is joined to itself, 0 when it is not; see native/core/joined.h. */
+  isJoined(socket: Handle): number;
   getsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   rawGetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
@@ -132,6 +138,8 @@ export interface Native {
   socketInRange(family: number, low: number, high: number): number;
   /** Sets IP_LOCAL_PORT_RANGE on an fd that libuv owns. */
   setLocalPortRange(fd: number, low: number, high: number): number;
+  /** isJoined() of an fd that libuv owns. */
+  isJoinedOf(fd: number): number;
   /** getsockname(2) of an fd that libuv owns. Returns the port. */
   localPort(fd: number): number;
   ifNameToIndex(name: string): number;

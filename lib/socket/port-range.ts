@@ -24,6 +24,14 @@ export function clipRange(range: PortRange, outer: PortRange): PortRange {
   };
 }
 
+/** The ports that two ranges share; low is above high when they share none. A bound of 0 is the bound of `outer`. */
+export function sharedRange(range: PortRange, outer: PortRange): PortRange {
+  return {
+    low: Math.max(range.low || outer.low, outer.low),
+    high: Math.min(range.high || outer.high, outer.high),
+  };
+}
+
 /** Parses "8080,9148-9150". */
 export function parsePortList(text: string): PortRange[] {
   return text

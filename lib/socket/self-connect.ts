@@ -12,24 +12,23 @@ export function isSelfConnect(local: Address, peer: Address): boolean {
 
 /**
  * Whether connecting from a bound address would end in a self-connect. The kernel replaces an unspecified local
- * address by the peer's when the peer is an address of this host (by 127.0.0.1 in 127.0.0.0/8), and an unspecified
- * peer by loopback.
+ * address by the one of the route, and an unspecified peer by loopback. `isRoutedBack`: canSelfConnect(), whether
+ * the route to the peer has the peer's own address.
  */
-export function wouldSelfConnect(local: Address, peer: Address, isOwnPeer: boolean): boolean {
+export function wouldSelfConnect(local: Address, peer: Address, isRoutedBack: boolean): boolean {
   if (local.port === 0 || local.port !== peer.port) return false;
-  const to = specify(peer);
-  if (!isUnspecified(local)) return isSameHost(unmap(local), unmap(to));
-  return isOwnPeer && (to.family === 6 || !to.host.startsWith("127.") || to.host === "127.0.0.1");
+  return isUnspecified(local) ? isRoutedBack : isSameHost(unmap(local), specify(peer));
 }
 
-/** Replaces the unspecified address by loopback, as connect(2) does. */
-function specify(address: Address): Address {
-  const plain = unmap(address);
+/** Converts ::ffff:a.b.c.d to a.b.c.d, and the unspecified address to loopback, as connect(2) does. */
+export function specify(peer: Address): Address {
+  const plain = unmap(peer);
   if (!isUnspecified(plain)) return plain;
   return { family: plain.family, host: plain.family === 4 ? "127.0.0.1" : "::1", port: plain.port };
 }
 
-function isUnspecified(address: Address): boolean {
+/** Whether it is 0.0.0.0 or ::, also IPv4-mapped. */
+export function isUnspecified(address: Address): boolean {
   const { host } = unmap(address);
   return host === "0.0.0.0" || host === "::";
 }

@@ -3,7 +3,7 @@ import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { addressBytes, checkAddress, readAddress } from "./address.ts";
-import { connectDeadlineError, readConnectResult } from "./connecting.ts";
+import { connectDeadlineError, hasPeer, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
@@ -19,7 +19,7 @@ import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
-import { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
+import { isSelfConnect, specify } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
@@ -270,10 +270,16 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return new SocketError(-errno, { syscall: "getsockopt", ...this.#errorAddresses() });
   }
 
-  /** Whether getsockname(2) equals getpeername(2); false while there is no peer. */
+  /**
+   * getsockname(2), getpeername(2): whether they are equal; false while there is no peer. On Linux the kernel's own
+   * four-tuple decides (TCP_INFO, sock_diag(7)), for a load balancer can replace what getpeername(2) returns. Throws
+   * SocketError when the kernel does not report it.
+   */
   isSelfConnected(): boolean {
-    const { local, peer } = this.#readAddresses();
-    return local !== undefined && peer !== undefined && isSelfConnect(local, peer);
+    const joined = this.#native.isJoined(this.#open);
+    if (joined >= 0) return joined > 0;
+    if (errnoName(joined) === "ENOTCONN" && this.state !== "connected") return false;
+    throw new SocketError(joined, { syscall: "getpeername", ...this.#errorAddresses() });
   }
 
   /** shutdown(2). */
@@ -381,9 +387,11 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
         this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
-    if (result === 0) this.#enter({ name: "connected", peer: asked });
+    // With TCP_FASTOPEN_CONNECT connect(2) returns 0 before a SYN has left; there is no peer then.
+    const isConnected = result === 0 && hasPeer(this.#native, this.#handle);
+    if (isConnected) this.#enter({ name: "connected", peer: asked });
     else if (this.#state.name !== "connecting") this.#enter({ name: "connecting", peer: asked, wait: null });
-    return result === 0 ? "connected" : "in-progress";
+    return isConnected ? "connected" : "in-progress";
   }
 
   /** The only place where the state changes. Ends the wait for a connect that was in progress. */
@@ -474,7 +482,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     const state = this.#state;
     if (state.name === "closed") return;
     const local = state.name === "connecting" && this.#readAddresses().local;
-    const mayBeJoined = local && wouldSelfConnect(local, state.peer, false);
+    const mayBeJoined = local && isSelfConnect(local, specify(state.peer));
     this.#enter({ name: "closed" }, by);
     this.#native[mayBeJoined ? "reset" : how](this.#handle);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "binding/value.h"
@@ -13,10 +14,10 @@ namespace binding {
 
 namespace {
 
-/// What JavaScript writes for one connect: how many of the ranges to try, and the bounds of both.
+/// What JavaScript writes for one connect: how many of the ranges to try, and the bounds of each.
 struct Ranges {
   uint16_t count;
-  core::PortBounds bounds[2];
+  core::PortBounds bounds[10];
 };
 constexpr size_t kRangesWords = sizeof(Ranges) / sizeof(uint16_t);
 constexpr double kNsPerMs = 1e6;
@@ -49,7 +50,7 @@ core::Result connects(Arguments& arguments) {
       if (filled < 0) return i == 0 ? filled : static_cast<core::Result>(i);
     }
     core::Address local{};
-    const auto tried = std::span(ranges.bounds).first(std::min<size_t>(ranges.count, 2));
+    const auto tried = std::span(ranges.bounds).first(std::min(size_t{ranges.count}, std::size(ranges.bounds)));
     results[i] = core::connect_checked(sockets[i]->fd(), peer, tried, &local);
     std::memcpy(locals.data() + i * sizeof local, &local, sizeof local);
     elapsed[i] = static_cast<double>(core::monotonic_ns() - started_ns) / kNsPerMs;

@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "binding/value.h"
+#include "core/joined.h"
 #include "core/option.h"
 #include "core/syscall.h"
 
@@ -29,6 +30,11 @@ core::Result set_local_port_range(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::set_local_port_range(fd, low, high);
 }
 
+core::Result is_joined_of(Arguments& arguments) {
+  const int fd = arguments.read_int(0);
+  return arguments.is_refused() ? 0 : core::is_joined(fd);
+}
+
 core::Result local_port(Arguments& arguments) {
   const int fd = arguments.read_int(0);
   if (arguments.is_refused()) return 0;
@@ -42,6 +48,7 @@ core::Result local_port(Arguments& arguments) {
 void export_descriptor(Napi::Object exports) {
   export_call<socket_in_range>(exports, "socketInRange");
   export_call<set_local_port_range>(exports, "setLocalPortRange");
+  export_call<is_joined_of>(exports, "isJoinedOf");
   export_call<local_port>(exports, "localPort");
 }
 

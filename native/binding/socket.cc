@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "binding/value.h"
+#include "core/joined.h"
 #include "core/syscall.h"
 
 namespace binding {
@@ -30,6 +31,28 @@ core::Result socket(Arguments& arguments) {
   if (arguments.is_refused()) return 0;
   if (!socket->is_empty()) return -EALREADY;
   return socket->fill(core::socket(family, core::Blocking::no, protocol));
+}
+
+core::Result datagram_socket(Arguments& arguments) {
+  Socket* socket = arguments.read_socket(0);
+  const int family = arguments.read_family(1);
+  if (arguments.is_refused()) return 0;
+  if (!socket->is_empty()) return -EALREADY;
+  return socket->fill(core::datagram_socket(family));
+}
+
+/// sourceAddress(socket, peer, source): connect(2) of a UDP socket, which sends nothing, then getsockname(2).
+core::Result source_address(Arguments& arguments) {
+  const int fd = arguments.read_fd(0);
+  const core::Address peer = arguments.read_address(1);
+  const auto memory = arguments.read_memory_for<core::Address>(2, "memory for an address of 24 bytes");
+  if (arguments.is_refused()) return 0;
+  const core::Result connected = core::connect(fd, peer);
+  if (connected < 0) return connected;
+  core::Address source{};
+  const core::Result result = core::getsockname(fd, &source);
+  if (result >= 0) std::memcpy(memory.data(), &source, sizeof source);
+  return result;
 }
 
 core::Result accept(Arguments& arguments) {
@@ -111,12 +134,15 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   exports.Set("handle", Napi::Function::New<handle>(env, "handle"));
   export_call<with_fd<return_fd>>(exports, "fd");
   export_call<socket>(exports, "socket");
+  export_call<datagram_socket>(exports, "datagramSocket");
+  export_call<source_address>(exports, "sourceAddress");
   export_call<with_address<core::bind>>(exports, "bind");
   export_call<with_address<core::begin_connect>>(exports, "connect");
   export_call<listen>(exports, "listen");
   export_call<accept>(exports, "accept");
   export_call<read_address_of<core::getsockname>>(exports, "getsockname");
   export_call<read_address_of<core::getpeername>>(exports, "getpeername");
+  export_call<with_fd<core::is_joined>>(exports, "isJoined");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
   export_call<end<core::close>>(exports, "close");

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "core/checked.h"
 #include "core/counter.h"
+#include "core/joined.h"
 #include "core/option.h"
 #include "core/syscall.h"
 
@@ -101,7 +101,7 @@ class Burst {
 
   /// Whether the socket is joined to itself, and more self-connects are to follow.
   bool must_reset() const {
-    return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_);
+    return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_) > 0;
   }
 
   void reset_socket() {

@@ -1,8 +1,8 @@
 #include "core/checked.h"
 
 #include <cerrno>
-#include <cstring>
 
+#include "core/joined.h"
 #include "core/option.h"
 #include "core/syscall.h"
 
@@ -23,14 +23,10 @@ Result connect_in(int fd, const Address& peer, std::span<const PortBounds> range
 
 }  // namespace
 
-bool is_joined(int fd) {
-  Address local;
-  Address peer;
-  return getsockname(fd, &local) == 0 && getpeername(fd, &peer) == 0 &&
-         std::memcmp(&local, &peer, sizeof local) == 0;
+Result close_checked(int fd) {
+  const Result joined = is_joined(fd);
+  return joined == 0 || joined == -ENOTCONN ? close(fd) : reset(fd);
 }
-
-Result close_checked(int fd) { return is_joined(fd) ? reset(fd) : close(fd); }
 
 Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local) {
   Result result = connect_in(fd, peer, ranges);
@@ -40,8 +36,8 @@ Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> 
   if (result < 0 && result != -EISCONN) return result;
   result = getsockname(fd, local);
   if (result < 0) return result;
-  // Only where the ports are equal the addresses can be.
-  return local->port == peer.port && is_joined(fd) ? kJoined : 0;
+  const Result joined = is_joined(fd);
+  return joined > 0 ? kJoined : joined;
 }
 
 }  // namespace core

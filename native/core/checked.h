@@ -18,16 +18,13 @@ struct PortBounds {
 inline constexpr Result kInProgress = 1;
 inline constexpr Result kJoined = 2;
 
-/// Whether the socket is joined to itself: getsockname(2) equals getpeername(2). False while there is no
-/// peer.
-bool is_joined(int fd);
-
-/// close(2); a socket that is joined to itself is reset, because TIME_WAIT would keep its port for a minute.
+/// close(2); a socket that is joined to itself, or may be, is reset: TIME_WAIT would keep its port for a
+/// minute.
 Result close_checked(int fd);
 
 /// connect(2) of a nonblocking socket, new or in progress, from the first of `ranges` that has a free port
 /// (from any port when there are none). Returns 0 when it is connected and writes `local`; kJoined when it is
-/// connected to itself; kInProgress; -errno.
+/// connected to itself; kInProgress; -errno, also when the kernel does not report to whom it is connected.
 Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local);
 
 }  // namespace core

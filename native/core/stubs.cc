@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "core/diag.h"
+#include "core/joined.h"
 #include "core/message.h"
 #include "core/option.h"
 #include "core/packet.h"
@@ -14,6 +15,11 @@ Result diag(const DiagFilter&, DiagRecord*, size_t) { return -ENOSYS; }
 Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
 Result local_name_of(int, int, Address*) { return -ENOSYS; }
 Result disconnect_joined(int, int, const RemoteIdentity&) { return -ENOSYS; }
+
+Result is_joined(int fd) {
+  Address local;
+  return has_own_name(fd, &local);
+}
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }

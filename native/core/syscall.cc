@@ -68,6 +68,15 @@ Result socket(int family, Blocking blocking, Protocol protocol) {
 #endif
 }
 
+Result datagram_socket(int family) {
+  const int domain = family == 4 ? AF_INET : AF_INET6;
+#ifdef __linux__
+  return or_errno(::socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+#else
+  return adopt(or_errno(::socket(domain, SOCK_DGRAM, 0)), Blocking::no);
+#endif
+}
+
 Result check_tcp(int fd) {
   int type = 0;
   const Result typed = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type);

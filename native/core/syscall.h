@@ -28,6 +28,9 @@ struct Transfer {
 
 /// socket(2) for TCP or Multipath TCP, close-on-exec. `family` is 4 or 6.
 Result socket(int family, Blocking blocking, Protocol protocol = Protocol::tcp);
+/// socket(2), SOCK_DGRAM: connect(2) of it sends nothing, and getsockname(2) is then the address from which a
+/// connect to the same peer would come.
+Result datagram_socket(int family);
 /// SO_TYPE, getsockname(2) and, where the build knows it, SO_PROTOCOL: 0 when the fd is a TCP or MPTCP
 /// socket. -EBADF, -ENOTSOCK, or -EPROTONOSUPPORT for a socket of another kind.
 Result check_tcp(int fd);

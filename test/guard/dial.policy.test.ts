@@ -191,7 +191,7 @@ describe("attempts", () => {
     expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "bind" });
   });
 
-  it("go on in the second range for EADDRNOTAVAIL only", async (context) => {
+  it("go on in the next range for EADDRNOTAVAIL only", async (context) => {
     requires(context, "6.3", "localPortRange");
     let connects = 0;
     const connect = () => {

@@ -54,7 +54,7 @@ describe("isSelfConnect and wouldSelfConnect", () => {
     ["127.0.0.2:80", "127.0.0.1:80", true, false],
     ["127.0.0.2:80", "127.0.0.2:80", true, true],
     ["0.0.0.0:80", "127.0.0.1:80", true, true],
-    ["0.0.0.0:80", "127.0.0.2:80", true, false],
+    ["0.0.0.0:80", "127.0.0.2:80", false, false],
     ["0.0.0.0:80", "10.1.2.3:80", true, true],
     ["0.0.0.0:80", "10.1.2.3:80", false, false],
     ["127.0.0.1:80", "0.0.0.0:80", true, true],
@@ -65,7 +65,7 @@ describe("isSelfConnect and wouldSelfConnect", () => {
     ["[fe80::1%lo]:80", "[fe80::1%eth0]:80", true, false],
   ];
   for (const [local, peer, isOwn, would] of cases) {
-    it(`bound to ${local}, to ${peer}${isOwn ? "" : " of another host"}: ${would}`, () => {
+    it(`bound to ${local}, to ${peer}${isOwn ? "" : ", whose route has another source"}: ${would}`, () => {
       expect(wouldSelfConnect(parseAddress(local), parseAddress(peer), isOwn)).toBe(would);
     });
   }

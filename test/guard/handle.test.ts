@@ -4,6 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import net from "node:net";
 import os from "node:os";
+import undici from "undici";
 import { describe, expect, it } from "vitest";
 import { dial } from "../../lib/guard/dial.ts";
 import type { GuardOptions } from "../../lib/guard/guard.ts";
@@ -201,7 +202,7 @@ describe.each([
     return made;
   };
 
-  it("after EADDRNOTAVAIL goes on once, in the second range", async (context) => {
+  it("after EADDRNOTAVAIL goes on in the next range, the last without the peer's port only", async (context) => {
     requires(context, "6.3", "localPortRange");
     const { port } = deadPeer(family);
     const { low, high } = portFacts().ephemeralRange!;
@@ -222,19 +223,24 @@ describe.each([
       using _second = second;
       expect(second[name](newRequest(), host, port)).toBe(0);
       expect(second.calls.filter((call) => call.startsWith("connect"))).toHaveLength(2);
-      expect(ranges.splice(0).sort()).toEqual([`${low}-${port - 1}`, `${port + 1}-${high}`].sort());
       expect(owner.told).toEqual([]);
+      for (const [drawn, alike] of ranges.splice(0).map((range) => range.split("-").map(Number))) {
+        expect(drawn, "one port each").toBe(alike);
+        expect((drawn! - low) % 2, "of the parity that connect(2) picks").toBe(0);
+        expect(drawn).not.toBe(port);
+      }
 
-      const { tcp: neither, owner: ofNeither } = exhausted([-EADDRNOTAVAIL, -EADDRNOTAVAIL]);
-      using _neither = neither;
-      expect(neither[name](newRequest(), host, port)).toBe(-EADDRNOTAVAIL);
-      expect(ofNeither.told).toMatchObject([["attempted", { outcome: "EADDRNOTAVAIL", peer: { port } }]]);
+      const { tcp: none, owner: ofNone } = exhausted(Array(20).fill(-EADDRNOTAVAIL));
+      using _none = none;
+      expect(none[name](newRequest(), host, port)).toBe(-EADDRNOTAVAIL);
+      expect(ofNone.told).toMatchObject([["attempted", { outcome: "EADDRNOTAVAIL", peer: { port } }]]);
+      expect(ranges.slice(-2).sort()).toEqual([`${low}-${port - 1}`, `${port + 1}-${high}`].sort());
 
       ranges.length = 0;
       const { tcp: other } = exhausted([-EPERM, 0]);
       using _other = other;
       expect(other[name](newRequest(), host, port)).toBe(-EPERM);
-      expect(ranges, "no other errno asks for the second range").toHaveLength(1);
+      expect(ranges, "no other errno asks for the next range").toHaveLength(1);
     });
   });
 
@@ -344,25 +350,21 @@ describe.each([
 
   describe("when it has ended", () => {
     /** A connect that has succeeded, with the names that libuv gives. */
-    function connected(local: Name | null, peer: Name | null, calls: Partial<typeof native> = {}) {
+    async function connected(local: Name | null, peer: Name | null) {
       const { tcp, owner } = guarded({ guard: "detect" });
       const request = newRequest();
       const { port } = ADDRESS;
       tcp[name](request, host, port);
       tcp.local = local;
       tcp.peer = peer;
-      return withNative(calls, () => {
-        (request.oncomplete as (...values: unknown[]) => void)(0, tcp, request, true, true);
-        return { tcp, owner, completed: request.completed };
-      });
+      (request.oncomplete as (...values: unknown[]) => void)(0, tcp, request, true, true);
+      return { tcp, owner, completed: request.completed };
     }
-    const native = loadNative();
     const ADDRESS = deadPeer(family);
     const self = { address: host, port: ADDRESS.port };
-    const alike = { localPort: () => ADDRESS.port };
 
     it("joined to itself: resets, and Node learns of a refusal", async () => {
-      const { tcp, owner, completed } = await connected(self, self, alike);
+      const { tcp, owner, completed } = await connected(self, self);
       expect(completed).toEqual([[-ECONNREFUSED, tcp, expect.anything(), false, false]]);
       expect((owner.told[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
       expect(owner.told).toMatchObject([
@@ -372,7 +374,7 @@ describe.each([
     });
 
     it("and Node's close waits for the reset", async () => {
-      const { tcp } = await connected(self, self, alike);
+      const { tcp } = await connected(self, self);
       const order: string[] = [];
       tcp.close();
       tcp.close(() => order.push("closed"));
@@ -386,31 +388,47 @@ describe.each([
       expect(tcp.calls).not.toContain("close");
     });
 
-    it("to another: it is cleared by the port, by the names, or for want of them", async () => {
-      const cases: [Name | null, Name | null, Partial<typeof native>][] = [
-        [self, self, { localPort: () => ADDRESS.port + 1 }],
-        [{ ...self, port: self.port + 1 }, self, alike],
-        [{ ...self, address: family === 4 ? "127.0.0.9" : "fe80::1" }, self, alike],
-        [null, self, alike],
-        [self, null, alike],
-        [self, { address: host }, alike],
-        [self, { port: self.port }, alike],
-      ];
-      for (const [local, peer, calls] of cases) {
-        const { tcp, owner, completed } = await connected(local, peer, calls);
+    it("to another: the names differ by the port or by the host", async () => {
+      for (const local of [
+        { ...self, port: self.port + 1 },
+        { ...self, address: family === 4 ? "127.0.0.9" : "fe80::1" },
+      ]) {
+        const { tcp, owner, completed } = await connected(local, self);
         expect(completed).toEqual([[0, tcp, expect.anything(), true, true]]);
         expect(owner.told).toEqual([["connected", null]]);
         expect(tcp.calls).not.toContain("reset");
       }
     });
 
-    it("and the port cannot be asked for, or is 0: the names decide", async () => {
-      for (const localPort of [() => -EBADF]) {
-        const { owner } = await connected(self, self, { localPort });
-        expect(owner.told).toMatchObject([["rejected", {}, true]]);
-      }
-      const { owner } = await connected(self, self, { localPort: () => 0 });
-      expect(owner.told).toEqual([["connected", null]]);
+    it.each([
+      ["no local name", null, self],
+      ["no peer", self, null],
+      ["a peer without a port", self, { address: host }],
+      ["a peer without an address", self, { port: self.port }],
+    ])("to somebody unknown (%s): resets, and the error is the kernel's", async (_what, local, peer) => {
+      const { tcp, owner, completed } = await connected(local, peer);
+      expect(completed).toEqual([[-ECONNREFUSED, tcp, expect.anything(), false, false]]);
+      expect(tcp.calls).toContain("reset");
+      expect(owner.told).toMatchObject([
+        ["attempted", { outcome: "ENOTCONN" }],
+        ["failed", { name: "SocketError", code: "ENOTCONN", syscall: "getpeername" }],
+      ]);
+    });
+
+    it("to somebody unknown, by what native code returns of the descriptor", async () => {
+      const { tcp, owner } = guarded({ guard: "detect" });
+      const request = newRequest();
+      tcp[name](request, host, ADDRESS.port);
+      tcp.fd = Number.MAX_SAFE_INTEGER;
+      await withNative({ isJoinedOf: () => -EPERM, setsockoptOf: () => -EPERM }, () => {
+        (request.oncomplete as (...values: unknown[]) => void)(0, tcp, request, true, true);
+      });
+      tcp.fd = -1;
+      expect(owner.told).toMatchObject([
+        ["attempted", {}],
+        ["failed", { code: "EPERM" }],
+      ]);
+      expect(tcp.calls, "SO_LINGER is refused too: it is closed").toContain("close");
     });
 
     it("in an errno: tells the attempt, and leaves the rest to Node", () => {
@@ -510,7 +528,13 @@ const DOORS: Record<string, Door> = {
   "https.Agent": (peer, options) => portOfAgent(new https.Agent(), options, peer),
   connectTls: (peer, options) => portOf(connectTls({ ...peer, ...options })),
   undiciConnect: ({ host, port }, options) =>
-    portOf(undiciConnect(options)({ hostname: host, port: `${port}`, protocol: "http:" }, () => {})),
+    portOf(
+      undiciConnect(
+        undici.buildConnector,
+        {},
+        options,
+      )({ hostname: host, port: `${port}`, protocol: "http:" }, () => {}) as unknown as net.Socket,
+    ),
 };
 
 describe.each(Object.entries(DOORS))("prevention through %s", (_name, door) => {

@@ -50,10 +50,11 @@ function request(agent: http.Agent, get: typeof http.get, port: number): Promise
 
 async function fetchThrough(
   url: string,
-  options: Parameters<typeof undiciConnect>[0],
+  guard: GuardOptions,
   fetch: typeof undici.fetch,
+  options: undici.buildConnector.BuildOptions = {},
 ) {
-  const dispatcher = new undici.Agent({ connect: undiciConnect(options) as never });
+  const dispatcher = new undici.Agent({ connect: undiciConnect(undici.buildConnector, options, guard) });
   try {
     return await (await fetch(url, { dispatcher })).text();
   } catch (error) {
@@ -74,6 +75,9 @@ function requestOverTls(make: (socket?: never) => tls.TLSSocket): Promise<string
   });
 }
 
+/** What every client gets for a self-connect: the error of a refusal, with the verdict as its cause. */
+const REFUSAL = { code: "ECONNREFUSED", isSelfConnect: true, cause: { code: "ERR_SELF_CONNECT" } };
+
 const PLAIN: Record<string, Get> = {
   "http.Agent": (port, guard) => request(guardAgent(new http.Agent(), guard), http.get, port),
   "http.Agent, keepAlive": (port, guard) =>
@@ -85,7 +89,7 @@ const SECURE: Record<string, Get> = {
   "https.Agent": (port, guard) =>
     request(guardAgent(new https.Agent(), guard), https.get as typeof http.get, port),
   "undici over TLS": (port, guard) =>
-    fetchThrough(`https://127.0.0.1:${port}/`, { ...guard, tls: { ca: identity.cert } }, undici.fetch),
+    fetchThrough(`https://127.0.0.1:${port}/`, guard, undici.fetch, { ca: identity.cert }),
   connectTls: (port, guard) =>
     requestOverTls(() => connectTls({ host: "127.0.0.1", port, ca: identity.cert, ...guard })),
   "tls.connect({ socket })": (port, guard) =>
@@ -122,7 +126,7 @@ describe.each(Object.entries(WAYS))("%s", (name, get) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer();
     const options = { localPortRange: { low: peer.port, high: peer.port } };
-    await expect(get(peer.port, { options })).rejects.toMatchObject({ code: "ERR_SELF_CONNECT" });
+    await expect(get(peer.port, { options })).rejects.toMatchObject(REFUSAL);
     expect(listenRefusal(peer)).toBe(null);
   });
 
@@ -140,7 +144,7 @@ describe.each(Object.entries(WAYS))("%s", (name, get) => {
 describe("Node's fetch", () => {
   it("works with a guarded dispatcher", () =>
     withServer(false, async (port) => {
-      const dispatcher = new undici.Agent({ connect: undiciConnect() as never });
+      const dispatcher = new undici.Agent({ connect: undiciConnect(undici.buildConnector) });
       const response = await fetch(`http://127.0.0.1:${port}/`, { dispatcher } as never);
       expect(await response.text()).toBe("served");
       await dispatcher.close();

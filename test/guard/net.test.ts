@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import type { Guard } from "../../lib/guard/guard.ts";
 import type { ConnectOptions } from "../../lib/guard/net.ts";
 import { connect } from "../../lib/guard/net.ts";
+import type { SelfConnectRefusal } from "../../lib/guard/streams.ts";
 import { guardStream, streamFactory } from "../../lib/guard/streams.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { DialError } from "../../lib/socket/errors.ts";
@@ -30,15 +31,15 @@ function onlyPortOf({ port }: Address): NonNullable<ConnectOptions["options"]> {
 async function recordEvents(
   socket: net.Socket,
   peer?: Address,
-): Promise<{ events: string[]; error?: DialError; refusal?: string | null }> {
+): Promise<{ events: string[]; error?: SelfConnectRefusal; refusal?: string | null }> {
   const events: string[] = [];
-  let error: DialError | undefined;
+  let error: SelfConnectRefusal | undefined;
   let refusal: string | null | undefined;
   for (const event of ["connect", "ready", "data", "end", "timeout"])
     socket.on(event, () => events.push(event));
   socket.on("error", (caught) => {
     events.push("error");
-    error = caught as DialError;
+    error = caught as SelfConnectRefusal;
     if (peer) refusal = listenRefusal(peer);
   });
   await new Promise((resolve) => socket.on("close", resolve));
@@ -67,9 +68,10 @@ describe.each(FAMILIES)("a self-connect over IPv%i", (family) => {
       peer,
     );
     expect(events).toEqual(["error"]);
-    expect(error).toBeInstanceOf(DialError);
-    expect(error?.code).toBe("ERR_SELF_CONNECT");
-    expect(error?.attempts).toMatchObject([{ outcome: "self-connect", peer, local: peer }]);
+    expect(error).toMatchObject({ code: "ECONNREFUSED", isSelfConnect: true });
+    expect(error?.cause).toBeInstanceOf(DialError);
+    expect(error?.cause.code).toBe("ERR_SELF_CONNECT");
+    expect(error?.cause.attempts).toMatchObject([{ outcome: "self-connect", peer, local: peer }]);
     expect(refusal).toBe(null);
   });
 
@@ -108,7 +110,7 @@ describe("a local address without a port, as proxies and agents pass it", () => 
       let rejections = 0;
       for (let i = 0; i < 200; i++) {
         const socket = connect({ host: "127.0.0.1", port: 40003, localAddress: "127.0.0.1", guard: "${guard}" });
-        socket.on("error", (error) => { if (error.code === "ERR_SELF_CONNECT") rejections++; });
+        socket.on("error", (error) => { if (error.isSelfConnect) rejections++; });
         await new Promise((closed) => socket.once("close", closed));
       }
       console.log(rejections);`;
@@ -164,11 +166,12 @@ describe("happy eyeballs", () => {
     const socket = connect({ port, host: "both.test", lookup: both, autoSelectFamily: true, options });
     const { events, error } = await recordEvents(socket);
     expect(events).toEqual(["error"]);
-    expect(error?.attempts.map(({ outcome, peer }) => [outcome, peer.family])).toEqual([
+    expect(error?.cause.attempts.map(({ outcome, peer }) => [outcome, peer.family])).toEqual([
       ["self-connect", 6],
       ["self-connect", 4],
     ]);
-    expect(error?.cause).toBeInstanceOf(AggregateError);
+    expect(error).toBeInstanceOf(AggregateError);
+    expect(error?.code).toBe("ECONNREFUSED");
   });
 });
 
@@ -254,8 +257,8 @@ describe("guardStream", () => {
     for (let i = 0; i < 3; i++) {
       stream.connect(peer.port, peer.host);
       const { error } = await recordEvents(stream);
-      expect(error?.code).toBe("ERR_SELF_CONNECT");
-      expect(error?.attempts).toHaveLength(1);
+      expect(error?.isSelfConnect).toBe(true);
+      expect(error?.cause.attempts).toHaveLength(1);
       stream.removeAllListeners();
     }
     guardStream(stream, { guard: "off", options: onlyPortOf(peer) });

@@ -19,7 +19,7 @@ async function outcomeOf(options: object): Promise<string> {
   const socket = net.connect({ port: peer.port, host: peer.host, localPort: peer.port, ...options });
   const outcome = await once(socket, "connect").then(
     () => "connected",
-    (error) => error.code,
+    (error) => error.cause?.code ?? error.code,
   );
   socket.resetAndDestroy();
   return outcome;

@@ -47,7 +47,7 @@ const every = (hows: readonly string[], outcome: string) => ({
   stderr: "",
 });
 const JOINED = "connected to itself";
-const REJECTED = "DialError ERR_SELF_CONNECT";
+const REJECTED = "Error ECONNREFUSED ERR_SELF_CONNECT";
 
 /** Where the program connects; where the name says so, with flags or an environment of its own. */
 const STARTS = [

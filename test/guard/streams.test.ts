@@ -6,10 +6,11 @@ import os from "node:os";
 import tls from "node:tls";
 import { describe, expect, it, vi } from "vitest";
 import type { GuardOptions } from "../../lib/guard/guard.ts";
+import { checkGuardOptions } from "../../lib/guard/guard-options.ts";
 import { guardAgent } from "../../lib/guard/http.ts";
 import { connect } from "../../lib/guard/net.ts";
+import type { SelfConnectRefusal } from "../../lib/guard/streams.ts";
 import {
-  checkGuardOptions,
   GuardedSocket,
   guardStream,
   isGuarded,
@@ -23,15 +24,18 @@ import { loadNative, replaceNative } from "../../lib/socket/native.ts";
 import { deadPeer, LOOPBACK, requires, withListener, withNative } from "../support/harness.ts";
 
 /** The error that a stream ends with, or null. */
-function errorOf(socket: net.Socket): Promise<DialError | null> {
+function errorOf(socket: net.Socket): Promise<SelfConnectRefusal | null> {
   return new Promise((resolve) => {
-    let error: DialError | null = null;
+    let error: SelfConnectRefusal | null = null;
     socket.once("error", (caught) => {
-      error = caught as DialError;
+      error = caught as SelfConnectRefusal;
     });
     socket.once("close", () => resolve(error));
   });
 }
+
+/** The error of a refusal, with the verdict as its cause. */
+const REFUSAL = { code: "ECONNREFUSED", isSelfConnect: true, cause: { code: "ERR_SELF_CONNECT" } };
 
 /** From the peer's own port: refused before connect(2), on every kernel. */
 const toItself = () => {
@@ -61,14 +65,14 @@ describe("guardStream", () => {
     const lookup: net.LookupFunction = (_host, { all }, answer) =>
       setImmediate(() => (all ? answer(null, [{ address: host, family: 4 }]) : answer(null, host, 4)));
     const socket = guardStream(net.connect({ port, host: "name.test", localPort, lookup }));
-    expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT" });
+    expect(await errorOf(socket)).toMatchObject(REFUSAL);
   });
 
   it("guards a stream of a class of the caller's own", async () => {
     class Own extends net.Socket {}
     const socket = guardStream(new Own());
     socket.connect(toItself());
-    expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT" });
+    expect(await errorOf(socket)).toMatchObject(REFUSAL);
   });
 
   it("takes new options at every call", async () => {
@@ -80,7 +84,7 @@ describe("guardStream", () => {
     await once(socket, "close");
     guardStream(socket);
     socket.connect(toItself());
-    expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT" });
+    expect(await errorOf(socket)).toMatchObject(REFUSAL);
   });
 
   it("leaves the stream as it was after each end", async () => {
@@ -91,7 +95,7 @@ describe("guardStream", () => {
     const destroy = vi.fn(net.Socket.prototype.destroy);
     socket.destroy = destroy as typeof socket.destroy;
     socket.connect(toItself());
-    expect(await errorOf(socket)).toMatchObject({ code: "ERR_SELF_CONNECT", attempts: [{}] });
+    expect(await errorOf(socket)).toMatchObject({ ...REFUSAL, cause: { attempts: [{}] } });
     expect(socket.destroy, "a destroy of the caller's own comes back").toBe(destroy);
     expect(destroy).toHaveBeenCalled();
   });
@@ -133,8 +137,7 @@ describe("guardStream", () => {
         for (let i = 0; i < 2; i++) {
           socket.connect(toItself());
           const error = await errorOf(socket);
-          expect(error?.attempts).toHaveLength(1);
-          expect(error?.cause).toBe(undefined);
+          expect(error?.cause.attempts).toHaveLength(1);
           socket.connect(peer);
           await once(socket, "connect");
           expect(ownFunctions(socket)).toBe(false);
@@ -151,7 +154,7 @@ describe("guardStream", () => {
     socket.connect(port, host);
     const error = await errorOf(socket);
     expect(error).toMatchObject({ code: "ECONNREFUSED", syscall: "connect", address: host, port });
-    expect(error).not.toHaveProperty("attempts");
+    expect(error).not.toHaveProperty("isSelfConnect");
     expect(ownFunctions(socket)).toBe(false);
   });
 
@@ -168,7 +171,7 @@ describe("guardStream", () => {
   it("without the addon detects by Node's own names", async () => {
     const restore = replaceNative(null);
     try {
-      expect(await errorOf(connect(toItself()))).toMatchObject({ code: "ERR_SELF_CONNECT" });
+      expect(await errorOf(connect(toItself()))).toMatchObject(REFUSAL);
       expect(() => checkGuardOptions({ guard: "detect" })).not.toThrow();
     } finally {
       restore();
@@ -228,7 +231,7 @@ describe("streamFactory", () => {
     await once(socket, "close");
     const guarded = streamFactory()();
     guarded.connect(toItself());
-    expect(await errorOf(guarded)).toMatchObject({ code: "ERR_SELF_CONNECT" });
+    expect(await errorOf(guarded)).toMatchObject(REFUSAL);
   });
 });
 
@@ -257,9 +260,7 @@ describe("withAsyncLookup", () => {
     const lookup: net.LookupFunction = (_host, { all }, answer) =>
       all ? answer(null, [{ address: host, family: 4 }]) : answer(null, host, 4);
     const request = { port, host: "name.test", localPort, lookup };
-    expect(await errorOf(connectTls(request as tls.ConnectionOptions))).toMatchObject({
-      code: "ERR_SELF_CONNECT",
-    });
+    expect(await errorOf(connectTls(request as tls.ConnectionOptions))).toMatchObject(REFUSAL);
   });
 });
 

@@ -1,189 +1,112 @@
-/** The connector of undici's form: what it passes on, how often it answers, and when it gives up. */
-import net from "node:net";
-import tls from "node:tls";
-import { afterEach, describe, expect, it, vi } from "vitest";
-import type { UndiciConnectOptions, UndiciRequest } from "../../lib/guard/undici.ts";
+/** undici's own connector under guard: all that it does stays, and what it connects is guarded. */
+import http from "node:http";
+import type net from "node:net";
+import undici from "undici";
+import { describe, expect, it } from "vitest";
 import { undiciConnect } from "../../lib/guard/undici.ts";
-import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, LOOPBACK, withListener } from "../support/harness.ts";
 
-const plain = (port: number | string, hostname: string = LOOPBACK[4]): UndiciRequest => ({
+type Request = Parameters<undici.buildConnector.connector>[0];
+type Options = undici.buildConnector.BuildOptions;
+
+const plain = (port: number, hostname: string = LOOPBACK[4]): Request => ({
   hostname,
   port: `${port}`,
   protocol: "http:",
 });
 
-/** Connects, and collects every answer that undici gets. */
-function ask(request: UndiciRequest, options?: UndiciConnectOptions) {
-  const answers: unknown[][] = [];
-  const answered = deferred();
-  const socket = undiciConnect(options)(request, (...answer) => {
-    answers.push(answer);
-    answered.resolve(answer);
+/** Connects, and returns what undici gets. */
+function ask(
+  request: Request,
+  options?: Options,
+): Promise<{ error: Error | null; socket: net.Socket | null }> {
+  return new Promise((resolve) => {
+    undiciConnect(undici.buildConnector, options)(request, (error, socket) => resolve({ error, socket }));
   });
-  return { socket, answers, answered: answered.promise };
 }
 
-function deferred() {
-  let resolve!: (value: unknown) => void;
-  const promise = new Promise((yes) => {
-    resolve = yes;
-  });
-  return { promise, resolve };
-}
-
-const closeOf = (socket: net.Socket) => new Promise((closed) => socket.once("close", closed));
-
-async function closed(socket: net.Socket): Promise<void> {
-  if (!socket.closed) await closeOf(socket.destroy());
+async function end(socket: net.Socket | null): Promise<void> {
+  if (socket && !socket.closed) await new Promise((closed) => socket.destroy().once("close", closed));
 }
 
 describe("undiciConnect", () => {
-  afterEach(() => void vi.restoreAllMocks());
-
-  it("answers once, with the socket, and hears later errors itself", () =>
+  it("is undici's connector: it answers with the socket, from the local address that is asked for", () =>
     withListener(
       4,
       (socket) => socket.resume(),
       async ({ port }) => {
-        const { socket, answers, answered } = ask(plain(port));
-        await answered;
-        expect(answers).toEqual([[null, socket]]);
-        socket.destroy(new Error("later"));
-        await closed(socket);
-        expect(answers).toHaveLength(1);
+        const { socket } = await ask({ ...plain(port), localAddress: "127.0.0.9" });
+        expect(socket?.localAddress).toBe("127.0.0.9");
+        await end(socket);
       },
     ));
 
-  it("answers once with the error, and without a socket", async () => {
-    const { socket, answers } = ask(plain(deadPeer(4, "other").port));
-    await closeOf(socket);
-    expect(answers).toEqual([[expect.objectContaining({ code: "ECONNREFUSED" }), null]]);
-  });
-
-  it("sets no delay and keep-alive, as undici's own connector does", () =>
-    withListener(
-      4,
-      (socket) => socket.resume(),
-      async ({ port }) => {
-        const noDelay = vi.spyOn(net.Socket.prototype, "setNoDelay");
-        const keepAlive = vi.spyOn(net.Socket.prototype, "setKeepAlive");
-        const { socket, answered } = ask(plain(port));
-        expect(noDelay).toHaveBeenCalledWith(true);
-        expect(keepAlive).toHaveBeenCalledWith(true, 60_000);
-        await answered;
-        await closed(socket);
+  it("a self-connect is an error that undici's RetryAgent retries, until the service is there", async () => {
+    const { port, host } = deadPeer();
+    const server = http.createServer((_request, response) => response.end("served"));
+    const joining = undiciConnect(undici.buildConnector, {}, { options: { localPortRange: only(port) } });
+    const plainly = undiciConnect(undici.buildConnector);
+    const refusals: (Error | null)[] = [];
+    const agent = new undici.Agent({
+      connect: (request, callback) => {
+        if (refusals.length === 2) return plainly(request, callback);
+        return joining(request, (...answer) => {
+          refusals.push(answer[0]);
+          if (refusals.length === 2) server.listen(port, host, () => callback(...answer));
+          else callback(...answer);
+        });
       },
-    ));
-
-  it("takes an IPv6 address out of its brackets, and a local address", () =>
-    withListener(
-      6,
-      (socket) => socket.resume(),
-      async ({ port }) => {
-        const { socket, answers, answered } = ask({ ...plain(port, "[::1]"), localAddress: "::1" });
-        await answered;
-        expect(answers[0]![0]).toBe(null);
-        expect(socket.remoteAddress).toBe("::1");
-        await closed(socket);
-      },
-    ));
-
-  it("connects from the local address that is asked for", () =>
-    withListener(
-      4,
-      (socket) => socket.resume(),
-      async ({ port }) => {
-        const { socket, answered } = ask({ ...plain(port), localAddress: "127.0.0.9" });
-        await answered;
-        expect(socket.localAddress).toBe("127.0.0.9");
-        await closed(socket);
-      },
-    ));
-
-  it.each([
-    ["http:", 80],
-    ["https:", 443],
-  ])("%s without a port goes to %i", async (protocol, port) => {
-    const connect = vi.spyOn(net.Socket.prototype, "connect").mockReturnThis();
-    const { socket } = ask({ ...plain(""), protocol }, { connectTimeoutMs: 0 });
-    const [first] = connect.mock.calls[0] as unknown as [unknown];
-    const [given] = Array.isArray(first) ? first : [first];
-    expect(given).toMatchObject({ port, host: LOOPBACK[4] });
-    await closed(socket);
-  });
-
-  it("passes on what TLS needs: the name, the tunnel, and the caller's own options", async () => {
-    const tunnel = new net.Socket();
-    const secure = vi.spyOn(tls, "connect").mockReturnValue(new net.Socket() as tls.TLSSocket);
-    const request = { ...plain(4711), protocol: "https:", servername: "name.test", httpSocket: tunnel };
-    ask(request, { connectTimeoutMs: 0, tls: { ca: "mine" } });
-    expect(secure.mock.calls[0]![0]).toMatchObject({
-      ALPNProtocols: ["http/1.1"],
-      ca: "mine",
-      port: 4711,
-      servername: "name.test",
-      socket: tunnel,
     });
-    ask({ ...request, servername: null, httpSocket: undefined as never }, { connectTimeoutMs: 0 });
-    expect(secure.mock.calls[1]![0]).not.toHaveProperty("servername");
-    expect(secure.mock.calls[1]![0]).not.toHaveProperty("socket");
+    const retrying = new undici.RetryAgent(agent, { minTimeout: 10, maxTimeout: 20 });
+    try {
+      const { body } = await retrying.request({ origin: `http://${host}:${port}`, path: "/", method: "GET" });
+      expect(await body.text()).toBe("served");
+      const refusal = { code: "ECONNREFUSED", isSelfConnect: true };
+      expect(refusals).toMatchObject([refusal, refusal]);
+    } finally {
+      await agent.destroy();
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    }
+  });
+
+  it("a lookup of the caller's is used, also one that answers in the same turn: it may refuse a host", async () => {
+    const peer = deadPeer();
+    const asked: string[] = [];
+    const lookup: net.LookupFunction = (host, { all }, answer) => {
+      asked.push(host);
+      return all ? answer(null, [{ address: peer.host, family: 4 }]) : answer(null, peer.host, 4);
+    };
+    const { error } = await new Promise<{ error: unknown }>((resolve) => {
+      const options = { localPortRange: only(peer.port) };
+      undiciConnect(
+        undici.buildConnector,
+        { lookup },
+        { options },
+      )(plain(peer.port, "name.test"), (...[caught]) => resolve({ error: caught }));
+    });
+    expect(asked).toEqual(["name.test"]);
+    expect(error).toMatchObject({ code: "ECONNREFUSED", isSelfConnect: true });
+    const refusing: net.LookupFunction = (_host, _options, answer) => answer(new Error("forbidden"), "", 4);
+    expect((await ask(plain(peer.port, "name.test"), { lookup: refusing })).error?.message).toBe("forbidden");
+  });
+
+  it("a socketPath is undici's, and its time-out is undici's own error", async () => {
+    const path = await ask(plain(1), { socketPath: "/nowhere/at/all" });
+    expect(path.error).toMatchObject({ code: "ENOENT" });
+    const lookup: net.LookupFunction = () => {};
+    const { error } = await ask(plain(1, "name.test"), { lookup, timeout: 20 });
+    expect(error).toBeInstanceOf(undici.errors.ConnectTimeoutError);
   });
 
   it("names mistakes before any request", () => {
-    expect(() => undiciConnect({ guard: "of" as never })).toThrow(
-      expect.objectContaining({ code: "ERR_UNKNOWN_GUARD" }),
-    );
-    expect(() => undiciConnect({ options: { noDelya: true } as never })).toThrow(
-      expect.objectContaining({ code: "ERR_UNKNOWN_OPTION" }),
-    );
-  });
-
-  describe("with a peer that does not answer", () => {
-    /** A listener whose queue is full leaves further connects without an answer. */
-    async function withSilence(use: (port: number) => Promise<void>): Promise<void> {
-      using listener = TcpSocket.open(4).bind(`${LOOPBACK[4]}:0`).listen(0);
-      const { port } = listener.getsockname();
-      const fillers = Array.from({ length: 2 }, () => TcpSocket.open(4));
-      for (const filler of fillers) filler.connect({ family: 4, host: LOOPBACK[4], port });
-      try {
-        await use(port);
-      } finally {
-        for (const filler of fillers) filler.reset();
-      }
-    }
-
-    it("gives up after connectTimeoutMs, as undici's own error", () =>
-      withSilence(async (port) => {
-        const { socket, answers } = ask(plain(port), { connectTimeoutMs: 30 });
-        await closeOf(socket);
-        const error = { name: "ConnectTimeoutError", code: "UND_ERR_CONNECT_TIMEOUT" };
-        expect(answers).toEqual([[expect.objectContaining(error), null]]);
-      }));
-
-    it("has a time-out of 10 seconds unless told otherwise, and 0 is none", () =>
-      withSilence(async (port) => {
-        const timers = vi.spyOn(globalThis, "setTimeout");
-        const byDefault = ask(plain(port)).socket;
-        expect(timers.mock.calls.map(([, ms]) => ms)).toContain(10_000);
-        timers.mockClear();
-        const without = ask(plain(port), { connectTimeoutMs: 0 }).socket;
-        expect(timers).not.toHaveBeenCalled();
-        await closed(byDefault);
-        await closed(without);
-      }));
-
-    it("its timer ends with the connect", () =>
-      withListener(
-        4,
-        (socket) => socket.resume(),
-        async ({ port }) => {
-          const { socket, answered } = ask(plain(port), { connectTimeoutMs: 50 });
-          await answered;
-          await new Promise((resolve) => setTimeout(resolve, 100));
-          expect(socket.destroyed).toBe(false);
-          await closed(socket);
-        },
-      ));
+    const connectorWith = (guard: object) => () => undiciConnect(undici.buildConnector, {}, guard);
+    expect(connectorWith({ guard: "of" })).toThrow(expect.objectContaining({ code: "ERR_UNKNOWN_GUARD" }));
+    expect(connectorWith({ gaurd: "off" })).toThrow(/did you mean "guard"/);
+    expect(connectorWith({ options: { noDelya: true } })).toThrow(/did you mean "noDelay"/);
   });
 });
+
+function only(port: number): { low: number; high: number } {
+  return { low: port, high: port };
+}

@@ -54,10 +54,12 @@ describe("the host", () => {
   });
 
   it("has the addresses of its interfaces", () => {
-    const entries = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
-    for (const { address, family } of entries) {
-      const host = address.split("%")[0]!;
-      expect(isOwnAddress({ family: family === "IPv4" ? 4 : 6, host, port: 1 }), host).toBe(true);
+    for (const [name, list] of Object.entries(os.networkInterfaces())) {
+      for (const { address, family } of list ?? []) {
+        const host = address.split("%")[0]!;
+        const scope = host.startsWith("fe80") ? { scope: name } : {};
+        expect(isOwnAddress({ family: family === "IPv4" ? 4 : 6, host, port: 1, ...scope }), host).toBe(true);
+      }
     }
   });
 });

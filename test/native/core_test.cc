@@ -147,7 +147,7 @@ void connect_checked_returns_how_the_connect_ended() {
     core::Address local{};
     core::Address expected;
     const int connected = core::socket(family, core::Blocking::no);
-    CHECK(core::connect_checked(connected, peer, {}, &local) == 0 && !core::is_joined(connected));
+    CHECK(core::connect_checked(connected, peer, {}, &local) == 0 && core::is_joined(connected) == 0);
     CHECK(core::getsockname(connected, &expected) == 0 && is_same(local, expected));
     const int refused = core::socket(family, core::Blocking::no);
     CHECK(core::connect_checked(refused, refusing_peer(family), {}, &local) == -ECONNREFUSED);

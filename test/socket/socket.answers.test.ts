@@ -180,7 +180,7 @@ describe("connect()", () => {
 
   it("a refusal ends the connect before, and its peer is known", () => {
     const answers = [1, -errno.ECONNREFUSED, 0];
-    return withAnswers({ connect: () => answers.shift()! }, (socket) => {
+    return withAnswers({ connect: () => answers.shift()!, getpeername: () => 0 }, (socket) => {
       socket.connect(PEER);
       expect(errorOf(() => socket.connect({ ...PEER, port: 10 }))).toMatchObject({ peer: PEER });
       expect(socket.state).toBe("failed");
@@ -258,7 +258,7 @@ describe("the results of a connect in progress", () => {
       const calls: Partial<Native> = {
         connect: () => answers.shift()!,
         takeError: () => 0,
-        getpeername: () => -errno.ENOTCONN,
+        getpeername: () => (answers.length > 0 ? -errno.ENOTCONN : 0),
         reactorStart: (ready, into) => {
           wake = ready;
           tokens = into;
@@ -302,7 +302,7 @@ describe("an error that takeError() returns", () => {
 
 describe("connected()", () => {
   it("a deadline is a time from 0 to the longest timer", () =>
-    withAnswers({ connect: () => 0 }, async (socket) => {
+    withAnswers({ connect: () => 0, getpeername: () => 0 }, async (socket) => {
       socket.connect(PEER);
       for (const deadlineMs of [0, 2 ** 31 - 1]) await socket.connected({ deadlineMs });
       for (const deadlineMs of [-1, 2 ** 31, Number.NaN])
@@ -312,7 +312,7 @@ describe("connected()", () => {
     }));
 
   it("closed in the same turn is ERR_SOCKET_CLOSED, although it had connected", () =>
-    withAnswers({ connect: () => 0 }, async (socket) => {
+    withAnswers({ connect: () => 0, getpeername: () => 0 }, async (socket) => {
       socket.connect(PEER);
       await new Promise((resolve) => setTimeout(resolve, 5));
       const wait = socket.connected();
@@ -336,7 +336,7 @@ describe("meet()", () => {
       answers.set([0, 1]);
       return 0;
     };
-    return withNative({ meet }, () => {
+    return withNative({ meet, getpeername: () => 0 }, () => {
       using one = TcpSocket.open(4).bind(local);
       using other = TcpSocket.open(4).bind(local);
       TcpSocket.meet(one, other);

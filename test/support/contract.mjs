@@ -57,7 +57,13 @@ async function waysIn() {
   const undici = () =>
     new Promise((resolve) => {
       const request = { hostname: HOST, port: String(PORT), protocol: "http:" };
-      ways.undiciConnect()(request, (error) => resolve(error ? verdictOf(error) : "no"));
+      // As undici's own: it returns the stream at once, and answers when it is connected.
+      const buildConnector = () => (asked, answer) =>
+        net
+          .connect({ host: asked.hostname, port: asked.port })
+          .once("connect", () => answer(null))
+          .on("error", answer);
+      ways.undiciConnect(buildConnector)(request, (error) => resolve(error ? verdictOf(error) : "no"));
     });
   return {
     "`connect()`": () => endOf(ways.connect(peer)),

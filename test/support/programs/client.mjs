@@ -90,7 +90,9 @@ function doors() {
     "guarded http": async () => ((lib) => request(lib.guardAgent(new http.Agent())))(await ours()),
     "guarded undici": async () => {
       const [lib, undici] = [await ours(), await import("undici")];
-      return fetching(undici.fetch, { dispatcher: new undici.Agent({ connect: lib.undiciConnect() }) });
+      return fetching(undici.fetch, {
+        dispatcher: new undici.Agent({ connect: lib.undiciConnect(undici.buildConnector) }),
+      });
     },
     "guarded dial": async () =>
       (

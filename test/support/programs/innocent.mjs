@@ -20,7 +20,7 @@ const evaluate = (code, options) => new Worker(code, { eval: true, ...options })
 /** The same as connect(), for workers without a file. */
 const code = (port) => `
   const socket = require("net").connect({ host: "127.0.0.1", port: ${port}, localPort: ${port} });
-  socket.on("error", ({ code, name }) => console.log("${port}: " + name + " " + code));
+  socket.on("error", ({ code, name, cause }) => console.log("${port}: " + name + " " + code + " " + cause?.code));
   socket.on("connect", () => console.log("${port}: connected to itself") ?? socket.resetAndDestroy());`;
 const module = (port) =>
   `import { createRequire } from "node:module"; const require = createRequire("/");${code(port)}`;
@@ -56,7 +56,7 @@ const STARTS = {
 
 function connect(port, options = {}) {
   const socket = net.connect({ host: "127.0.0.1", port, localPort: port, ...options });
-  socket.on("error", ({ code, name }) => console.log(`${port}: ${name} ${code}`));
+  socket.on("error", ({ code, name, cause }) => console.log(`${port}: ${name} ${code} ${cause?.code}`));
   socket.on("connect", () => {
     console.log(`${port}: connected ${socket.localPort === socket.remotePort ? "to itself" : "to another"}`);
     socket.resetAndDestroy();

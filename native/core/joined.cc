@@ -1,0 +1,18 @@
+#include "core/joined.h"
+
+#include <cstring>
+
+#include "core/syscall.h"
+
+namespace core {
+
+Result has_own_name(int fd, Address* local) {
+  const Result named = getsockname(fd, local);
+  if (named < 0) return named;
+  Address peer;
+  const Result peered = getpeername(fd, &peer);
+  if (peered < 0) return peered;
+  return std::memcmp(local, &peer, sizeof peer) == 0 ? 1 : 0;
+}
+
+}  // namespace core

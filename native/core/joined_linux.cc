@@ -1,0 +1,49 @@
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "core/diag.h"
+#include "core/joined.h"
+#include "core/syscall.h"
+
+namespace core {
+
+namespace {
+
+/// The values of tcpi_state (include/net/tcp_states.h).
+enum State : uint8_t { syn_sent = 2, closed = 7, close_wait = 8, last_ack = 9, listen = 10 };
+
+/// A socket that is joined to itself has received its own SYN and its own reply to it; any other has received
+/// the SYN-ACK of its peer after connect(2), and nothing else yet.
+constexpr uint32_t kSynAck = 1;
+
+/// Whether TCP_INFO proves that another socket is at the other end, or none. Nearly every connect needs no
+/// more than this one call.
+bool is_proven_apart(const tcp_info& info) {
+  switch (info.tcpi_state) {
+    case closed:
+    case close_wait:  // Of two ends this is the one that closes second, and there is only one.
+    case last_ack:
+    case listen:
+      return true;
+    default:
+      // Nor does it receive data that it has not sent.
+      return info.tcpi_segs_in == kSynAck || info.tcpi_data_segs_in > info.tcpi_data_segs_out;
+  }
+}
+
+}  // namespace
+
+Result is_joined(int fd) {
+  tcp_info info{};
+  const Result known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
+  if (known >= 0 && info.tcpi_state == syn_sent) return -ENOTCONN;
+  if (known >= 0 && is_proven_apart(info)) return 0;
+  Address local;
+  const Result named = has_own_name(fd, &local);
+  // Kernels that do not count segments (gVisor, Linux before 4.2) have no hook that could replace the peer.
+  const bool is_counted = known < 0 || info.tcpi_segs_in > 0;
+  return named == 0 && is_counted ? diag_joined(fd, local) : named;
+}
+
+}  // namespace core
