@@ -64,12 +64,19 @@ export function labCommand(): Command {
       process.exitCode = await runLabCommand(flags);
     });
   withShelf(command);
-  // The parent command has options of the same names, and would otherwise take their values.
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
-    .action((_: unknown, self: Command) => listKernels(self.optsWithGlobals()));
+    .action((_: unknown, self: Command) => listKernels({ ...self.opts(), ...givenOptions(command, self) }));
   return command.addCommand(withShelf(kernels));
+}
+
+/** The options that were given before the subcommand's name, and not after it. */
+function givenOptions(parent: Command, self: Command): Partial<KernelFlags> {
+  const names = Object.keys(self.opts()).filter(
+    (name) => parent.getOptionValueSource(name) === "cli" && self.getOptionValueSource(name) !== "cli",
+  );
+  return Object.fromEntries(names.map((name) => [name, parent.getOptionValue(name)]));
 }
 
 function withShelf(command: Command): Command {

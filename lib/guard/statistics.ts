@@ -27,8 +27,8 @@ export function count(how: keyof GuardStatistics): void {
 }
 
 /**
- * The counts of every guarded connect(2) of this thread since its start: of dial(), connect() and each other way in, and
- * of the whole program under selfconnect/register. Returns a copy. A worker thread has counts of its own.
+ * The counts of every guarded connect(2) of this thread since its start: of dial(), connect() and each other way in,
+ * and of the whole program under selfconnect/register. Returns a copy. A worker thread has counts of its own.
  */
 export function guardStatistics(): GuardStatistics {
   return { ...counters };

@@ -161,6 +161,8 @@ class Recorder {
       signal,
     );
     if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
+    // A socket that does not know yet that it is connected would be reset by close().
+    for (const socket of this.#sockets) await socket.connected();
     if (data) await this.#transfer(data, ends, stepMs);
     // Wait until everything sent is acknowledged: then every packet has arrived.
     await this.lookout.lookUntil(() => this.#isQuiet(addresses), stepMs, signal);

@@ -50,7 +50,8 @@ core::Result connects(Arguments& arguments) {
       if (filled < 0) return i == 0 ? filled : static_cast<core::Result>(i);
     }
     core::Address local{};
-    const auto tried = std::span(ranges.bounds).first(std::min(size_t{ranges.count}, std::size(ranges.bounds)));
+    const auto tried =
+        std::span(ranges.bounds).first(std::min(size_t{ranges.count}, std::size(ranges.bounds)));
     results[i] = core::connect_checked(sockets[i]->fd(), peer, tried, &local);
     std::memcpy(locals.data() + i * sizeof local, &local, sizeof local);
     elapsed[i] = static_cast<double>(core::monotonic_ns() - started_ns) / kNsPerMs;

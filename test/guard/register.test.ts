@@ -34,7 +34,10 @@ async function run(
   { flags = [], env = {} }: Run = {},
 ): Promise<{ outcomes: Outcomes; stderr: string }> {
   const ports = new Map<string, string>();
-  while (ports.size < hows.length) ports.set(String(deadPort()), hows[ports.size]!);
+  while (ports.size < hows.length) {
+    const port = String(deadPort());
+    if (!ports.has(port)) ports.set(port, hows[ports.size]!);
+  }
   const starts = [...ports].map(([port, how]) => `${how}=${port}`);
   const { stdout, stderr } = await node([...flags, INNOCENT, ...starts], env);
   const lines = stdout.trim().split("\n");

@@ -32,6 +32,7 @@
 #include "core/diag.h"
 #include "core/foreign.h"
 #include "core/host.h"
+#include "core/joined.h"
 #include "core/meet.h"
 #include "core/message.h"
 #include "core/option.h"
