@@ -2,6 +2,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+
 #include "core/diag.h"
 #include "core/joined.h"
 #include "core/syscall.h"
@@ -41,6 +43,8 @@ Result is_joined(int fd) {
   if (known >= 0 && is_proven_apart(info)) return 0;
   Address local;
   const Result named = has_own_name(fd, &local);
+  // The connection was reset since TCP_INFO was read: the socket is joined to nothing now.
+  if (known >= 0 && named == -ENOTCONN) return 0;
   // Kernels that do not count segments (gVisor, Linux before 4.2) have no hook that could replace the peer.
   const bool is_counted = known < 0 || info.tcpi_segs_in > 0;
   return named == 0 && is_counted ? diag_joined(fd, local) : named;

@@ -423,7 +423,9 @@ describe("selfconnect trace", () => {
     await cli(["trace", peer, "--close", "close"]);
     const { status, stderr } = await cli(["trace", peer]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/bind EADDRINUSE.*is in TIME-WAIT after a socket joined to itself, \d+ s left.*--close reset/);
+    expect(stderr).toMatch(
+      /bind EADDRINUSE.*is in TIME-WAIT after a socket joined to itself, \d+ s left.*--close reset/,
+    );
   });
 
   it("is interrupted by Ctrl-C, and refuses wrong arguments", async () => {
