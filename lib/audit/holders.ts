@@ -2,9 +2,10 @@
 import type { FoundNamespaces } from "../kernel/namespaces.ts";
 import { findOtherNamespaces } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
-import { findProcesses, listProcesses, listUses, readUsers } from "../kernel/owners.ts";
+import { findProcesses, listUses, readUsers } from "../kernel/owners.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders, showsBoundSockets } from "../kernel/port-holders.ts";
+import { listProcesses } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, isSameHost, unmap } from "../socket/address.ts";
 import { loadNative } from "../socket/native.ts";

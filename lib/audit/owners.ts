@@ -2,8 +2,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { setImmediate as turn } from "node:timers/promises";
-import { listProcesses } from "../kernel/owners.ts";
-import { readCommand } from "../kernel/tables.ts";
+import { listProcesses, readCommand } from "../kernel/tables.ts";
 
 /** The process that has a socket open, and where it runs. */
 export interface Owner {
@@ -58,7 +57,7 @@ function readInode(pid: number, fd: string): number | null {
 /** proc(5): names a process; null when it has ended. */
 export function readOwner(pid: number): Owner | null {
   try {
-    return { pid, command: readCommand(String(pid)), cgroup: readCgroup(pid) };
+    return { pid, command: readCommand(pid), cgroup: readCgroup(pid) };
   } catch {
     return null; // The process has ended meanwhile.
   }

@@ -2,7 +2,7 @@
 import type { PortFacts } from "../kernel/host.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
-import { unusablePorts, waitFor } from "../ports/model.ts";
+import { FULL_SPEED, unusablePorts, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/predict.ts";
 import { whyNever } from "../ports/predict.ts";
 import type { Address } from "../socket/address.ts";
@@ -45,7 +45,6 @@ export interface Situation {
   readonly findLocal: (peer: Address) => Address | null;
 }
 
-const FULL_SPEED = 50_000;
 const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 /** Reasons that hold for a plain connect, and not for a client that binds to the peer's address first. */
 const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "address", "gvisor"];

@@ -5,7 +5,7 @@ import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { SocketOptions } from "../socket/options.ts";
-import { socketOptions } from "../socket/stream-options.ts";
+import { setStreamOptions } from "../socket/stream-options.ts";
 import { countOutcome, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import { compareAfterConnect } from "./comparison.ts";
 import type { GuardOptions } from "./guard.ts";
@@ -215,8 +215,7 @@ function setOptions(stream: net.Socket, handle: object, options: Partial<SocketO
     const message = "`options` are for TCP sockets; this stream is a Unix domain socket";
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
-  const settable = socketOptions(stream);
-  for (const [name, value] of Object.entries(options)) settable.set(name as keyof SocketOptions, value);
+  setStreamOptions(stream, options);
 }
 
 /** Whether a connect to one address, or to all of them, failed with this error. False for an abort or a timeout. */

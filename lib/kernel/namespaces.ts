@@ -1,6 +1,6 @@
 /** Lists the network namespaces of this host's processes. */
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
-import { listProcesses } from "./owners.ts";
+import { listProcesses } from "./tables.ts";
 
 /** A network namespace, and a process in it. */
 export interface NetworkNamespace {

@@ -1,6 +1,6 @@
 /** Finds the processes that have a socket open, and names their user, unit and container. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { readCommand } from "./tables.ts";
+import { listProcesses, readCommand } from "./tables.ts";
 
 /** A process that has a socket open. Several can have the same one: a parent and its children. */
 export interface Process {
@@ -48,13 +48,6 @@ export function findProcesses(inodes: Iterable<number>): FoundProcesses {
   return { byInode, isComplete };
 }
 
-/** proc(5): the numbers of all processes that this one can see. */
-export function listProcesses(): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
-}
-
 /** Where a process has a socket: a descriptor, or (null) the fixed files of an io_uring. */
 export interface SocketUse {
   readonly inode: number;
@@ -89,7 +82,7 @@ function readProcess(pid: number, fd: number | null, users: ReadonlyMap<number, 
     const { unit, container } = parsePlace(readText(`/proc/${pid}/cgroup`));
     return {
       pid,
-      command: readCommand(String(pid)),
+      command: readCommand(pid),
       user: users.get(uid) ?? String(uid),
       unit,
       container,

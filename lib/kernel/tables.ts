@@ -208,7 +208,7 @@ export function socketOwners(inodes: Iterable<number>): Map<number, SocketOwner>
   const missing = new Set([...inodes].filter((inode) => inode !== 0));
   const owners = new Map<number, SocketOwner>();
   if (missing.size === 0) return owners;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of listProcesses()) {
     for (const inode of readSocketInodes(pid)) {
       if (!missing.delete(inode)) continue;
       const owner = readOwner(pid);
@@ -219,22 +219,29 @@ export function socketOwners(inodes: Iterable<number>): Map<number, SocketOwner>
   return owners;
 }
 
-function readOwner(pid: string): SocketOwner | null {
+/** proc(5): the numbers of all processes that this one can see. */
+export function listProcesses(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+function readOwner(pid: number): SocketOwner | null {
   try {
-    return { pid: Number(pid), command: readCommand(pid) };
+    return { pid, command: readCommand(pid) };
   } catch {
     return null; // The process has ended meanwhile.
   }
 }
 
 /** proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. */
-export function readCommand(pid: string): string {
+export function readCommand(pid: number): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
   return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }
 
 /** Yields the inodes of the sockets that a process has open. */
-function* readSocketInodes(pid: string): Generator<number> {
+function* readSocketInodes(pid: number): Generator<number> {
   for (const fd of readLinks(`/proc/${pid}/fd`)) {
     const inode = /^socket:\[(\d+)\]$/.exec(fd)?.[1];
     if (inode !== undefined) yield Number(inode);

@@ -3,6 +3,7 @@ import type { TestResult } from "../loop/statistics.ts";
 import { goodnessOfFit } from "../loop/statistics.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Wait } from "./model.ts";
+import { FULL_SPEED } from "./model.ts";
 import type { Prediction } from "./predict.ts";
 import type { MeasuredWait } from "./waits.ts";
 import { measureWaits } from "./waits.ts";
@@ -30,8 +31,6 @@ export interface PredictionCheck {
 const LEAST_P = 0.01;
 /** The test's approximation is poor with fewer trials. */
 const FEWEST_TRIALS = 10;
-/** The pace assumed when no time was measured. */
-const FULL_SPEED = 50_000;
 
 /**
  * connect(2): causes real self-connects, each to a different port, and tests the prediction at their pace. Throws

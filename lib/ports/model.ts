@@ -5,6 +5,9 @@ import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { meanIncrement } from "./algorithms.ts";
 
+/** Attempts per second of one client without a pace, as assumed where none was measured. */
+export const FULL_SPEED = 50_000;
+
 /** The facts about a host that the model needs. */
 export interface ModelFacts {
   readonly ephemeralRange: PortRange;

@@ -8,10 +8,10 @@ import { checkHandover } from "./inherited.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
 import { loadNative } from "./native.ts";
 import { checkOptions } from "./option-access.ts";
-import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
+import type { OpenOptions, SocketOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
-import { socketOptions } from "./stream-options.ts";
+import { setStreamOptions } from "./stream-options.ts";
 
 /** The options of a listening socket, and its backlog. */
 export interface ListenOptions extends OpenOptions {
@@ -140,11 +140,8 @@ function listenOnAny(listenOn: (host: string) => void): void {
 }
 
 function setOptions(socket: net.Socket, options: Partial<SocketOptions>): void {
-  const access = socketOptions(socket);
   try {
-    for (const [name, value] of Object.entries(options)) {
-      if (value !== undefined) access.set(name as OptionName, value as never);
-    }
+    setStreamOptions(socket, options);
   } catch (error) {
     socket.destroy(error as Error);
   }

@@ -42,6 +42,14 @@ export function socketOptions(stream: object): StreamOptions {
   throw invalidArgument("ERR_INVALID_STREAM", `this is not ${expected}`);
 }
 
+/** @internal set() for each option in the order given; one that is undefined is left out. */
+export function setStreamOptions(stream: object, options: Partial<SocketOptions>): void {
+  const settable = socketOptions(stream);
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) settable.set(name as OptionName, value as never);
+  }
+}
+
 /** The options of one connection or listener of Node; made by socketOptions(). */
 export class StreamOptions {
   readonly #native: Native = loadNative();

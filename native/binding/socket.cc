@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "binding/value.h"
+#include "core/host.h"
 #include "core/joined.h"
 #include "core/syscall.h"
 
@@ -47,10 +48,8 @@ core::Result source_address(Arguments& arguments) {
   const core::Address peer = arguments.read_address(1);
   const auto memory = arguments.read_memory_for<core::Address>(2, "memory for an address of 24 bytes");
   if (arguments.is_refused()) return 0;
-  const core::Result connected = core::connect(fd, peer);
-  if (connected < 0) return connected;
   core::Address source{};
-  const core::Result result = core::getsockname(fd, &source);
+  const core::Result result = core::source_address(fd, peer, &source);
   if (result >= 0) std::memcpy(memory.data(), &source, sizeof source);
   return result;
 }

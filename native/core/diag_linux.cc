@@ -149,22 +149,28 @@ void copy_address(const Address& address, __be32* host, __be16* port) {
   *port = address.port;
 }
 
-/// send(2): requests the end of one socket, and an acknowledgement.
-Result send_destroy(int fd, const DiagIdentity& identity) {
+inet_diag_sockid id_of(const Address& local, const Address& peer, uint32_t interface, const void* cookie) {
+  inet_diag_sockid id{};
+  copy_address(local, id.idiag_src, &id.idiag_sport);
+  copy_address(peer, id.idiag_dst, &id.idiag_dport);
+  id.idiag_if = interface;
+  std::memcpy(id.idiag_cookie, cookie, sizeof id.idiag_cookie);
+  return id;
+}
+
+/// send(2): a request about the one socket of this id.
+Result send_request(int fd, uint16_t type, uint16_t flags, int family, const inet_diag_sockid& id) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
   } message{};
   message.header.nlmsg_len = sizeof message;
-  message.header.nlmsg_type = SOCK_DESTROY;
-  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-  message.request.sdiag_family = identity.local.family == 4 ? AF_INET : AF_INET6;
+  message.header.nlmsg_type = type;
+  message.header.nlmsg_flags = NLM_F_REQUEST | flags;
+  message.request.sdiag_family = family == 4 ? AF_INET : AF_INET6;
   message.request.sdiag_protocol = IPPROTO_TCP;
-  inet_diag_sockid& id = message.request.id;
-  copy_address(identity.local, id.idiag_src, &id.idiag_sport);
-  copy_address(identity.peer, id.idiag_dst, &id.idiag_dport);
-  id.idiag_if = identity.interface;
-  std::memcpy(id.idiag_cookie, identity.cookie, sizeof id.idiag_cookie);
+  message.request.idiag_states = UINT32_MAX;
+  message.request.id = id;
   return send(fd, &message, sizeof message);
 }
 
@@ -231,22 +237,6 @@ class Dump {
   bool changed_ = false;
 };
 
-/// send(2): requests the socket of this id.
-Result send_request(int fd, int family, const inet_diag_sockid& id) {
-  struct {
-    nlmsghdr header;
-    inet_diag_req_v2 request;
-  } message{};
-  message.header.nlmsg_len = sizeof message;
-  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  message.header.nlmsg_flags = NLM_F_REQUEST;
-  message.request.sdiag_family = family == 4 ? AF_INET : AF_INET6;
-  message.request.sdiag_protocol = IPPROTO_TCP;
-  message.request.idiag_states = UINT32_MAX;
-  message.request.id = id;
-  return send(fd, &message, sizeof message);
-}
-
 /// recv(2) of the reply about one socket: whether it is joined to itself; 0 when there is none.
 Result receive_joined(int fd) {
   alignas(nlmsghdr) char bytes[kDatagramBytes];
@@ -267,21 +257,16 @@ Result receive_joined(int fd) {
 }  // namespace
 
 Result diag_joined(int fd, const Address& local) {
-  inet_diag_sockid id{};
-  id.idiag_sport = id.idiag_dport = local.port;
-  std::memcpy(id.idiag_src, local.host, sizeof local.host);
-  std::memcpy(id.idiag_dst, local.host, sizeof local.host);
   // Sockets of an interface are found by its index only.
   int interface = 0;
   if (getsockopt(fd, SOL_SOCKET, kBindToIfIndex, &interface, sizeof interface) < 0) interface = 0;
-  id.idiag_if = static_cast<uint32_t>(interface);
   uint64_t cookie = 0;
   const Result known = getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, sizeof cookie);
   if (known < 0) return known;
-  std::memcpy(id.idiag_cookie, &cookie, sizeof cookie);
-  const Result table = or_errno(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  const Result table = open_diag(kOwnNamespace);
   if (table < 0) return table;
-  Result result = send_request(table, local.family, id);
+  const inet_diag_sockid id = id_of(local, local, static_cast<uint32_t>(interface), &cookie);
+  Result result = send_request(table, SOCK_DIAG_BY_FAMILY, 0, local.family, id);
   if (result >= 0) result = receive_joined(table);
   close(table);
   return result;
@@ -298,7 +283,8 @@ Result diag_over(int fd, const DiagFilter& filter, DiagRecord* records, size_t c
 Result destroy(const DiagIdentity& identity, int namespace_fd) {
   const Result fd = open_diag(namespace_fd);
   if (fd < 0) return fd;
-  Result result = send_destroy(fd, identity);
+  const inet_diag_sockid id = id_of(identity.local, identity.peer, identity.interface, identity.cookie);
+  Result result = send_request(fd, SOCK_DESTROY, NLM_F_ACK, identity.local.family, id);
   if (result >= 0) result = receive_acknowledgement(fd);
   close(fd);
   return result;

@@ -1,7 +1,6 @@
 #include "core/host.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/syscall.h"
@@ -29,13 +28,15 @@ Result run_in_namespace(int namespace_fd, const std::function<Result()>& work) {
   return result;
 }
 
+Result source_address(int datagram_fd, const Address& peer, Address* local) {
+  const Result connected = connect(datagram_fd, peer);
+  return connected < 0 ? connected : getsockname(datagram_fd, local);
+}
+
 Result route_source(const Address& peer, Address* local) {
-  const int domain = peer.family == 4 ? AF_INET : AF_INET6;
-  const Result fd = or_errno(::socket(domain, SOCK_DGRAM, 0));
+  const Result fd = datagram_socket(peer.family);
   if (fd < 0) return fd;
-  static_cast<void>(set_close_on_exec(fd));
-  Result result = connect(fd, with_port(peer, kAnyPort));
-  if (result >= 0) result = getsockname(fd, local);
+  const Result result = source_address(fd, with_port(peer, kAnyPort), local);
   close(fd);
   return result;
 }
