@@ -1,5 +1,5 @@
 // npm test: every check, step by step. Plain JavaScript, because it runs before anything else has been checked.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,19 +10,27 @@ const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 /** The names of the steps that failed. */
 const failures = [];
+/** Put before a command: it runs in a network namespace of its own, whose ports are nobody else's. */
+const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
+/** The rooms whose tests take longest begin first, so that the lanes end together. */
+const LONGEST = [
+  "ports",
+  "guard",
+  "stories",
+  "benchmarks",
+  "cli",
+  "lab",
+  "socket",
+  "audit",
+  "packets",
+  "report",
+];
 
 try {
-  step("formatting and lint", bin("biome"), ["check", "--error-on-warnings", "."]);
-  step("formatting of C++", bin("clang-format"), ["--dry-run", "--Werror", ...native()]);
-  step("types", bin("tsc"), ["-p", "test"]);
-  coreTests("address,undefined", "asan");
-  if (isDeep) {
-    coreTests("thread", "tsan");
-    // Its undefined-behaviour sanitizer also checks what gcc's does not, such as references to packed members.
-    coreTests("address,undefined", "clang", "clang++");
-  }
-  tests();
-  if (isDeep) step("mutation testing: docs/mutation.md", bin("stryker"), ["run"]);
+  if (isDeep) process.env.DEEP = "1";
+  const steps = [...checks(), ...coreTests(), ...tests()];
+  if (isDeep) steps.push({ name: "mutation testing: docs/mutation.md", command: [bin("stryker"), "run"] });
+  await Promise.all(lanes().map((prefix) => runLane(steps, prefix)));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
@@ -31,63 +39,132 @@ const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
 process.exitCode = counts.failed > 0 ? 1 : 0;
 
-/** One program that passes or fails as a whole. */
-function step(name, command, args) {
-  console.log(`\n— ${name}`);
-  const { status, error } = spawnSync(command, args, { stdio: "inherit" });
-  if (error) console.error(error.message);
-  count(status === 0 ? "passed" : "failed");
-  if (status !== 0) failures.push(name);
-  return status === 0;
+/**
+ * What is put before the commands of each lane. Tests share one host's ports and its one sequence of local ports, so the
+ * second lane has a namespace of its own. The deep checks measure, so they have the machine for themselves.
+ */
+function lanes() {
+  if (isDeep) return [[]];
+  const [command, ...args] = IN_NAMESPACE;
+  if (os.availableParallelism() > 1 && spawnSync(command, [...args, "true"]).status === 0) {
+    return [[], IN_NAMESPACE];
+  }
+  console.log("one step at a time: two at once need 2 processors, unshare, ip (iproute2) and permission");
+  return [[]];
 }
 
-/** The core's tests under the sanitizers, built from native/CMakeLists.txt by cmake-js, with `compiler` if given. */
-function coreTests(sanitizers, name, compiler) {
-  const missing = [["cmake", "cmake"], ...(compiler ? [[compiler, "clang"]] : [])].find(isMissing);
+/** Steps one after another, until none is left. A namespace of its own has no way to a registry. */
+async function runLane(steps, prefix) {
+  const isFit = ({ needsNetwork }) => !needsNetwork || prefix.length === 0;
+  for (;;) {
+    const at = steps.findIndex(isFit);
+    if (at < 0) return;
+    const [next] = steps.splice(at, 1);
+    await runStep(next, prefix);
+  }
+}
+
+/** A step's output is printed when it has ended: that of two lanes would mix. */
+async function runStep({ name, command, report }, prefix) {
+  const began = performance.now();
+  const { status, output } = await run([...prefix, ...command]);
+  console.log(`\n— ${name}: ${((performance.now() - began) / 1000).toFixed(0)} s\n${output}`);
+  if (status !== 0) failures.push(name);
+  if (report && existsSync(report)) countTests(report);
+  else counts[status === 0 ? "passed" : "failed"]++;
+}
+
+function run([command, ...args]) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    }
+    child.on("error", ({ message }) => resolve({ status: null, output: message }));
+    child.on("close", (status) => resolve({ status, output }));
+  });
+}
+
+function checks() {
+  return [
+    { name: "formatting and lint", command: [bin("biome"), "check", "--error-on-warnings", "."] },
+    { name: "formatting of C++", command: [bin("clang-format"), "--dry-run", "--Werror", ...native()] },
+    { name: "types", command: [bin("tsc"), "-p", "test"] },
+  ];
+}
+
+/** The core's tests under the sanitizers. */
+function coreTests() {
+  const wanted = [{ sanitizers: "address,undefined", name: "asan" }];
+  if (isDeep) {
+    wanted.push({ sanitizers: "thread", name: "tsan" });
+    // Its undefined-behaviour sanitizer also checks what gcc's does not, such as references to packed members.
+    wanted.push({
+      sanitizers: "address,undefined",
+      name: "clang",
+      compiler: "clang++",
+      debianPackage: "clang",
+    });
+  }
+  return wanted.flatMap(coreTest);
+}
+
+/** Built from native/CMakeLists.txt by cmake-js, with `compiler` if given. */
+function coreTest({ sanitizers, name, compiler, debianPackage }) {
+  const tools = [["cmake", "cmake"], ...(compiler ? [[compiler, debianPackage]] : [])];
+  const missing = tools.find(([tool]) => spawnSync(tool, ["--version"]).error !== undefined);
   if (missing) {
-    const [tool, debianPackage] = missing;
-    const fix = `Debian: apt-get install ${debianPackage}`;
-    console.log(`\n— core tests, ${name}: skipped, because ${tool} is missing (${fix})`);
-    return count("skipped");
+    const [tool, fix] = missing;
+    console.log(
+      `\n— core tests, ${name}: skipped, because ${tool} is missing (Debian: apt-get install ${fix})`,
+    );
+    counts.skipped++;
+    return [];
   }
   const out = path.join("build", name);
-  const build = [
-    "build",
-    "--directory",
-    "native",
-    "--out",
-    out,
-    "--target",
-    "core_test",
-    "--log-level",
-    "error",
+  const target = "--directory native --target core_test --log-level error";
+  const options = `--CDSANITIZE=${sanitizers} ${compiler ? `--CDCMAKE_CXX_COMPILER=${compiler}` : ""}`;
+  const build = `${bin("cmake-js")} build ${target} --out ${out} ${options}`;
+  return [
+    {
+      name: `core tests, ${compiler ?? "c++"} -fsanitize=${sanitizers}`,
+      command: ["sh", "-c", `${build} && ${path.join(out, "core_test")}`],
+      needsNetwork: true, // The headers of Node are fetched at first use.
+    },
   ];
-  const options = [`--CDSANITIZE=${sanitizers}`, ...(compiler ? [`--CDCMAKE_CXX_COMPILER=${compiler}`] : [])];
-  const title = `core tests, ${compiler ?? "c++"} -fsanitize=${sanitizers}`;
-  const built = step(`${title}: build`, bin("cmake-js"), [...build, ...options]);
-  if (built) step(title, path.join(out, "core_test"), []);
 }
 
-function isMissing([tool]) {
-  return spawnSync(tool, ["--version"]).error !== undefined;
-}
-
-/** vitest: tidy and every *.test.ts below test/; with --deep every *.deep.ts as well. */
+/** vitest: tidy and every *.test.ts below test/, room by room; with --deep every *.deep.ts as well. */
 function tests() {
-  const report = path.join(folder, "vitest.json");
-  const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-  if (isDeep) process.env.DEEP = "1";
-  step("tests", bin("vitest"), args);
-  if (!existsSync(report)) return;
+  const isTest = (file) => file.endsWith(".test.ts") || (isDeep && file.endsWith(".deep.ts"));
+  const entries = readdirSync("test", { withFileTypes: true });
+  const rooms = entries
+    .filter((entry) => entry.isDirectory() && readdirSync(path.join("test", entry.name)).some(isTest))
+    .map(({ name }) => name)
+    .sort((a, b) => (LONGEST.indexOf(a) + 1 || Infinity) - (LONGEST.indexOf(b) + 1 || Infinity));
+  const loose = entries.filter(({ name }) => isTest(name)).map(({ name }) => path.join("test", name));
+  return [
+    // The package is installed and the clone is built here.
+    { ...vitest("test", loose), needsNetwork: true },
+    ...rooms.map((room) => vitest(`test/${room}`, [`test/${room}/`])),
+  ];
+}
+
+function vitest(name, filters) {
+  const report = path.join(folder, `${name.replace("/", "-")}.json`);
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  return { name, command: [bin("vitest"), "run", ...reporters, ...filters], report };
+}
+
+function countTests(report) {
   const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
   const results = testResults.flatMap((file) => file.assertionResults);
   counts.passed += numPassedTests;
   counts.failed += numFailedTests;
   counts.skipped += results.filter((one) => one.status === "skipped").length;
-}
-
-function count(verdict) {
-  counts[verdict]++;
 }
 
 function native() {

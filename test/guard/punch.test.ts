@@ -38,13 +38,9 @@ export INSIDE=$inside OUTSIDE=$outside
 "$@"`;
 
 const BOTH_SIDES = `set -e
-for i in $(seq ${TIMES}); do
-  port=$((20000 + i)) other=$((30000 + i))
-  nsenter -t $INSIDE -n "$1" "$2" 10.9.1.2:$port 10.9.2.2:$other "$3" inside > $TMP.one & one=$!
-  nsenter -t $OUTSIDE -n "$1" "$2" 10.9.2.2:$other 10.9.2.1:$port "$3" outside > $TMP.other & other=$!
-  wait $one; wait $other
-  echo "$(cat $TMP.one) $(cat $TMP.other)"
-done`;
+nsenter -t $INSIDE -n "$@" 10.9.1.2:20000 10.9.2.2:30000 $LISTEN inside ${TIMES} > $TMP & one=$!
+nsenter -t $OUTSIDE -n "$@" 10.9.2.2:30000 10.9.2.1:20000 $LISTEN outside ${TIMES}
+wait $one; cat $TMP`;
 
 function needsNat(context: TestContext): void {
   needsNamespaces(context);
@@ -130,10 +126,13 @@ it.for(["listen", "silent"])(
   { timeout: 120_000 },
   async (listen, context) => {
     needsNat(context);
-    const script = `TMP=$(mktemp) && export TMP && trap 'rm -f $TMP $TMP.one $TMP.other' EXIT\n${BOTH_SIDES}`;
-    const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM, listen];
+    const script = `TMP=$(mktemp) && trap 'rm -f $TMP' EXIT; LISTEN=${listen}\n${BOTH_SIDES}`;
+    const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM];
     const { stdout, stderr } = await command("unshare", ["-rn", "sh", "-c", NAT, "sh", ...parts]);
     expect(stderr).toBe("");
-    expect(stdout).toBe("outside inside\n".repeat(TIMES));
+    const expected = ["inside", "outside"].flatMap((word) =>
+      Array.from({ length: TIMES }, (_, i) => `${word} ${i}`),
+    );
+    expect(stdout.trim().split("\n")).toEqual(expected);
   },
 );
