@@ -50,19 +50,19 @@ describe("the table of walks", () => {
     ["4.18.0-553.el8.x86_64", "one hint", "linux-4.6"],
   ] as const)("%s walks by %s, and its predicted algorithm is %s", (release, walk, algorithm) => {
     expect(linuxWalk(release)).toBe(walk);
-    expect(walkOf({ machine: "host", upstream: release })).toBe(walk);
+    expect(walkOf({ machine: "host", upstream: release, hasIpv6: true })).toBe(walk);
     expect(supposeAlgorithm("connect", release).name).toBe(algorithm);
   });
 
   it("returns null for kernels before 4.6 and for gVisor", () => {
     expect(linuxWalk("4.4.302")).toBeNull();
-    expect(walkOf({ machine: "gvisor", upstream: "6.18.44" })).toBeNull();
+    expect(walkOf({ machine: "gvisor", upstream: "6.18.44", hasIpv6: true })).toBeNull();
   });
 
   it("has separate algorithms for bind(0) and for IP_LOCAL_PORT_RANGE", () => {
     expect(supposeAlgorithm("bind", "5.10.223").name).toBe("linux-bind");
     expect(supposeAlgorithm("range", "6.8.0").name).toBe("linux-6.8-range");
     expect(supposeAlgorithm("range", "6.1.176").name).toBe("linux-5.18");
-    expect(hasPortRange({ machine: "qemu", upstream: "6.1.176" })).toBe(true);
+    expect(hasPortRange({ machine: "qemu", upstream: "6.1.176", hasIpv6: true })).toBe(true);
   });
 });
