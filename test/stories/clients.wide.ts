@@ -26,6 +26,7 @@ const PATIENCE_MS = 60_000;
 const TIMEOUT_MS = 3 * PATIENCE_MS;
 /** Connects before the server starts; the range has three ports of the parity that connect(2) picks. */
 const CONNECTS = 7;
+const TRIES = 5;
 
 interface Report extends GuardStatistics {
   /** Sockets joined to themselves that the client got. */
@@ -70,6 +71,16 @@ async function until(isSo: () => boolean): Promise<void> {
   }
 }
 
+/** Under "detect" a server may meet a socket that is joined until the client's event loop turns: it may need a few tries. */
+async function start(service: Service, tries: number): Promise<void> {
+  try {
+    await service.start();
+  } catch (error) {
+    if (tries === 1) throw error;
+    await start(service, tries - 1);
+  }
+}
+
 describe(client.name, () => {
   const timeout = TIMEOUT_MS;
 
@@ -83,7 +94,7 @@ describe(client.name, () => {
   });
 
   it.for(["prevent", "detect"] as const)(
-    "%s: never, its server starts at its first try and answers",
+    "%s: never, and its server starts and answers",
     { timeout },
     async (guard, context) => {
       await using service = new Service(client.service, context, folder);
@@ -95,7 +106,7 @@ describe(client.name, () => {
         const { failed = 0, reset = 0 } = guarded.report ?? {};
         return failed + reset >= CONNECTS;
       });
-      await service.start();
+      await start(service, guard === "prevent" ? 1 : TRIES);
       await until(() => guarded.report?.answered === true);
       const { selfConnects, reset, made } = guarded.report!;
       expect(selfConnects).toBe(0);

@@ -24,9 +24,15 @@ const COLUMNS = {
 /** The column without the guard that a guarded column must equal. */
 const CONTROL = { "register by `--import`": "an empty `--import`", "register by `--require`": "none" };
 
-/** Runs the tests of a source tree, and prints a table. Returns the names of tests that fail because of the guard. */
-export async function runNodeTests(source) {
-  const files = FOLDERS.flatMap((folder) => testsIn(source, folder));
+/**
+ * Runs the tests of a source tree whose names match `only`, and prints a table. Returns the names of tests that fail
+ * because of the guard.
+ */
+export async function runNodeTests(source, only = "") {
+  const names = new RegExp(only);
+  const files = FOLDERS.flatMap((folder) => testsIn(source, folder)).filter((file) =>
+    names.test(path.basename(file)),
+  );
   const node = nodeFor(source);
   console.log(`\n— ${files.length} tests of ${source} on ${node.name}`);
   const results = new Map(files.map((file) => [file, new Map()]));

@@ -74,7 +74,7 @@ export function fetchPackages(name, packages) {
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */
 const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
 
-/** Runs a program in a new network namespace, without TIME-WAIT. */
+/** Runs a program in a new network namespace, without TIME-WAIT. What it leaves running ends with it. */
 export function inNamespace(range, command, env) {
   const sysctl = "/proc/sys/net/ipv4";
   const setUp = [
@@ -84,7 +84,8 @@ export function inNamespace(range, command, env) {
     'exec "$@"',
   ];
   const user = process.getuid?.() === 0 ? [] : ["--map-root-user"];
-  const args = [...user, "--net", "sh", "-c", setUp.join(" && "), "sh", ...command];
+  const ending = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+  const args = [...user, "--net", ...ending, "sh", "-c", setUp.join(" && "), "sh", ...command];
   return new Promise((resolve, reject) => {
     const child = spawn("unshare", args, { env: { ...process.env, NODE_OPTIONS: "", ...env } });
     const output = { stdout: "", stderr: "" };

@@ -8,7 +8,7 @@ import type { TestContext } from "vitest";
 import { dial } from "../../lib/guard/dial.ts";
 import { deadPort, LOOPBACK } from "./harness.ts";
 
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 interface Kind {
   readonly program: string;
@@ -94,11 +94,15 @@ const KINDS = {
     program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
     packageName: "rabbitmq-server",
     user: "rabbitmq",
+    deadly: "SIGTERM", // It is a script, which then ends its server.
     command: () => ["/usr/lib/rabbitmq/bin/rabbitmq-server"],
     environment: (folder, port) => ({
       HOME: folder,
       RABBITMQ_NODE_PORT: `${port}`,
       RABBITMQ_NODE_IP_ADDRESS: LOOPBACK[4],
+      // The default is 20,000 above its port, which may be no port.
+      RABBITMQ_DIST_PORT: `${port - 20_000}`,
+      ERL_CRASH_DUMP: `${folder}/dump`,
       RABBITMQ_NODENAME: "selfconnect@localhost",
       RABBITMQ_CONFIG_FILE: `${folder}/none`,
       RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/plugins`,
@@ -153,7 +157,7 @@ export class Service implements AsyncDisposable {
     const { program, packageName } = this.#kind;
     const isThere = spawnSync("sh", ["-c", 'command -v "$0"', program]).status === 0;
     if (!isThere) context.skip(`no ${name} here. On Debian: apt-get install ${packageName}`);
-    this.#folder = mkdtempSync(path.join(os.tmpdir(), `selfconnect-${name}-`));
+    this.#folder = mkdtempSync(path.join(os.tmpdir(), `selfconnect-${name.replaceAll(/\W/g, "-")}-`));
     chmodSync(this.#folder, 0o777);
     this.#kind.prepare?.(this.#folder, (file, args) => this.#run(file, args));
   }
