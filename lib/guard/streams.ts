@@ -6,7 +6,13 @@ import { DialError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import { setStreamOptions } from "../socket/stream-options.ts";
-import { countOutcome, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
+import {
+  countAttempts,
+  countOutcome,
+  publishAttempt,
+  publishRejected,
+  selfConnectMessage,
+} from "./channels.ts";
 import { compareAfterConnect } from "./comparison.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkOnlyGuardOptions } from "./guard-options.ts";
@@ -195,7 +201,7 @@ class GuardedStream implements HandleOwner {
 /** Makes Node's error a SelfConnectRefusal. It stays Node's: a client recognizes it by all that it knows of it. */
 function addVerdict(error: Error, { attempts, rejected }: Failures): Error {
   const { attempt, wasConnected } = rejected!;
-  const message = selfConnectMessage(formatAddress(attempt.peer), attempts, wasConnected);
+  const message = selfConnectMessage(formatAddress(attempt.peer), countAttempts(attempts), wasConnected);
   const cause = new DialError("ERR_SELF_CONNECT", message, [...attempts]);
   const { message: refused, stack } = error;
   error.message = refused ? `${refused} (${message})` : message;

@@ -7,8 +7,11 @@ import { invalidArgument, nearest } from "./misuse.ts";
 /** The name of an errno in errno(3), such as "ECONNREFUSED"; an errno without a name is "E" and its number. */
 export type ErrnoName = `E${string}`;
 
-/** How one connect(2) ended; `deadline` means that the peer did not reply in time. */
-export type Outcome = "connected" | "self-connect" | "deadline" | ErrnoName;
+/**
+ * How one connect(2) ended; `deadline` means that the peer did not reply in time, `abandoned` that another address of
+ * the same name connected first.
+ */
+export type Outcome = "connected" | "self-connect" | "deadline" | "abandoned" | ErrnoName;
 
 /** How many attempts had each outcome; an outcome that did not occur is absent. */
 export type OutcomeCounts = {
@@ -158,18 +161,28 @@ export interface Attempt {
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
 /**
- * A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. `instanceof
- * DialError` is true for the errors of another copy of this package too.
+ * A dial gave up. `attempts` are in order: all, or of more than 20 the first 10 and the last 10; with ERR_ATTEMPTS
+ * `cause` is the error of the last one. `instanceof DialError` is true for the errors of another copy of this package
+ * too.
  */
 export class DialError extends Error {
   override readonly name = "DialError";
   readonly code: DialErrorCode;
   readonly attempts: readonly Attempt[];
+  /** How many attempts there were. */
+  readonly attemptCount: number;
 
-  constructor(code: DialErrorCode, message: string, attempts: readonly Attempt[], cause?: unknown) {
+  constructor(
+    code: DialErrorCode,
+    message: string,
+    attempts: readonly Attempt[],
+    cause?: unknown,
+    attemptCount = attempts.length,
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.attempts = attempts;
+    this.attemptCount = attemptCount;
   }
 }
 
