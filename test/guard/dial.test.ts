@@ -221,8 +221,8 @@ describe("an exhausted range", () => {
       const ports = [];
       for (;;) {
         try { ports.push(await ways.${way}()); }
-        catch ({ code, message }) {
-          console.log(JSON.stringify({ code, message, ports: ports.sort() }));
+        catch ({ code, message, stack }) {
+          console.log(JSON.stringify({ code, message, stack, ports: ports.sort() }));
           process.exit();
         }
       }
@@ -237,11 +237,16 @@ describe("an exhausted range", () => {
     const file = ["--input-type=module", "-e", program(way)];
     const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, file);
     expect(stderr).toBe("");
-    const { code, message, ports } = JSON.parse(stdout);
+    const { code, message, stack, ports } = JSON.parse(stdout);
     expect(ports).toEqual([40000, 40001, 40003, 40004, 40005, 40006, 40007]);
     expect(code).toBe("EADDRNOTAVAIL");
     if (way === "dial")
       expect(message).toContain("8 of the 8 ports of the ephemeral range 40000-40007 are in use");
+    else {
+      expect(message).toMatch(/^connect EADDRNOTAVAIL 127\.0\.0\.1:40002/);
+      expect(message).toContain("no port of the ephemeral range is free towards this peer");
+      expect(stack).toContain(message);
+    }
   });
 });
 

@@ -42,7 +42,7 @@ describe("a port is in the way", () => {
 /** Runs a program in a namespace with a range of eight ports, and returns what it prints. */
 async function runWithEightPorts(program: string) {
   const source = `
-    import { TcpSocket, dial } from "${DOORS}index.js";
+    import { TcpSocket, connect, dial } from "${DOORS}index.js";
     import { exhaustion } from "${DOORS}kernel/index.js";
     const peer = "127.0.0.1:4711";
     const listener = TcpSocket.open(4).bind(peer).listen();
@@ -108,5 +108,29 @@ describe("a range of eight ports", () => {
     expect(found.own).toMatchObject({ portsInUse: 2, isReal: true });
     expect(found.own.text).toContain("2 of the 2 ports of the socket's own range 40002-40003");
     expect(found.elsewhere).toMatchObject({ portsInUse: 0, isReal: true });
+  });
+
+  it("without a port for bind(2) to port 0 says so, through every door", async (context) => {
+    needsNamespaces(context);
+    const found = await runWithEightPorts(`
+      const held = [];
+      for (let port = 40000; port < 40008; port++) held.push(open("127.0.0.1:" + port, null));
+      const messages = {};
+      try { open("127.0.0.1:0", null); } catch ({ message }) { messages.socket = message; }
+      try { open("127.0.0.1:40000", null); } catch ({ message }) { messages.control = message; }
+      const to = { port: 4711, host: "127.0.0.1", localAddress: "127.0.0.1" };
+      const failed = (more) => new Promise((resolve) =>
+        connect({ ...to, ...more, guard: "detect" }).on("error", ({ message }) => resolve(message)));
+      messages.stream = await failed({});
+      messages.fixed = await failed({ localPort: 40000 });
+      console.log(JSON.stringify(messages));
+      process.exit();`);
+    const fix = "no port of the ephemeral range is free at this address";
+    expect(found.socket).toMatch(/^bind EADDRINUSE 127\.0\.0\.1:0 /);
+    expect(found.socket).toContain(fix);
+    expect(found.stream).toMatch(/^connect EADDRINUSE 127\.0\.0\.1:4711/);
+    expect(found.stream).toContain(fix);
+    expect(found.control).toContain("another socket has the port");
+    expect(found.fixed).not.toContain(fix);
   });
 });
