@@ -1,8 +1,10 @@
 #include "core/burst.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/counter.h"
+#include "core/home.h"
 #include "core/joined.h"
 #include "core/option.h"
 #include "core/syscall.h"
@@ -20,11 +22,19 @@ constexpr uint32_t kSamplePortEvery = 256;
 /// The most calls of connect(2) in one attempt: 90 minutes when each of them waits, and a moment when they
 /// return EALREADY or EINTR at once.
 constexpr int kMostConnects = 1 << 18;
+/// The attempts are checked to go to this host after the first few of a burst, and then this often: another
+/// host gets 10 ms of them at most.
+constexpr uint32_t kFirstAttempts = 16;
+constexpr int64_t kCheckEveryNs = 10'000'000;
 
 class Burst {
  public:
   explicit Burst(const BurstPlan& plan)
-      : plan_(plan), ends_ns_(monotonic_ns() + static_cast<int64_t>(plan.slice_ms) * 1'000'000) {}
+      : plan_(plan),
+        home_(plan.peer, plan.trusts_bind),
+        now_ns_(monotonic_ns()),
+        ends_ns_(now_ns_ + static_cast<int64_t>(plan.slice_ms) * 1'000'000),
+        next_check_ns_(now_ns_ + kCheckEveryNs) {}
   /// Resets the last socket: it may have connected to itself just now, and close(2) would keep the port.
   ~Burst() {
     if (fd_ >= 0) reset(fd_);
@@ -34,7 +44,9 @@ class Burst {
 
   Result run() {
     while (attempts_ < plan_.attempts && !is_stopped() && !is_spent()) {
-      Result result = prepare_socket();
+      Result result = is_check_due() ? check_destination() : 0;
+      if (result != 0) return result < 0 ? result : 0;
+      result = prepare_socket();
       if (result < 0) return result;
       result = attempt();
       if (is_in_progress(result) && !is_stopped()) return result;
@@ -50,7 +62,7 @@ class Burst {
         drop();
       }
     }
-    return 0;
+    return std::min(check_destination(), 0);
   }
 
  private:
@@ -59,7 +71,20 @@ class Burst {
   }
 
   /// Even the shortest slice makes one attempt.
-  bool is_spent() const { return attempts_ > 0 && monotonic_ns() >= ends_ns_; }
+  bool is_spent() {
+    now_ns_ = monotonic_ns();
+    return attempts_ > 0 && now_ns_ >= ends_ns_;
+  }
+
+  bool is_check_due() const { return attempts_ == kFirstAttempts || now_ns_ >= next_check_ns_; }
+
+  /// A Destination, which ends the burst unless it is the host; -errno without an answer.
+  Result check_destination() {
+    const Result destination = home_.check(load_word(&plan_.report->outcomes[ECONNREFUSED]));
+    if (destination > 0) store_word(&plan_.report->destination, static_cast<uint32_t>(destination));
+    next_check_ns_ = now_ns_ + kCheckEveryNs;
+    return destination;
+  }
 
   void count_outcome(Result result) {
     const size_t outcome = is_in_progress(result) ? kUnanswered : static_cast<size_t>(-result);
@@ -121,7 +146,10 @@ class Burst {
   }
 
   const BurstPlan& plan_;
+  Home home_;
+  int64_t now_ns_;
   const int64_t ends_ns_;
+  int64_t next_check_ns_;
   uint32_t attempts_ = 0;
   int fd_ = -1;
 };
