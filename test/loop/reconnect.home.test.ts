@@ -79,7 +79,7 @@ it.for([
   ["autobind", "127.0.0.1:9"],
   ["bind", "127.0.0.1:50000"],
   ["range", "127.0.0.1:50000"],
-])("%s sends one SYN for each attempt that it counts", async ([strategy, peer], context) => {
+] as const)("%s sends one SYN for each attempt that it counts", async ([strategy, peer], context) => {
   needsNamespaces(context);
   if (strategy === "range") requires(context, "6.3", "localPortRange");
   const script = `ip link set lo up
