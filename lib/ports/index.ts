@@ -15,7 +15,7 @@ export type { NamespacePicks } from "./namespace.ts";
 export type { Never, NeverReason } from "./never.ts";
 export { whyNever } from "./never.ts";
 export type { ExpectOptions, Prediction, PredictOptions } from "./predict.ts";
-export { expectedAttempts, expectedRemaining, predict, situationFor } from "./predict.ts";
+export { expectedAttempts, expectedRemaining, findDeadPort, predict, situationFor } from "./predict.ts";
 export type { Observation, SampleOptions } from "./sample.ts";
 export { samplePorts } from "./sample.ts";
 export type { MeasuredWait, MeasureWaitsOptions } from "./waits.ts";
