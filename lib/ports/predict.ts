@@ -4,7 +4,7 @@ import type { PortFacts } from "../kernel/host.ts";
 import { isOwnAddress, localAddressTowards, portFacts, sandbox } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, unmap } from "../socket/address.ts";
+import { checkAddress, formatAddress, parseText, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, portCount } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
@@ -32,7 +32,7 @@ export const MEAN_STEPS = 4.5;
 
 /** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {
-  readonly peer: Address;
+  readonly peer: Address | string;
   /** Default "connect". */
   readonly method?: Method;
   /** How this host picks ports; default: it is observed. */
@@ -73,7 +73,8 @@ export const STRATEGY_OF = {
  * predicts the wait for the peer's port. Rejects as samplePorts() does.
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
-  const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
+  const { method = "connect", facts = portFacts(), owned = [] } = options;
+  const peer = checkAddress(options.peer);
   const never = whyNeverHere(peer, method, facts);
   const { algorithm, basis } = options.algorithm
     ? { algorithm: options.algorithm, basis: "given" as const }
@@ -123,12 +124,13 @@ function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | 
  * `findLocal` reports the local address that a plain connect to the peer gets; by default the kernel is asked.
  */
 export function whyNever(
-  peer: Address,
+  asked: Address | string,
   strategy: Strategy,
   facts: PortFacts,
   findLocal: (peer: Address) => Address | null = localAddressTowards,
 ): Never | null {
   if (strategy === "bind") return null;
+  const peer = parseText(asked);
   // After bind(2) to the address it is the local one; without bind the route decides.
   const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
   return elsewhere ?? neverAtPort(peer.port, strategy, facts);
@@ -138,7 +140,12 @@ export function whyNever(
  * Mean attempts between two self-connects: the number of usable ports of the peer's parity. Returns null when there
  * is never one, or when the host does not report its range.
  */
-export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortFacts): number | null {
+export function expectedAttempts(
+  asked: Address | string,
+  strategy: Strategy,
+  facts: PortFacts,
+): number | null {
+  const peer = parseText(asked);
   if (strategy === "bind" || strategy === "range") return 1;
   if (!facts.ephemeralRange || whyNever(peer, strategy, facts)) return null;
   return portsOfParity(peer.port, facts);
@@ -148,7 +155,12 @@ export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortF
  * Mean attempts until the self-connect, when the kernel's walk is at `localPort`. A walk that reaches the peer's port
  * picks it with chance 1 / MEAN_STEPS, and otherwise makes another lap. Returns null if the port is outside the range.
  */
-export function expectedRemaining(peer: Address, localPort: number, facts: PortFacts): number | null {
+export function expectedRemaining(
+  asked: Address | string,
+  localPort: number,
+  facts: PortFacts,
+): number | null {
+  const peer = parseText(asked);
   const range = facts.ephemeralRange;
   if (!range || !holds(range, localPort)) return null;
   const size = portCount(range);
