@@ -1,21 +1,30 @@
 /** selfconnect ports: observe the kernel's choice of local ports, and name it. */
 import { Command, Option } from "commander";
 import type { Address } from "../index.ts";
-import { TcpSocket } from "../index.ts";
+import { formatAddress, listenRefusal, TcpSocket } from "../index.ts";
+import { isOwnAddress } from "../kernel/index.ts";
 import type { Method, Observation } from "../ports/index.ts";
-import { fingerprint, METHODS, samplePorts } from "../ports/index.ts";
-import { portsHtml, portsReport, portsText } from "../report/index.ts";
-import { count } from "../report/numbers.ts";
+import { findDeadPort, fingerprint, METHODS, readPorts, samplePorts } from "../ports/index.ts";
+import {
+  portsHtml,
+  portsReadHtml,
+  portsReadReport,
+  portsReadText,
+  portsReport,
+  portsText,
+} from "../report/index.ts";
+import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
   readonly peer: Address;
   readonly method: Method;
   readonly count: number;
   readonly listen?: boolean;
+  readonly read?: string;
   readonly ports?: string;
   readonly html?: string;
   readonly json?: boolean;
@@ -26,10 +35,14 @@ export function portsCommand(): Command {
     .summary("observe which local ports the kernel picks, and name the algorithm")
     .description(
       "Connects to a port of this host again and again and records the local ports. From these alone it names the " +
-        "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot.",
+        "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot. With --read it names the " +
+        "algorithm of every host whose SYNs are in a capture, and connects nowhere.",
     )
     .addOption(
-      new Option("--peer <address>", "a dead port or a listener of this host")
+      new Option(
+        "--peer <address>",
+        "an address of this host; where a server is at work, a dead port is observed",
+      )
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
@@ -38,19 +51,26 @@ export function portsCommand(): Command {
     )
     .option("--count <count>", "how many attempts", parseCount, 20_000)
     .option("--listen", "open a listener at the peer's address, and connect to that")
+    .addOption(
+      new Option(
+        "--read <file>",
+        "instead read a capture (pcap, pcapng), or a list as --ports writes it; - is stdin",
+      ).conflicts(["peer", "method", "count", "listen", "ports"]),
+    )
     .option("--ports <file>", "write the local ports, in order, one per line")
     .option("--html <file>", "write a page with zoomable plots")
-    .option("--json", "print one object (docs/schema/ports-1.json)")
+    .option("--json", "print one object (docs/schema/ports-1.json, with --read ports-read-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runPorts(flags);
+      process.exitCode = await (flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags));
     });
 }
 
 const EXAMPLES = `Examples:
   selfconnect ports                                    what connect(2) is given
   selfconnect ports --method bind                      what bind(2) with port 0 is given
-  selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux`;
+  selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux
+  tcpdump -w - tcp | selfconnect ports --read -        how the hosts on this network pick ports`;
 
 async function runPorts(flags: Flags): Promise<number> {
   const signal = interruption();
@@ -64,11 +84,25 @@ async function runPorts(flags: Flags): Promise<number> {
   return fingerprinted.verdict.name === "unknown" ? EXIT.failed : EXIT.done;
 }
 
+/** Names the algorithm of every host in a capture or list. Exits with 0 if it names one. */
+async function runRead(file: string, flags: Flags): Promise<number> {
+  using line = new LiveLine();
+  const onProgress = (bytes: number) => line.show(`${mebibytes(bytes)} read`);
+  const reading = await readPorts(file === "-" ? process.stdin : file, { onProgress }).catch((error) => {
+    throw new Error(`cannot read ${file}: ${error.message}`, { cause: error });
+  });
+  if (flags.html !== undefined) writeWhole(flags.html, portsReadHtml(file, reading));
+  if (flags.json) printJson(portsReadReport(file, reading));
+  else print(portsReadText(file, reading, textOptions()));
+  const isNamed = reading.sources.some(({ verdict }) => verdict.name !== "unknown");
+  return isNamed ? EXIT.done : EXIT.failed;
+}
+
 async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> {
   using line = new LiveLine();
   using listener = flags.listen ? new PeerListener(flags.peer) : null;
   return await samplePorts({
-    peer: flags.peer,
+    peer: flags.listen ? flags.peer : deadPeerOf(flags.peer),
     method: flags.method,
     count: flags.count,
     namespaces: true,
@@ -78,6 +112,14 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
       line.show(`${count(done)} of ${count(flags.count)} attempts`);
     },
   });
+}
+
+/** The peer, or a dead port of its host when a server is at work there: it must not get thousands of connections. */
+function deadPeerOf(peer: Address): Address {
+  if (!isOwnAddress(peer) || listenRefusal(peer) === null) return peer;
+  const dead = { ...peer, port: findDeadPort(peer) };
+  printNotice([`${formatAddress(peer)} is in use: observing ${formatAddress(dead)}, where nothing listens`]);
+  return dead;
 }
 
 /** The listener of --listen. Accepts and resets every connection, because a full backlog would drop SYNs. */
