@@ -3,14 +3,14 @@ import os from "node:os";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress } from "../socket/address.ts";
+import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
-import type { FingerprintVerdict } from "./fingerprint.ts";
+import type { FingerprintVerdict } from "./verdict.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PortSituation } from "./held.ts";
 import { portSituation } from "./held.ts";
@@ -23,7 +23,7 @@ import { samplePorts } from "./sample.ts";
 
 /** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {
-  readonly peer: Address;
+  readonly peer: Address | string;
   /** Default "connect". */
   readonly method?: Method;
   /** How this host picks ports; default: it is observed. */
@@ -81,7 +81,8 @@ const METHOD_OF: Readonly<Record<Strategy, Method>> = {
  * as samplePorts() does.
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
-  const { peer, method = "connect", reuseAddress = false } = options;
+  const { method = "connect", reuseAddress = false } = options;
+  const peer = checkAddress(options.peer);
   const situation = { ...(options.facts ?? portSituation(peer, method)), reuseAddress };
   const isOwn = isOwnAddress(peer);
   const { algorithm, basis } = options.algorithm
@@ -174,7 +175,11 @@ async function nameAlgorithm(peer: Address, method: Method): Promise<Fingerprint
  * bind(2), listen(2): finds a port of the peer's host, and not the peer's, where nothing listens; outside the range if
  * one is free there, since what is observed there cannot be a self-connect. Throws ERR_NO_FREE_PORT.
  */
-export function findDeadPort(peer: Address, range: PortRange | null = portFacts().ephemeralRange): number {
+export function findDeadPort(
+  near: Address | string,
+  range: PortRange | null = portFacts().ephemeralRange,
+): number {
+  const peer = parseText(near);
   const loopback: Address[] =
     peer.family === 4 ? ["127.0.0.2", "127.0.0.3"].map((host) => ({ ...peer, host })) : [];
   const isOutside = (port: number) => port !== peer.port && !(range && holds(range, port));
@@ -197,11 +202,12 @@ export interface ExpectOptions {
  * the host does not report its range.
  */
 export function expectedAttempts(
-  peer: Address,
+  asked: Address | string,
   strategy: Strategy,
   situation: PortSituation,
   { algorithm = algorithmOf(strategy), attemptsPerSecond = FULL_SPEED }: ExpectOptions = {},
 ): number | null {
+  const peer = parseText(asked);
   if (strategy === "bind") return 1;
   const facts = modelFacts(situation, peer.port);
   if (!facts || whyNever(peer, strategy, situation)) return null;
@@ -213,10 +219,11 @@ export function expectedAttempts(
  * It returns null for a port outside the range, and when there is never a self-connect or nobody can know.
  */
 export function expectedRemaining(
-  peer: Address,
+  asked: Address | string,
   strategy: Strategy,
   situation: PortSituation,
 ): (localPort: number) => number | null {
+  const peer = parseText(asked);
   const facts = modelFacts(situation, peer.port);
   if (strategy === "bind" || strategy === "range") return () => 1;
   if (!facts || whyNever(peer, strategy, situation)) return () => null;
@@ -224,7 +231,7 @@ export function expectedRemaining(
 }
 
 /** portSituation() for a strategy of the loop. */
-export function situationFor(peer: Address, strategy: Strategy): PortSituation {
+export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
   return portSituation(peer, METHOD_OF[strategy]);
 }
 
