@@ -42,7 +42,7 @@ export function predictCommand(): Command {
         "real self-connects.",
     )
     .addArgument(
-      new Argument("[peer]", "the address that a client would connect to")
+      new Argument("[peer]", "the address that a client would connect to, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )

@@ -52,7 +52,7 @@ export function reconnectCommand(): Command {
         "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() ends the harm.",
     )
     .addArgument(
-      new Argument("[peer]", "an address of this host")
+      new Argument("[peer]", "an address of this host, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )

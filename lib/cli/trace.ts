@@ -47,7 +47,7 @@ export function traceCommand(): Command {
         "and TCP_INFO are printed.",
     )
     .addArgument(
-      new Argument("[peer]", "an address of this host")
+      new Argument("[peer]", "an address of this host, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )

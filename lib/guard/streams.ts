@@ -48,7 +48,9 @@ class Socket extends net.Socket {
     if (HANDLE) this[GUARD].take(HANDLE.get!.call(this));
   }
 }
+
 export { Socket as GuardedSocket };
+
 Object.defineProperty(Socket.prototype, "constructor", { value: net.Socket });
 if (HANDLE) Object.defineProperty(Socket.prototype, "_handle", GUARDED_HANDLE);
 

@@ -2,7 +2,7 @@
 import { localAddressTowards, sandbox } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, unmap } from "../socket/address.ts";
+import { formatAddress, parseText, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
@@ -46,12 +46,13 @@ const NEAR = 8;
  * `findLocal` reports the local address that a plain connect to the peer gets; by default the kernel is asked.
  */
 export function whyNever(
-  peer: Address,
+  asked: Address | string,
   strategy: Strategy,
   situation: PortSituation,
   findLocal: (peer: Address) => Address | null = localAddressTowards,
 ): Never | null {
   if (strategy === "bind") return null;
+  const peer = parseText(asked);
   // After bind(2) to the address it is the local one; without bind the route decides.
   const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
   if (elsewhere) return elsewhere;
