@@ -1,6 +1,7 @@
 #include "core/burst.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/counter.h"
@@ -34,7 +35,8 @@ class Burst {
         home_(plan.peer, plan.trusts_bind),
         now_ns_(monotonic_ns()),
         ends_ns_(now_ns_ + static_cast<int64_t>(plan.slice_ms) * 1'000'000),
-        next_check_ns_(now_ns_ + kCheckEveryNs) {}
+        next_check_ns_(now_ns_ + kCheckEveryNs),
+        keeps_socket_(plan.strategy != Strategy::fresh) {}
   /// Resets the last socket: it may have connected to itself just now, and close(2) would keep the port.
   ~Burst() {
     if (fd_ >= 0) reset(fd_);
@@ -45,10 +47,12 @@ class Burst {
   Result run() {
     while (attempts_ < plan_.attempts && !is_stopped() && !is_spent()) {
       Result result = is_check_due() ? check_destination() : 0;
-      if (result != 0) return result < 0 ? result : 0;
+      if (result < 0) return result;
+      if (result > 0) break;
       result = prepare_socket();
       if (result < 0) return result;
       result = attempt();
+      if (is_refused_reuse(result)) continue;
       if (is_in_progress(result) && !is_stopped()) return result;
       count_outcome(result);
       record_port(attempts_);
@@ -58,7 +62,7 @@ class Burst {
       // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
         reset_socket();
-      } else if (plan_.strategy != Strategy::reuse || result != -ECONNREFUSED) {
+      } else if (!keeps_socket_ || result != -ECONNREFUSED) {
         drop();
       }
     }
@@ -67,7 +71,8 @@ class Burst {
 
  private:
   bool is_stopped() const {
-    return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed);
+    return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed) ||
+           load_word(&plan_.report->destination) != 0;
   }
 
   /// Even the shortest slice makes one attempt.
@@ -103,17 +108,34 @@ class Burst {
     return result;
   }
 
+  /// A port of the caller's stays bound when the socket is refused or reset; one that the kernel picked does
+  /// not.
+  Result bind_local() {
+    if (plan_.strategy == Strategy::autobind) return bind(fd_, with_port(plan_.peer, 0));
+    if (plan_.strategy != Strategy::bind || is_used_) return 0;
+    return bind(fd_, plan_.peer);
+  }
+
   Result attempt() {
-    Result result = 0;
-    if (plan_.strategy == Strategy::autobind) result = bind(fd_, with_port(plan_.peer, 0));
-    if (plan_.strategy == Strategy::bind) result = bind(fd_, plan_.peer);
+    Result result = bind_local();
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
     for (int connects = 1; is_in_progress(result) && connects < kMostConnects && !is_stopped(); connects++) {
       result = connect(fd_, plan_.peer);
+      const Result checked = is_in_progress(result) ? check_destination() : 0;
+      if (checked < 0) return checked;
     }
     // A second connect(2) returns EISCONN when the socket has connected after the first one returned.
     return result == -EISCONN ? 0 : result;
+  }
+
+  /// Whether this kernel (gVisor) takes a socket that was refused for no other connect: no SYN was sent, so
+  /// it was no attempt. From then on each attempt gets a new socket.
+  bool is_refused_reuse(Result result) {
+    if (!std::exchange(is_used_, true) || (result != -EINVAL && result != -ECONNABORTED)) return false;
+    keeps_socket_ = false;
+    drop();
+    return true;
   }
 
   void record_port(uint32_t index) {
@@ -124,14 +146,22 @@ class Burst {
     store_word(&plan_.report->local_port, port);
   }
 
-  /// Whether the socket is joined to itself, and more self-connects are to follow.
+  /// Whether the socket is joined to itself, and more self-connects are to follow. Its name alone tells: the
+  /// peer is known. The socket that is handed over is looked at more closely, by JavaScript.
   bool must_reset() const {
-    return load_word(&plan_.report->resets) + 1 < plan_.self_connects && is_joined(fd_) > 0;
+    if (load_word(&plan_.report->resets) + 1 >= plan_.self_connects) return false;
+    Address local;
+    if (getsockname(fd_, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0) return true;
+    return is_joined(fd_) > 0;
   }
 
+  /// By disconnect(), which sends RST as a reset does, the socket serves for the next attempt.
   void reset_socket() {
-    reset(std::exchange(fd_, -1));
     count_word(&plan_.report->resets);
+    if (keeps_socket_ && disconnect(fd_) >= 0) return;
+    reset(fd_);
+    fd_ = -1;
+    is_used_ = false;
   }
 
   Result hand_over() {
@@ -143,6 +173,7 @@ class Burst {
   void drop() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
+    is_used_ = false;
   }
 
   const BurstPlan& plan_;
@@ -152,6 +183,10 @@ class Burst {
   int64_t next_check_ns_;
   uint32_t attempts_ = 0;
   int fd_ = -1;
+  /// Whether an attempt was made with this socket.
+  bool is_used_ = false;
+  /// "fresh" makes each attempt with a new socket; the others do where the kernel wants it.
+  bool keeps_socket_;
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
-/** A loop floods nobody but its own host, over namespaces: this host, joined by a cable to another host. */
+/** A loop floods nobody but its own host, in namespaces: this host, alone or joined by a cable to another host. */
 import { describe, expect, it } from "vitest";
 import type { OutcomeCounts } from "../../lib/socket/errors.ts";
-import { command, needsNamespaces } from "../support/harness.ts";
+import { command, needsNamespaces, requires } from "../support/harness.ts";
 
 const PROGRAM = new URL("../support/programs/flood.mjs", import.meta.url).pathname;
 /** Without a bound local address, with one socket, and with a bound address. */
@@ -71,4 +71,27 @@ exec "$@"`;
   const { end, packets } = await flood(scoped, "[fe80::1%here]:9", "fresh", "20000");
   expect(end).toMatchObject({ code: "ERR_NOT_THIS_HOST" });
   expect(packets).toBeLessThanOrEqual(NEIGHBOURS);
+});
+
+it.for([
+  ["fresh", "127.0.0.1:9"],
+  ["reuse", "127.0.0.1:9"],
+  ["autobind", "127.0.0.1:9"],
+  ["bind", "127.0.0.1:50000"],
+  ["range", "127.0.0.1:50000"],
+] as const)("%s sends one SYN for each attempt that it counts", async ([strategy, peer], context) => {
+  needsNamespaces(context);
+  if (strategy === "range") requires(context, "6.3", "localPortRange");
+  const script = `ip link set lo up
+count() { awk '/^Tcp: [0-9]/ { print $6 }' /proc/net/snmp; }
+"$@"
+count`;
+  const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM, peer, strategy, "300"];
+  const { stdout } = await command("unshare", ["-rn", ...parts]);
+  const [end, opens] = stdout.trim().split("\n");
+  const { outcomes }: End = JSON.parse(end!);
+  expect(outcomes).toEqual({
+    [strategy === "bind" || strategy === "range" ? "self-connect" : "ECONNREFUSED"]: 300,
+  });
+  expect(Number(opens)).toBe(300);
 });
