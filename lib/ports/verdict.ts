@@ -58,6 +58,7 @@ interface Evidence {
   readonly span: Span;
   readonly peers: number;
   readonly steps: Readonly<Record<From, readonly StepClass[]>>;
+  readonly independent: number;
 }
 
 interface Fit {
@@ -66,8 +67,12 @@ interface Fit {
   readonly loss: number;
 }
 
-/** Names the algorithm behind the picks; "unknown", with the reason, where no algorithm fits or two fit alike. */
-export function judgePicks(picks: Picks): FingerprintVerdict {
+/**
+ * Names the algorithm behind the picks; "unknown", with the reason, where no algorithm fits or two fit alike.
+ * `independent` is how many picks show that they are independent: fewer where the picks of only one socket after
+ * another were observed.
+ */
+export function judgePicks(picks: Picks, independent = FEWEST_INDEPENDENT): FingerprintVerdict {
   const { length } = picks.ports;
   if (length < FEWEST_PICKS) {
     const reason = `${length} attempts are too few: use ${FEWEST_PICKS} or more`;
@@ -79,7 +84,7 @@ export function judgePicks(picks: Picks): FingerprintVerdict {
     peer: classifySteps(picks, span, "peer"),
     "peer-with-gap": classifySteps(picks, span, "peer-with-gap"),
   };
-  const evidence = { picks, span, peers: new Set(picks.peers).size, steps };
+  const evidence = { picks, span, peers: new Set(picks.peers).size, steps, independent };
   const fits = EXPLANATIONS.map((explanation) => measureFit(evidence, explanation)).sort(
     (a, b) => b.nats - a.nats,
   );
@@ -145,7 +150,7 @@ function whyTooFew(evidence: Evidence, { counters, saltMs }: Explanation): strin
   const { length } = evidence.picks.ports;
   // Steps from one peer's port to another's inform where all peers share a counter without offsets.
   const isQuickNeeded = counters === "none" || saltMs !== null;
-  const needed = counters === "none" ? FEWEST_INDEPENDENT : FEWEST_PICKS;
+  const needed = counters === "none" ? evidence.independent : FEWEST_PICKS;
   const classes = counters === "one" ? evidence.steps.host : evidence.steps.peer;
   const informing = classes.reduce(
     (sum, { total, isQuick }) => sum + (isQuick || !isQuickNeeded ? total : 0),
