@@ -67,8 +67,8 @@ function plotLines(observation: Observation, print: Fingerprint): string[] {
   const part =
     print.attempts > points.length ? `, the first ${count(points.length)} of ${count(print.attempts)}` : "";
   const peerPort = observation.peers[0]!.port;
-  const labels = { x: `attempts${part}`, y: "local port" };
-  const lines = [...dotPlot(points, labels, { value: peerPort, name: `peer ${peerPort}` }), ""];
+  const labels = { x: `attempts${part}`, y: `local port (▶ the peer's, ${peerPort})` };
+  const lines = [...dotPlot(points, labels, peerPort), ""];
   const joined = observation.ports.reduce((sum, port) => sum + (port === peerPort ? 1 : 0), 0);
   if (joined > 0) lines.push(`${pluralize(joined, "self-connect")}: attempts with the peer's port`, "");
   return isWalk ? [...lines, "step to the next port", ...barPlot(bars), ""] : lines;
