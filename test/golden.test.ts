@@ -15,7 +15,7 @@ import { environment, portFacts } from "../lib/kernel/host.ts";
 import { portAlgorithm } from "../lib/ports/algorithms.ts";
 import { checkPrediction } from "../lib/ports/check.ts";
 import { fingerprint } from "../lib/ports/fingerprint.ts";
-import { predict } from "../lib/ports/predict.ts";
+import { expectedRemaining, predict } from "../lib/ports/predict.ts";
 import { measureWaits } from "../lib/ports/waits.ts";
 import {
   auditChangesText,
@@ -168,8 +168,9 @@ describe("reconnect", () => {
     const { results } = recordedResult("reconnect.input.json");
     const loop = results[0];
     const text = await captureOutput(() => {
-      announce(loop);
-      process.stdout.write(`${liveText(loop, loop, "trial 1/3 · ")}\n`);
+      announce(loop, ENVIRONMENT);
+      const findRemaining = expectedRemaining(loop.peer, loop.strategy, ENVIRONMENT);
+      process.stdout.write(`${liveText(loop, ENVIRONMENT, findRemaining, "trial 1/3 · ")}\n`);
     });
     await expectGolden("reconnect-live.txt", text);
   });
@@ -215,9 +216,17 @@ describe("ports", () => {
 describe("predict", () => {
   it.each(["predict", "predict-every", "predict-never"])("%s", async (name) => {
     const { peer, algorithm, flags, trials } = recordedResult(`${name}.input.json`);
-    const prediction = await predict({ peer, method: flags.method, algorithm: portAlgorithm(algorithm) });
+    const facts = { ...ENVIRONMENT, heldPorts: [50_003, 50_006], unseen: ["what an old kernel hides"] };
+    const prediction = await predict({
+      peer,
+      method: flags.method,
+      algorithm: portAlgorithm(algorithm),
+      facts,
+    });
     if (trials) vi.mocked(measureWaits).mockResolvedValue(trials);
-    const check = trials ? await checkPrediction(prediction, { trials: trials.length }) : null;
+    const check = trials
+      ? await checkPrediction(prediction, { trials: trials.length, random: () => 0.5 })
+      : null;
     const question = { clients: flags.clients, paces: pacesOf(flags), check };
     await expectJson(name, "predict", predictReport(prediction, question));
     await expectGolden(`${name}.txt`, `${predictText(prediction, question)}\n`);
@@ -281,7 +290,7 @@ describe("lab and report", () => {
   it("the lines while a lab runs", async () => {
     const result = parseLabResult(recordedText("lab.json"));
     const titles = [...result.kernels.map(({ id }) => id), "qemu 6.1"];
-    const lines = progressLines(titles, result, { kernel: "qemu 6.1", experiment: "parity" });
+    const lines = progressLines(titles, result, new Map([["qemu 6.1", "parity"]]));
     await expectGolden("lab-progress.txt", `${lines.join("\n")}\n`);
   });
 
@@ -297,10 +306,11 @@ describe("lab and report", () => {
   });
 
   it("the kernels that are available to a lab", async () => {
-    const kernel = { release: "6.1.0-50-amd64", version: "6.1.176", suite: "bookworm", isCached: true };
+    const qemu = { machine: "qemu", isCached: false } as const;
     const kernels = [
-      kernel,
-      { release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye", isCached: false },
+      { ...qemu, release: "6.1.0-50-amd64", version: "6.1.176", suite: "bookworm", isCached: true },
+      { ...qemu, release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye" },
+      { ...qemu, machine: "uml" as const, release: "5.10", version: "5.10um3+b1", suite: "bullseye" },
     ];
     const report = labKernelsReport(["bookworm", "bullseye"], kernels);
     await expectJson("lab-kernels", "lab-kernels", report);

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, checkPort, isSameAddress, toAddress } from "../socket/address.ts";
+import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
+import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
 import { invalidArgument } from "../socket/misuse.ts";
@@ -125,7 +126,8 @@ export async function waitUntilFree(
 export function toBindAddress(target: BindTarget): Address {
   if (typeof target === "number") return defaultAddress(target);
   if (typeof target === "string") {
-    return /^\d+$/.test(target) ? defaultAddress(Number(target)) : checkAddress(target);
+    const [, port] = /^:?(\d+)$/.exec(target) ?? [];
+    return port === undefined ? checkAddress(target) : defaultAddress(Number(port));
   }
   if (!(target instanceof Error)) return checkAddress(target);
   const { address, port } = target;

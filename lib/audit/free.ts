@@ -10,7 +10,8 @@ import type { PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders } from "../kernel/port-holders.ts";
 import { ALL_PORTS } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, checkPort, encodeAddress, isSameHost } from "../socket/address.ts";
+import { checkAddress, encodeAddress, isSameHost } from "../socket/address.ts";
+import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { errnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
@@ -78,10 +79,11 @@ export async function free(
 }
 
 function findJoined(target: number | string | Address, allNamespaces: boolean): PortHolder[] {
-  const address = typeof target === "object" || (typeof target === "string" && target !== "all");
-  const wanted = address ? checkAddress(target as Address | string) : null;
-  if (typeof target === "number") checkPort(target);
-  const port = wanted?.port ?? (typeof target === "number" ? target : null);
+  const [, digits] = /^:?(\d+)$/.exec(String(target)) ?? [];
+  if (digits !== undefined) checkPort(Number(digits));
+  const isAddress = digits === undefined && target !== "all";
+  const wanted = isAddress ? checkAddress(target as Address | string) : null;
+  const port = wanted?.port ?? (digits === undefined ? null : Number(digits));
   const ports = port === null ? ALL_PORTS : { low: port, high: port };
   const others = allNamespaces ? findOtherNamespaces().namespaces : [];
   const found = [null, ...others].flatMap((namespace) => findPortHolders(ports, namespace)?.holders ?? []);

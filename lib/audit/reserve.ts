@@ -4,7 +4,7 @@ import path from "node:path";
 import { portFacts } from "../kernel/host.ts";
 import { findSockets } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { checkPort } from "../socket/address.ts";
+import { checkPort } from "../socket/address-text.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { addPort, formatPortList, holds, parsePortList, removePort } from "../socket/port-range.ts";

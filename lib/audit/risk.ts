@@ -2,12 +2,12 @@
 import type { PortFacts } from "../kernel/host.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
-import { FULL_SPEED, unusablePorts, waitFor } from "../ports/model.ts";
-import type { Never } from "../ports/predict.ts";
-import { whyNever } from "../ports/predict.ts";
+import type { PortSituation } from "../ports/held.ts";
+import { FULL_SPEED, waitFor } from "../ports/model.ts";
+import type { Never } from "../ports/never.ts";
+import { modelFacts, neverAtPort, whyNever } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
 import { unmap } from "../socket/address.ts";
-import { holds } from "../socket/port-range.ts";
 
 /** Whether clients of this host can be joined to themselves at a port on which nobody listens. */
 export type Risk =
@@ -47,21 +47,28 @@ export interface Situation {
 
 const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 /** Reasons that hold for a plain connect, and not for a client that binds to the peer's address first. */
-const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "address", "gvisor"];
+const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "last-port", "address", "gvisor"];
+/** Among them those that do not hold for a client that binds late: to the peer's address, without a port. */
+const LATE_BIND: readonly Never["reason"][] = ["address"];
 
 /** Judges the port of a listener, or of a server that may listen on this address. `isHeld`: by another process too. */
 export function assessPort(local: Address, isHeld: boolean, situation: Situation): PortRisk {
   const { facts, findLocal } = situation;
   if (facts.ephemeralRange === null) return { risk: "unknown", never: null, meanMs: null };
   const peer = clientPeer(local);
-  const plain = whyNever(peer, "fresh", facts, findLocal);
-  // Parity is no protection where the kernel has no port of the first parity to pick.
-  const never = plain?.reason === "parity" && !hasFirstParity(situation) ? null : plain;
+  const ports: PortSituation = {
+    ...facts,
+    heldPorts: [...situation.heldPorts].filter((port) => port !== peer.port),
+  };
+  const never = whyNever(peer, "fresh", ports, findLocal);
   if (never && !PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
   if (isHeld) return { risk: "held", never, meanMs: null };
-  const isByBind = never !== null && whyNever(peer, "autobind", facts, findLocal) === null;
+  const isByBind = never !== null && whyNever(peer, "autobind", ports, findLocal) === null;
+  const isByLateBind =
+    never !== null && LATE_BIND.includes(never.reason) && neverAtPort(peer.port, "fresh", ports) === null;
+  if (never && !isByBind && !isByLateBind) return { risk: "safe", never, meanMs: null };
   const algorithm = isByBind ? portAlgorithm("linux-bind") : situation.algorithm;
-  const meanMs = meanTimes(peer.port, algorithm, situation);
+  const meanMs = meanTimes(peer.port, algorithm, ports);
   return { risk: never === null ? "at-risk" : "bind-first", never, meanMs };
 }
 
@@ -71,22 +78,10 @@ function clientPeer(local: Address): Address {
   return { ...bare, host: WILDCARDS[bare.host] ?? bare.host };
 }
 
-function hasFirstParity({ facts, heldPorts }: Situation): boolean {
-  const { low, high } = facts.ephemeralRange!;
-  for (let port = low; port <= high; port += 2) {
-    if (!heldPorts.has(port) && !facts.reservedPorts.some((range) => holds(range, port))) return true;
-  }
-  return false;
-}
-
 /** The risk begins when the listener ends: its port is free then, and the ports of the others are not. */
-function meanTimes(
-  port: number,
-  algorithm: PortAlgorithm,
-  { facts, heldPorts }: Situation,
-): PortRisk["meanMs"] {
-  const unusable = unusablePorts(facts.reservedPorts, [...heldPorts], port);
-  const model = { ephemeralRange: facts.ephemeralRange!, unusable };
-  const mean = (rate: number) => (waitFor(algorithm, model, port, rate).mean / rate) * 1000;
+function meanTimes(port: number, algorithm: PortAlgorithm, ports: PortSituation): PortRisk["meanMs"] {
+  const mean = (rate: number) => {
+    return (waitFor(algorithm, modelFacts(ports, port)!, port, rate).mean / rate) * 1000;
+  };
   return { everySecond: mean(1), fullSpeed: mean(FULL_SPEED) };
 }

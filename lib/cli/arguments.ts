@@ -1,7 +1,9 @@
 /** Parsers that several commands share: numbers, durations, addresses. */
+import dns from "node:dns/promises";
+import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import type { Address } from "../index.ts";
-import { parseAddress } from "../index.ts";
+import type { Address, HostAndPort } from "../index.ts";
+import { parseAddress, parseHostAndPort } from "../index.ts";
 
 /** The address of the article that this package started from. */
 export const DEFAULT_PEER = "127.0.0.1:50000";
@@ -15,8 +17,8 @@ export function parseCount(text: string): number {
 }
 
 export function parsePort(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
+  const port = Number(text.replace(/^:/, ""));
+  if (/^:?\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
   throw new InvalidArgumentError("Use a port, 1 to 65535.");
 }
 
@@ -35,17 +37,51 @@ export function parseDurationMs(text: string): number {
   );
 }
 
+/** Every command that connects takes these forms, for help texts. */
+export const PEER_FORMS = 'where to connect: "127.0.0.1:80", "[::1]:80", "host:80", ":80", "redis://host"';
+
+/** A name with a port, which resolveNames() replaces before a command runs. */
+class NamedPeer {
+  readonly host: string;
+  readonly port: number;
+
+  constructor({ host, port }: HostAndPort) {
+    this.host = host;
+    this.port = port;
+  }
+}
+
+/** Parses any form of dial(). A name becomes its first address before the command runs. */
 export function parsePeer(text: string): Address {
   try {
-    return parseAddress(text);
+    const found = parseHostAndPort(text);
+    const isName = found.host.toLowerCase() !== "localhost" && /^[^:%]*[a-z_][^:%]*$/i.test(found.host);
+    // The command never gets the name: resolveNames() runs before it.
+    return isName ? (new NamedPeer(found) as never) : parseAddress(text);
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
 }
 
-/** Parses a port or an address with a port. */
+/** Looks up the names among the arguments and options of a command, and replaces each by its first address. */
+export async function resolveNames(command: Command): Promise<void> {
+  for (const [index, value] of command.processedArgs.entries()) {
+    if (value instanceof NamedPeer) command.processedArgs[index] = await resolveName(value);
+  }
+  for (const [name, value] of Object.entries(command.opts())) {
+    if (value instanceof NamedPeer) command.setOptionValue(name, await resolveName(value));
+  }
+}
+
+async function resolveName({ host, port }: NamedPeer): Promise<Address> {
+  const { address, family } = await dns.lookup(host);
+  return { family: family === 6 ? 6 : 4, host: address, port };
+}
+
+/** Parses a port, with or without a colon, or an address with a port. */
 export function parseTarget(text: string): number | Address {
-  if (/^\d+$/.test(text)) return parsePort(text);
+  const [, digits] = /^:?(\d+)$/.exec(text) ?? [];
+  if (digits !== undefined) return parsePort(digits);
   const address = parsePeer(text);
   if (address.port > 0) return address;
   throw new InvalidArgumentError("Use a port, 1 to 65535.");

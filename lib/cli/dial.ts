@@ -2,11 +2,11 @@
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
 import type { Address, Attempt, Dialed, DialOptions, Guard } from "../index.ts";
-import { DialError, dial, SocketError } from "../index.ts";
+import { DialError, dial, formatAddress, SocketError } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { DialOutcome } from "../report/index.ts";
 import { dialReport, dialText } from "../report/index.ts";
-import { parseCount, parseDurationMs } from "./arguments.ts";
+import { PEER_FORMS, parseCount, parseDurationMs } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
@@ -50,7 +50,7 @@ export function dialCommand(): Command {
         "running service. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect. With " +
         "--wait tries again until a service accepts, which also waits for its name and its host.",
     )
-    .addArgument(new Argument("<peer>", 'an address or a name with a port: "127.0.0.1:80", "localhost:80"'))
+    .addArgument(new Argument("<peer>", PEER_FORMS))
     .option("--attempts <count>", "at most this many, for each address of the peer", parseCount, 3)
     .addOption(
       new Option("--deadline <time>", "at most this long in total")
@@ -106,7 +106,8 @@ async function dialOnce(peer: string, flags: Flags, signal: AbortSignal): Promis
   using progress = new LiveLine();
   const onAttempt = (attempt: Attempt) => {
     seen.push(attempt);
-    if (flags.wait) progress.show(`waiting for ${peer}: attempt ${seen.length} ended in ${attempt.outcome}`);
+    if (flags.wait)
+      progress.show(`attempt ${seen.length} at ${formatAddress(attempt.peer)}: ${attempt.outcome}`);
   };
   try {
     const found = await dial(peer, { ...dialOptions(flags), signal, onAttempt });

@@ -1,6 +1,7 @@
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes of one table. */
 import { Command, CommanderError } from "commander";
 import { environment } from "../kernel/index.ts";
+import { resolveNames } from "./arguments.ts";
 import { auditCommand } from "./audit.ts";
 import { benchCommand } from "./bench.ts";
 import { dialCommand } from "./dial.ts";
@@ -24,6 +25,7 @@ const program = new Command("selfconnect")
   .version(environment().version)
   .showHelpAfterError("(add --help for the options and their defaults)")
   .addHelpText("after", `\n${exitCodeHelp()}`)
+  .hook("preAction", (_program, command) => resolveNames(command))
   .enablePositionalOptions(); // The options after run's program are the program's.
 
 const commands = [

@@ -4,7 +4,14 @@ import { holdersInTheWay } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { MeasuredWait, Method, Prediction, PredictionCheck } from "../ports/index.ts";
-import { checkPrediction, METHODS, PORT_ALGORITHMS, portAlgorithm, predict } from "../ports/index.ts";
+import {
+  checkNever,
+  checkPrediction,
+  METHODS,
+  PORT_ALGORITHMS,
+  portAlgorithm,
+  predict,
+} from "../ports/index.ts";
 import type { PredictPace } from "../report/index.ts";
 import { holderLines, predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
@@ -19,6 +26,7 @@ interface Flags {
   readonly rate?: number;
   readonly clients: number;
   readonly algorithm?: string;
+  readonly reuseAddress?: boolean;
   readonly check?: number;
   readonly json?: boolean;
 }
@@ -34,7 +42,7 @@ export function predictCommand(): Command {
         "real self-connects.",
     )
     .addArgument(
-      new Argument("[peer]", "the address that a client would connect to")
+      new Argument("[peer]", "the address that a client would connect to, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
@@ -47,6 +55,7 @@ export function predictCommand(): Command {
         .argParser(parseRate)
         .conflicts("every"),
     )
+    .option("--reuse-address", "the client sets SO_REUSEADDR before bind(2), as Node does (for method bind)")
     .option("--clients <count>", "how many clients connect at this pace", parseCount, 1)
     .addOption(
       new Option("--algorithm <name>", "how ports are picked (default: observed)").choices(
@@ -70,16 +79,24 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   const { method, clients } = flags;
   const algorithm = flags.algorithm === undefined ? undefined : portAlgorithm(flags.algorithm);
-  const prediction = await predict({ peer, method, ...(algorithm && { algorithm }) });
+  const prediction = await predict({
+    peer,
+    method,
+    reuseAddress: flags.reuseAddress === true,
+    ...(algorithm && { algorithm }),
+  });
   const isKnown = prediction.never !== null || prediction.wait(1) !== null;
   const isChecked = flags.check !== undefined && isKnown && !prediction.never;
   const check = isChecked ? await runCheck(prediction, flags.check!, signal) : null;
-  const question = { clients, paces: pacesOf(flags), check };
+  const neverCheck =
+    flags.check !== undefined && prediction.never ? await checkNever(prediction, signal) : null;
+  const question = { clients, paces: pacesOf(flags), check, neverCheck };
   if (flags.json) printJson(predictReport(prediction, question));
   else print(predictText(prediction, question, textOptions()));
   if (!flags.json) printHolders(peer);
   if (signal.aborted) return EXIT.interrupted;
-  return !isKnown || (check && !check.holds) ? EXIT.failed : EXIT.done;
+  const isRefuted = (check && !check.holds) || (neverCheck && neverCheck.selfConnects > 0);
+  return !isKnown || isRefuted ? EXIT.failed : EXIT.done;
 }
 
 /** Prints who holds the peer's port now: a self-connect needs it free. */

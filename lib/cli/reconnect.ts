@@ -5,8 +5,9 @@ import { holdersInTheWay } from "../audit/index.ts";
 import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
 import { formatAddress, listenRefusal, ReconnectLoop } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
-import { findFourTuple, portFacts, socketOwner, socketTable } from "../kernel/index.ts";
-import { expectedAttempts, expectedRemaining, whyNever } from "../ports/index.ts";
+import { findFourTuple, socketOwner, socketTable } from "../kernel/index.ts";
+import type { PortSituation } from "../ports/index.ts";
+import { expectedAttempts, expectedRemaining, situationFor, whyNever } from "../ports/index.ts";
 import type { ReconnectTextOptions } from "../report/index.ts";
 import { holderLines, reconnectReport, reconnectText } from "../report/index.ts";
 import { count, duration, pluralize } from "../report/numbers.ts";
@@ -51,7 +52,7 @@ export function reconnectCommand(): Command {
         "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() ends the harm.",
     )
     .addArgument(
-      new Argument("[peer]", "an address of this host")
+      new Argument("[peer]", "an address of this host, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
@@ -86,9 +87,10 @@ const EXAMPLES = `Examples:
 
 async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
-  const never = whyNever(peer, flags.strategy, portFacts());
+  const situation = situationFor(peer, flags.strategy);
+  const never = whyNever(peer, flags.strategy, situation);
   if (never) printNotice([neverLine({ ...never, instead: nameFlag(never.instead) })]);
-  const results = await runTrials(peer, flags, signal);
+  const results = await runTrials(peer, flags, situation, signal);
   const last = results.at(-1)!;
   const isJoined = last.verdict === "self-connect";
   if (flags.json) printJson(reconnectReport(results, never));
@@ -108,10 +110,16 @@ function nameFlag(advice: string): string {
 }
 
 /** Runs one loop per trial, resets its socket before the next, and stops where one does not self-connect. */
-async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Promise<ReconnectResult[]> {
+async function runTrials(
+  peer: Address,
+  flags: Flags,
+  situation: PortSituation,
+  signal: AbortSignal,
+): Promise<ReconnectResult[]> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
   using line = new LiveLine();
   const results: ReconnectResult[] = [];
+  const findRemaining = expectedRemaining(peer, flags.strategy, situation);
   for (let trial = 1; trial <= flags.trials; trial++) {
     const loop = new ReconnectLoop({
       peer,
@@ -122,9 +130,10 @@ async function runTrials(peer: Address, flags: Flags, signal: AbortSignal): Prom
       ...(flags.rate !== undefined && { attemptsPerSecond: flags.rate }),
       ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
     });
-    if (trial === 1 && !flags.json) announce(loop);
+    if (trial === 1 && !flags.json) announce(loop, situation, flags.rate);
     const result = await runWithProgress(loop, signal, (progress) => {
-      line.show(liveText(loop, progress, flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : ""));
+      const prefix = flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : "";
+      line.show(liveText(progress, situation, findRemaining, prefix));
     });
     results.push(result);
     if (result.verdict !== "self-connect") break;
@@ -147,23 +156,27 @@ async function runWithProgress(
   }
 }
 
-export function announce(loop: ReconnectLoop): void {
-  const facts = portFacts();
-  const range = facts.ephemeralRange;
-  const attempts = expectedAttempts(loop.peer, loop.strategy, facts);
+export function announce(loop: ReconnectLoop, situation: PortSituation, rate?: number): void {
+  const range = situation.ephemeralRange;
+  const pace = rate === undefined ? {} : { attemptsPerSecond: rate };
+  const attempts = expectedAttempts(loop.peer, loop.strategy, situation, pace);
   const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
-  const expected = attempts ? `, about ${pluralize(attempts, "attempt")} expected` : "";
+  const isKnown = attempts !== null && attempts !== Number.POSITIVE_INFINITY;
+  const expected = isKnown ? `, about ${pluralize(Math.round(attempts), "attempt")} expected` : "";
   print(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
 }
 
-export function liveText(loop: ReconnectLoop, progress: ReconnectProgress, prefix: string): string {
-  const facts = portFacts();
+export function liveText(
+  progress: ReconnectProgress,
+  { ephemeralRange }: PortSituation,
+  findRemaining: (localPort: number) => number | null,
+  prefix: string,
+): string {
   const { attempts, attemptsPerSecond, localPort, elapsedMs } = progress;
   const parts = [`${count(attempts)} attempts`, `${count(attemptsPerSecond)}/s`];
-  if (localPort && facts.ephemeralRange) parts.push(rangeBar(localPort, facts.ephemeralRange));
+  if (localPort && ephemeralRange) parts.push(rangeBar(localPort, ephemeralRange));
   parts.push(duration(elapsedMs));
-  const never = whyNever(loop.peer, loop.strategy, facts);
-  const left = localPort && !never ? expectedRemaining(loop.peer, localPort, facts) : null;
+  const left = localPort ? findRemaining(localPort) : null;
   if (left !== null && attemptsPerSecond > 0)
     parts.push(`~${duration((left / attemptsPerSecond) * 1000)} to go`);
   return prefix + parts.join(" · ");

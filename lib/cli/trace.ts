@@ -3,10 +3,9 @@ import { Argument, Command, Option } from "commander";
 import { holdersInTheWay } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
-import { portFacts } from "../kernel/index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
 import { CLOSINGS, observeLeavings, readTrace, trace } from "../packets/index.ts";
-import { whyNever } from "../ports/index.ts";
+import { situationFor, whyNever } from "../ports/index.ts";
 import type { TraceExtras } from "../report/index.ts";
 import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
 import { pluralize } from "../report/numbers.ts";
@@ -49,7 +48,7 @@ export function traceCommand(): Command {
         "and TCP_INFO are printed.",
     )
     .addArgument(
-      new Argument("[peer]", "an address of this host")
+      new Argument("[peer]", "an address of this host, in any form of dial")
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
@@ -151,7 +150,7 @@ function addOccupant(error: unknown, peer: Address): unknown {
 }
 
 function warnIfNever(peer: Address): void {
-  const never = whyNever(peer, "fresh", portFacts());
+  const never = whyNever(peer, "fresh", situationFor(peer, "fresh"));
   if (never) printNotice([neverLine(never)]);
 }
 

@@ -1,7 +1,7 @@
 /** connectMany(): guarded connects to any number of addresses, many at a time: for scanners and pools. */
 import { onAbort } from "../socket/abort.ts";
-import type { Address } from "../socket/address.ts";
-import { checkAddress } from "../socket/address.ts";
+import type { Address, LocalAddress } from "../socket/address.ts";
+import { checkLocalAddress } from "../socket/address.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
@@ -34,7 +34,7 @@ export interface ConnectManyOptions extends GuardOptions {
   /** Milliseconds for each connect; the outcome is then "deadline". Default: until the kernel gives up (ETIMEDOUT). */
   readonly deadlineMs?: number;
   /** bind(2) every socket to this address first. With port 0 connect(2) picks the port. */
-  readonly local?: Address | string;
+  readonly local?: LocalAddress;
   /** Ends the iteration when it aborts: it then throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -122,7 +122,7 @@ class Connects {
     if (!(perSecond > 0)) throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
     checkDeadline(options.deadlineMs);
     this.#guard = checkGuardOptions(options).guard!;
-    this.#local = options.local === undefined ? undefined : checkAddress(options.local);
+    this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };
     this.#concurrency = concurrency;
     this.#pace = new Pace(perSecond);

@@ -4,7 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Exhaustion } from "../kernel/exhaustion.ts";
 import { exhaustion } from "../kernel/exhaustion.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
+import { checkAddress, formatAddress, toAddress } from "../socket/address.ts";
+import type { HostAndPort } from "../socket/address-forms.ts";
+import { parseHostAndPort } from "../socket/address-forms.ts";
+import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkDeadline, checkKeys, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
@@ -58,6 +61,12 @@ export interface DialOptions extends GuardOptions {
   readonly onAttempt?: (attempt: Attempt) => void;
 }
 
+/**
+ * Where dial() connects to: an Address, an object with a host, which may be a name, and a port, or text in one of the
+ * forms of parseHostAndPort(): "127.0.0.1:80", "localhost:80", ":8080", "8080", "redis://cache".
+ */
+export type Peer = string | Address | HostAndPort;
+
 /** What dial() returns: connect(2) succeeded, and getsockname(2) differs from getpeername(2). */
 export interface Dialed {
   /** Connected, and not to itself. The caller closes it. */
@@ -85,7 +94,7 @@ const DIAL_KEYS = [
  * Rejects with SocketError for an errno of the kernel; with DialError ERR_SELF_CONNECT when the guard refused or reset
  * a self-connect, ERR_ATTEMPTS when several attempts failed, ERR_DEADLINE; or with the signal's reason.
  */
-export async function dial(peer: Address | string, options: DialOptions = {}): Promise<Dialed> {
+export async function dial(peer: Peer, options: DialOptions = {}): Promise<Dialed> {
   return new Dial(peer, options).run();
 }
 
@@ -109,7 +118,7 @@ type Ended = Won | (Lost & { readonly peer: Address; readonly made: number });
 
 /** One call of dial(). */
 class Dial {
-  readonly #peer: { readonly host: string; readonly port: number; readonly scope?: string };
+  readonly #peer: Address | HostAndPort;
   readonly #options: DialOptions;
   readonly #guard: Guard;
   readonly #locals: LocalTurns;
@@ -117,9 +126,9 @@ class Dial {
   readonly #record = new AttemptRecord();
   readonly #startedAt = performance.now();
 
-  constructor(peer: Address | string, options: DialOptions) {
+  constructor(peer: Peer, options: DialOptions) {
     checkKeys("dial()", options, DIAL_KEYS);
-    this.#peer = typeof peer === "string" ? parseHostAndPort(peer) : checkAddress(peer);
+    this.#peer = checkPeer(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#locals = new LocalTurns(options.local);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
@@ -167,7 +176,7 @@ class Dial {
       const local = this.#locals.next(locals);
       const outcome = await this.#tryAddress(peer, local, lane);
       if ("socket" in outcome) return outcome;
-      lane.beginNext();
+      if (outcomeOf(outcome.error) !== "deadline") lane.beginNext();
       const isPassedOver = outcome.exhausted !== undefined && ++passedOver < locals.length;
       if (isPassedOver && !lane.signal?.aborted) continue;
       if (made >= this.#most || !this.#isWorthAnother(outcome)) return { ...outcome, peer, made };
@@ -319,8 +328,8 @@ class Dial {
 
   /** The addresses of the host: by dns.lookup(), in its order and within the deadline, unless it is numeric. */
   async #resolve(): Promise<readonly Address[]> {
-    const { host, port, scope } = this.#peer;
-    if (hostBytes(host)) return [toAddress(scope === undefined ? host : `${host}%${scope}`, port)];
+    if ("family" in this.#peer) return [this.#peer];
+    const { host, port } = this.#peer;
     const ended = new AbortController();
     const { family } = this.#locals;
     try {
@@ -405,11 +414,17 @@ function checkNextAddress(ms: number | undefined): void {
   throw invalidArgument("ERR_OUT_OF_RANGE", `nextAddressMs ${ms} is not a time: use ${bounds}`, RangeError);
 }
 
-/** Parses "localhost:80", or an address in one of checkAddress's forms. */
-function parseHostAndPort(text: string): { host: string; port: number; scope?: string } {
-  const [, name, digits] = /^([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?):(\d+)$/i.exec(text) ?? [];
-  if (name === undefined || hostBytes(name) || /^[\d.]+$/.test(name)) return checkAddress(text);
-  const port = Number(digits);
-  checkPort(port);
-  return { host: name, port };
+/** An address, or a name with a port. */
+function checkPeer(peer: Peer): Address | HostAndPort {
+  if (typeof peer !== "string" && !isNamed(peer)) return checkAddress(peer as Address);
+  const { host, port } = parseHostAndPort(typeof peer === "string" ? peer : `${peer.host}:${peer.port}`);
+  return hostBytes(host.split("%")[0]!) ? toAddress(host, port) : { host, port };
+}
+
+/** Whether the host of an object is a name. */
+function isNamed(peer: Address | HostAndPort): boolean {
+  if (peer === null || typeof peer !== "object" || "family" in peer || typeof peer.host !== "string")
+    return false;
+  checkPort(peer.port);
+  return hostBytes(peer.host.split("%")[0]!) === null;
 }

@@ -1,7 +1,7 @@
 /** punch(): TCP hole punching by simultaneous open (RFC 5128, section 3.4). */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Address } from "../socket/address.ts";
-import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
+import type { Address, LocalAddress } from "../socket/address.ts";
+import { checkAddress, checkLocalAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
@@ -52,7 +52,7 @@ const NOT_YET: ReadonlySet<string> = new Set([
  * signal's reason, or SocketError for what waiting does not change: EADDRINUSE of bind(2), ENETUNREACH …
  */
 export async function punch(
-  local: Address | string,
+  local: LocalAddress,
   peer: Address | string,
   options: PunchOptions = {},
 ): Promise<Dialed> {
@@ -62,7 +62,7 @@ export async function punch(
     const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
     throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
   }
-  return new Punch(checkAddress(local), checkAddress(peer), deadlineMs, options).run();
+  return new Punch(checkLocalAddress(local), checkAddress(peer), deadlineMs, options).run();
 }
 
 /** One call of punch(). */

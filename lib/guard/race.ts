@@ -7,7 +7,7 @@ export interface Lane {
   readonly signal: AbortSignal | undefined;
   /** Whether another lane has won. */
   readonly isLost: boolean;
-  /** Begins the lane after this one now, because an attempt of this one has failed. */
+  /** Begins the lane after this one now, because an attempt of this one has failed. Otherwise the timer does. */
   beginNext(): void;
   /** Makes this lane the winner and aborts all others. Returns false when another lane has won before. */
   win(): boolean;
@@ -58,9 +58,10 @@ class Race<T> {
     const removeAbort = onAbort(signal, () => this.#ended.abort(signal?.reason));
     try {
       this.#begin();
-      // A lane that ends begins the next one first, so that no lane is begun after the last promise here.
-      for (let index = 0; index < this.#running.length; index++) await this.#running[index];
-      return await Promise.all(this.#running);
+      const ended: T[] = [];
+      // A lane that fails begins the next one before it ends: this list grows until the last has ended.
+      for (let index = 0; index < this.#running.length; index++) ended.push(await this.#running[index]!);
+      return ended;
     } finally {
       clearTimeout(this.#timer);
       removeAbort();
@@ -76,12 +77,12 @@ class Race<T> {
     this.#running.push(this.#runLane(index));
   }
 
-  async #runLane(index: number): Promise<T> {
+  #runLane(index: number): Promise<T> {
     const isLost = () => this.#winner !== null && this.#winner !== index;
     const beginNext = () => {
       if (this.#running.length === index + 1) this.#begin();
     };
-    const ended = await this.#run(index, {
+    return this.#run(index, {
       signal: this.#ended.signal,
       get isLost() {
         return isLost();
@@ -89,8 +90,6 @@ class Race<T> {
       beginNext,
       win: () => this.#win(index),
     });
-    beginNext();
-    return ended;
   }
 
   #win(index: number): boolean {

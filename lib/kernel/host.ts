@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, addressBytes, decodeAddress, unmap } from "../socket/address.ts";
+import { ADDRESS_BYTES, addressBytes, decodeAddress, parseText, unmap } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -112,11 +112,12 @@ export function environment(): Environment {
  * connect(2) of a UDP socket to the peer, then getsockname(2): the local address that the route gives a plain connect,
  * with port 0. Sends no packet. Returns null when there is no route, or no addon.
  */
-export function localAddressTowards(peer: Address, namespaceFd = OWN_NAMESPACE): Address | null {
+export function localAddressTowards(peer: Address | string, namespaceFd = OWN_NAMESPACE): Address | null {
+  const to = unmap(parseText(peer));
   const native = nativeOrNull();
   const local = new Uint8Array(ADDRESS_BYTES);
   try {
-    if (!native || native.routeSource(namespaceFd, addressBytes(unmap(peer), native), local) < 0) return null;
+    if (!native || native.routeSource(namespaceFd, addressBytes(to, native), local) < 0) return null;
   } catch {
     return null; // The scope is not an interface of this host.
   }
@@ -127,7 +128,8 @@ export function localAddressTowards(peer: Address, namespaceFd = OWN_NAMESPACE):
  * connect(2) and bind(2) of a UDP socket: whether this host has the address. A connect to it comes from it, or, for a
  * secondary address, can when it is bound to it. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
  */
-export function isOwnAddress(address: Address): boolean {
+export function isOwnAddress(asked: Address | string): boolean {
+  const address = parseText(asked);
   return (
     canSelfConnect(address) || (bindProves(address) && canSelfConnect(address, { local: specify(address) }))
   );

@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, decodeAddress, hostText, isSameAddress } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, isSameAddress, parseText } from "../socket/address.ts";
+import { hostText } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
@@ -194,8 +195,9 @@ export function parseSocketTable(text: string): SocketRow[] {
 }
 
 /** proc(5), /proc/net/tcp and tcp6: finds the sockets with this four-tuple, in any state. */
-export function findFourTuple(local: Address, peer: Address): SocketRow[] {
-  return socketTable().filter((row) => isSameAddress(row.local, local) && isSameAddress(row.peer, peer));
+export function findFourTuple(local: Address | string, peer: Address | string): SocketRow[] {
+  const [one, other] = [parseText(local), parseText(peer)];
+  return socketTable().filter((row) => isSameAddress(row.local, one) && isSameAddress(row.peer, other));
 }
 
 /** proc(5), /proc/PID/fd: finds the process that has a socket open; null when no readable process has it open. */

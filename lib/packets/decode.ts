@@ -1,6 +1,6 @@
 /** Decodes a captured frame to one TCP segment. Pure; never throws, whatever the bytes. */
 import type { Address } from "../socket/address.ts";
-import { hostText } from "../socket/address.ts";
+import { hostText } from "../socket/address-text.ts";
 import { ETHERNET, findIp } from "./link.ts";
 
 /** The control bits of RFC 9293 section 3.1, in the usual order ("SYN,ACK"). */

@@ -1,12 +1,16 @@
 /** Tests a prediction with real self-connects. */
+import { setImmediate as turn } from "node:timers/promises";
 import type { TestResult } from "../loop/statistics.ts";
 import { goodnessOfFit } from "../loop/statistics.ts";
+import { listenRefusal } from "../socket/listen-refusal.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Wait } from "./model.ts";
-import { FULL_SPEED } from "./model.ts";
+import { FULL_SPEED, waitFor } from "./model.ts";
+import { modelFacts } from "./never.ts";
 import type { Prediction } from "./predict.ts";
+import { PICKS_PER_TURN } from "./sample.ts";
 import type { MeasuredWait } from "./waits.ts";
-import { measureWaits } from "./waits.ts";
+import { measureWaits, pickerOf } from "./waits.ts";
 
 /** The options of checkPrediction(). */
 export interface PredictionCheckOptions {
@@ -14,51 +18,144 @@ export interface PredictionCheckOptions {
   readonly trials: number;
   readonly signal?: AbortSignal;
   readonly onTrial?: (done: readonly MeasuredWait[]) => void;
+  readonly random?: () => number;
 }
 
 /** The measured waits, the predicted wait, and the test that compares them. */
 export interface PredictionCheck {
   readonly trials: readonly MeasuredWait[];
+  /** How many were asked for; fewer were made when one did not end, or the time was up. */
+  readonly asked: number;
   /** The mean pace of the trials. */
   readonly attemptsPerSecond: number;
-  /** The predicted wait at that pace. */
+  /** The predicted wait at that pace: the mean over the ports of the trials, which differ where ports are unusable. */
   readonly wait: Wait;
   readonly test: TestResult;
-  /** Whether p is at least 0.01. A right model fails one check in a hundred. */
+  /** Whether p is at least 0.01, and no trial is missing. A right model fails one check in a hundred. */
   readonly holds: boolean;
 }
 
 const LEAST_P = 0.01;
+const NOTHING_TESTED: TestResult = { statistic: 0, p: 1 };
 /** The test's approximation is poor with fewer trials. */
 const FEWEST_TRIALS = 10;
 
 /**
- * connect(2): causes real self-connects, each to a different port, and tests the prediction at their pace. Throws
+ * connect(2): causes real self-connects, each from a random start, and tests the prediction at their pace. Throws
  * ERR_TOO_FEW_TRIALS for fewer than 10.
  */
 export async function checkPrediction(
   prediction: Prediction,
-  { trials: asked, signal, onTrial }: PredictionCheckOptions,
+  { trials: asked, signal, onTrial, random = Math.random }: PredictionCheckOptions,
 ): Promise<PredictionCheck> {
   if (asked < FEWEST_TRIALS) {
     const message = `trials ${asked} are too few to test a prediction: use at least ${FEWEST_TRIALS}`;
     throw invalidArgument("ERR_TOO_FEW_TRIALS", message);
   }
+  const { algorithm, method, situation } = prediction;
   const { host, family } = prediction.peer;
   const trials = await measureWaits({
     host,
     family,
-    method: prediction.method,
+    method,
+    algorithm,
+    situation,
     count: asked,
+    random,
     ...(signal && { signal }),
     ...(onTrial && { onWait: onTrial }),
   });
-  const attempts = trials.map((trial) => trial.attempts);
   const elapsedMs = sum(trials.map((trial) => trial.elapsedMs));
-  const attemptsPerSecond = elapsedMs > 0 ? (sum(attempts) * 1000) / elapsedMs : FULL_SPEED;
-  const wait = prediction.wait(attemptsPerSecond)!;
-  const test = goodnessOfFit(attempts, wait.cdf);
-  return { trials, attemptsPerSecond, wait, test, holds: test.p >= LEAST_P };
+  const attemptsPerSecond =
+    elapsedMs > 0 ? (sum(trials.map((trial) => trial.attempts)) * 1000) / elapsedMs : FULL_SPEED;
+  const waitAt = waitsByPort(prediction, attemptsPerSecond);
+  const test =
+    trials.length === 0 ? NOTHING_TESTED : goodnessOfFit(shares(trials, waitAt, random), (share) => share);
+  const wait = meanWait(
+    trials.length > 0 ? trials.map(({ port }) => waitAt(port)) : [waitAt(prediction.peer.port)],
+  );
+  const holds = trials.length === asked && test.p >= LEAST_P;
+  return { trials, asked, attemptsPerSecond, wait, test, holds };
+}
+
+/** Attempts that were predicted never to end in a self-connect. */
+export interface NeverCheck {
+  readonly attempts: number;
+  readonly selfConnects: number;
+}
+
+/** A walk makes a lap of any range in fewer attempts than this. */
+const NEVER_ATTEMPTS = 20_000;
+
+/**
+ * connect(2): tests "never" with attempts at the peer, at most 20,000. Returns null, and makes none, where the peer is
+ * not a dead port of this host: nobody wants so many connections to a server at work.
+ */
+export async function checkNever(prediction: Prediction, signal?: AbortSignal): Promise<NeverCheck | null> {
+  const { peer, never, method, situation } = prediction;
+  if (never?.reason === "other-host" || listenRefusal(peer) !== null) return null;
+  const pick = pickerOf(method, situation);
+  let [attempts, selfConnects] = [0, 0];
+  while (attempts < NEVER_ATTEMPTS && !signal?.aborted) {
+    if (pick(peer).isSelfConnect) selfConnects++;
+    attempts++;
+    if (attempts % PICKS_PER_TURN === 0) await turn();
+  }
+  return { attempts, selfConnects };
+}
+
+/** The predicted wait of each port. Where every port is usable, one is as good as another. */
+function waitsByPort(prediction: Prediction, attemptsPerSecond: number): (port: number) => Wait {
+  const { algorithm, situation, peer } = prediction;
+  const compute = (port: number) => waitFor(algorithm, modelFacts(situation, port)!, port, attemptsPerSecond);
+  const isEven = modelFacts(situation, 0)!.unusable.length === 0 && !situation.reuseAddress;
+  const waits = new Map<number, Wait>();
+  return (port) => {
+    const key = isEven ? peer.port : port;
+    const wait = waits.get(key) ?? compute(key);
+    waits.set(key, wait);
+    return wait;
+  };
+}
+
+/**
+ * For each trial the probability of a shorter wait. If the prediction is right, these are spread evenly from 0 to 1,
+ * whatever the ports; a wait is a whole number of attempts, so its probability is a step, and a random point on it is
+ * taken.
+ */
+function shares(
+  trials: readonly MeasuredWait[],
+  waitAt: (port: number) => Wait,
+  random: () => number,
+): number[] {
+  return trials.map(({ port, attempts }) => {
+    const wait = waitAt(port);
+    const before = wait.cdf(attempts - 1);
+    return before + random() * (wait.cdf(attempts) - before);
+  });
+}
+
+/** The wait of a trial of which it is not known which port it has. */
+function meanWait(waits: readonly Wait[]): Wait {
+  const kinds = [...new Set(waits)];
+  if (kinds.length === 1) return kinds[0]!;
+  const mean = (of: (wait: Wait) => number) => sum(waits.map(of)) / waits.length;
+  const cdf = (attempts: number) => mean((wait) => wait.cdf(attempts));
+  return {
+    chancePerAttempt: mean((wait) => wait.chancePerAttempt),
+    mean: mean((wait) => wait.mean),
+    cdf,
+    quantile(chance) {
+      let [below, above] = [0, 1];
+      while (cdf(above) < chance) [below, above] = [above, above * 2];
+      while (above - below > 1) {
+        const middle = Math.floor((below + above) / 2);
+        if (cdf(middle) < chance) below = middle;
+        else above = middle;
+      }
+      return above;
+    },
+  };
 }
 
 function sum(values: readonly number[]): number {

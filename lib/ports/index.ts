@@ -1,19 +1,23 @@
 /** `selfconnect/ports`: how kernels pick local ports. */
 export type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
 export { PORT_ALGORITHMS, portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
-export type { PredictionCheck, PredictionCheckOptions } from "./check.ts";
-export { checkPrediction } from "./check.ts";
+export type { NeverCheck, PredictionCheck, PredictionCheckOptions } from "./check.ts";
+export { checkNever, checkPrediction } from "./check.ts";
 export type { Dependence } from "./dependence.ts";
 export type { Fingerprint } from "./fingerprint.ts";
 export { fingerprint } from "./fingerprint.ts";
+export type { PortSituation } from "./held.ts";
+export { portSituation } from "./held.ts";
 export type { Method } from "./method.ts";
 export { METHODS } from "./method.ts";
 export type { ModelFacts, Wait } from "./model.ts";
 export { PortWalk, simulateWait, waitFor } from "./model.ts";
 export type { NamespacePicks } from "./namespace.ts";
+export type { Never, NeverReason } from "./never.ts";
+export { whyNever } from "./never.ts";
 export type { Picks } from "./picks.ts";
-export type { Never, Prediction, PredictOptions } from "./predict.ts";
-export { expectedAttempts, expectedRemaining, predict, whyNever } from "./predict.ts";
+export type { ExpectOptions, Prediction, PredictOptions } from "./predict.ts";
+export { expectedAttempts, expectedRemaining, findDeadPort, predict, situationFor } from "./predict.ts";
 export type { PeerPorts, PortsReading, ReadPortsOptions, SourcePorts } from "./read.ts";
 export { readPorts } from "./read.ts";
 export type { Observation, SampleOptions } from "./sample.ts";

@@ -1,91 +1,112 @@
-/** A model of how the kernel picks a local port: a simulator of its walk, and the closed form of the wait. */
+/** A model of how the kernel picks a local port: a simulator of its walk, and the exact distribution of the wait. */
 
-import type { PortRange } from "../socket/port-range.ts";
-import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
-import { meanIncrement } from "./algorithms.ts";
+import type { Chain } from "./chain.ts";
+import { buildChain, pickChance } from "./chain.ts";
+import { meansOf } from "./mean.ts";
+import type { ModelFacts } from "./scan.ts";
+import { searchedParts, strideChances } from "./scan.ts";
+import type { Segment } from "./segment.ts";
+import { segmentOf } from "./segment.ts";
+
+export type { ModelFacts } from "./scan.ts";
 
 /** Attempts per second of one client without a pace, as assumed where none was measured. */
 export const FULL_SPEED = 50_000;
-
-/** The facts about a host that the model needs. */
-export interface ModelFacts {
-  readonly ephemeralRange: PortRange;
-  /** Ports that the kernel never picks: reserved ports, and those owned by a bind(2). */
-  readonly unusable: readonly PortRange[];
-}
-
-/** Reserved ports and `owned` ones, without `port`: a self-connect on it needs it free. */
-export function unusablePorts(
-  reserved: readonly PortRange[],
-  owned: readonly number[],
-  port: number,
-): PortRange[] {
-  const others = owned.filter((other) => other !== port);
-  return [...reserved, ...others.map((other) => ({ low: other, high: other }))];
-}
+const ALL_PORTS = 65_536;
 
 /**
- * The ports picked for one peer. As in the kernel: from the slot on, it tries ports at the distance of the stride and
- * skips unusable ones; it cuts the range to an even length for strides of two, and tries the other parity when all
- * ports of the first are in use. Then it moves the slot past the scanned ports, or further by a random increment.
+ * The ports picked for one peer: the loops of the kernel, line by line. From the slot on, it tries ports at the
+ * distance of the stride and skips unusable ones; for strides of two it cuts the range to an even length, and tries the
+ * other parity when all ports of the first are unusable. Then it moves the slot past the tried ports, or further by a
+ * random increment.
  */
 export class PortWalk {
   readonly #algorithm: PortAlgorithm;
+  readonly #facts: ModelFacts;
   readonly #random: () => number;
-  readonly #low: number;
-  /** How many ports one lap of the walk has. */
-  readonly #size: number;
-  readonly #unusable: Uint8Array;
+  readonly #isUnusable: Uint8Array;
+  /** The strides of a search over so many places, by their number. */
+  readonly #strides = new Map<number, [stride: number, chance: number][]>();
   #slot = 0;
 
   constructor(algorithm: PortAlgorithm, facts: ModelFacts, random: () => number) {
-    const { low, high } = facts.ephemeralRange;
-    const size = high - low + 1;
     this.#algorithm = algorithm;
+    this.#facts = facts;
     this.#random = random;
-    this.#low = low;
-    this.#size = size > 1 ? size - (size % 2) : size;
-    this.#unusable = new Uint8Array(size);
-    for (const range of facts.unusable) {
-      const end = Math.min(range.high, high) - low;
-      for (let offset = Math.max(0, range.low - low); offset <= end; offset++) this.#unusable[offset] = 1;
-    }
+    this.#isUnusable = new Uint8Array(ALL_PORTS);
+    for (const { low, high } of facts.unusable) this.#isUnusable.fill(1, low, high + 1);
     this.startAnew();
   }
 
   /** Moves the walk to a random place, as a new salt in the hash does. */
   startAnew(): void {
-    this.#slot = Math.floor(this.#random() * this.#size);
+    this.#slot = Math.floor(this.#random() * 2 ** 30) * 2;
+    if (this.#algorithm.stride === 1) this.#slot = Math.floor(this.#random() * 2 ** 31);
   }
 
   /** The next local port; null when all are unusable (EADDRNOTAVAIL). */
   next(): number | null {
-    const { stride, counters } = this.#algorithm;
-    if (counters === "none") this.startAnew();
-    const start = this.#firstOffset();
-    const found = this.#scan(start) ?? (stride === 2 ? this.#scan(start ^ 1) : null);
+    if (this.#algorithm.counters === "none") return this.#nextIndependent();
+    const { low, high } = this.#facts.ephemeralRange;
+    const found = this.#scan(low, high, this.#slot);
     if (!found) return null;
-    const further = (this.#increment() - 1) * stride;
-    this.#slot = (this.#slot + Math.max(found.scanned, further) + stride) % this.#size;
-    return this.#low + found.offset;
+    const further = (this.#increment() - 1) * this.#algorithm.stride;
+    this.#slot += Math.max(found.scanned, further) + this.#algorithm.stride;
+    return found.port;
   }
 
-  #firstOffset(): number {
-    const { stride, parity } = this.#algorithm;
-    if (stride === 1) return this.#slot;
-    return parity === "low" ? this.#slot & ~1 : this.#slot | 1;
-  }
-
-  #scan(start: number): { offset: number; scanned: number } | null {
-    const { stride } = this.#algorithm;
-    let offset = start;
-    for (let scanned = 0; scanned < this.#size; scanned += stride) {
-      if (offset >= this.#size) offset -= this.#size;
-      if (!this.#unusable[offset]) return { offset, scanned };
-      offset += stride;
+  #nextIndependent(): number | null {
+    for (const { low, high } of searchedParts(
+      this.#facts.ephemeralRange,
+      this.#facts.reuseAddress === true,
+    )) {
+      this.startAnew();
+      const found = this.#scan(low, high, this.#slot);
+      if (found) return found.port;
     }
     return null;
+  }
+
+  #scan(low: number, high: number, slot: number): { port: number; scanned: number } | null {
+    const { stride, parity } = this.#algorithm;
+    const size = high - low + 1;
+    const remaining = stride === 2 && size > 1 ? size - (size % 2) : size;
+    const offset = slot % remaining;
+    if (stride === 1) return this.#pass(low + offset, high, remaining, this.#drawStride(remaining));
+    const step = this.#drawStride(remaining >> 1) * stride;
+    const first = parity === "low" || remaining === 1 ? offset & ~1 : offset | 1;
+    return (
+      this.#pass(low + first, high, remaining, step) ??
+      (remaining > 1 ? this.#pass(low + (first ^ 1), high, remaining, step) : null)
+    );
+  }
+
+  #pass(
+    start: number,
+    high: number,
+    remaining: number,
+    step: number,
+  ): { port: number; scanned: number } | null {
+    let port = start;
+    for (let scanned = 0; scanned < remaining; scanned += this.#algorithm.stride, port += step) {
+      if (port > high) port -= remaining;
+      if (!this.#isUnusable[port]) return { port, scanned };
+    }
+    return null;
+  }
+
+  #drawStride(places: number): number {
+    const width = this.#facts.stepWidth ?? 0;
+    if (width === 0 || this.#algorithm.counters === "none") return 1;
+    const strides = this.#strides.get(places) ?? [...strideChances(places, width)];
+    this.#strides.set(places, strides);
+    let left = this.#random();
+    for (const [stride, chance] of strides) {
+      left -= chance;
+      if (left < 0) return stride;
+    }
+    return 1;
   }
 
   /** Draws the number of strides to the next port. */
@@ -116,9 +137,9 @@ export function simulateWait(
   const perSalt = attemptsPerSalt(algorithm, attemptsPerSecond);
   let untilSalt = random() * perSalt;
   for (let attempt = 1; attempt <= most; attempt++) {
-    if (untilSalt < 1) {
+    if (untilSalt < 0) {
       walk.startAnew();
-      untilSalt += perSalt;
+      untilSalt += perSalt * Math.ceil(-untilSalt / perSalt);
     }
     untilSalt--;
     if (walk.next() === port) return attempt;
@@ -128,23 +149,22 @@ export function simulateWait(
 
 /** The distribution of the wait for one port, in attempts. */
 export interface Wait {
-  /** The probability that the kernel picks the port for one attempt. */
+  /**
+   * The probability that the kernel picks the port for the first attempt, and for the first after each new salt. It is
+   * 0 when the port is never picked.
+   */
   readonly chancePerAttempt: number;
+  /** Infinity when the port may never be picked. */
   readonly mean: number;
-  /** The probability that so many attempts are enough. */
-  cdf(attempts: number): number;
-  /** The number of attempts that is enough with this probability. */
+  /** The probability that so many attempts are enough. Needs no `this`. */
+  readonly cdf: (attempts: number) => number;
+  /** The number of attempts that is enough with this probability; Infinity when none is. */
   quantile(chance: number): number;
 }
 
-/** The closed form averages over this many phases of the salt's period, because a wait may begin anywhere in it. */
-const PHASES = 64;
-
 /**
- * The wait for one port in closed form. A walk with mean increment m makes a lap of n ports in L = n / m attempts, and
- * picks the port with probability h in each lap (1 / m for a single port; more where unusable ports before it lead to
- * it). From a random start, it needs more than (k + f) L attempts with probability (1 - h)^k (1 - h f). A new salt is
- * a new random start.
+ * Computes the wait for one port, from a random place of the walk, by iterating over the states of the walk. A new salt
+ * is a new random place, and a wait begins anywhere in the salt's period. All that predicts a wait asks this function.
  */
 export function waitFor(
   algorithm: PortAlgorithm,
@@ -152,120 +172,166 @@ export function waitFor(
   port: number,
   attemptsPerSecond: number,
 ): Wait {
-  const { ports, block } = shareOf(algorithm, facts, port);
-  const chancePerAttempt = block / ports;
-  const walk =
-    algorithm.counters === "none"
-      ? independentSurvival(chancePerAttempt)
-      : lapSurvival(algorithm, ports, block);
+  const chancePerAttempt = pickChance(algorithm, facts, port);
   const perSalt = attemptsPerSalt(algorithm, attemptsPerSecond);
-  const survival = perSalt === Infinity ? walk.survival : saltSurvival(walk.survival, perSalt);
-  const mean = perSalt === Infinity ? walk.area(Infinity) : meanWithSalt(walk, perSalt);
+  if (chancePerAttempt === 0) return NEVER;
+  if (algorithm.counters === "none" || perSalt <= 1) return independentWait(chancePerAttempt);
+  return new WalkWait(buildChain(algorithm, facts, port), chancePerAttempt, perSalt);
+}
+
+const NEVER: Wait = {
+  chancePerAttempt: 0,
+  mean: Number.POSITIVE_INFINITY,
+  cdf: () => 0,
+  quantile: () => Number.POSITIVE_INFINITY,
+};
+
+function independentWait(chance: number): Wait {
   return {
-    chancePerAttempt,
-    mean,
-    cdf: (attempts) => 1 - survival(Math.max(0, attempts)),
-    quantile: (chance) => solve(survival, 1 - chance, mean),
+    chancePerAttempt: chance,
+    mean: 1 / chance,
+    cdf: (attempts) => 1 - (1 - chance) ** Math.max(0, Math.floor(attempts)),
+    quantile: (wanted) =>
+      chance === 1 ? 1 : Math.max(1, Math.ceil(Math.log(1 - wanted) / Math.log(1 - chance) - 1e-9)),
   };
 }
 
-/** The probability of needing more than so many attempts, and its integral: the mean number made by then. */
-interface Survival {
-  survival(attempts: number): number;
-  area(attempts: number): number;
-}
+/** Whole numbers of attempts up to this have a phase each; longer periods are represented by PHASES phases. */
+const MOST_PHASES = 512;
+const PHASES = 64;
+/** After so many times its mean, no wait lasts: a longer period of the salt changes nothing. */
+const LONG = 30;
 
-function independentSurvival(chance: number): Survival {
-  const survival = (attempts: number) => (1 - chance) ** attempts;
-  return { survival, area: (attempts) => (1 - survival(attempts)) / chance };
-}
+/** The wait of a walk: from a random place, then from another one after each new salt. */
+class WalkWait implements Wait {
+  readonly chancePerAttempt: number;
+  readonly #chain: Chain;
+  readonly #perSalt: number;
+  readonly #phases: readonly number[];
+  #segment: Segment | null = null;
+  #mean: number | null = null;
 
-function lapSurvival(algorithm: PortAlgorithm, ports: number, block: number): Survival {
-  const length = ports / meanIncrement(algorithm);
-  const hit = Math.min(1, landingChance(algorithm, block));
-  const miss = 1 - hit;
-  return {
-    survival: (attempts) => {
-      const laps = Math.floor(attempts / length);
-      return miss ** laps * (1 - hit * (attempts / length - laps));
-    },
-    area: (attempts) => {
-      const wholeLap = length * (1 - hit / 2);
-      if (attempts === Infinity) return wholeLap / hit;
-      const laps = Math.floor(attempts / length);
-      const rest = attempts / length - laps;
-      return (wholeLap * (1 - miss ** laps)) / hit + miss ** laps * length * (rest - (hit * rest ** 2) / 2);
-    },
-  };
-}
-
-/** The probability that a walk picks a port in a block of ports rather than passing over it. */
-function landingChance(algorithm: PortAlgorithm, block: number): number {
-  const missing = algorithm.increments.reduce(
-    (sum, chance, index) => sum + chance * Math.max(0, index + 1 - block),
-    0,
-  );
-  return 1 - missing / meanIncrement(algorithm);
-}
-
-function saltSurvival(survival: (attempts: number) => number, perSalt: number): (attempts: number) => number {
-  const whole = survival(perSalt);
-  return (attempts) => {
-    let sum = 0;
-    for (let phase = 0; phase < PHASES; phase++) {
-      const first = ((phase + 0.5) / PHASES) * perSalt;
-      const rest = attempts - first;
-      if (rest <= 0) sum += survival(attempts);
-      else sum += survival(first) * whole ** Math.floor(rest / perSalt) * survival(rest % perSalt);
-    }
-    return sum / PHASES;
-  };
-}
-
-function meanWithSalt({ survival, area }: Survival, perSalt: number): number {
-  const later = area(perSalt) / (1 - survival(perSalt));
-  let sum = 0;
-  for (let phase = 0; phase < PHASES; phase++) {
-    const first = ((phase + 0.5) / PHASES) * perSalt;
-    sum += area(first) + survival(first) * later;
+  constructor(chain: Chain, chancePerAttempt: number, perSalt: number) {
+    this.#chain = chain;
+    this.chancePerAttempt = chancePerAttempt;
+    this.#perSalt = perSalt;
+    this.#phases = phasesOf(perSalt);
   }
-  return sum / PHASES;
+
+  get mean(): number {
+    this.#mean ??= this.#computeMean();
+    return this.#mean;
+  }
+
+  readonly cdf = (attempts: number): number => 1 - this.#survival(Math.max(0, Math.floor(attempts)));
+
+  quantile(chance: number): number {
+    let [below, above] = [0, 1];
+    while (this.#survival(above) > 1 - chance) {
+      if (above > Number.MAX_SAFE_INTEGER / 2) return Number.POSITIVE_INFINITY;
+      [below, above] = [above, above * 2];
+    }
+    while (above - below > 1) {
+      const middle = Math.floor((below + above) / 2);
+      if (this.#survival(middle) > 1 - chance) below = middle;
+      else above = middle;
+    }
+    return above;
+  }
+
+  get #walk(): Segment {
+    this.#segment ??= segmentOf(this.#chain, Math.ceil(this.#perSalt));
+    return this.#segment;
+  }
+
+  #computeMean(): number {
+    const means = meansOf(this.#chain);
+    if (means) {
+      const mean = means.reduce((sum, value) => sum + value, 0) / means.length;
+      if (mean * LONG < this.#perSalt) return mean;
+    }
+    if (this.#perSalt === Number.POSITIVE_INFINITY) return this.#walk.area(Number.POSITIVE_INFINITY);
+    return this.#phases.reduce((sum, phase) => sum + this.#meanFrom(phase), 0) / this.#phases.length;
+  }
+
+  /** The attempts before the salt changes for the `times`-th time. A wait begins `phase` attempts after a change. */
+  #attemptsBefore(times: number, phase: number): number {
+    return times === 0 ? 0 : Math.ceil(times * this.#perSalt - phase - 1e-9);
+  }
+
+  #survival(attempts: number): number {
+    if (this.#perSalt === Number.POSITIVE_INFINITY) return this.#walk.survival(attempts);
+    return (
+      this.#phases.reduce((sum, phase) => sum + this.#survivalFrom(phase, attempts), 0) / this.#phases.length
+    );
+  }
+
+  #survivalFrom(phase: number, attempts: number): number {
+    const walk = this.#walk;
+    const first = this.#attemptsBefore(1, phase);
+    if (attempts <= first) return walk.survival(attempts);
+    let changes = Math.floor((phase + attempts) / this.#perSalt);
+    while (this.#attemptsBefore(changes, phase) >= attempts) changes--;
+    const before = this.#attemptsBefore(changes, phase);
+    // The periods between the changes have a whole number of attempts: one of two that follow each other.
+    const short = Math.floor(this.#perSalt + 1e-9);
+    const long = before - first - (changes - 1) * short;
+    const periods = walk.survival(short) ** (changes - 1 - long) * walk.survival(short + 1) ** long;
+    return walk.survival(first) * periods * walk.survival(attempts - before);
+  }
+
+  #meanFrom(phase: number): number {
+    const walk = this.#walk;
+    let [alive, mean, made] = [1, 0, 0];
+    for (let changes = 1; alive > 1e-9; changes++) {
+      const before = this.#attemptsBefore(changes, phase);
+      mean += alive * walk.area(before - made);
+      alive *= walk.survival(before - made);
+      made = before;
+      if (changes < MOST_PHASES) continue;
+      // From here on the mean of what remains is the same at each change of the salt, but for a rounding.
+      const short = Math.floor(this.#perSalt);
+      const share = this.#perSalt - short;
+      const area = (1 - share) * walk.area(short) + share * walk.area(short + 1);
+      const survival = (1 - share) * walk.survival(short) + share * walk.survival(short + 1);
+      return mean + (alive * area) / (1 - survival);
+    }
+    return mean;
+  }
 }
 
-/** At least 1: a walk that is salted more often than it makes an attempt starts anew with each attempt. */
-function attemptsPerSalt({ saltMs }: PortAlgorithm, attemptsPerSecond: number): number {
-  return saltMs === null ? Infinity : Math.max(1, (attemptsPerSecond * saltMs) / 1000);
+/** How long ago, in attempts, the salt changed when a wait begins: all phases are as likely. */
+function phasesOf(perSalt: number): number[] {
+  if (perSalt === Number.POSITIVE_INFINITY) return [];
+  const isWhole = Math.abs(perSalt - Math.round(perSalt)) < 1e-9 && perSalt <= MOST_PHASES;
+  const count = isWhole ? Math.round(perSalt) : PHASES;
+  return Array.from({ length: count }, (_, index) => ((index + 0.5) * perSalt) / count);
 }
 
-/** How many ports a lap has, and how many of them lead to this port: itself, and the unusable ones just before it. */
-function shareOf(
+/**
+ * The mean number of further attempts, when the walk has just picked another port; without regard to salts. Returns
+ * null for a port that the walk does not pick, and when it is not known that this one is picked at all.
+ */
+export function remainingAttempts(
   algorithm: PortAlgorithm,
   facts: ModelFacts,
   port: number,
-): { ports: number; block: number } {
+): (localPort: number) => number | null {
   const { low, high } = facts.ephemeralRange;
-  const size = high - low + 1;
-  const ports = Math.max(1, Math.floor((size > 1 ? size - (size % 2) : size) / algorithm.stride));
-  const isUnusable = (candidate: number) => facts.unusable.some((range) => holds(range, candidate));
-  let block = 1;
-  for (
-    let before = port - algorithm.stride;
-    before >= low && isUnusable(before);
-    before -= algorithm.stride
-  ) {
-    block++;
-  }
-  return { ports, block: Math.min(block, ports) };
+  const chance = pickChance(algorithm, facts, port);
+  if (algorithm.counters === "none") return () => (chance === 0 ? null : 1 / chance);
+  const chain = buildChain(algorithm, facts, port);
+  const means = chance === 0 ? null : meansOf(chain);
+  return (localPort) => {
+    if (!means || localPort < low || localPort > high) return null;
+    const { places, own, usual } = chain;
+    const step = Math.floor((localPort - low) / algorithm.stride) - own - 1 + 2 * places;
+    return usual.advances.reduce((sum, advance, index) => {
+      return sum + usual.chances[index]! * means[(step + advance) % places]!;
+    }, 0);
+  };
 }
 
-/** Finds where a falling function reaches a value, by doubling and bisection. */
-function solve(survival: (attempts: number) => number, value: number, scale: number): number {
-  let [below, above] = [0, Math.max(1, scale)];
-  while (survival(above) > value) [below, above] = [above, above * 2];
-  for (let round = 0; round < 60; round++) {
-    const middle = (below + above) / 2;
-    if (survival(middle) > value) below = middle;
-    else above = middle;
-  }
-  return above;
+function attemptsPerSalt({ saltMs }: PortAlgorithm, attemptsPerSecond: number): number {
+  return saltMs === null ? Number.POSITIVE_INFINITY : (attemptsPerSecond * saltMs) / 1000;
 }

@@ -1,45 +1,37 @@
 /** Whether, and after how many attempts, the kernel picks the peer's port as the local one. */
 import os from "node:os";
-import type { PortFacts } from "../kernel/host.ts";
-import { isOwnAddress, localAddressTowards, portFacts, sandbox } from "../kernel/host.ts";
+import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, unmap } from "../socket/address.ts";
+import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
+import { SocketError } from "../socket/errors.ts";
+import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { holds, portCount } from "../socket/port-range.ts";
+import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
+import type { PortSituation } from "./held.ts";
+import { portSituation } from "./held.ts";
 import type { Method } from "./method.ts";
 import type { Wait } from "./model.ts";
-import { unusablePorts, waitFor } from "./model.ts";
+import { FULL_SPEED, remainingAttempts, waitFor } from "./model.ts";
+import type { NeverReason } from "./never.ts";
+import { adviseServer, modelFacts, neverAtAddress, neverAtPort, whyNever } from "./never.ts";
 import { samplePorts } from "./sample.ts";
-
-/** Why a loop can never self-connect, and what to do instead. */
-export interface Never {
-  readonly reason: "outside-range" | "reserved" | "parity" | "address" | "other-host" | "gvisor";
-  readonly because: string;
-  readonly instead: string;
-}
-
-/**
- * Linux tries every second port (4.2 and later): connect(2) picks the parity of the range's low end while such a
- * port is free, bind(2) with port 0 the other parity (net/ipv4/inet_hashtables.c, inet_connection_sock.c).
- */
-const PORT_STEP = 2;
-/** Since 5.18 the next attempt starts 1 to 8 steps further (commit ca7af0402550). */
-export const MEAN_STEPS = 4.5;
+import type { FingerprintVerdict } from "./verdict.ts";
 
 /** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {
-  readonly peer: Address;
+  readonly peer: Address | string;
   /** Default "connect". */
   readonly method?: Method;
   /** How this host picks ports; default: it is observed. */
   readonly algorithm?: PortAlgorithm;
-  readonly facts?: PortFacts;
-  /** Ports owned by a bind(2): the kernel does not pick them. The peer's port is ignored here. */
-  readonly owned?: readonly number[];
+  /** The range, the reserved ports and the sockets that hold ports; default: portSituation() of this host. */
+  readonly facts?: PortSituation;
+  /** Whether the client sets SO_REUSEADDR before bind(2), as libuv does: for method "bind"; default false. */
+  readonly reuseAddress?: boolean;
 }
 
 /** Whether and when a client of this host that keeps reconnecting is joined to itself. */
@@ -49,7 +41,13 @@ export interface Prediction {
   readonly algorithm: PortAlgorithm;
   /** How the algorithm is known: given by the caller, observed, or supposed by the release when observing failed. */
   readonly basis: "given" | "observed" | "supposed";
-  readonly never: Never | null;
+  /** The facts that were used. */
+  readonly situation: PortSituation;
+  /** Held ports on which the prediction depends: it may be another one when a socket there is gone. */
+  readonly dependsOn: readonly number[];
+  readonly never: NeverReason | null;
+  /** How a server on the peer's port is safe. */
+  readonly advice: string;
   /**
    * The wait when all clients together make so many attempts per second; null when never, and when this host does not
    * report its ephemeral range, so that nobody can know.
@@ -59,165 +57,184 @@ export interface Prediction {
 
 /** Enough to name the algorithm, in some milliseconds. */
 const OBSERVED_ATTEMPTS = 1000;
+const NO_PORT = ["EADDRNOTAVAIL", "EADDRINUSE"];
+const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
 /** The loop's strategy for each method. */
-export const STRATEGY_OF = {
+const STRATEGY_OF = {
   connect: "fresh",
   bind: "autobind",
   "late-bind": "fresh",
   range: "range",
 } as const;
+const METHOD_OF: Readonly<Record<Strategy, Method>> = {
+  fresh: "connect",
+  reuse: "connect",
+  autobind: "bind",
+  bind: "bind",
+  range: "range",
+};
 
 /**
  * getsockname(2) after connect(2) or bind(2): observes how this host picks ports, unless `algorithm` is given, and
- * predicts the wait for the peer's port. Rejects as samplePorts() does.
+ * predicts the wait for the peer's port. Makes no connection to the peer: a dead port of its host is observed. Rejects
+ * as samplePorts() does.
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
-  const { peer, method = "connect", facts = portFacts(), owned = [] } = options;
-  const never = whyNeverHere(peer, method, facts);
+  const { method = "connect", reuseAddress = false } = options;
+  const peer = checkAddress(options.peer);
+  const situation = { ...(options.facts ?? portSituation(peer, method)), reuseAddress };
+  const isOwn = isOwnAddress(peer);
   const { algorithm, basis } = options.algorithm
     ? { algorithm: options.algorithm, basis: "given" as const }
-    : await observeAlgorithm(peer, method, never);
-  const { ephemeralRange } = facts;
-  const unusable = unusablePorts(facts.reservedPorts, owned, peer.port);
+    : await observeAlgorithm(peer, method, isOwn, situation);
+  const never = isOwn ? whyNeverBy(method, peer, situation, algorithm) : notThisHost(peer);
+  const waits = new Map<number, Wait>();
+  const facts = modelFacts(situation, peer.port);
   return {
     peer,
     method,
     algorithm,
     basis,
+    situation,
+    dependsOn: dependsOn(never, STRATEGY_OF[method], peer.port, situation, algorithm),
     never,
-    wait: (attemptsPerSecond) =>
-      never || !ephemeralRange
-        ? null
-        : waitFor(algorithm, { ephemeralRange, unusable }, peer.port, attemptsPerSecond),
+    advice: isOwn
+      ? adviseServer(peer, situation)
+      : "nothing is needed: only its own host can be joined to itself there",
+    wait(attemptsPerSecond) {
+      if (never || !facts) return null;
+      const wait = waits.get(attemptsPerSecond) ?? waitFor(algorithm, facts, peer.port, attemptsPerSecond);
+      waits.set(attemptsPerSecond, wait);
+      return wait;
+    },
   };
 }
 
+/** Why the method never gives a client the port; null when it does. */
+export function whyNeverBy(
+  method: Method,
+  peer: Address,
+  situation: PortSituation,
+  algorithm: PortAlgorithm,
+): NeverReason | null {
+  const elsewhere = method === "bind" ? null : neverAtAddress(peer);
+  if (elsewhere) return { reason: elsewhere.reason, because: elsewhere.because };
+  return neverAtPort(peer.port, STRATEGY_OF[method], situation, algorithm);
+}
+
+function dependsOn(
+  never: NeverReason | null,
+  strategy: "fresh" | "autobind" | "range",
+  port: number,
+  situation: PortSituation,
+  algorithm: PortAlgorithm,
+): readonly number[] {
+  const { heldPorts = [], ephemeralRange } = situation;
+  if (heldPorts.length === 0 || !ephemeralRange) return [];
+  const isNever = (held: readonly number[]) => {
+    return neverAtPort(port, strategy, { ...situation, heldPorts: held }, algorithm) !== null;
+  };
+  if (never) return isNever([]) ? [] : heldPorts;
+  // While a port is free that the kernel prefers, those of the other parity are not even tried.
+  const isFirst = algorithm.stride === 1 || !isNever([]);
+  return isFirst ? heldPorts.filter((held) => (held - port) % algorithm.stride === 0) : heldPorts;
+}
+
+function notThisHost(peer: Address): NeverReason {
+  const because = `${formatAddress(peer)} is not an address of this host, so it cannot be the local address`;
+  return { reason: "other-host", because };
+}
+
+/** Observes connects to a dead port, because the peer may be a server at work. */
 async function observeAlgorithm(
   peer: Address,
   method: Method,
-  never: Never | null,
+  isOwn: boolean,
+  { ephemeralRange }: PortSituation,
 ): Promise<{ algorithm: PortAlgorithm; basis: Prediction["basis"] }> {
-  const isObservable = never?.reason !== "other-host";
-  const name = isObservable
-    ? fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name
-    : "unknown";
-  return name === "unknown"
-    ? { algorithm: supposeAlgorithm(method, os.release()), basis: "supposed" }
-    : { algorithm: portAlgorithm(name), basis: "observed" };
+  const supposed = { algorithm: supposeAlgorithm(method, os.release()), basis: "supposed" as const };
+  if (!isOwn) return supposed;
+  const observed = { ...peer, port: findDeadPort(peer, ephemeralRange) };
+  const name = await nameAlgorithm(observed, method);
+  if (name === "unknown") return supposed;
+  return { algorithm: portAlgorithm(name), basis: "observed" };
 }
 
-function whyNeverHere(peer: Address, method: Method, facts: PortFacts): Never | null {
-  if (!isOwnAddress(peer)) {
-    return {
-      reason: "other-host",
-      because: `${formatAddress(peer)} is not an address of this host, so it cannot be the local address`,
-      instead: "nothing: a connect to another host cannot be joined to itself",
-    };
+async function nameAlgorithm(peer: Address, method: Method): Promise<FingerprintVerdict["name"]> {
+  try {
+    return fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name;
+  } catch (error) {
+    // No port is usable.
+    if (error instanceof SocketError && NO_PORT.includes(error.code)) return "unknown";
+    throw error;
   }
-  return whyNever(peer, STRATEGY_OF[method], facts);
 }
 
 /**
- * Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know.
- * `findLocal` reports the local address that a plain connect to the peer gets; by default the kernel is asked.
+ * bind(2), listen(2): finds a port of the peer's host, and not the peer's, where nothing listens; outside the range if
+ * one is free there, since what is observed there cannot be a self-connect. Throws ERR_NO_FREE_PORT.
  */
-export function whyNever(
-  peer: Address,
+export function findDeadPort(
+  near: Address | string,
+  range: PortRange | null = portFacts().ephemeralRange,
+): number {
+  const peer = parseText(near);
+  const loopback: Address[] =
+    peer.family === 4 ? ["127.0.0.2", "127.0.0.3"].map((host) => ({ ...peer, host })) : [];
+  const isOutside = (port: number) => port !== peer.port && !(range && holds(range, port));
+  const addresses = [peer, ...loopback];
+  try {
+    return findFreePort(UNPRIVILEGED, { addresses, isWanted: isOutside });
+  } catch {
+    return findFreePort(UNPRIVILEGED, { addresses, isWanted: (port) => port !== peer.port });
+  }
+}
+
+/** What expectedAttempts() assumes when it is not said: the algorithm of this release, at full speed. */
+export interface ExpectOptions {
+  readonly algorithm?: PortAlgorithm;
+  readonly attemptsPerSecond?: number;
+}
+
+/**
+ * Mean attempts until a loop's self-connect, as waitFor() computes it. Returns null when there is never one, or when
+ * the host does not report its range.
+ */
+export function expectedAttempts(
+  asked: Address | string,
   strategy: Strategy,
-  facts: PortFacts,
-  findLocal: (peer: Address) => Address | null = localAddressTowards,
-): Never | null {
-  if (strategy === "bind") return null;
-  // After bind(2) to the address it is the local one; without bind the route decides.
-  const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
-  return elsewhere ?? neverAtPort(peer.port, strategy, facts);
+  situation: PortSituation,
+  { algorithm = algorithmOf(strategy), attemptsPerSecond = FULL_SPEED }: ExpectOptions = {},
+): number | null {
+  const peer = parseText(asked);
+  if (strategy === "bind") return 1;
+  const facts = modelFacts(situation, peer.port);
+  if (!facts || whyNever(peer, strategy, situation)) return null;
+  return strategy === "range" ? 1 : waitFor(algorithm, facts, peer.port, attemptsPerSecond).mean;
 }
 
 /**
- * Mean attempts between two self-connects: the number of usable ports of the peer's parity. Returns null when there
- * is never one, or when the host does not report its range.
+ * Returns a function that tells the mean attempts until the self-connect, when the kernel's walk is at a local port.
+ * It returns null for a port outside the range, and when there is never a self-connect or nobody can know.
  */
-export function expectedAttempts(peer: Address, strategy: Strategy, facts: PortFacts): number | null {
-  if (strategy === "bind" || strategy === "range") return 1;
-  if (!facts.ephemeralRange || whyNever(peer, strategy, facts)) return null;
-  return portsOfParity(peer.port, facts);
+export function expectedRemaining(
+  asked: Address | string,
+  strategy: Strategy,
+  situation: PortSituation,
+): (localPort: number) => number | null {
+  const peer = parseText(asked);
+  const facts = modelFacts(situation, peer.port);
+  if (strategy === "bind" || strategy === "range") return () => 1;
+  if (!facts || whyNever(peer, strategy, situation)) return () => null;
+  return remainingAttempts(algorithmOf(strategy), facts, peer.port);
 }
 
-/**
- * Mean attempts until the self-connect, when the kernel's walk is at `localPort`. A walk that reaches the peer's port
- * picks it with chance 1 / MEAN_STEPS, and otherwise makes another lap. Returns null if the port is outside the range.
- */
-export function expectedRemaining(peer: Address, localPort: number, facts: PortFacts): number | null {
-  const range = facts.ephemeralRange;
-  if (!range || !holds(range, localPort)) return null;
-  const size = portCount(range);
-  const distance = (((peer.port - localPort) % size) + size) % size;
-  const lap = portsOfParity(peer.port, facts) / MEAN_STEPS;
-  return distance / PORT_STEP / MEAN_STEPS + (MEAN_STEPS - 1) * lap;
+/** portSituation() for a strategy of the loop. */
+export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
+  return portSituation(peer, METHOD_OF[strategy]);
 }
 
-function neverAtAddress(peer: Address, local: Address | null): Never | null {
-  const { host } = unmap(peer);
-  // connect(2) replaces an unspecified peer by loopback.
-  if (!local || host === "0.0.0.0" || host === "::" || unmap(local).host === host) return null;
-  return {
-    reason: "address",
-    because: `the kernel picks the local address ${local.host} for connects to ${host}`,
-    instead: `use ${formatAddress({ ...local, port: peer.port })}, or strategy bind`,
-  };
-}
-
-const GVISOR: Never = {
-  reason: "gvisor",
-  because: "gVisor skips the peer's port when it picks a local one for connect(2)",
-  instead: "bind(2) first, to the port or with port 0",
-};
-
-function neverAtPort(port: number, strategy: Strategy, facts: PortFacts): Never | null {
-  const range = facts.ephemeralRange;
-  if (!range) return null;
-  if (!holds(range, port)) {
-    return {
-      reason: "outside-range",
-      because: `port ${port} is outside the ephemeral range ${range.low}-${range.high}`,
-      instead: `choose a port inside it, or strategy bind (listening outside the range is also the cure)`,
-    };
-  }
-  if (facts.reservedPorts.some((reserved) => holds(reserved, port))) {
-    return {
-      reason: "reserved",
-      because: `port ${port} is in net.ipv4.ip_local_reserved_ports, which the kernel never picks`,
-      instead: "choose another port, or strategy bind",
-    };
-  }
-  if (sandbox() === "gvisor") return strategy === "autobind" ? null : GVISOR;
-  if (strategy === "range") return null;
-  return neverByParity(port, strategy, range);
-}
-
-function neverByParity(port: number, strategy: Strategy, range: PortRange): Never | null {
-  const isLowParity = (port - range.low) % PORT_STEP === 0;
-  const picksLowParity = strategy !== "autobind";
-  if (isLowParity === picksLowParity) return null;
-  const neighbour = port > range.low ? port - 1 : port + 1;
-  const how = picksLowParity ? "connect(2)" : "bind(2) with port 0";
-  return {
-    reason: "parity",
-    because: `${how} picks ${oddOrEven(neighbour)} ports here while one is free, and ${port} is ${oddOrEven(port)}`,
-    instead: `choose port ${neighbour}, or strategy ${picksLowParity ? "autobind" : "fresh"}, range or bind`,
-  };
-}
-
-function portsOfParity(port: number, facts: PortFacts): number {
-  const { low, high } = facts.ephemeralRange!;
-  let count = 0;
-  for (let candidate = low + ((port - low) % PORT_STEP); candidate <= high; candidate += PORT_STEP) {
-    if (!facts.reservedPorts.some((reserved) => holds(reserved, candidate))) count++;
-  }
-  return count;
-}
-
-function oddOrEven(port: number): string {
-  return port % 2 === 0 ? "even" : "odd";
+function algorithmOf(strategy: Strategy): PortAlgorithm {
+  return supposeAlgorithm(METHOD_OF[strategy], os.release());
 }

@@ -4,7 +4,7 @@ import type { Frame } from "../packets/capture.ts";
 import { captureFileError, readCaptureFile } from "../packets/capture-file.ts";
 import { findTcp } from "../packets/decode.ts";
 import type { Address } from "../socket/address.ts";
-import { hostText } from "../socket/address.ts";
+import { hostText } from "../socket/address-text.ts";
 import { portAlgorithm } from "./algorithms.ts";
 import type { Picks } from "./picks.ts";
 import { spanOf } from "./picks.ts";

@@ -40,6 +40,8 @@ const LEAST_P = 1e-6;
 const MOST_SIGMAS = 6;
 /** If the likelihoods of two explanations differ by less than a factor of 1000, neither is named. */
 const LEAST_ODDS_LOG10 = 3;
+/** The fewest picks for each peer, on average, that show whether they are independent. */
+const FEWEST_PER_PEER = 50;
 /** A peer's counter may start next to another's by chance, but not so often. */
 const FEWEST_TURNS = 4;
 /** A walk's next port is at most so far above: Linux, and RFC 6056's random increments. */
@@ -156,6 +158,9 @@ function whyTooFew(evidence: Evidence, { counters, saltMs }: Explanation): strin
     (sum, { total, isQuick }) => sum + (isQuick || !isQuickNeeded ? total : 0),
     1,
   );
+  // Walks that are interrupted after a few picks look independent.
+  if (counters === "none" && length < FEWEST_PER_PEER * evidence.peers)
+    return `${length} attempts to ${evidence.peers} peers: that picks are independent shows in many to one peer`;
   if (informing >= needed) return null;
   return (
     `${informing} of ${length} attempts inform: a verdict needs ${needed} that follow another one to the same peer ` +

@@ -4,6 +4,7 @@ import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
+import { hideCredentials } from "../socket/address-forms.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { count, duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
@@ -13,7 +14,7 @@ import { holderLines } from "./who.ts";
 /** The object of docs/schema/dial-1.json: the outcome of one guarded connect. */
 export interface DialReport {
   readonly schema: "selfconnect.dial/1";
-  /** The peer as the user wrote it: an address, or a name with a port. */
+  /** The peer as the user wrote it, without the credentials of a URL. */
   readonly asked: string;
   readonly verdict: "connected" | "self-connect" | "failed" | "interrupted";
   readonly local: Address | null;
@@ -41,7 +42,7 @@ export function dialReport(asked: string, outcome: DialOutcome): DialReport {
   const { verdict, local, peer, attempts, attemptCount, error, listenCheck, elapsedMs } = outcome;
   return {
     schema: "selfconnect.dial/1",
-    asked,
+    asked: hideCredentials(asked),
     verdict,
     local,
     peer,
@@ -59,7 +60,11 @@ export function dialText(asked: string, outcome: DialOutcome, options: TextOptio
   const { verdict, local, peer, error, listenCheck, elapsedMs } = outcome;
   const isConnected = verdict === "connected";
   const lines: Line[] = [
-    [`${asked}: `, paint(isConnected ? "green" : "red", verdict), ` after ${duration(elapsedMs)}`],
+    [
+      `${hideCredentials(asked)}: `,
+      paint(isConnected ? "green" : "red", verdict),
+      ` after ${duration(elapsedMs)}`,
+    ],
     ...(isConnected ? [`  local ${formatAddress(local!)}`, `  peer  ${formatAddress(peer!)}`] : []),
     ...(error ? [`  ${error.message}`] : []),
     ...attemptLines(outcome),

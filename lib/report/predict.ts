@@ -1,15 +1,16 @@
 /** A prediction and its check, as the object of docs/schema/predict-1.json and as text. */
 import type { Environment } from "../kernel/host.ts";
-import { environment, portFacts } from "../kernel/host.ts";
+import { environment } from "../kernel/host.ts";
 import { summarize } from "../loop/statistics.ts";
-import type { PredictionCheck } from "../ports/check.ts";
+import type { NeverCheck, PredictionCheck } from "../ports/check.ts";
 import type { Method } from "../ports/method.ts";
 import type { Wait } from "../ports/model.ts";
-import type { Never, Prediction } from "../ports/predict.ts";
+import type { NeverReason } from "../ports/never.ts";
+import type { Prediction } from "../ports/predict.ts";
 import type { MeasuredWait } from "../ports/waits.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
-import { count, duration } from "./numbers.ts";
+import { count, duration, pluralize } from "./numbers.ts";
 import { dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
@@ -25,6 +26,8 @@ export interface PredictQuestion {
   readonly clients: number;
   readonly paces: readonly PredictPace[];
   readonly check: PredictionCheck | null;
+  /** Attempts that test "never"; null without --check, and where nothing can be tested. */
+  readonly neverCheck?: NeverCheck | null;
 }
 
 interface Figures {
@@ -41,7 +44,17 @@ export interface PredictReport {
   readonly method: Method;
   readonly algorithm: string;
   readonly basis: Prediction["basis"];
-  readonly never: Never | null;
+  readonly never: NeverReason | null;
+  /** How a server on the peer's port is safe. */
+  readonly advice: string;
+  /** What the prediction depends on, and what could not be seen. */
+  readonly while: {
+    /** Ports that are in use now; the prediction may be another one when they are not. */
+    readonly held: readonly number[];
+    /** The socket that keeps the peer's own port from it; null without one. */
+    readonly keeper: string | null;
+    readonly unseen: readonly string[];
+  };
   readonly clients: number;
   /** One for each pace; empty if it never happens, and if nobody can know (`never` is null then). */
   readonly predictions: readonly {
@@ -51,20 +64,24 @@ export interface PredictReport {
     readonly elapsedMs: Figures;
   }[];
   readonly check: {
+    readonly asked: number;
     readonly trials: readonly MeasuredWait[];
     readonly attemptsPerSecond: number;
     readonly predictedMean: number;
     readonly statistic: number;
     readonly p: number;
   } | null;
+  readonly neverCheck: NeverCheck | null;
   readonly environment: Environment;
 }
 
 const PLOT_POINTS = 200;
+/** So many ports in use are named. */
+const MOST_HELD = 6;
 
 /** The object of docs/schema/predict-1.json. */
 export function predictReport(prediction: Prediction, question: PredictQuestion): PredictReport {
-  const { peer, method, algorithm, basis, never } = prediction;
+  const { peer, method, algorithm, basis, never, advice, situation } = prediction;
   const { clients, paces, check } = question;
   return {
     schema: "selfconnect.predict/1",
@@ -73,15 +90,23 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
     algorithm: algorithm.name,
     basis,
     never,
+    advice,
+    while: {
+      held: prediction.dependsOn,
+      keeper: situation.keeper ?? null,
+      unseen: situation.unseen ?? [],
+    },
     clients,
     predictions: paces.flatMap((pace) => paceReport(prediction, pace)),
     check: check && {
+      asked: check.asked,
       trials: check.trials,
       attemptsPerSecond: check.attemptsPerSecond,
       predictedMean: check.wait.mean,
       statistic: check.test.statistic,
       p: check.test.p,
     },
+    neverCheck: question.neverCheck ?? null,
     environment: environment(),
   };
 }
@@ -112,23 +137,42 @@ export function predictText(
   question: PredictQuestion,
   options: TextOptions = {},
 ): string {
-  const { peer, method, algorithm, basis, never } = prediction;
-  const range = portFacts().ephemeralRange;
+  const { peer, method, algorithm, basis, never, advice, situation } = prediction;
+  const range = situation.ephemeralRange;
   const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
   const lines: Line[] = [
     `${formatAddress(peer)} by ${method}: ${algorithm.name} (${basis})${inRange}`,
     "",
-    ...(never ? neverLines(never) : waitLines(prediction, question)),
+    ...(never ? [neverLine(never)] : waitLines(prediction, question)),
+    ...whileLines(prediction),
+    `To be safe: ${advice}.`,
     "",
     "what changes it",
     ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
     ...(question.check ? checkLines(question.check) : []),
+    ...(question.neverCheck ? ["", neverCheckLine(question.neverCheck)] : []),
   ];
   return renderText(lines, options);
 }
 
-function neverLines({ because, instead }: Never): Line[] {
-  return [[paint("bold", "never"), `, because ${because}.`], `Instead: ${instead}.`];
+function neverLine({ because }: NeverReason): Line {
+  return [paint("bold", "never"), `, because ${because}.`];
+}
+
+/** The sockets on which the prediction depends: "while 40098 is in use". */
+function whileLines({ situation, dependsOn: held, never }: Prediction): Line[] {
+  const { unseen = [], keeper } = situation;
+  const lines: Line[] = [];
+  if (held.length > 0) {
+    const named = held.slice(0, MOST_HELD).join(", ");
+    const more = held.length - MOST_HELD;
+    const rest = more > 0 ? ` and ${count(more)} more` : "";
+    const verb = held.length === 1 ? "is" : "are";
+    lines.push(`This holds while ${named}${rest} ${verb} in use.`);
+  }
+  if (keeper && never?.reason === "held") lines.push(`This holds while ${keeper} is there.`);
+  if (unseen.length > 0) lines.push(`Not seen: ${unseen.join("; ")}.`);
+  return lines;
 }
 
 function waitLines(prediction: Prediction, { paces, clients }: PredictQuestion): Line[] {
@@ -169,8 +213,9 @@ function changesOf(
   return changes;
 }
 
-function checkLines({ trials, attemptsPerSecond, test, wait, holds }: PredictionCheck): Line[] {
-  const title = `${count(trials.length)} real self-connects, each on a new port`;
+function checkLines({ trials, asked, attemptsPerSecond, test, wait, holds }: PredictionCheck): Line[] {
+  const ofAsked = trials.length < asked ? ` of ${count(asked)}` : "";
+  const title = `${count(trials.length)}${ofAsked} real self-connects, each from a start of its own`;
   const real = summarize(trials.map((trial) => trial.attempts));
   if (!real) return ["", title];
   const predicted = figuresOf(wait);
@@ -192,6 +237,14 @@ function checkLines({ trials, attemptsPerSecond, test, wait, holds }: Prediction
     ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share joined to itself" }),
     "",
     [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
+  ];
+}
+
+function neverCheckLine({ attempts, selfConnects }: NeverCheck): Line {
+  const result = selfConnects === 0 ? paint("green", "holds") : paint("red", "does not hold");
+  return [
+    `${pluralize(selfConnects, "self-connect")} in ${count(attempts)} attempts: the prediction `,
+    result,
   ];
 }
 

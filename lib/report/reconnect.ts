@@ -5,7 +5,7 @@ import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import type { ReconnectResult, Trial } from "../loop/reconnect.ts";
 import { summarizeTrials } from "../loop/reconnect.ts";
 import type { Summary } from "../loop/statistics.ts";
-import type { Never } from "../ports/predict.ts";
+import type { Never } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import { netstatLines } from "./netstat.ts";

@@ -1,4 +1,6 @@
 /** TCP addresses as text, as objects, and as the 24 bytes that native code reads and writes. */
+import { parseHostAndPort } from "./address-forms.ts";
+import { checkPort, hostBytes, hostText, MAPPED_PREFIX } from "./address-text.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 
@@ -20,34 +22,23 @@ export const ADDRESS_BYTES = 24;
 /** Longer than any interface name. */
 const MOST_NAME_BYTES = 256;
 
-const ZERO = "0".charCodeAt(0);
-/** The code of "." minus the code of "0". */
-const DOT = ".".charCodeAt(0) - ZERO;
-
-const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/** Parses "127.0.0.1:80" or "[::1%lo]:80". Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT. */
+/**
+ * Parses every form that parseHostAndPort() takes, except names: only localhost is one, and 127.0.0.1. Throws
+ * ERR_INVALID_ADDRESS or ERR_INVALID_PORT, with what to write instead.
+ */
 export function parseAddress(text: string): Address {
-  const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(text);
-  const plain = bracketed ?? /^([^:]*):([^:]*)$/.exec(text);
-  if (!plain) {
-    const fix = text.includes(":")
-      ? 'write an IPv6 address in brackets, as in "[::1]:80"'
-      : 'write "address:port", as in "127.0.0.1:80"';
-    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}" is not an address with a port: ${fix}`);
-  }
-  const port = plain[2] ?? "";
-  if (!/^\d+$/.test(port)) {
-    throw invalidArgument(
-      "ERR_INVALID_PORT",
-      `"${port}" in "${text}" is not a port: use a number, 0 to 65535`,
-    );
-  }
-  const address = toAddress(plain[1] ?? "", Number(port));
-  if (bracketed && address.family === 4) {
-    throw invalidArgument("ERR_INVALID_ADDRESS", `"${text}": only IPv6 addresses are written in brackets`);
-  }
-  return address;
+  const { host, port } = parseHostAndPort(text);
+  return numericAddress(
+    host,
+    port,
+    `"${host}" is a name: use its IP address, or dial(), which resolves names`,
+  );
+}
+
+function numericAddress(host: string, port: number, otherwise: string): Address {
+  if (hostBytes(host.split("%")[0]!)) return toAddress(host, port);
+  if (host.toLowerCase() === "localhost") return { family: 4, host: "127.0.0.1", port };
+  throw invalidArgument("ERR_INVALID_ADDRESS", otherwise);
 }
 
 /** Checks a caller's address, text or object, and returns it with its host in canonical text. */
@@ -57,7 +48,8 @@ export function checkAddress(value: Address | string): Address {
     throw invalidArgument("ERR_INVALID_ADDRESS", "an address is a string or { family, host, port }");
   }
   const host = value.scope === undefined ? value.host : `${value.host}%${value.scope}`;
-  const address = toAddress(host, value.port);
+  const isLocalhost = host.toLowerCase() === "localhost" && value.family !== 6;
+  const address = isLocalhost ? toAddress("127.0.0.1", value.port) : toAddress(host, value.port);
   if (value.family !== undefined && value.family !== address.family) {
     throw invalidArgument(
       "ERR_INVALID_ADDRESS",
@@ -65,6 +57,11 @@ export function checkAddress(value: Address | string): Address {
     );
   }
   return address;
+}
+
+/** Parses an address that is text; returns an Address as it is, for functions that are called too often to check it. */
+export function parseText(value: Address | string): Address {
+  return typeof value === "string" ? parseAddress(value) : value;
 }
 
 /** An address of this host, as text or as an object. Without a port, "10.0.0.1", the kernel picks one (port 0). */
@@ -81,9 +78,18 @@ export function checkLocalAddress(value: LocalAddress): Address {
     );
   }
   const [, bracketed] = /^\[([^\]]*)\]$/.exec(value) ?? [];
-  const host = bracketed ?? value;
-  const isWhole = hostBytes(host.split("%")[0]!) !== null && (bracketed === undefined || host.includes(":"));
-  return isWhole ? toAddress(host, 0) : parseAddress(value);
+  const whole = bracketed ?? value;
+  const isWhole =
+    hostBytes(whole.split("%")[0]!) !== null && (bracketed === undefined || whole.includes(":"));
+  if (isWhole) return toAddress(whole, 0);
+  const [, digits] = /^:?(\d+)$/.exec(value) ?? [];
+  if (digits !== undefined) {
+    const fix = `write "127.0.0.1:${digits}", or "0.0.0.0:${digits}" for every address`;
+    throw invalidArgument("ERR_INVALID_ADDRESS", `"${value}" has no host to bind to: ${fix}`);
+  }
+  if (value === "localhost") return { family: 4, host: "127.0.0.1", port: 0 };
+  const { host, port } = parseHostAndPort(value);
+  return numericAddress(host, port, `"${host}" is a name: bind to an IP address of this host`);
 }
 
 /** Creates an address from a numeric host, which may include a scope ("fe80::1%eth0"), and a port. */
@@ -94,7 +100,7 @@ export function toAddress(host: string, port: number): Address {
   const scope = percent < 0 ? undefined : host.slice(percent + 1);
   const bytes = hostBytes(bare);
   if (!bytes) {
-    const fix = "use a numeric IPv4 or IPv6 address; names are resolved by dial() and connect()";
+    const fix = "use a numeric IPv4 or IPv6 address";
     throw invalidArgument("ERR_INVALID_ADDRESS", `"${host}" is not an IP address: ${fix}`);
   }
   const family = bytes.length === 4 ? 4 : 6;
@@ -104,17 +110,6 @@ export function toAddress(host: string, port: number): Address {
   // An IPv4 address that can be parsed is in canonical text already.
   const text = family === 4 ? bare : hostText(bytes);
   return scope === undefined ? { family, host: text, port } : { family, host: text, port, scope };
-}
-
-/** Throws ERR_INVALID_PORT unless the value is an integer from 0 to 65535. */
-export function checkPort(port: unknown): asserts port is number {
-  if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535) {
-    throw invalidArgument(
-      "ERR_INVALID_PORT",
-      `port ${String(port)} is not a port: use 0 to 65535`,
-      RangeError,
-    );
-  }
 }
 
 /** Formats an address as "127.0.0.1:80" or "[fe80::1%eth0]:80". */
@@ -194,79 +189,4 @@ export function readAddress(
   const bytes = new Uint8Array(ADDRESS_BYTES);
   const result = native[call](handle, bytes);
   return result < 0 ? result : decodeAddress(bytes, (index) => interfaceName(index, native));
-}
-
-/** The 4 or 16 bytes of a numeric host; null when the text is not an IP address. */
-export function hostBytes(host: string): Uint8Array | null {
-  return host.includes(":") ? ipv6Bytes(host) : ipv4Bytes(host);
-}
-
-/** The canonical text of 4 or 16 bytes: dotted quad, or RFC 5952. */
-export function hostText(bytes: Uint8Array): string {
-  return bytes.length === 4 ? bytes.join(".") : ipv6Text(bytes);
-}
-
-/** Parses digit by digit: each bind and connect calls this, and a pattern for each part is four times slower. */
-function ipv4Bytes(text: string): Uint8Array | null {
-  const bytes = new Uint8Array(4);
-  let part = 0;
-  let digits = 0;
-  for (let i = 0; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - ZERO;
-    if (digit === DOT && digits > 0 && part < 3) {
-      part++;
-      digits = 0;
-      continue;
-    }
-    // Leading zeros are rejected: some programs read them as octal, and an address must mean one thing.
-    const value = bytes[part]! * 10 + digit;
-    const isDigit = digit >= 0 && digit <= 9;
-    if (!isDigit || value > 255 || (digits > 0 && bytes[part] === 0)) return null;
-    bytes[part] = value;
-    digits++;
-  }
-  return part === 3 && digits > 0 ? bytes : null;
-}
-
-function ipv6Bytes(text: string): Uint8Array | null {
-  const halves = text.split("::");
-  if (halves.length > 2) return null;
-  const head = ipv6Groups(halves[0]!, halves.length === 1);
-  const tail = halves.length === 2 ? ipv6Groups(halves[1]!, true) : [];
-  if (!head || !tail) return null;
-  const missing = 8 - head.length - tail.length;
-  if (halves.length === 2 ? missing < 1 : missing !== 0) return null;
-  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail];
-  return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 255]));
-}
-
-/** The 16-bit groups on one side of "::"; only the end of the address may be a dotted quad. */
-function ipv6Groups(text: string, isEnd: boolean): number[] | null {
-  if (text === "") return [];
-  const parts = text.split(":");
-  const quad = isEnd ? ipv4Bytes(parts.at(-1)!) : null;
-  if (quad) parts.pop();
-  if (!parts.every((part) => /^[0-9a-f]{1,4}$/i.test(part))) return null;
-  const groups = parts.map((part) => Number.parseInt(part, 16));
-  return quad ? [...groups, quad[0]! * 256 + quad[1]!, quad[2]! * 256 + quad[3]!] : groups;
-}
-
-function ipv6Text(bytes: Uint8Array): string {
-  if (MAPPED_PREFIX.every((byte, i) => bytes[i] === byte)) return `::ffff:${bytes.subarray(12).join(".")}`;
-  const groups = Array.from({ length: 8 }, (_, i) => bytes[2 * i]! * 256 + bytes[2 * i + 1]!);
-  const zeros = longestZeros(groups);
-  const text = (part: number[]) => part.map((group) => group.toString(16)).join(":");
-  if (zeros.length < 2) return text(groups);
-  return `${text(groups.slice(0, zeros.start))}::${text(groups.slice(zeros.start + zeros.length))}`;
-}
-
-/** RFC 5952 section 4.2: finds the longest run of zero groups, and the first of several, to shorten it to "::". */
-function longestZeros(groups: number[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 };
-  for (let start = 0; start < groups.length; start++) {
-    let length = 0;
-    while (groups[start + length] === 0) length++;
-    if (length > best.length) best = { start, length };
-  }
-  return best;
 }

@@ -1,6 +1,8 @@
 /** One kernel socket, and the addresses, errors, options and port ranges that every room uses. */
-export type { Address } from "./address.ts";
+export type { Address, LocalAddress } from "./address.ts";
 export { formatAddress, isSameAddress, parseAddress } from "./address.ts";
+export type { HostAndPort } from "./address-forms.ts";
+export { parseHostAndPort } from "./address-forms.ts";
 export type { Attempt, DialErrorCode, ErrnoName, Outcome, OutcomeCounts } from "./errors.ts";
 export { DialError, SocketError } from "./errors.ts";
 export type { FreePortOptions } from "./free-port.ts";

@@ -1,6 +1,6 @@
 /** Asks the kernel from which local address a connect would come: its routes decide, not a list of interfaces. */
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, decodeAddress, interfaceName, unmap } from "./address.ts";
+import { ADDRESS_BYTES, addressBytes, decodeAddress, interfaceName, parseText, unmap } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { loadNative } from "./native.ts";
 import { writeOptions } from "./option-access.ts";
@@ -40,9 +40,9 @@ const WITHOUT_ANSWER: ReadonlySet<string> = new Set([
  * packet and takes 10 microseconds. Null when the kernel has no route to the peer, or does not let the socket bind or
  * have the options. Throws SocketError when the kernel does not answer: EMFILE, EPERM …
  */
-export function sourceAddress(peer: Address, input: RouteInput = {}): Address | null {
+export function sourceAddress(peer: Address | string, input: RouteInput = {}): Address | null {
   const native = loadNative();
-  const to = specify(peer);
+  const to = specify(parseText(peer));
   const handle = native.handle();
   const created = native.datagramSocket(handle, to.family);
   if (created < 0) return withoutRoute(created, "socket");
@@ -68,10 +68,11 @@ export function sourceAddress(peer: Address, input: RouteInput = {}): Address | 
  * address. Only then can the kernel pick the peer's port for it, and join the socket to itself. Throws as
  * sourceAddress() does.
  */
-export function canSelfConnect(peer: Address, input: RouteInput = {}): boolean {
-  const source = sourceAddress(peer, input);
+export function canSelfConnect(peer: Address | string, input: RouteInput = {}): boolean {
+  const to = parseText(peer);
+  const source = sourceAddress(to, input);
   // The scope of a link-local peer has decided the route already.
-  return source !== null && unmap(source).host === specify(peer).host;
+  return source !== null && unmap(source).host === specify(to).host;
 }
 
 /** The options that a route depends on; undefined for none. */

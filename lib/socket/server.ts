@@ -1,8 +1,9 @@
 /** Listeners whose socket options are set before bind(2), and on every accepted socket. */
 import { lookup } from "node:dns";
 import net from "node:net";
-import type { Address } from "./address.ts";
-import { checkAddress, checkPort, hostBytes, toAddress } from "./address.ts";
+import type { Address, LocalAddress } from "./address.ts";
+import { checkLocalAddress, toAddress } from "./address.ts";
+import { checkPort, hostBytes } from "./address-text.ts";
 import { SocketError } from "./errors.ts";
 import { checkHandover } from "./inherited.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
@@ -24,9 +25,9 @@ export interface ListenOptions extends OpenOptions {
  * SO_REUSEADDR is set unless `reuseAddress` is false, as Node does. Hand it to a server by toServer(). Throws what
  * TcpSocket.open(), bind() and listen() throw; nothing then stays open.
  */
-export function listen(address: Address | string, options: ListenOptions = {}): TcpSocket {
+export function listen(address: LocalAddress, options: ListenOptions = {}): TcpSocket {
   const { backlog, ...ofSocket } = options;
-  const local = checkAddress(address);
+  const local = checkLocalAddress(address);
   checkOptions(loadNative(), ofSocket, [...OPEN_KEYS, "backlog"]);
   const listener = TcpSocket.open(local.family, { reuseAddress: true, ...ofSocket });
   try {

@@ -1,8 +1,8 @@
 /** TcpSocket: one kernel socket. Its methods are named after the system calls that they make. */
 import net from "node:net";
 import { inspect } from "node:util";
-import type { Address } from "./address.ts";
-import { addressBytes, checkAddress, readAddress } from "./address.ts";
+import type { Address, LocalAddress } from "./address.ts";
+import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
 import { connectDeadlineError, hasPeer, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
@@ -148,9 +148,12 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return this.#state.name === "closed";
   }
 
-  /** bind(2). With port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE, EADDRNOTAVAIL, EACCES … */
-  bind(local: Address | string): this {
-    const address = checkAddress(local);
+  /**
+   * bind(2). Without a port ("10.0.0.1") or with port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE,
+   * EADDRNOTAVAIL, EACCES …
+   */
+  bind(local: LocalAddress): this {
+    const address = checkLocalAddress(local);
     const bytes = addressBytes(address, this.#native);
     this.#checkResult(this.#native.bind(this.#open, bytes), { syscall: "bind", local: address });
     return this;

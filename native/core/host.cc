@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "core/syscall.h"
 #include "core/thread.h"
 
@@ -12,6 +14,20 @@ namespace {
 
 /// The discard port: no packet leaves, but BSD refuses a connect to port 0.
 constexpr uint16_t kAnyPort = 9;
+/// Unprivileged ports that are tried where no ephemeral one is free; any free one will do.
+constexpr uint16_t kFirstPort = 1024;
+constexpr uint16_t kPortStep = 1009;
+constexpr int kMostPorts = 64;
+
+/// bind(2) to a port of our own choice, where connect(2) finds none: all are reserved or in use.
+Result bind_anywhere(int datagram_fd, uint8_t family) {
+  Result bound = -EAGAIN;
+  for (int attempt = 0; attempt < kMostPorts && bound < 0; attempt++) {
+    const Address any{.family = family, .reserved = 0, .port = 0, .scope = 0, .host = {}};
+    bound = bind(datagram_fd, with_port(any, static_cast<uint16_t>(kFirstPort + attempt * kPortStep)));
+  }
+  return bound;
+}
 
 }  // namespace
 
@@ -29,7 +45,9 @@ Result run_in_namespace(int namespace_fd, const std::function<Result()>& work) {
 }
 
 Result source_address(int datagram_fd, const Address& peer, Address* local) {
-  const Result connected = connect(datagram_fd, peer);
+  Result connected = connect(datagram_fd, peer);
+  if (connected == -EAGAIN && bind_anywhere(datagram_fd, peer.family) >= 0)
+    connected = connect(datagram_fd, peer);
   return connected < 0 ? connected : getsockname(datagram_fd, local);
 }
 

@@ -328,7 +328,6 @@ describe("the forms of a peer", () => {
     "a b:80",
     "a:80x",
     "xa:",
-    ":80",
     "[::1:80",
   ])("%s is neither a name nor an address", async (peer) => {
     const lookup = resolveTo("127.0.0.1");

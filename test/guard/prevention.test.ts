@@ -103,7 +103,7 @@ describe("what is remembered is about one host", () => {
   });
 
   it("an address is another by its scope", () => {
-    vi.mocked(canSelfConnect).mockImplementation(({ scope }) => scope === "lo");
+    vi.mocked(canSelfConnect).mockImplementation((peer) => typeof peer === "object" && peer.scope === "lo");
     const linkLocal = { family: 6, host: "fe80::7", port: 1 } as const;
     expect(isCachedRoutedBack({ ...linkLocal, scope: "lo" })).toBe(true);
     expect(isCachedRoutedBack({ ...linkLocal, scope: "eth0" })).toBe(false);

@@ -6,7 +6,7 @@ import { agreesWith } from "../../lib/packets/trace.ts";
 import { ladderSvg } from "../../lib/report/index.ts";
 import { ladderLines } from "../../lib/report/ladder-text.ts";
 import { renderText } from "../../lib/report/terminal.ts";
-import { hostBytes } from "../../lib/socket/address.ts";
+import { hostBytes } from "../../lib/socket/address-text.ts";
 import type { TcpState } from "../../lib/socket/tcp-state.ts";
 import { FAMILIES, LOOPBACK, random } from "../support/harness.ts";
 

@@ -1,15 +1,22 @@
 /** "never, because …": what can be known before the first attempt, compared with what then happens. */
+import os from "node:os";
 import { describe, expect, it } from "vitest";
-import type { PortFacts } from "../../lib/kernel/index.ts";
 import type { Strategy } from "../../lib/loop/strategy.ts";
-import { expectedAttempts, expectedRemaining, whyNever } from "../../lib/ports/index.ts";
+import type { PortSituation } from "../../lib/ports/index.ts";
+import {
+  expectedAttempts,
+  expectedRemaining,
+  supposeAlgorithm,
+  waitFor,
+  whyNever,
+} from "../../lib/ports/index.ts";
 import { command, inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
 
-const facts: PortFacts = {
+const facts: PortSituation = {
   ephemeralRange: { low: 32_768, high: 60_999 },
   reservedPorts: [{ low: 40_000, high: 40_001 }],
 };
-const oddFacts: PortFacts = { ephemeralRange: { low: 32_769, high: 60_999 }, reservedPorts: [] };
+const oddFacts: PortSituation = { ephemeralRange: { low: 32_769, high: 60_999 }, reservedPorts: [] };
 const at = (port: number, host = "127.0.0.1") => ({ family: 4, host, port }) as const;
 
 describe("never, because", () => {
@@ -28,7 +35,7 @@ describe("never, because", () => {
     expect(never.reason).toBe(reason);
     expect(never.because).toContain(reason === "address" ? peer.host : String(peer.port));
     expect(never.instead, "flags belong to commands").not.toContain("--");
-    expect(expectedAttempts(peer, strategy, facts)).toBe(strategy === "range" ? 1 : null);
+    expect(expectedAttempts(peer, strategy, facts)).toBeNull();
   });
 
   it.each([
@@ -54,18 +61,91 @@ describe("never, because", () => {
   });
 });
 
+/** What a loop can be told, for each range: the ports held in it, a port, a strategy, and the reason or null. */
+const SMALL: readonly [string, PortSituation, number, Strategy, string | null][] = [
+  ["one port", { ...range(40_000, 40_000) }, 40_000, "fresh", null],
+  ["one port, odd", { ...range(40_001, 40_001) }, 40_001, "autobind", null],
+  ["two ports, the first reserved", { ...range(40_000, 40_001, 40_000) }, 40_001, "fresh", null],
+  ["two ports, the second reserved", { ...range(40_000, 40_001, 40_001) }, 40_000, "autobind", null],
+  ["two ports, the second for connect", { ...range(40_000, 40_001) }, 40_001, "fresh", "parity"],
+  ["three ports, the last", { ...range(40_000, 40_002) }, 40_002, "fresh", "last-port"],
+  [
+    "three ports, the last, the first held",
+    { ...range(40_000, 40_002), heldPorts: [40_000] },
+    40_002,
+    "fresh",
+    "last-port",
+  ],
+  ["five ports, the last", { ...range(40_000, 40_004) }, 40_004, "fresh", "last-port"],
+  [
+    "five ports, the last, the port before it held",
+    { ...range(40_000, 40_004), heldPorts: [40_002] },
+    40_004,
+    "fresh",
+    null,
+  ],
+  ["odd ports all held", { ...range(40_000, 40_003), heldPorts: [40_001, 40_003] }, 40_002, "autobind", null],
+  ["even ports all held", { ...range(40_000, 40_003), heldPorts: [40_000, 40_002] }, 40_003, "fresh", null],
+  ["lower half", { ...range(40_000, 40_007), reuseAddress: true }, 40_005, "autobind", "upper-half"],
+  [
+    "lower half held",
+    { ...range(40_000, 40_007), reuseAddress: true, heldPorts: [40_000, 40_001, 40_002, 40_003] },
+    40_005,
+    "autobind",
+    null,
+  ],
+  [
+    "a holder of the port",
+    { ...range(40_000, 40_007), keeper: "a listener on [::1]" },
+    40_002,
+    "fresh",
+    "held",
+  ],
+];
+
+function range(low: number, high: number, reserved?: number): PortSituation {
+  return {
+    ephemeralRange: { low, high },
+    reservedPorts: reserved === undefined ? [] : [{ low: reserved, high: reserved }],
+  };
+}
+
+it.each(SMALL)("never is exact in small ranges: %s", (_, situation, port, strategy, reason) => {
+  const never = whyNever(at(port), strategy, situation);
+  expect(never?.reason ?? null).toBe(reason);
+  expect(expectedAttempts(at(port), strategy, situation) === null).toBe(reason !== null);
+});
+
+it.each(SMALL)("advice to a loop is true: %s", (_, situation, port, strategy) => {
+  const never = whyNever(at(port), strategy, situation);
+  const advised = Number(/choose port (\d+)/.exec(never?.instead ?? "")?.[1] ?? Number.NaN);
+  if (advised > 0) expect(whyNever(at(advised), strategy, situation)).toBeNull();
+  const others = /strategy (.*)$/.exec(never?.instead ?? "")?.[1]?.split(/, | or /) ?? [];
+  for (const other of others) expect(whyNever(at(port), other as Strategy, situation)).toBeNull();
+});
+
 describe("how many attempts", () => {
-  it("the number of ports of one parity, without the reserved ones", () => {
-    expect(expectedAttempts(at(50_000), "fresh", facts)).toBe(14_116 - 1);
-    expect(expectedAttempts(at(50_001), "autobind", facts)).toBe(14_116 - 1);
-    expect(expectedAttempts(at(50_001), "bind", facts)).toBe(1);
+  it("one number for a loop and for a prediction, which reserved ports make smaller", () => {
+    const attempts = (port: number, strategy: Strategy) =>
+      Math.round(expectedAttempts(at(port), strategy, facts)!);
+    const algorithm = supposeAlgorithm("connect", os.release());
+    const model = { ephemeralRange: facts.ephemeralRange!, unusable: facts.reservedPorts };
+    expect(attempts(50_000, "fresh")).toBe(Math.round(waitFor(algorithm, model, 50_000, 50_000).mean));
+    expect(attempts(50_001, "autobind")).toBe(14_116);
+    expect(attempts(50_001, "bind")).toBe(1);
+  });
+
+  it("two at most, where a block of reserved ports leads to the port", () => {
+    const reservedPorts = [{ low: 40_000, high: 40_997 }];
+    const situation = { ephemeralRange: { low: 40_000, high: 40_999 }, reservedPorts };
+    expect(expectedAttempts(at(40_998), "fresh", situation)).toBe(1);
   });
 
   it("fewer remain the nearer the walk is from below", () => {
-    const far = expectedRemaining(at(50_000), 50_002, facts)!;
-    const near = expectedRemaining(at(50_000), 49_990, facts)!;
-    expect(near).toBeLessThan(far);
-    expect(expectedRemaining(at(50_000), 1, facts)).toBeNull();
+    const findRemaining = expectedRemaining(at(50_000), "fresh", facts);
+    expect(findRemaining(49_990)).toBeLessThan(findRemaining(50_002)!);
+    expect(findRemaining(1)).toBeNull();
+    expect(expectedRemaining(at(50_001), "fresh", facts)(50_002)).toBeNull();
   });
 });
 
@@ -113,7 +193,7 @@ describe("the route decides which addresses a socket can be joined to itself at"
     const predicted = JSON.parse((await onOwnAddresses(["predict", "127.0.0.3:50000"])).stdout);
     expect(predicted.never).toMatchObject({
       reason: "address",
-      instead: expect.stringContaining("127.0.0.1"),
+      because: expect.stringContaining("127.0.0.1"),
     });
     const reached = JSON.parse(
       (await onOwnAddresses(["reconnect", "127.0.0.3:50000", "--attempts", "50"])).stdout,

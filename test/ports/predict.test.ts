@@ -12,12 +12,12 @@ import {
   simulateWait,
   waitFor,
 } from "../../lib/ports/index.ts";
-import { cli, command, inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
+import { cli, command, inNamespace, MAIN, needsNamespaces, random } from "../support/harness.ts";
 
 const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };
 const FAST = 50_000;
 
-describe("the closed form", () => {
+describe("the distribution of the wait", () => {
   // Mean, median and p99, measured on these kernels before this code was written.
   test.each([
     ["linux-5.18", FAST, [12_548, 8_722, 57_570]],
@@ -27,7 +27,7 @@ describe("the closed form", () => {
     ["linux-4.6", FAST, [7_058, 7_058, 13_975]],
     ["linux-bind", FAST, [14_116, 9_784, 65_004]],
   ])("%s at %i attempts a second", (name, rate, [mean, median, p99]) => {
-    const wait = waitFor(portAlgorithm(name), FACTS, 50_000, rate);
+    const wait = waitFor(portAlgorithm(name), FACTS, name === "linux-bind" ? 50_001 : 50_000, rate);
     const ratios = [wait.mean / mean!, wait.quantile(0.5) / median!, wait.quantile(0.99) / p99!];
     for (const ratio of ratios) expect(ratio).toBeCloseTo(1, 2.5);
   });
@@ -53,6 +53,69 @@ describe("the closed form", () => {
       expect(summarize(waits)!.mean / wait.mean).toBeGreaterThan(0.9);
       expect(summarize(waits)!.mean / wait.mean).toBeLessThan(1.1);
     }
+  });
+
+  test("seven listeners just below the port: 55 attempts, where a count of the ports says 444", () => {
+    const held = [1, 2, 3, 4, 5, 6, 7].map((index) => ({
+      low: 33_000 - 2 * index,
+      high: 33_000 - 2 * index,
+    }));
+    const facts = { ephemeralRange: { low: 32_768, high: 33_767 }, unusable: held };
+    expect(waitFor(portAlgorithm("linux-5.18"), facts, 33_000, FAST).mean).toBeCloseTo(55.4, 0);
+  });
+
+  test("takes less than a second for the widest range, at any pace, with any block of reserved ports", () => {
+    const ephemeralRange = { low: 1024, high: 65_535 };
+    for (const unusable of [[], [{ low: 30_000, high: 49_999 }]]) {
+      for (const rate of [FAST, 300, 1]) {
+        const wait = waitFor(portAlgorithm("linux-5.18"), { ephemeralRange, unusable }, 50_000, rate);
+        const began = process.cpuUsage();
+        expect(wait.quantile(0.5)).toBeLessThan(wait.mean);
+        const { user, system } = process.cpuUsage(began);
+        expect((user + system) / 1e6).toBeLessThan(2); // Twice the promise: other tests share the machine.
+      }
+    }
+  });
+
+  test("random small worlds: holders, blocks, odd ends, step widths, every algorithm and pace, as the simulator has it", () => {
+    const { seed, next } = random();
+    const int = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
+    const suspects: string[] = [];
+    for (let world = 0; world < 120; world++) {
+      const size = next() < 0.6 ? int(1, 12) : int(13, 100);
+      const ephemeralRange = { low: int(1024, 1027), high: 0 };
+      ephemeralRange.high = ephemeralRange.low + size - 1;
+      const port = int(ephemeralRange.low, ephemeralRange.high);
+      const density = [0, 0.1, 0.5, 0.9][int(0, 3)]!;
+      const all = Array.from({ length: size }, (_, index) => ephemeralRange.low + index);
+      const unusable = all
+        .filter((one) => one !== port && next() < density)
+        .map((one) => ({ low: one, high: one }));
+      const facts = {
+        ephemeralRange,
+        unusable,
+        stepWidth: next() < 0.2 ? int(1, 60) : 0,
+        reuseAddress: next() < 0.5,
+      };
+      const algorithm = PORT_ALGORITHMS[next() < 0.5 ? 0 : int(0, PORT_ALGORITHMS.length - 1)]!;
+      const rate = [0.01, 0.15, 0.33, 1, 3.7, FAST][int(0, 5)]!;
+      const wait = waitFor(algorithm, facts, port, rate);
+      const isNever = wait.chancePerAttempt === 0;
+      const waits = Array.from({ length: isNever ? 3 : 200 }, () =>
+        simulateWait(algorithm, facts, port, rate, next, 2000),
+      );
+      const most = Math.max(
+        ...[1, 2, 3, 5, 10, 30, 100, 300, 1000, 2000].map((at) => {
+          return Math.abs(
+            waits.filter((one) => one !== null && one <= at).length / waits.length - wait.cdf(at),
+          );
+        }),
+      );
+      // By chance one of ten figures is so far off in less than one of 10,000 worlds.
+      if (most > (isNever ? 0 : 0.16))
+        suspects.push(`${algorithm.name} ${port} ${rate} ${JSON.stringify(facts)}: ${most}`);
+    }
+    expect(suspects, `SEED=${seed}`).toEqual([]);
   });
 
   test("the port after reserved ones is picked whenever one of them would be", () => {
@@ -83,7 +146,7 @@ describe("the simulator", () => {
     expect(new PortWalk(algorithm, full, seededRandom(1)).next()).toBeNull();
   });
 
-  test("never picks a reserved port, keeps to an odd low end's parity, and leaves out an odd last port", () => {
+  test("never picks a reserved port, keeps to an odd low end's parity, and leaves out the last port of an odd-sized range", () => {
     const facts = { ephemeralRange: { low: 1001, high: 1101 }, unusable: [{ low: 1011, high: 1020 }] };
     const walk = new PortWalk(portAlgorithm("linux-5.18"), facts, seededRandom(2));
     const ports = Array.from({ length: 5000 }, () => walk.next()!);
@@ -140,19 +203,21 @@ describe("never", () => {
 });
 
 describe("against real self-connects", () => {
-  // 384 ports of each parity for 200 trials. "late-bind" and "connect", and all namespaces, share their walks: the
-  // trials of "late-bind" find the walks just past the ports, where "connect" has left them.
-  const RANGE = "32768 33535";
+  // 100 ports of each parity for 120 trials: a port has two. "late-bind" and "connect", and all namespaces, share their
+  // walks: the trials of "late-bind" find the walks just past the ports, where "connect" has left them.
+  const RANGE = "32900 33099";
   test.for([
     "connect",
     "bind",
     "late-bind",
     "range",
-  ])("200 by %s: the prediction holds", async (method, context) => {
+  ])("120 by %s: the prediction holds", async (method, context) => {
     needsNamespaces(context);
     const { report, status } = await checkIn(RANGE, method);
-    expect(report.check.trials).toHaveLength(200);
-    expect(new Set(report.check.trials.map((trial: { port: number }) => trial.port)).size).toBe(200);
+    expect(report.check.trials).toHaveLength(120);
+    expect(new Set(report.check.trials.map((trial: { port: number }) => trial.port)).size).toBeGreaterThan(
+      98,
+    );
     expect(report.check.p).toBeGreaterThan(0.001);
     expect(status).toBe(report.check.p >= 0.01 ? 0 : 1);
   });
@@ -166,7 +231,7 @@ describe("against real self-connects", () => {
 
   async function checkIn(range: string, method: string, ...more: string[]) {
     const peer = `127.0.0.1:${method === "bind" ? 33_001 : 33_000}`;
-    const args = ["predict", peer, "--method", method, "--check", "200", "--json", ...more];
+    const args = ["predict", peer, "--method", method, "--check", "120", "--json", ...more];
     const { stdout, stderr, status } = await inNamespace(range, process.execPath, [MAIN, ...args]);
     expect(stderr).toBe("");
     return { report: JSON.parse(stdout), status };

@@ -1,5 +1,5 @@
 /** Builds capture files: SYNs in frames of every link type, in pcap and pcapng. */
-import { hostBytes } from "../../lib/socket/address.ts";
+import { hostBytes } from "../../lib/socket/address-text.ts";
 
 /** A SYN, and which host sent it to which. */
 export interface MadeSyn {

@@ -1,0 +1,96 @@
+/** The arguments that several commands share: every command that takes an address takes the same forms. */
+import dns from "node:dns/promises";
+import { Command } from "commander";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { parsePeer, parsePort, parseTarget, resolveNames } from "../../lib/cli/arguments.ts";
+import { freeCommand } from "../../lib/cli/free.ts";
+import { portsCommand } from "../../lib/cli/ports.ts";
+import { predictCommand } from "../../lib/cli/predict.ts";
+import { reconnectCommand } from "../../lib/cli/reconnect.ts";
+import { runCommand } from "../../lib/cli/run.ts";
+import { traceCommand } from "../../lib/cli/trace.ts";
+import { whoCommand } from "../../lib/cli/who.ts";
+
+afterEach(() => void vi.restoreAllMocks());
+
+type Parse = (text: string, previous: unknown) => unknown;
+
+/** The parser of a command's argument or option. */
+function parserOf(command: Command, option?: string): Parse {
+  const one = option
+    ? command.options.find(({ long }) => long === option)
+    : (command.registeredArguments[0] as { parseArg?: Parse });
+  return one!.parseArg as Parse;
+}
+
+const LOOPBACK_80 = { family: 4, host: "127.0.0.1", port: 80 };
+
+describe("the peer of", () => {
+  const parsers: Readonly<Record<string, Parse>> = {
+    reconnect: parserOf(reconnectCommand()),
+    predict: parserOf(predictCommand()),
+    trace: parserOf(traceCommand()),
+    ports: parserOf(portsCommand(), "--peer"),
+  };
+  it.each(Object.entries(parsers))("%s takes every form", (_name, parse) => {
+    for (const text of [
+      "127.0.0.1:80",
+      "localhost:80",
+      "LOCALHOST:80",
+      ":80",
+      "80",
+      "http://127.0.0.1",
+      "x://:p@localhost:80",
+    ])
+      expect(parse(text, undefined), text).toEqual(LOOPBACK_80);
+    expect(parse("[fe80::1%lo]:80", undefined)).toMatchObject({ host: "fe80::1", scope: "lo" });
+    for (const text of ["127.1:80", "::1:80", "localhost", "a b:80"])
+      expect(() => parse(text, undefined), text).toThrow(`"${text}"`);
+  });
+});
+
+describe("the port of", () => {
+  const parsers: Readonly<Record<string, Parse>> = {
+    who: parserOf(whoCommand()),
+    free: parserOf(freeCommand()),
+    run: parserOf(runCommand(), "--when-free"),
+  };
+  it.each(Object.entries(parsers))("%s is a port or an address", (_name, parse) => {
+    for (const text of ["80", ":80"]) expect(parse(text, undefined)).toBe(80);
+    for (const text of ["127.0.0.1:80", "localhost:80", "http://localhost"])
+      expect(parse(text, undefined), text).toEqual(LOOPBACK_80);
+    for (const text of ["127.1:80", "0", ":0", "localhost:0"]) expect(() => parse(text, undefined)).toThrow();
+  });
+
+  it("reserve and audit may have a colon", () => {
+    expect([parsePort(":80"), parsePort("80")]).toEqual([80, 80]);
+    expect(() => parsePort("::80")).toThrow();
+  });
+});
+
+describe("a name", () => {
+  it("is looked up before the command runs, in arguments and in options", async () => {
+    const lookup = vi.spyOn(dns, "lookup").mockResolvedValue({ address: "::1", family: 6 } as never);
+    const seen: unknown[] = [];
+    const command = new Command()
+      .argument("<peer>", "", parsePeer)
+      .option("--other <peer>", "", parseTarget)
+      .hook("preAction", (_program, acting) => resolveNames(acting))
+      .action((peer, { other }) => void seen.push(peer, other));
+    await command.parseAsync(["db:80", "--other", "cache.test:81"], { from: "user" });
+    expect(seen).toEqual([
+      { family: 6, host: "::1", port: 80 },
+      { family: 6, host: "::1", port: 81 },
+    ]);
+    expect(lookup.mock.calls.map(([name]) => name)).toEqual(["db", "cache.test"]);
+  });
+
+  it("that is unknown is the resolver's error", async () => {
+    vi.spyOn(dns, "lookup").mockRejectedValue(Object.assign(new Error("unknown"), { code: "ENOTFOUND" }));
+    const command = new Command()
+      .argument("<peer>", "", parsePeer)
+      .hook("preAction", (_program, acting) => resolveNames(acting))
+      .action(() => expect.unreachable());
+    await expect(command.parseAsync(["db:80"], { from: "user" })).rejects.toThrow("unknown");
+  });
+});
