@@ -4,7 +4,7 @@ import { holdersInTheWay } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
-import { CLOSINGS, observeLeavings, trace } from "../packets/index.ts";
+import { CLOSINGS, observeLeavings, readTrace, trace } from "../packets/index.ts";
 import { situationFor, whyNever } from "../ports/index.ts";
 import type { TraceExtras } from "../report/index.ts";
 import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
@@ -26,6 +26,7 @@ import {
 interface Flags {
   readonly natural?: boolean;
   readonly pair?: boolean;
+  readonly read?: string;
   readonly close?: Closing;
   readonly data?: string;
   readonly attempts: number;
@@ -60,6 +61,12 @@ export function traceCommand(): Command {
       ).choices(CLOSINGS),
     )
     .option("--data <text>", "send these bytes once connected: they come back to the sender")
+    .addOption(
+      new Option(
+        "--read <file>",
+        "instead explain the first self-connect or simultaneous open of a capture (pcap, pcapng); - is stdin",
+      ).conflicts(["natural", "pair", "close", "data"]),
+    )
     .option("--attempts <count>", "with --natural: at most this many", parseCount, 5_000_000)
     .addOption(
       new Option("--duration <time>", "with --natural: at most this long")
@@ -72,7 +79,9 @@ export function traceCommand(): Command {
     .option("--json", "print one object (docs/schema/trace-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
-      process.exitCode = await runTraceCommand(peer, flags);
+      process.exitCode = await (flags.read === undefined
+        ? runTraceCommand(peer, flags)
+        : runRead(flags.read, flags));
     });
 }
 
@@ -80,7 +89,8 @@ const EXAMPLES = `Examples:
   selfconnect trace                                    the handshake with itself
   selfconnect trace --data hello --close shutdown      with an echo and the simultaneous close
   selfconnect trace '[::1]:50000' --write self.pcapng  over IPv6, for Wireshark
-  selfconnect trace --pair                             two sockets, as in hole punching`;
+  selfconnect trace --pair                             two sockets, as in hole punching
+  selfconnect trace --read lo.pcap                     what tcpdump or Wireshark captured`;
 
 async function runTraceCommand(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
@@ -96,6 +106,21 @@ async function runTraceCommand(peer: Address, flags: Flags): Promise<number> {
     printLines(files.map((file) => `written   ${file}`));
   }
   return exitCode(traced, files, flags, signal);
+}
+
+async function runRead(file: string, flags: Flags): Promise<number> {
+  const { trace: traced, found } = await readTrace(file === "-" ? process.stdin : file).catch((error) => {
+    throw new Error(`cannot explain ${file}: ${error.message}`, { cause: error });
+  });
+  const extras = { sent: null, leavings: null };
+  const files = writeFiles(traced, extras, flags);
+  if (flags.json) printJson(traceReport(traced.ladder.ends[0]!.address, traced, extras));
+  else {
+    print(traceText(traced, extras, textOptions()));
+    printLines(files.map((name) => `written   ${name}`));
+    if (found > 1) print(`the first of ${found} such connections in the file`);
+  }
+  return EXIT.done;
 }
 
 async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promise<Trace> {

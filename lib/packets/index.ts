@@ -12,5 +12,7 @@ export { CLOSINGS, observeLeavings } from "./leavings.ts";
 export type { ReportedState } from "./lookout.ts";
 export type { PcapngOptions } from "./pcapng.ts";
 export { pcapng } from "./pcapng.ts";
+export type { TraceReading } from "./read-trace.ts";
+export { readTrace } from "./read-trace.ts";
 export type { CaptureSummary, Trace, TraceOptions, TraceVerdict } from "./trace.ts";
 export { trace } from "./trace.ts";

@@ -41,8 +41,8 @@ export interface CaptureSummary extends CaptureCounts {
   readonly device: string;
   /** The filter, in the syntax of pcap-filter(7). */
   readonly filter: string;
-  /** Loopback passes each packet twice; this copy is kept. */
-  readonly keptCopy: "outgoing";
+  /** Loopback passes each packet twice; this copy is kept. "all": the packets of a capture file, whatever they are. */
+  readonly keptCopy: "outgoing" | "all";
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What a walk depends on: the peer's port and host, attempts to other peers, the network namespace. Pure. */
 import { quantile } from "../loop/statistics.ts";
+import type { Address } from "../socket/address.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import { forward, spanOf } from "./picks.ts";
 
@@ -17,6 +18,8 @@ export interface Dependence {
 /** The ports from which the dependence is measured. */
 export interface WovenPorts {
   readonly ports: Uint16Array;
+  /** The peer of each array of the weave; that of the run is the first. */
+  readonly peers: readonly Address[];
   readonly weave: readonly Uint16Array[];
   readonly namespaces?: NamespacePicks;
 }
@@ -75,14 +78,17 @@ function stepsOf(ports: Uint16Array, size: number): number[] {
  * a counter, the attempts to the others advance it too, so the steps of one peer are larger.
  */
 function peersOf(
-  { weave }: WovenPorts,
+  { weave, peers }: WovenPorts,
   pace: Pace | null,
 ): Pick<Dependence, "peerPort" | "peerAddress" | "otherTraffic"> {
-  const [first, otherPort, otherHost] = weave;
+  const [first] = weave;
   if (!first || !pace) return { peerPort: null, peerAddress: null, otherTraffic: null };
+  const isOtherHost = ({ host }: Address) => host !== peers[0]!.host;
+  const compare = (index: number) =>
+    index > 0 && weave[index] ? startsElsewhere(first, weave[index], pace, index) : null;
   return {
-    peerPort: otherPort ? startsElsewhere(first, otherPort, pace, 1) : null,
-    peerAddress: otherHost ? startsElsewhere(first, otherHost, pace, 2) : null,
+    peerPort: compare(peers.findIndex((peer) => !isOtherHost(peer) && peer.port !== peers[0]!.port)),
+    peerAddress: compare(peers.findIndex(isOtherHost)),
     otherTraffic: isAdvanced(first, weave.length, pace),
   };
 }

@@ -148,7 +148,7 @@ function picksOf({ ports, weave, atMs }: Observation): Picks {
 }
 
 function verdictOf(observation: Observation): FingerprintVerdict {
-  const verdict = judgePicks(picksOf(observation));
+  const verdict = judgePicks(picksOf(observation), FEWEST_PICKS);
   const { method, ports } = observation;
   if (ports.length < FEWEST_PICKS) {
     return unknown(verdict, `${ports.length} attempts are too few: use ${FEWEST_PICKS} or more`);

@@ -1,6 +1,8 @@
 /** Observes which local ports the kernel picks, by making many attempts. */
 import { setImmediate as turn } from "node:timers/promises";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
+import { ReconnectLoop } from "../loop/reconnect.ts";
+import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
@@ -23,7 +25,7 @@ export interface Observation {
   readonly peers: readonly Address[];
   /** The local ports of the run, in order. */
   readonly ports: Uint16Array;
-  /** The time of each pick, in milliseconds since the start. */
+  /** The time of each pick, in milliseconds since the start; within a burst as if they were at the same pace. */
   readonly atMs: Float64Array;
   /** Ports of attempts to all peers in turn, right after the run: one array for each peer; empty for bind(2). */
   readonly weave: readonly Uint16Array[];
@@ -52,6 +54,10 @@ export interface Pick {
 
 /** Yields to the event loop after this many picks. */
 export const PICKS_PER_TURN = 256;
+/** The strategies of a loop that pick ports by these methods. */
+const BURSTS: Partial<Record<Method, Strategy>> = { connect: "reuse", bind: "autobind" };
+/** The run goes on after each self-connect. */
+const MOST_SELF_CONNECTS = 2 ** 32 - 1;
 const WEAVE_ROUNDS = 64;
 const MOST_PICKS = 100_000_000;
 
@@ -65,24 +71,79 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   const peer = checkAddress(options.peer);
   checkSample(peer, method, count);
   const pick = makePicker(method);
-  const ports = new Uint16Array(count);
-  const atMs = new Float64Array(count);
-  const startedAt = performance.now();
-  let made = 0;
-  while (made < count && !signal?.aborted) {
-    ports[made] = pick(peer).port;
-    atMs[made] = performance.now() - startedAt;
-    made++;
-    if (made % PICKS_PER_TURN === 0) {
-      onProgress?.(made);
-      await turn();
-    }
-  }
+  const run = new Run(count, onProgress);
+  const strategy = BURSTS[method];
+  const isListener = strategy ? await pickInBursts(peer, strategy, run, signal) : true;
+  if (isListener) await pickOneByOne(peer, pick, run, signal);
+  const { made, ports, atMs } = run;
   const peers = method === "bind" ? [peer] : [peer, ...otherPeers(peer)];
   const weave = peers.length > 1 && made === count ? weavePorts(peers, pick) : [];
   const observation = { method, peers, ports: ports.subarray(0, made), atMs: atMs.subarray(0, made), weave };
   if (!options.namespaces || made < count) return observation;
   return { ...observation, namespaces: await pickInNamespaces(peer, method, pick, signal) };
+}
+
+/** The picks of the run so far. */
+class Run {
+  readonly ports: Uint16Array;
+  readonly atMs: Float64Array;
+  made = 0;
+  readonly #startedAt = performance.now();
+  readonly #onProgress: ((attempts: number) => void) | undefined;
+
+  constructor(count: number, onProgress: ((attempts: number) => void) | undefined) {
+    this.ports = new Uint16Array(count);
+    this.atMs = new Float64Array(count);
+    this.#onProgress = onProgress;
+  }
+
+  get left(): number {
+    return this.ports.length - this.made;
+  }
+
+  /** Adds ports that were picked since the last call, at the same pace. */
+  add(ports: ArrayLike<number>): void {
+    const since = this.atMs[this.made - 1] ?? 0;
+    const each = (performance.now() - this.#startedAt - since) / ports.length;
+    this.ports.set(ports, this.made);
+    for (let index = 1; index <= ports.length; index++) this.atMs[this.made++] = since + index * each;
+  }
+
+  report(): void {
+    this.#onProgress?.(this.made);
+  }
+}
+
+/** connect(2) in bursts, on a thread. Returns whether a listener accepted one: that ends a burst. */
+async function pickInBursts(
+  peer: Address,
+  strategy: Strategy,
+  run: Run,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const onPorts = (ports: Uint16Array) => {
+    run.add(ports);
+    run.report();
+  };
+  const limits = { attempts: run.left, selfConnects: MOST_SELF_CONNECTS };
+  await using loop = new ReconnectLoop({ peer, strategy, onPorts, ...limits, ...(signal && { signal }) });
+  const { verdict } = await loop.run();
+  return verdict === "connected";
+}
+
+/** One attempt after another in this thread, for methods that no burst has, and for listeners. */
+async function pickOneByOne(
+  peer: Address,
+  pick: (peer: Address) => Pick,
+  run: Run,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  while (run.left > 0 && !signal?.aborted) {
+    run.add([pick(peer).port]);
+    if (run.made % PICKS_PER_TURN !== 0) continue;
+    run.report();
+    await turn();
+  }
 }
 
 /** Returns a function that makes one attempt. Throws ERR_OPTION_UNSUPPORTED where the method needs a later kernel. */
@@ -127,16 +188,21 @@ function pickByConnect(socket: TcpSocket, peer: Address): Pick {
   }
 }
 
-/** Returns the same host with another dead port, and another loopback address with the same port. */
+/** Returns the same host with other dead ports, and another loopback address with the same port. */
 function otherPeers(peer: Address): Address[] {
-  const dead = findFreePort(UNPRIVILEGED, {
-    addresses: [peer],
-    from: peer.port + 1,
-    isWanted: (port) => port !== peer.port,
-  });
+  const deadAfter = (from: number, used: readonly number[]) =>
+    findFreePort(UNPRIVILEGED, {
+      addresses: [peer],
+      from: from + 1,
+      isWanted: (port) => !used.includes(port),
+    });
+  const dead = deadAfter(peer.port, [peer.port]);
+  const another = deadAfter(dead, [peer.port, dead]);
   const others: Address[] = [{ ...peer, port: dead }];
   const isLoopback = peer.family === 4 && peer.host.startsWith("127.");
   if (isLoopback) others.push({ ...peer, host: peer.host === "127.0.0.2" ? "127.0.0.3" : "127.0.0.2" });
+  // With a fourth one, a table of few counters does not look like one counter.
+  others.push({ ...peer, port: another });
   return others.filter((other) => !isSameAddress(other, peer));
 }
 

@@ -40,6 +40,8 @@ const LEAST_P = 1e-6;
 const MOST_SIGMAS = 6;
 /** If the likelihoods of two explanations differ by less than a factor of 1000, neither is named. */
 const LEAST_ODDS_LOG10 = 3;
+/** The fewest picks for each peer, on average, that show whether they are independent. */
+const FEWEST_PER_PEER = 50;
 /** A peer's counter may start next to another's by chance, but not so often. */
 const FEWEST_TURNS = 4;
 /** A walk's next port is at most so far above: Linux, and RFC 6056's random increments. */
@@ -58,6 +60,7 @@ interface Evidence {
   readonly span: Span;
   readonly peers: number;
   readonly steps: Readonly<Record<From, readonly StepClass[]>>;
+  readonly independent: number;
 }
 
 interface Fit {
@@ -66,8 +69,12 @@ interface Fit {
   readonly loss: number;
 }
 
-/** Names the algorithm behind the picks; "unknown", with the reason, where no algorithm fits or two fit alike. */
-export function judgePicks(picks: Picks): FingerprintVerdict {
+/**
+ * Names the algorithm behind the picks; "unknown", with the reason, where no algorithm fits or two fit alike.
+ * `independent` is how many picks show that they are independent: fewer where the picks of only one socket after
+ * another were observed.
+ */
+export function judgePicks(picks: Picks, independent = FEWEST_INDEPENDENT): FingerprintVerdict {
   const { length } = picks.ports;
   if (length < FEWEST_PICKS) {
     const reason = `${length} attempts are too few: use ${FEWEST_PICKS} or more`;
@@ -79,7 +86,7 @@ export function judgePicks(picks: Picks): FingerprintVerdict {
     peer: classifySteps(picks, span, "peer"),
     "peer-with-gap": classifySteps(picks, span, "peer-with-gap"),
   };
-  const evidence = { picks, span, peers: new Set(picks.peers).size, steps };
+  const evidence = { picks, span, peers: new Set(picks.peers).size, steps, independent };
   const fits = EXPLANATIONS.map((explanation) => measureFit(evidence, explanation)).sort(
     (a, b) => b.nats - a.nats,
   );
@@ -145,12 +152,15 @@ function whyTooFew(evidence: Evidence, { counters, saltMs }: Explanation): strin
   const { length } = evidence.picks.ports;
   // Steps from one peer's port to another's inform where all peers share a counter without offsets.
   const isQuickNeeded = counters === "none" || saltMs !== null;
-  const needed = counters === "none" ? FEWEST_INDEPENDENT : FEWEST_PICKS;
+  const needed = counters === "none" ? evidence.independent : FEWEST_PICKS;
   const classes = counters === "one" ? evidence.steps.host : evidence.steps.peer;
   const informing = classes.reduce(
     (sum, { total, isQuick }) => sum + (isQuick || !isQuickNeeded ? total : 0),
     1,
   );
+  // Walks that are interrupted after a few picks look independent.
+  if (counters === "none" && length < FEWEST_PER_PEER * evidence.peers)
+    return `${length} attempts to ${evidence.peers} peers: that picks are independent shows in many to one peer`;
   if (informing >= needed) return null;
   return (
     `${informing} of ${length} attempts inform: a verdict needs ${needed} that follow another one to the same peer ` +

@@ -94,7 +94,8 @@ svg.plot { width: 100%; height: auto; display: block; touch-action: pan-y; } svg
   sans-serif; fill: var(--dim); }
 .axis { fill: none; stroke: var(--dim); } .grid { stroke: var(--line); stroke-width: .5; } .line { fill: none;
   stroke: var(--accent); stroke-width: 1.6; }
-.bar, .dot { fill: var(--accent); }
+.bar, .dot { fill: var(--accent); } .joined { fill: #c93c37; }
+.peer { stroke: #c93c37; stroke-width: .8; stroke-dasharray: 3 2; }
 button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
   border-radius: 4px; padding: 0 .45rem; cursor: pointer; }
 th button { display: block; margin-top: .2rem; font-size: .85em; } .zoom { float: right; display: flex;

@@ -9,6 +9,7 @@ const LEFT = 46;
 const RIGHT = 12;
 const TOP = 22;
 const BOTTOM = 34;
+/** About so many ticks on an axis. */
 const TICKS = 4;
 /** Sizes of the plot of rounds: names at the left, axis below. */
 const ROUNDS = { width: 900, name: 260, row: 24, axis: 30 };
@@ -22,11 +23,17 @@ interface Axis {
 
 /**
  * One figure, with a label for readers who cannot see it. `row` has the samples of all figures in the same
- * row, because they share their axes.
+ * row, because they share their axes. `peerPort` is marked in a walk, and the self-connects, which have that port.
  */
-export function plotSvg({ plot, unit, values }: Samples, title: string, row: readonly Samples[]): string {
+export function plotSvg(
+  { plot, unit, values }: Samples,
+  title: string,
+  row: readonly Samples[],
+  peerPort: number | null = null,
+): string {
   if (values.length === 0) return "";
-  const drawn = { distribution, steps, walk }[plot](values, unit, row);
+  const drawn =
+    plot === "walk" ? walk(values, unit, row, peerPort) : { distribution, steps }[plot](values, unit, row);
   const label = `${title}: ${drawn.label}`;
   return svg("plot", WIDTH, HEIGHT, label, `<title>${escapeMarkup(label)}</title>${drawn.body}`);
 }
@@ -135,36 +142,55 @@ function highest(row: readonly Samples[]): number {
 }
 
 /** The ports in the order in which the kernel picked them. */
-function walk(values: readonly number[], unit: string, row: readonly Samples[]) {
+function walk(values: readonly number[], unit: string, row: readonly Samples[], peerPort: number | null) {
   const x = { low: 0, high: Math.max(...row.map((samples) => samples.values.length)) };
   const lowest = Math.min(...row.flatMap((samples) => samples.values));
   const y = { low: lowest, high: highest(row) + 1 };
   const dots = values.map((value, i) => {
     const [cx, cy] = [across(i, x).toFixed(1), up(value, y).toFixed(1)];
-    return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
+    if (value !== peerPort) return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
+    const tip = `<title>self-connect, attempt ${i + 1}</title>`;
+    return `<circle class="dot joined" cx="${cx}" cy="${cy}" r="4">${tip}</circle>`;
   });
   const reach = `from ${Math.min(...values)} to ${Math.max(...values)}`;
   const label = `the local ${unit} of ${values.length} attempts in order, ${reach}`;
-  return { body: frame(x, y, "attempt", unit) + dots.join(""), label };
+  return { body: frame(x, y, "attempt", unit) + peerLine(peerPort, y) + dots.join(""), label };
+}
+
+/** A line at the peer's port: a dot on it is a self-connect. */
+function peerLine(peerPort: number | null, y: Axis): string {
+  if (peerPort === null || peerPort < y.low || peerPort > y.high) return "";
+  const top = up(peerPort, y).toFixed(1);
+  const text = `<text x="${WIDTH - RIGHT}" y="${Number(top) - 3}" text-anchor="end">peer ${peerPort}</text>`;
+  return `<path class="peer" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>${text}`;
 }
 
 function frame(x: Axis, y: Axis, xName: string, yName: string): string {
   const floor = HEIGHT - BOTTOM;
   const lines = [`<path class="axis" d="M${LEFT} ${TOP}V${floor}H${WIDTH - RIGHT}"/>`];
-  for (let tick = 0; tick <= TICKS; tick++) {
-    const [xValue, yValue] = [x, y].map(({ low, high }) => low + ((high - low) * tick) / TICKS) as [
-      number,
-      number,
-    ];
-    const [left, top] = [across(xValue, x).toFixed(1), up(yValue, y).toFixed(1)];
+  for (const value of roundTicks(y)) {
+    const top = up(value, y).toFixed(1);
     lines.push(`<path class="grid" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>`);
-    lines.push(`<text x="${LEFT - 5}" y="${Number(top) + 3}" text-anchor="end">${tickText(yValue)}</text>`);
-    lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(xValue)}</text>`);
+    lines.push(`<text x="${LEFT - 5}" y="${Number(top) + 3}" text-anchor="end">${tickText(value)}</text>`);
+  }
+  for (const value of roundTicks(x)) {
+    const left = across(value, x).toFixed(1);
+    lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(value)}</text>`);
   }
   const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
   lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeMarkup(xName)}</text>`);
   lines.push(`<text x="4" y="${TOP - 11}">${escapeMarkup(yName)}</text>`);
   return lines.join("");
+}
+
+/** The multiples of 1, 2, 2.5 or 5 times a power of ten in an axis. */
+function roundTicks({ low, high }: Axis): number[] {
+  const least = (high - low || 1) / (TICKS + 1);
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= least)! * power;
+  const first = Math.ceil(low / step);
+  const count = Math.floor(high / step) - first + 1;
+  return Array.from({ length: count }, (_, index) => Number(((first + index) * step).toPrecision(12)));
 }
 
 function point(x: number, y: number, xAxis: Axis, yAxis: Axis): string {

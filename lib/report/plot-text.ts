@@ -24,8 +24,14 @@ export interface PlotLabels {
   readonly y: string;
 }
 
-/** A dot plot with axes, as lines of text. Each axis goes from the least to the greatest value. */
-export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 64, rows = 12): string[] {
+/** A dot plot with axes, as lines of text. Each axis goes from the least to the greatest value; `mark` is labelled. */
+export function dotPlot(
+  points: readonly Point[],
+  labels: PlotLabels,
+  mark: number | null = null,
+  columns = 64,
+  rows = 12,
+): string[] {
   if (points.length === 0) return [];
   const xs = boundsOf(points.map((point) => point.x));
   const ys = boundsOf(points.map((point) => point.y));
@@ -37,10 +43,14 @@ export function dotPlot(points: readonly Point[], labels: PlotLabels, columns = 
     cells[cell]! |= DOTS[row % DOT_ROWS]![column % DOT_COLUMNS]!;
   }
   const margin = Math.max(...[ys.low, ys.high].map((value) => axisText(value).length));
+  const isMarked = mark !== null && mark >= ys.low && mark <= ys.high;
+  const markedRow = isMarked ? rows - 1 - Math.floor(scaleTo(mark, ys, rows * DOT_ROWS) / DOT_ROWS) : -1;
   const lines = Array.from({ length: rows }, (_, row) => {
-    const label = row === 0 ? axisText(ys.high) : row === rows - 1 ? axisText(ys.low) : "";
+    const value = row === 0 ? ys.high : row === rows - 1 ? ys.low : row === markedRow ? mark : null;
+    const label = value === null ? "" : axisText(value);
     const dots = cells.subarray(row * columns, (row + 1) * columns);
-    return `${label.padStart(margin)} ┤${String.fromCharCode(...Array.from(dots, (dot) => BRAILLE + dot))}`;
+    const tick = row === markedRow ? "▶" : "┤";
+    return `${label.padStart(margin)} ${tick}${String.fromCharCode(...Array.from(dots, (dot) => BRAILLE + dot))}`;
   });
   const [left, right] = [axisText(xs.low), `${axisText(xs.high)} ${labels.x}`];
   const between = Math.max(1, columns - left.length - right.length);

@@ -27,7 +27,7 @@ export function portsHtml(observation: Observation, print: Fingerprint): string 
 <p>${escapeMarkup(verdictText(print))}</p>
 <p class="dim">${escapeMarkup(`${about}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
 <main>
-<section class="plots wide">${figures(ports)}</section>
+<section class="plots wide">${figures(ports, peers[0]!.port)}</section>
 ${drawnNote(ports)}
 <section><h2>Fingerprint</h2><div class="scroll" tabindex="0" role="region" aria-label="Fingerprint">
 <table><tbody>${rows.join("\n")}</tbody></table></div></section>
@@ -45,13 +45,13 @@ function verdictText({ verdict }: Fingerprint): string {
   return `${family}${kernelText}${odds}`;
 }
 
-function figures(ports: Uint16Array): string {
+function figures(ports: Uint16Array, peerPort: number): string {
   const drawn = Array.from(ports.subarray(0, MOST_DOTS));
   const walk = { plot: "walk", unit: "port", values: drawn } as const;
   const steps = drawn.slice(1).map((port, index) => port - drawn[index]!);
   const histogram = { plot: "steps", unit: "ports", values: steps } as const;
   return [
-    figure("Port over attempt", plotSvg(walk, "Port over attempt", [walk])),
+    figure("Port over attempt", plotSvg(walk, "Port over attempt", [walk], peerPort)),
     figure("Steps to the next port", plotSvg(histogram, "Steps to the next port", [histogram])),
   ].join("\n");
 }

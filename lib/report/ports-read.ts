@@ -67,7 +67,7 @@ export function portsReadHtml(file: string, reading: PortsReading): string {
 <main>
 ${scrollableTable("Hosts", head, rows)}
 ${notes.join("\n")}
-<section class="plots">${plots.join("\n")}</section>
+<section><h2>The ports in order</h2><div class="plots">${plots.join("\n")}</div></section>
 </main>`;
   return pageHtml({ title: `Local ports in ${file}`, body, script: SCRIPT });
 }

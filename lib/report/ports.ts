@@ -6,7 +6,7 @@ import type { Method } from "../ports/method.ts";
 import type { Observation } from "../ports/sample.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
-import { count, duration } from "./numbers.ts";
+import { count, duration, pluralize } from "./numbers.ts";
 import { barPlot, dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { paint, renderText, tableLines } from "./terminal.ts";
@@ -64,7 +64,13 @@ function plotLines(observation: Observation, print: Fingerprint): string[] {
   const steps = [...print.steps.slice(0, BARS)].sort((a, b) => a.step - b.step);
   const bars = steps.map(({ step, count }) => ({ label: `+${step}`, value: count }));
   const isWalk = print.steps.reduce((sum, { count }) => sum + count, 0) > print.attempts / 2;
-  const lines = [...dotPlot(points, { x: "attempts", y: "local port" }), ""];
+  const part =
+    print.attempts > points.length ? `, the first ${count(points.length)} of ${count(print.attempts)}` : "";
+  const peerPort = observation.peers[0]!.port;
+  const labels = { x: `attempts${part}`, y: `local port (▶ the peer's, ${peerPort})` };
+  const lines = [...dotPlot(points, labels, peerPort), ""];
+  const joined = observation.ports.reduce((sum, port) => sum + (port === peerPort ? 1 : 0), 0);
+  if (joined > 0) lines.push(`${pluralize(joined, "self-connect")}: attempts with the peer's port`, "");
   return isWalk ? [...lines, "step to the next port", ...barPlot(bars), ""] : lines;
 }
 

@@ -81,10 +81,12 @@ function factsSection(traced: Trace, { sent }: TraceExtras): string {
 }
 
 function capturedText({ ladder, frames, capture }: Trace): string {
-  const { device, filter, lost } = capture!;
+  const { device, filter, lost, keptCopy } = capture!;
   const parts = [
-    `${frames.length} packets on ${device}, filter "${filter}", only the outgoing copies`,
-    lost > 0 ? `${lost} LOST: the ladder has gaps` : "none lost",
+    keptCopy === "all"
+      ? `${frames.length} packets from ${device}`
+      : `${frames.length} packets on ${device}, filter "${filter}", only the outgoing copies`,
+    keptCopy !== "all" && (lost > 0 ? `${lost} LOST: the ladder has gaps` : "none lost"),
     ladder.truncated > 0 && `${ladder.truncated} cut short`,
     ladder.others.length > 0 && `${ladder.others.length} left out: ${[...new Set(ladder.others)].join("; ")}`,
   ];

@@ -54,7 +54,10 @@ export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | nu
   return pcapng(commented, {
     device,
     filter,
-    comment: `${ladder.title}. Loopback passes every packet twice; these are the outgoing copies.`,
+    comment:
+      capture.keptCopy === "all"
+        ? `${ladder.title}.`
+        : `${ladder.title}. Loopback passes every packet twice; these are the outgoing copies.`,
     system: `Linux ${kernel}`,
     application: `selfconnect ${version}`,
     counts: { passed, lost },
@@ -100,13 +103,18 @@ function stateFacts({ ladder, samples, agrees }: Trace): Piece[][] {
   return facts;
 }
 
-function captureFacts({ ladder, frames }: Trace, { device, passed, lost }: CaptureSummary): Piece[][] {
+function captureFacts(
+  { ladder, frames }: Trace,
+  { device, passed, lost, keptCopy }: CaptureSummary,
+): Piece[][] {
   const copy = "only the outgoing copies, because loopback passes every packet twice";
   const whole = lost === 0 ? "; none lost" : "";
-  const facts: Piece[][] = [["captured", `${packetsText(frames.length)} on ${device}, ${copy}${whole}`]];
+  const text = keptCopy === "all" ? `from ${device}` : `on ${device}, ${copy}${whole}`;
+  const facts: Piece[][] = [["captured", `${packetsText(frames.length)} ${text}`]];
   if (lost > 0) facts.push(["", paint("red", `${packetsText(lost)} LOST: the ladder has gaps`)]);
-  const earlier = passed - lost - frames.length - ladder.others.length;
-  if (earlier > 0) facts.push(["", `${packetsText(earlier)} of earlier attempts left out`]);
+  const more = passed - lost - frames.length - ladder.others.length;
+  const which = keptCopy === "all" ? "more" : "of earlier attempts";
+  if (more > 0) facts.push(["", `${packetsText(more)} ${which} left out`]);
   if (ladder.truncated > 0) facts.push(["", `${packetsText(ladder.truncated)} cut short`]);
   if (ladder.others.length > 0) {
     const reasons = [...new Set(ladder.others)].join("; ");

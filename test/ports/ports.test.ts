@@ -208,7 +208,10 @@ const GENERATORS: Record<string, (random: () => number) => Generator> = {
 };
 
 function observe(generate: Generator, count = COUNT): Observation {
-  const peers = [0, 1, 2, 3].map((index) => ({ family: 4, host: "127.0.0.1", port: index + 1 }) as const);
+  const hosts = ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.1"];
+  const peers = hosts.map(
+    (host, index) => ({ family: 4, host, port: host === "127.0.0.2" ? 1 : index + 1 }) as const,
+  );
   const ports = Uint16Array.from({ length: count }, () => generate(0));
   const weave = peers.map(() => new Uint16Array(64));
   for (let round = 0; round < 64; round++) {
