@@ -2,8 +2,10 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    // Deep checks take minutes: npm run check:deep.
-    include: ["test/**/*.test.ts", ...(process.env.DEEP ? ["test/**/*.deep.ts"] : [])],
+    // Deep checks take minutes: npm run check:deep. Wide ones need what npm fetches: npm run check:wide.
+    include: process.env.CLIENT
+      ? ["test/**/*.wide.ts"]
+      : ["test/**/*.test.ts", ...(process.env.DEEP ? ["test/**/*.deep.ts"] : [])],
     // Many tests run dist: a stale one ends the run before it begins.
     globalSetup: ["test/support/fresh.mjs"],
     setupFiles: ["test/support/census.ts"],

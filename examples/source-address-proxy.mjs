@@ -4,6 +4,7 @@ import net from "node:net";
 import { pipeline } from "node:stream/promises";
 import { dial } from "selfconnect";
 
+/** dial() takes them in turn, and passes over one that has no free port towards the upstream. */
 const SOURCES = ["127.0.0.2", "127.0.0.3", "127.0.0.4"];
 
 const seen = new Set();
@@ -14,13 +15,12 @@ const upstream = net.createServer((socket) => {
 const proxy = net.createServer({ allowHalfOpen: true }, serve);
 for (const server of [upstream, proxy]) await once(server.listen(0, "127.0.0.1"), "listening");
 
-let turn = 0;
 /** @param {net.Socket} client */
 async function serve(client) {
   const { port } = /** @type {net.AddressInfo} */ (upstream.address());
   try {
-    // Port 0: connect(2) picks it, for this source and this peer, so that sources and peers do not share a range.
-    const { socket } = await dial(`127.0.0.1:${port}`, { local: `${SOURCES[turn++ % SOURCES.length]}:0` });
+    // Without a port connect(2) picks it, for this source and this peer, so that they do not share one range.
+    const { socket } = await dial(`127.0.0.1:${port}`, { local: SOURCES });
     await pipeline(client, socket.toStream(), client);
   } catch (error) {
     client.destroy(/** @type {Error} */ (error));

@@ -7,6 +7,7 @@ import type { Holder } from "../lib/audit/holders.ts";
 import type { OptionRow } from "../lib/socket/native.ts";
 import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
+import { codeOf, readClients } from "./support/clients.mjs";
 import { cli, command, inNamespace, MAIN, needsNamespaces } from "./support/harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
@@ -128,6 +129,25 @@ describe("docs/register.md", () => {
     blocks(page, "js").map((block, i) => [i + 1, block] as const),
   )("block %i runs", async (_, block) => {
     expect(await runModule(block)).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
+describe("docs/clients.md", () => {
+  const clients = readClients();
+
+  it("has two lines of code for each client of its table, beside the imports", () => {
+    expect(clients.length).toBeGreaterThan(15);
+    for (const { name } of clients) {
+      const code = codeOf(name).replace(/^import .*\n+/gm, "");
+      expect([name, code.trim().split("\n").length]).toEqual([name, 2]);
+    }
+  });
+
+  it("has the versions of those that are installed here", () => {
+    const { devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+    const installed = clients.filter(({ name }) => name in devDependencies);
+    expect(installed.length).toBeGreaterThan(2);
+    for (const { name, version } of installed) expect([name, version]).toEqual([name, devDependencies[name]]);
   });
 });
 

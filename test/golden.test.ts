@@ -177,7 +177,7 @@ describe("reconnect", () => {
 });
 
 describe("dial", () => {
-  it.each(["dial", "dial-failed", "dial-self-connect"])("%s", async (name) => {
+  it.each(["dial", "dial-failed", "dial-self-connect", "dial-many"])("%s", async (name) => {
     const { asked, ...outcome } = recordedResult(`${name}.input.json`);
     await expectJson(name, "dial", dialReport(asked, outcome));
     await expectGolden(`${name}.txt`, `${dialText(asked, outcome)}\n`);

@@ -10,7 +10,7 @@ interface SourceFile {
 }
 
 /** The rooms of lib/, lowest first: a file imports from its own room and from the rooms before it in this list. */
-const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "ports", "audit", "packets", "lab", "report"];
+const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "packets", "ports", "audit", "lab", "report"];
 
 /** Pure functions that no door exports: the command line's bundle may contain a copy of them. */
 const PLAIN_FILES = /^lib\/report\/(escape|numbers|terminal)\.ts$/;
@@ -27,12 +27,12 @@ const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 const ROOMS =
-  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
+  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG|SECURITY)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
 const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
 /** Tests of the whole project, and of stories across many files; the others are in a room's folder. */
 const PROJECT_TESTS = ["build", "census", "docs", "doors", "golden", "package", "tidy"];
-const STORIES = ["databases", "restart", "workers"];
+const STORIES = ["clients", "databases", "restart", "workers"];
 
 const MOST_LINES = 500;
 const MOST_COLUMNS = 120;
@@ -62,13 +62,13 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
   },
 
   names: ({ path: where }) => {
-    const test = /^test\/(?<folder>.*\/)?(?<file>[^/.]+)[^/]*\.(test|deep)\.ts$/.exec(where)?.groups;
+    const test = /^test\/(?<folder>.*\/)?(?<file>[^/.]+)[^/]*\.(test|deep|wide)\.ts$/.exec(where)?.groups;
     if (!test || isNamedAfterItsSubject(test.folder ?? "", test.file!)) return [];
     return ["it tests no file or folder of this name: name it after one, or list its story in tidy"];
   },
 
   helpers: ({ path: where }) => {
-    const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep)\.ts$/.test(where);
+    const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep|wide)\.ts$/.test(where);
     const isInPlace = /^test\/(support\/|(all|wide)\.mjs$)/.test(where);
     return isHelper && !isInPlace ? ["put what tests share into test/support/"] : [];
   },

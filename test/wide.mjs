@@ -1,20 +1,39 @@
-// npm run check:wide: the guard's contract on every runtime, at exact versions that npm fetches when this first runs.
-// It prints the table that README shows. With --here it asks the Node that runs it, which npm test does. Plain
-// JavaScript, as test/all.mjs.
+// npm run check:wide: the guard's contract on every runtime, and the story of every client in docs/clients.md, at exact
+// versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
+// of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, and
+// --node-source DIR runs Node's own tests instead (--node-tests REGEXP those with such names). Plain JavaScript, as
+// test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { fetchClients, readClients } from "./support/clients.mjs";
+import { runNodeTests } from "./support/node-tests.mjs";
 import {
   askContract,
   askInsides,
   askStrictly,
   fetchRuntime,
+  inNamespace,
   RUNTIMES,
   THIS_NODE,
 } from "./support/runtimes.mjs";
 
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
 const GUARDS = ["prevents", "detects"];
+/** The ephemeral range of a client's namespace: enough ports for a pool, few enough to meet the server's soon. */
+const CLIENT_RANGE = "50000 50005";
 const counts = { passed: 0, failed: 0, skipped: 0 };
+
+const { values: flags } = parseArgs({
+  args: process.argv.slice(2).map((flag) => (flag === "--clients" ? "--clients=" : flag)),
+  options: {
+    here: { type: "boolean" },
+    runtimes: { type: "boolean" },
+    clients: { type: "string" },
+    "node-source": { type: "string" },
+    "node-tests": { type: "string" },
+  },
+});
 
 if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
   console.log(
@@ -23,17 +42,38 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
   process.exit(1);
 }
 
-if (process.argv.includes("--here")) await testRuntime(THIS_NODE);
+if (flags.here) await testRuntime(THIS_NODE);
+else if (flags["node-source"]) await testNode(flags["node-source"]);
 else {
+  if (flags.clients === undefined) await testRuntimes();
+  if (!flags.runtimes) await testClients(flags.clients);
+}
+const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
+console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
+process.exitCode = counts.failed > 0 ? 1 : 0;
+
+async function testRuntimes() {
   const columns = [];
-  for (const runtime of RUNTIMES)
-    columns.push(await testRuntime({ ...runtime, path: fetchRuntime(runtime) }));
+  for (const runtime of RUNTIMES) {
+    const file = fetched(runtime.name, () => fetchRuntime(runtime));
+    if (file) columns.push(await testRuntime({ ...runtime, path: file }));
+  }
+  if (columns.length < RUNTIMES.length) return;
   const table = markdown(columns);
   console.log(`\n${table}\n`);
   check("README.md shows this table", readFileSync("README.md", "utf8").includes(table));
 }
-console.log(`${counts.passed} passed, ${counts.failed} failed`);
-process.exitCode = counts.failed > 0 ? 1 : 0;
+
+/** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
+function fetched(name, fetch) {
+  try {
+    return fetch();
+  } catch (error) {
+    console.log(`skipped: ${name}: npm cannot fetch it (${error.message.split("\n")[0]})`);
+    counts.skipped++;
+    return null;
+  }
+}
 
 /** Returns the verdicts of a runtime, with the names of the preload's rows as README shows them. */
 async function testRuntime(runtime) {
@@ -65,6 +105,38 @@ async function testRuntime(runtime) {
     check("Node's insides", insides.status === 0, insides.stdout + insides.stderr);
   }
   return { name: runtime.name, rows };
+}
+
+/** `names` is a list with commas; empty or undefined are all. */
+async function testClients(names) {
+  const wanted = names?.split(",").filter(Boolean) ?? [];
+  const clients = readClients().filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+  check("docs/clients.md has these clients", clients.length >= Math.max(wanted.length, 1), names);
+  const packages = fetched("the clients", fetchClients);
+  if (!packages) return;
+  for (const { name } of clients) await testClient(name, packages);
+}
+
+async function testClient(name, packages) {
+  console.log(`\n— ${name}`);
+  const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", "test/stories/clients.wide.ts"];
+  const env = { CLIENT: name, CLIENT_PACKAGES: packages, NO_COLOR: "1" };
+  const { status, stdout, stderr } = await inNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
+  const lines = stdout.split("\n").filter((line) => /^ *[✓×↓] /.test(line));
+  console.log(lines.join("\n"));
+  for (const [sign, count] of Object.entries({ "✓": "passed", "×": "failed", "↓": "skipped" }))
+    counts[count] += lines.filter((line) => line.trimStart().startsWith(sign)).length;
+  const isReported = lines.some((line) => line.trimStart().startsWith("×"));
+  if (status !== 0) {
+    // An error may show a record of hundreds of attempts.
+    for (const line of (stdout + stderr).split("\n")) console.log(line.slice(0, 200));
+    if (!isReported) check(name, false);
+  }
+}
+
+async function testNode(source) {
+  const ours = await runNodeTests(source, flags["node-tests"]);
+  check("no test of Node fails because of the guard", ours.length === 0, ours.join(", "));
 }
 
 function check(name, isTrue, seen = "") {

@@ -1,23 +1,39 @@
 /** selfconnect dial <peer>: one guarded connect, fit for a health check. */
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
-import type { Address, Attempt, Dialed, Guard } from "../index.ts";
+import type { Address, Attempt, Dialed, DialOptions, Guard } from "../index.ts";
 import { DialError, dial, SocketError } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { DialOutcome } from "../report/index.ts";
 import { dialReport, dialText } from "../report/index.ts";
-import { parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
+import { parseCount, parseDurationMs } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
   readonly attempts: number;
   readonly deadline: number;
   readonly guard: Guard;
-  readonly local?: Address;
+  readonly wait?: number | true;
+  readonly local?: string;
   readonly listenCheck?: boolean;
   readonly json?: boolean;
 }
+
+const DEFAULT_WAIT_MS = 30_000;
+/** After these a service that starts may be there a moment later: its host and its name come up as well. */
+const NOT_YET = [
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+];
+const WAITS = { kind: "exponential", firstMs: 100, mostMs: 1000, jitter: 0.5 } as const;
+/** The report has so many attempts from each end. */
+const KEPT_ATTEMPTS = 10;
 
 const EXIT_CODES: Readonly<Record<DialOutcome["verdict"], number>> = {
   connected: EXIT.done,
@@ -31,7 +47,8 @@ export function dialCommand(): Command {
     .summary("one guarded connect: the four-tuple, every attempt, the verdict")
     .description(
       "Connects once, guarded, and closes: a health check that never mistakes a socket joined to itself for a " +
-        "running service. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect.",
+        "running service. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect. With " +
+        "--wait tries again until a service accepts, which also waits for its name and its host.",
     )
     .addArgument(new Argument("<peer>", 'an address or a name with a port: "127.0.0.1:80", "localhost:80"'))
     .option("--attempts <count>", "at most this many, for each address of the peer", parseCount, 3)
@@ -45,7 +62,12 @@ export function dialCommand(): Command {
         .choices(["prevent", "detect"])
         .default("prevent"),
     )
-    .option("--local <address>", "bind to this address first", parsePeer)
+    .addOption(
+      new Option("--wait [time]", "wait until a service accepts, at most this long (default: 30s)")
+        .argParser(parseDurationMs)
+        .conflicts(["attempts", "deadline"]),
+    )
+    .option("--local <address>", 'bind to this address first: "10.0.0.1", or with a port')
     .option(
       "--listen-check",
       "also report whether a server could listen on the peer's port now, and who is in the way",
@@ -62,6 +84,7 @@ export function dialCommand(): Command {
 
 const EXAMPLES = `Examples:
   selfconnect dial localhost:8080                      is it up?
+  selfconnect dial db:5432 --wait 1m && npm start      wait for it
   selfconnect dial 127.0.0.1:50000 --listen-check      and if not: could it start?
   HEALTHCHECK CMD ["npx", "selfconnect", "dial", "127.0.0.1:50000", "--deadline", "2s"]`;
 
@@ -75,32 +98,51 @@ async function runDial(peer: string, flags: Flags, signal: AbortSignal): Promise
 }
 
 type Ended =
-  | Pick<DialOutcome, "verdict" | "local" | "attempts" | "error">
+  | Pick<DialOutcome, "verdict" | "local" | "attempts" | "attemptCount" | "error">
   | (Pick<DialOutcome, "verdict" | "error"> & Dialed);
 
 async function dialOnce(peer: string, flags: Flags, signal: AbortSignal): Promise<Ended> {
   const seen: Attempt[] = [];
-  const { attempts, deadline: deadlineMs, guard, local } = flags;
+  using progress = new LiveLine();
+  const onAttempt = (attempt: Attempt) => {
+    seen.push(attempt);
+    if (flags.wait) progress.show(`waiting for ${peer}: attempt ${seen.length} ended in ${attempt.outcome}`);
+  };
   try {
-    const onAttempt = (attempt: Attempt) => seen.push(attempt);
-    const found = await dial(peer, {
-      attempts,
-      deadlineMs,
-      guard,
-      signal,
-      onAttempt,
-      ...(local && { local }),
-    });
+    const found = await dial(peer, { ...dialOptions(flags), signal, onAttempt });
     return { ...found, verdict: "connected", error: null };
   } catch (error) {
-    if (signal.aborted) return { verdict: "interrupted", local: null, attempts: seen, error: null };
+    const made = {
+      attempts: seen.length > 2 * KEPT_ATTEMPTS ? keepEnds(seen) : seen,
+      attemptCount: seen.length,
+      local: seen.at(-1)?.local ?? null,
+    };
+    if (signal.aborted) return { ...made, verdict: "interrupted", local: null, error: null };
     const { code = "", message } = error as NodeJS.ErrnoException;
     const isKernels = error instanceof SocketError || error instanceof DialError || code.startsWith("EAI_");
     if (!isKernels && code !== "ENOTFOUND") throw error;
-    const verdict = code === "ERR_SELF_CONNECT" ? "self-connect" : "failed";
-    const attempts = error instanceof DialError ? error.attempts : seen;
-    return { verdict, local: attempts.at(-1)?.local ?? null, attempts, error: { code, message } };
+    return {
+      ...made,
+      verdict: code === "ERR_SELF_CONNECT" ? "self-connect" : "failed",
+      error: { code, message },
+    };
   }
+}
+
+function dialOptions({ attempts, deadline, wait, guard, local }: Flags): DialOptions {
+  const limits = wait
+    ? {
+        attempts: Number.MAX_SAFE_INTEGER,
+        retryOn: NOT_YET,
+        backoff: WAITS,
+        deadlineMs: wait === true ? DEFAULT_WAIT_MS : wait,
+      }
+    : { attempts, deadlineMs: deadline };
+  return { ...limits, guard, ...(local !== undefined && { local }) };
+}
+
+function keepEnds(attempts: readonly Attempt[]): readonly Attempt[] {
+  return [...attempts.slice(0, KEPT_ATTEMPTS), ...attempts.slice(-KEPT_ATTEMPTS)];
 }
 
 /** Whether a server without SO_REUSEADDR could listen on the address; null for an address of another host. */

@@ -4,9 +4,16 @@ import type { Address } from "../index.ts";
 import { formatAddress, listenRefusal, TcpSocket } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { Method, Observation } from "../ports/index.ts";
-import { findDeadPort, fingerprint, METHODS, samplePorts } from "../ports/index.ts";
-import { portsHtml, portsReport, portsText } from "../report/index.ts";
-import { count } from "../report/numbers.ts";
+import { findDeadPort, fingerprint, METHODS, readPorts, samplePorts } from "../ports/index.ts";
+import {
+  portsHtml,
+  portsReadHtml,
+  portsReadReport,
+  portsReadText,
+  portsReport,
+  portsText,
+} from "../report/index.ts";
+import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
@@ -17,6 +24,7 @@ interface Flags {
   readonly method: Method;
   readonly count: number;
   readonly listen?: boolean;
+  readonly read?: string;
   readonly ports?: string;
   readonly html?: string;
   readonly json?: boolean;
@@ -27,7 +35,8 @@ export function portsCommand(): Command {
     .summary("observe which local ports the kernel picks, and name the algorithm")
     .description(
       "Connects to a port of this host again and again and records the local ports. From these alone it names the " +
-        "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot.",
+        "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot. With --read it names the " +
+        "algorithm of every host whose SYNs are in a capture, and connects nowhere.",
     )
     .addOption(
       new Option(
@@ -42,19 +51,26 @@ export function portsCommand(): Command {
     )
     .option("--count <count>", "how many attempts", parseCount, 20_000)
     .option("--listen", "open a listener at the peer's address, and connect to that")
+    .addOption(
+      new Option(
+        "--read <file>",
+        "instead read a capture (pcap, pcapng), or a list as --ports writes it; - is stdin",
+      ).conflicts(["peer", "method", "count", "listen", "ports"]),
+    )
     .option("--ports <file>", "write the local ports, in order, one per line")
     .option("--html <file>", "write a page with zoomable plots")
-    .option("--json", "print one object (docs/schema/ports-1.json)")
+    .option("--json", "print one object (docs/schema/ports-1.json, with --read ports-read-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runPorts(flags);
+      process.exitCode = await (flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags));
     });
 }
 
 const EXAMPLES = `Examples:
   selfconnect ports                                    what connect(2) is given
   selfconnect ports --method bind                      what bind(2) with port 0 is given
-  selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux`;
+  selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux
+  tcpdump -w - tcp | selfconnect ports --read -        how the hosts on this network pick ports`;
 
 async function runPorts(flags: Flags): Promise<number> {
   const signal = interruption();
@@ -66,6 +82,20 @@ async function runPorts(flags: Flags): Promise<number> {
   else print(portsText(observation, fingerprinted, textOptions()));
   if (signal.aborted) return EXIT.interrupted;
   return fingerprinted.verdict.name === "unknown" ? EXIT.failed : EXIT.done;
+}
+
+/** Names the algorithm of every host in a capture or list. Exits with 0 if it names one. */
+async function runRead(file: string, flags: Flags): Promise<number> {
+  using line = new LiveLine();
+  const onProgress = (bytes: number) => line.show(`${mebibytes(bytes)} read`);
+  const reading = await readPorts(file === "-" ? process.stdin : file, { onProgress }).catch((error) => {
+    throw new Error(`cannot read ${file}: ${error.message}`, { cause: error });
+  });
+  if (flags.html !== undefined) writeWhole(flags.html, portsReadHtml(file, reading));
+  if (flags.json) printJson(portsReadReport(file, reading));
+  else print(portsReadText(file, reading, textOptions()));
+  const isNamed = reading.sources.some(({ verdict }) => verdict.name !== "unknown");
+  return isNamed ? EXIT.done : EXIT.failed;
 }
 
 async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> {

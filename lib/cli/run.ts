@@ -1,14 +1,25 @@
-/** selfconnect run -- <program>: starts a program under the guard, and ends as it ends. */
+/** selfconnect run -- <program>: starts a program under the guard, when its port is free, and ends as it ends. */
 import { spawn } from "node:child_process";
 import os from "node:os";
 import { Command, Option } from "commander";
+import type { BindExplanation } from "../audit/index.ts";
+import { explainBind, waitUntilFree } from "../audit/index.ts";
+import type { Address } from "../index.ts";
 import { guardedEnvironment } from "../index.ts";
-import { printNotice } from "./output.ts";
+import { whoText } from "../report/index.ts";
+import { parseDurationMs, parseTarget } from "./arguments.ts";
+import { EXIT } from "./exit-codes.ts";
+import { interruption, printNotice } from "./output.ts";
 
 interface Flags {
   readonly guard: string;
   readonly log?: boolean;
+  readonly whenFree?: number | Address;
+  readonly wait: number;
 }
+
+/** Longer than a TIME-WAIT, which lasts a minute. */
+const DEFAULT_WAIT_MS = 120_000;
 
 /** As shells and env(1): the program is not there, or cannot be executed. */
 const NOT_FOUND = 127;
@@ -21,11 +32,12 @@ const FROM_TERMINALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 
 export function runCommand(): Command {
   return new Command("run")
-    .summary("start a Node program under the guard")
+    .summary("start a Node program under the guard, when its port is free if asked")
     .description(
       "Starts a program with selfconnect/register in NODE_OPTIONS, by its absolute path: every Node process that it " +
         "starts, in any folder, is guarded, and its workers. Passes signals on, and exits as the program does: with " +
-        `its code, or by its signal; with ${NOT_FOUND} when it is not found.`,
+        `its code, or by its signal; with ${NOT_FOUND} when it is not found. With --when-free it first waits until a ` +
+        `server could start on a port, and exits with ${EXIT.found} when it could not in time.`,
     )
     .argument("<program...>", "the program and its arguments, after --")
     .addOption(
@@ -34,15 +46,48 @@ export function runCommand(): Command {
         .default("prevent"),
     )
     .option("--log", "print a line to stderr for each process that starts guarded: SELFCONNECT_LOG")
+    .addOption(
+      new Option(
+        "--when-free <port>",
+        'start when a server could start on this port or address: "80", "127.0.0.1:80"',
+      ).argParser(parseTarget),
+    )
+    .addOption(
+      new Option("--wait <time>", "with --when-free: wait at most this long")
+        .argParser(parseDurationMs)
+        .default(DEFAULT_WAIT_MS, "2m"),
+    )
     .addHelpText("after", `\n${EXAMPLES}`)
     .passThroughOptions()
-    .action(run);
+    .action(async (program: [string, ...string[]], flags: Flags) => {
+      if (flags.whenFree === undefined || (await waitForPort(flags.whenFree, flags.wait)))
+        await run(program, flags);
+    });
 }
 
 const EXAMPLES = `Examples:
   selfconnect run -- node app.js
   selfconnect run --log -- npm start
+  selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way
   CMD ["npx", "selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
+
+/** Says who is in the way, and waits. False when the port was not free in time, or at Ctrl-C. */
+async function waitForPort(target: number | Address, deadlineMs: number): Promise<boolean> {
+  const found = explainBind(target);
+  if (found.canListen) return true;
+  printNotice([`selfconnect: waiting, at most ${deadlineMs / 1000} s`]);
+  printWho(found);
+  const signal = interruption();
+  if (await waitUntilFree(target, { deadlineMs, signal })) return true;
+  process.exitCode = signal.aborted ? EXIT.interrupted : EXIT.found;
+  if (!signal.aborted) printNotice([`selfconnect: not free after ${deadlineMs / 1000} s`]);
+  return false;
+}
+
+function printWho(found: BindExplanation): void {
+  // To stderr: stdout belongs to the program.
+  console.error(whoText(found, { colours: process.stderr.hasColors?.() ?? false }));
+}
 
 function run([file, ...args]: [string, ...string[]], { guard, log }: Flags): Promise<void> {
   const settings = { SELFCONNECT_GUARD: guard, ...(log && { SELFCONNECT_LOG: "1" }) };

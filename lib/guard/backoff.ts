@@ -12,6 +12,9 @@ export type Backoff =
       readonly jitter?: number;
     };
 
+/** The backoff of `retryOn` where none is given: without one, a service that is down would get a flood. */
+export const DEFAULT_BACKOFF: Backoff = { kind: "exponential", firstMs: 100, mostMs: 2000, jitter: 0.5 };
+
 /** Throws ERR_INVALID_BACKOFF unless the value is a backoff or undefined. */
 export function checkBackoff(backoff: Backoff | undefined): void {
   if (backoff === undefined) return;

@@ -30,9 +30,13 @@ export function publishAttempt(attempt: Attempt): void {
   if (attempts.hasSubscribers) attempts.publish({ attempt } satisfies AttemptMessage);
 }
 
-/** Counts an attempt that nobody subscribes to. A self-connect is counted by publishRejected(). */
+/**
+ * Counts an attempt that nobody subscribes to. A self-connect is counted by publishRejected(), and an attempt that was
+ * abandoned for another address neither connected nor failed.
+ */
 export function countOutcome(outcome: Outcome): void {
-  if (outcome !== "self-connect") count(outcome === "connected" ? "connected" : "failed");
+  if (outcome === "self-connect" || outcome === "abandoned") return;
+  count(outcome === "connected" ? "connected" : "failed");
 }
 
 /** Whether `selfconnect:attempt` has subscribers. Without them no Attempt is created for a successful connect. */
@@ -46,16 +50,27 @@ export function publishRejected(attempt: Attempt, wasConnected: boolean): void {
   if (rejected.hasSubscribers) rejected.publish({ attempt, wasConnected } satisfies RejectedMessage);
 }
 
+/** How many attempts there were, and how many of them were self-connects. */
+export interface AttemptCounts {
+  readonly count: number;
+  readonly selfConnects: number;
+}
+
+/** Counts attempts for selfConnectMessage(). */
+export function countAttempts(attempts: readonly Attempt[]): AttemptCounts {
+  const selfConnects = attempts.filter(({ outcome }) => outcome === "self-connect").length;
+  return { count: attempts.length, selfConnects };
+}
+
 /** The message of DialError ERR_SELF_CONNECT, the same for dial() and for every guarded stream. */
 export function selfConnectMessage(
   peer: string,
-  attempts: readonly Attempt[],
+  { count: made, selfConnects: count }: AttemptCounts,
   wasConnected: boolean,
 ): string {
-  const count = attempts.filter((attempt) => attempt.outcome === "self-connect").length;
   if (!wasConnected)
     return `the local port is the peer's own: connecting to ${peer} would join the socket to itself`;
-  const times = `${count} of ${attempts.length} attempt${attempts.length === 1 ? "" : "s"}`;
+  const times = `${count} of ${made} attempt${made === 1 ? "" : "s"}`;
   const were = count === 1 ? "was a self-connect and was" : "were self-connects and were";
   return `nobody listens on ${peer}: ${times} ${were} reset`;
 }

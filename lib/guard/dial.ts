@@ -1,35 +1,55 @@
 /** dial(): one guarded connection, with attempts, waits and a deadline. Never returns a socket joined to itself. */
 import dns from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Exhaustion } from "../kernel/exhaustion.ts";
 import { exhaustion } from "../kernel/exhaustion.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, checkPort, formatAddress, hostBytes, toAddress } from "../socket/address.ts";
-import type { Attempt, Outcome } from "../socket/errors.ts";
+import type { Attempt, DialErrorCode, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkDeadline, checkKeys, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import { AttemptRecord } from "./attempt-record.ts";
 import type { Backoff } from "./backoff.ts";
-import { checkBackoff, delayMs } from "./backoff.ts";
+import { checkBackoff, DEFAULT_BACKOFF, delayMs } from "./backoff.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
+import type { LocalAddresses } from "./local-turns.ts";
+import { LocalTurns } from "./local-turns.ts";
 import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
+import type { Lane } from "./race.ts";
+import { interleaveFamilies, race } from "./race.ts";
 
 /** The options of dial(): the local address, the number of attempts, the waits, the deadline, and the guard. */
 export interface DialOptions extends GuardOptions {
-  /** bind(2) to this address first. With port 0 the kernel picks one: at connect(2) since Linux 4.2, else at bind. */
-  readonly local?: Address | string;
+  /**
+   * bind(2) to this address first: "10.0.0.1", "[::1]:4711", or an Address. Without a port, or with port 0, the kernel
+   * picks one: at connect(2) since Linux 4.2, else at bind. Of several addresses each attempt takes the next; pass the
+   * same array to every dial(), and they go round. An address without a free port is passed over.
+   */
+  readonly local?: LocalAddresses;
   /** At most this many attempts for each address of the peer; default 3. */
   readonly attempts?: number;
   /**
-   * The errno names after which dial() tries again. `["ECONNREFUSED"]` waits for a service to come up. Default: [].
+   * The errno names after which dial() tries again. `["ECONNREFUSED"]` waits for a service to come up; ENOTFOUND and
+   * EAI_AGAIN wait for its name, with as many lookups as `attempts`. Default: [].
    * It always tries again after a self-connect, and after EADDRNOTAVAIL although ports are free.
    */
   readonly retryOn?: readonly string[];
-  /** How long to wait between attempts; default: no wait. */
+  /**
+   * How long to wait between attempts. Default: after an errno of `retryOn` 50 to 100 ms, doubled up to 2 s, as
+   * `{ kind: "exponential", firstMs: 100, mostMs: 2000, jitter: 0.5 }`; else no wait.
+   */
   readonly backoff?: Backoff;
+  /**
+   * Of a name with several addresses the next one begins this many milliseconds after the one before, or at once when
+   * an attempt of that one has failed (RFC 8305, happy eyeballs); 10 to 2000, default 250. The first that connects
+   * wins, and the others are reset. With a local port fixed they are tried one after another.
+   */
+  readonly nextAddressMs?: number;
   /** Milliseconds for the whole operation: name lookup, attempts and waits. Default: no limit. */
   readonly deadlineMs?: number;
   /** Ends the dial when it aborts; dial() then rejects with its reason. */
@@ -44,97 +64,151 @@ export interface Dialed {
   readonly socket: TcpSocket;
   readonly local: Address;
   readonly peer: Address;
-  /** Every attempt in order; the last one connected. */
+  /** The attempts in order, of more than 20 the first 10 and the last 10; the last one connected. */
   readonly attempts: readonly Attempt[];
+  /** How many attempts there were. */
+  readonly attemptCount: number;
 }
 
 const DEFAULT_ATTEMPTS = 3;
+/** RFC 8305 section 8: the Connection Attempt Delay, its absolute minimum and its maximum. */
+const DEFAULT_NEXT_ADDRESS_MS = 250;
+const LEAST_NEXT_ADDRESS_MS = 10;
+const MOST_NEXT_ADDRESS_MS = 2000;
 const DIAL_KEYS = [
-  ...["local", "attempts", "retryOn", "backoff", "deadlineMs", "signal", "onAttempt"],
+  ...["local", "attempts", "retryOn", "backoff", "nextAddressMs", "deadlineMs", "signal", "onAttempt"],
   ...GUARD_KEYS,
 ] as const;
 
 /**
- * connect(2), guarded, to "127.0.0.1:80", "localhost:80" (each address of the name in turn) or an Address. Rejects
- * with SocketError for an errno of the kernel; with DialError ERR_SELF_CONNECT when the guard refused or reset a
- * self-connect, ERR_ATTEMPTS when several attempts failed, ERR_DEADLINE; or with the signal's reason.
+ * connect(2), guarded, to "127.0.0.1:80", "localhost:80" (the addresses of the name as RFC 8305 has it) or an Address.
+ * Rejects with SocketError for an errno of the kernel; with DialError ERR_SELF_CONNECT when the guard refused or reset
+ * a self-connect, ERR_ATTEMPTS when several attempts failed, ERR_DEADLINE; or with the signal's reason.
  */
 export async function dial(peer: Address | string, options: DialOptions = {}): Promise<Dialed> {
   return new Dial(peer, options).run();
 }
+
+/** An attempt that connected, and the socket. */
+interface Won {
+  readonly attempt: Attempt & { readonly local: Address };
+  readonly socket: TcpSocket;
+}
+
+/** An attempt that did not connect: its error, or for a self-connect the attempt. */
+interface Lost {
+  readonly error: unknown;
+  /** Where connect(2) found no port. */
+  readonly exhausted?: Exhaustion | null;
+  /** There was no connect(2), and another attempt would end in the same way. */
+  readonly isFinal?: true;
+}
+
+/** How the attempts at one address ended. */
+type Ended = Won | (Lost & { readonly peer: Address; readonly made: number });
 
 /** One call of dial(). */
 class Dial {
   readonly #peer: { readonly host: string; readonly port: number; readonly scope?: string };
   readonly #options: DialOptions;
   readonly #guard: Guard;
-  readonly #local: Address | undefined;
+  readonly #locals: LocalTurns;
   readonly #most: number;
-  readonly #attempts: Attempt[] = [];
+  readonly #record = new AttemptRecord();
   readonly #startedAt = performance.now();
 
   constructor(peer: Address | string, options: DialOptions) {
     checkKeys("dial()", options, DIAL_KEYS);
     this.#peer = typeof peer === "string" ? parseHostAndPort(peer) : checkAddress(peer);
     this.#guard = checkGuardOptions(options).guard!;
-    this.#local = options.local === undefined ? undefined : checkAddress(options.local);
+    this.#locals = new LocalTurns(options.local);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
       const message = `attempts ${this.#most} is not a count: use 1 or more`;
       throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
     }
-    const { deadlineMs } = options;
-    checkDeadline(deadlineMs);
+    checkDeadline(options.deadlineMs);
+    checkNextAddress(options.nextAddressMs);
     checkBackoff(options.backoff);
-    for (const name of options.retryOn ?? []) checkErrnoName(name);
+    for (const name of options.retryOn ?? []) if (name !== "ENOTFOUND") checkErrnoName(name);
     this.#options = options;
   }
 
-  /** Tries the addresses in turn. If all fail, throws the first error: the first address is the preferred one. */
+  /** Races the addresses. If all fail, throws the error of the first: it is the preferred one. */
   async run(): Promise<Dialed> {
-    this.#options.signal?.throwIfAborted();
-    const peers = await this.#resolve();
-    let first: unknown;
-    for (const peer of peers) {
-      try {
-        return await this.#dialAddress(peer);
-      } catch (error) {
-        first = preferError(first, error);
-        if (this.#isOver(error)) break;
-      }
-    }
-    throw first;
+    const { signal, nextAddressMs = DEFAULT_NEXT_ADDRESS_MS } = this.#options;
+    signal?.throwIfAborted();
+    const peers = await this.#resolveInTurn();
+    const delayMs = this.#locals.isFixed ? Infinity : nextAddressMs;
+    const ended = await race({ lanes: peers.length, delayMs, signal }, (index, lane) =>
+      this.#dialAddress(peers[index]!, lane),
+    );
+    const won = ended.find((each) => "socket" in each);
+    if (won) return this.#deliver(won);
+    signal?.throwIfAborted();
+    throw this.#verdict(ended as readonly Exclude<Ended, Won>[]);
   }
 
-  async #dialAddress(peer: Address): Promise<Dialed> {
-    this.#refuseFixedPort(peer);
-    for (let made = 1; ; made++) {
-      const outcome = await this.#attempt(peer);
+  /** Reports the attempt that connected after those that it ended. */
+  #deliver({ attempt, socket }: Won): Dialed {
+    try {
+      this.#report(attempt);
+    } catch (error) {
+      socket.reset(); // The caller's onAttempt threw.
+      throw error;
+    }
+    const { local, peer } = attempt;
+    return { socket, local, peer, attempts: this.#record.list(), attemptCount: this.#record.count };
+  }
+
+  async #dialAddress(peer: Address, lane: Lane): Promise<Ended> {
+    const locals = this.#locals.for(peer.family);
+    for (let made = 1, passedOver = 0; ; ) {
+      const local = this.#locals.next(locals);
+      const outcome = await this.#tryAddress(peer, local, lane);
       if ("socket" in outcome) return outcome;
-      if (made >= this.#most || !this.#isWorthAnother(outcome.error))
-        throw this.#verdict(peer, outcome.error, made);
-      await this.#wait(made);
+      lane.beginNext();
+      const isPassedOver = outcome.exhausted !== undefined && ++passedOver < locals.length;
+      if (isPassedOver && !lane.signal?.aborted) continue;
+      if (made >= this.#most || !this.#isWorthAnother(outcome)) return { ...outcome, peer, made };
+      const error = await this.#wait(made, outcome, lane);
+      if (error !== null) return { error, peer, made };
+      made++;
+    }
+  }
+
+  /** Makes one attempt, and asks for the reason when no port was free. Never rejects. */
+  async #tryAddress(peer: Address, local: Address | undefined, lane: Lane): Promise<Won | Lost> {
+    try {
+      if (this.#leftMs() <= 0 && this.#record.count > 0) throw this.#deadlineError();
+      this.#refuseFixedPort(peer, local);
+      const outcome = await this.#attempt(peer, local, lane);
+      const isExhausted = "error" in outcome && isExhaustion(outcome.error) && !local?.port;
+      return isExhausted ? { ...outcome, exhausted: await exhaustion(peer, this.#route(local)) } : outcome;
+    } catch (error) {
+      return { error, isFinal: true };
     }
   }
 
   /** Makes one connect(2), and resets the socket if it is joined to itself. */
-  async #attempt(peer: Address): Promise<Dialed | { readonly error: unknown }> {
+  async #attempt(peer: Address, bound: Address | undefined, lane: Lane): Promise<Won | Lost> {
     const startedAt = performance.now();
-    const socket = TcpSocket.open(this.#local?.family ?? peer.family, this.#openOptions());
+    const socket = TcpSocket.open(bound?.family ?? peer.family, this.#openOptions(bound));
     try {
-      await this.#connect(socket, peer);
+      await this.#connect(socket, peer, bound, lane);
       const local = socket.getsockname();
       const isRejected = this.#guard !== "off" && socket.isSelfConnected();
       const outcome = isRejected ? "self-connect" : "connected";
-      const attempt = this.#report({ outcome, peer, local, elapsedMs: performance.now() - startedAt });
-      if (!isRejected) return { socket, local, peer, attempts: this.#attempts };
+      const attempt = { outcome, peer, local, elapsedMs: performance.now() - startedAt } as const;
+      if (!isRejected && lane.win()) return { attempt, socket };
       socket.reset();
-      publishRejected(attempt, true);
+      this.#report(isRejected ? attempt : { ...attempt, outcome: "abandoned" });
+      if (isRejected) publishRejected(attempt, true);
       return { error: attempt };
     } catch (error) {
       const local = socket.closed ? undefined : socket.getsockname();
       socket.reset();
-      const outcome = outcomeOf(error);
+      const outcome = lane.isLost ? "abandoned" : outcomeOf(error);
       const hasPort = local !== undefined && local.port !== 0;
       if (outcome)
         this.#report({ outcome, peer, ...(hasPort && { local }), elapsedMs: performance.now() - startedAt });
@@ -143,11 +217,11 @@ class Dial {
   }
 
   /** bind(2) to the local address, if any, then connect(2): from the next preventive range if one is exhausted. */
-  async #connect(socket: TcpSocket, peer: Address): Promise<void> {
-    const isFixed = this.#local !== undefined && this.#local.port !== 0;
-    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, this.#route());
+  async #connect(socket: TcpSocket, peer: Address, local: Address | undefined, lane: Lane): Promise<void> {
+    const isFixed = local !== undefined && local.port !== 0;
+    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, this.#route(local));
     if (ranges.length > 0) socket.setsockopt("localPortRange", ranges[0]!);
-    if (this.#local) socket.bind(this.#local);
+    if (local) socket.bind(local);
     let result = connectUnlessExhausted(socket, peer);
     for (const range of ranges.slice(1)) {
       if (!(result instanceof SocketError)) break;
@@ -156,65 +230,91 @@ class Dial {
     }
     if (result instanceof SocketError) throw result;
     if (result === "connected") return;
-    const { signal, deadlineMs } = this.#options;
+    const { signal } = lane;
     await socket.connected({
       ...(signal && { signal }),
-      ...(deadlineMs !== undefined && { deadlineMs: Math.max(0, this.#leftMs()) }),
+      ...(this.#options.deadlineMs !== undefined && { deadlineMs: Math.max(0, this.#leftMs()) }),
     });
   }
 
-  #route(): RouteInput {
-    return { local: this.#local, options: this.#options.options };
+  #route(local: Address | undefined): RouteInput {
+    return { local, options: this.#options.options };
   }
 
   /** With local port 0, connect(2) picks the port and not bind(2): only connect knows the range and the four-tuple. */
-  #openOptions(): NonNullable<GuardOptions["options"]> {
-    const isLate = this.#local?.port === 0 && isOptionSupported("bindAddressNoPort");
+  #openOptions(local: Address | undefined): NonNullable<GuardOptions["options"]> {
+    const isLate = local?.port === 0 && isOptionSupported("bindAddressNoPort");
     return { ...(isLate && { bindAddressNoPort: true }), ...this.#options.options };
   }
 
   /** Throws if the local port is fixed to the peer's: that connect can only end in a self-connect. */
-  #refuseFixedPort(peer: Address): void {
-    if (this.#guard === "off" || !this.#local) return;
-    const isRoutedBack = isCachedRoutedBack(peer, this.#route()) === true;
-    if (!wouldSelfConnect(this.#local, peer, isRoutedBack)) return;
-    const attempt = this.#report({ outcome: "self-connect", peer, local: this.#local, elapsedMs: 0 });
+  #refuseFixedPort(peer: Address, local: Address | undefined): void {
+    if (this.#guard === "off" || !local) return;
+    const isRoutedBack = isCachedRoutedBack(peer, this.#route(local)) === true;
+    if (!wouldSelfConnect(local, peer, isRoutedBack)) return;
+    const attempt = this.#report({ outcome: "self-connect", peer, local, elapsedMs: 0 });
     publishRejected(attempt, false);
-    const message = selfConnectMessage(formatAddress(peer), [attempt], false);
-    throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
+    const message = selfConnectMessage(formatAddress(peer), { count: 1, selfConnects: 1 }, false);
+    throw this.#dialError("ERR_SELF_CONNECT", message);
   }
 
-  #isWorthAnother(error: unknown): boolean {
+  #isWorthAnother({ error, exhausted, isFinal }: Lost): boolean {
+    if (isFinal) return false;
     const outcome = outcomeOf(error);
     if (outcome === "self-connect") return true;
-    if (outcome === null || outcome === "deadline") return false;
-    if (this.#options.retryOn?.includes(outcome)) return true;
+    if (outcome === null || outcome === "deadline" || outcome === "abandoned") return false;
     // Ports are free: the kernel lost a race for one of them and gave up.
-    return isExhaustion(error) && exhaustion((error as SocketError).peer!)?.isReal === false;
+    return this.#options.retryOn?.includes(outcome) === true || exhausted?.isReal === false;
   }
 
-  #verdict(peer: Address, error: unknown, made: number): unknown {
+  /** Waits until the next attempt is due. Returns as #pause() does. */
+  #wait(made: number, { error }: Lost, lane: Lane): Promise<unknown> {
+    const isAsked = this.#options.retryOn?.includes(outcomeOf(error)!) === true;
+    return this.#pause(delayMs(this.#options.backoff ?? (isAsked ? DEFAULT_BACKOFF : undefined), made), lane);
+  }
+
+  /** Returns null after the time, or the error of the deadline or of an abort. */
+  async #pause(waitMs: number, { signal }: { readonly signal?: AbortSignal | undefined }): Promise<unknown> {
+    const leftMs = this.#leftMs();
+    if (waitMs > 0)
+      await sleep(Math.min(waitMs, leftMs), undefined, { ...(signal && { signal }) }).catch(() => undefined);
+    if (signal?.aborted) return signal.reason;
+    return leftMs <= waitMs ? this.#deadlineError() : null;
+  }
+
+  /** The error of a dial of which every address failed. A self-connect must not go unreported. */
+  #verdict(ended: readonly Exclude<Ended, Won>[]): unknown {
+    const outcomes = ended.map(({ error }) => outcomeOf(error));
+    const joined = outcomes.indexOf("self-connect");
+    const { error, exhausted, peer, made } = ended[Math.max(joined, 0)]!;
+    if (joined < 0 && outcomes.includes("deadline")) return this.#deadlineError();
     const outcome = outcomeOf(error);
     const where = formatAddress(peer);
     if (outcome === "self-connect") {
-      const message = selfConnectMessage(where, this.#attempts, true);
-      return new DialError("ERR_SELF_CONNECT", message, this.#attempts);
+      if (error instanceof DialError) return error;
+      return this.#dialError("ERR_SELF_CONNECT", selfConnectMessage(where, this.#record, true));
     }
-    if (outcome === "deadline") return this.#deadlineError();
-    const cause = isExhaustion(error) ? withExhaustion(error as SocketError) : error;
+    const cause = exhausted ? withExhaustion(error as SocketError, exhausted) : error;
     if (made === 1 || outcome === null) return cause;
     const message = `not connected to ${where} after ${made} attempts; the last ended in ${outcome}`;
-    return new DialError("ERR_ATTEMPTS", message, this.#attempts, cause);
+    return this.#dialError("ERR_ATTEMPTS", message, cause);
   }
 
-  /** Waits until the next attempt is due. Throws if the deadline comes first. */
-  async #wait(made: number): Promise<void> {
-    const waitMs = delayMs(this.#options.backoff, made);
-    const leftMs = this.#leftMs();
-    const { signal } = this.#options;
-    if (waitMs > 0) await sleep(Math.min(waitMs, leftMs), undefined, { signal }).catch(() => undefined);
-    signal?.throwIfAborted();
-    if (leftMs <= waitMs) throw this.#deadlineError();
+  /** Looks the name up, again after each error that `retryOn` names, up to `attempts` times. */
+  async #resolveInTurn(): Promise<readonly Address[]> {
+    for (let made = 1; ; made++) {
+      try {
+        return await this.#resolve();
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (made >= this.#most || !code || !this.#options.retryOn?.includes(code)) throw error;
+        const ended = await this.#pause(
+          delayMs(this.#options.backoff ?? DEFAULT_BACKOFF, made),
+          this.#options,
+        );
+        if (ended !== null) throw ended;
+      }
+    }
   }
 
   /** The addresses of the host: by dns.lookup(), in its order and within the deadline, unless it is numeric. */
@@ -222,11 +322,11 @@ class Dial {
     const { host, port, scope } = this.#peer;
     if (hostBytes(host)) return [toAddress(scope === undefined ? host : `${host}%${scope}`, port)];
     const ended = new AbortController();
-    const family = this.#local?.family ?? 0;
+    const { family } = this.#locals;
     try {
       const lookup = dns.lookup(host, { all: true, family });
       const found = await Promise.race([lookup, this.#rejectInTime(ended.signal)]);
-      return found.map(({ address }) => toAddress(address, port));
+      return interleaveFamilies(found.map(({ address }) => toAddress(address, port)));
     } finally {
       ended.abort();
     }
@@ -249,17 +349,20 @@ class Dial {
 
   #deadlineError(): DialError {
     const { host, port } = this.#peer;
-    const spent = `${this.#attempts.length} attempt${this.#attempts.length === 1 ? "" : "s"}`;
+    const { count } = this.#record;
+    const outcome = this.#record.last?.outcome ?? "deadline";
+    const last = outcome === "deadline" ? "" : `; the last ended in ${outcome}`;
+    const spent = `${count} attempt${count === 1 ? "" : "s"}${last}`;
     const message = `not connected to ${host}:${port} within ${this.#options.deadlineMs} ms (${spent})`;
-    return new DialError("ERR_DEADLINE", message, this.#attempts);
+    return this.#dialError("ERR_DEADLINE", message);
   }
 
-  #isOver(error: unknown): boolean {
-    return this.#options.signal?.aborted === true || outcomeOf(error) === "deadline" || this.#leftMs() <= 0;
+  #dialError(code: DialErrorCode, message: string, cause?: unknown): DialError {
+    return new DialError(code, message, this.#record.list(), cause, this.#record.count);
   }
 
   #report(attempt: Attempt): Attempt {
-    this.#attempts.push(attempt);
+    this.#record.add(attempt);
     publishAttempt(attempt);
     this.#options.onAttempt?.(attempt);
     return attempt;
@@ -281,10 +384,8 @@ function isExhaustion(error: unknown): boolean {
 }
 
 /** The same error; its message also has the range and the number of its ports in use. */
-function withExhaustion(error: SocketError): SocketError {
-  const found = exhaustion(error.peer!);
-  if (!found) return error;
-  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, fix: found.text });
+function withExhaustion(error: SocketError, { text }: Exhaustion): SocketError {
+  return new SocketError(error.errno, { syscall: error.syscall, peer: error.peer!, fix: text });
 }
 
 /** The outcome of an attempt or of its error; null for an error that is no outcome (an abort, a wrong argument). */
@@ -298,10 +399,10 @@ function isAttempt(value: unknown): value is Attempt {
   return value !== null && typeof value === "object" && "outcome" in value;
 }
 
-/** Prefers the first error, unless the later one is the guard's: a self-connect must not go unreported. */
-function preferError(first: unknown, error: unknown): unknown {
-  const isVerdict = error instanceof DialError && error.code === "ERR_SELF_CONNECT";
-  return first === undefined || isVerdict ? error : first;
+function checkNextAddress(ms: number | undefined): void {
+  if (ms === undefined || (ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)) return;
+  const bounds = `${LEAST_NEXT_ADDRESS_MS} to ${MOST_NEXT_ADDRESS_MS}`;
+  throw invalidArgument("ERR_OUT_OF_RANGE", `nextAddressMs ${ms} is not a time: use ${bounds}`, RangeError);
 }
 
 /** Parses "localhost:80", or an address in one of checkAddress's forms. */

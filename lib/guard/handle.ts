@@ -8,7 +8,7 @@ import os from "node:os";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
-import { errnoName, SocketError } from "../socket/errors.ts";
+import { errnoName, findFix, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import { writeOption } from "../socket/option-access.ts";
 import type { SocketOptions } from "../socket/options.ts";
@@ -54,8 +54,8 @@ export interface HandleOwner {
   readonly options: GuardOptions;
   /** Connected, and not to itself. The attempt is null without subscribers, because creating it takes time. */
   connected(attempt: Attempt | null): void;
-  /** connect(2) failed with an errno. */
-  attempted(attempt: Attempt): void;
+  /** connect(2) failed with an errno. `fix`: what the user can do, where no port was free. */
+  attempted(attempt: Attempt, fix?: string): void;
   /** A self-connect was refused or reset. Node is about to destroy the stream, or to try the next address. */
   rejected(attempt: Attempt, wasConnected: boolean): void;
   /** The socket could not be created with its options. Node is about to destroy the stream. */
@@ -66,6 +66,7 @@ export interface HandleOwner {
 const REFUSED = -os.constants.errno.ECONNREFUSED;
 
 const EXHAUSTED = -os.constants.errno.EADDRNOTAVAIL;
+const TAKEN = -os.constants.errno.EADDRINUSE;
 const NOT_CONNECTED = -os.constants.errno.ENOTCONN;
 
 const OWNER = Symbol("selfconnect.owner");
@@ -73,8 +74,15 @@ const OWNER = Symbol("selfconnect.owner");
 const OURS = Symbol("selfconnect.ours");
 /** The peer's port while a connect is in progress. */
 const CONNECTING = Symbol("selfconnect.connecting");
+/** Bound to a port that the kernel picks. */
+const AUTOBOUND = Symbol("selfconnect.autobound");
 
-type GuardedTcp = TcpHandle & { [OWNER]: HandleOwner; [OURS]?: boolean; [CONNECTING]?: number | undefined };
+type GuardedTcp = TcpHandle & {
+  [OWNER]: HandleOwner;
+  [OURS]?: boolean;
+  [CONNECTING]?: number | undefined;
+  [AUTOBOUND]?: boolean;
+};
 
 /** The two functions of each name, by family. */
 type Bind = "bind" | "bind6";
@@ -158,6 +166,7 @@ function close(this: TcpHandle, done?: () => void): void {
 function bindGuarded(tcp: GuardedTcp, name: Bind, values: BindValues): number {
   const { guard, options } = tcp[OWNER].options;
   const isLate = !values[1] && guard === "prevent" && isOptionSupported("bindAddressNoPort");
+  tcp[AUTOBOUND] = !values[1];
   try {
     if (isLate || options)
       open(tcp, name === "bind" ? 4 : 6, { ...(isLate && { bindAddressNoPort: true }), ...options });
@@ -304,7 +313,13 @@ function rejectUnknown(tcp: GuardedTcp, errno: number, peer: Address, startedAt:
 
 function reportFailure(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
   const elapsedMs = performance.now() - startedAt;
-  tcp[OWNER].attempted({ outcome: errnoName(errno), peer, elapsedMs });
+  tcp[OWNER].attempted({ outcome: errnoName(errno), peer, elapsedMs }, exhaustionFix(tcp, errno));
+}
+
+/** What the user can do when no port was free. libuv reports EADDRINUSE of bind(2) when the stream connects. */
+function exhaustionFix(tcp: GuardedTcp, errno: number): string | undefined {
+  if (errno === EXHAUSTED) return findFix("connect", "EADDRNOTAVAIL");
+  return errno === TAKEN && tcp[AUTOBOUND] ? findFix("bind", "EADDRINUSE", 0) : undefined;
 }
 
 /** Our caller is Node, which expects an errno and not an exception: the error goes to the stream's 'error' event. */

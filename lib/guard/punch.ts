@@ -7,7 +7,7 @@ import { DialError, SocketError } from "../socket/errors.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
-import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
+import { countAttempts, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Dialed } from "./dial.ts";
 import { isCachedRoutedBack, isOptionSupported } from "./prevention.ts";
 
@@ -94,7 +94,7 @@ class Punch {
     if (this.#isListening) holder.listen();
     for (let attemptMs = FIRST_ATTEMPT_MS; ; attemptMs = Math.min(LONGEST_ATTEMPT_MS, attemptMs * 1.5)) {
       const socket = await this.#attempt(holder, attemptMs * (1 + Math.random()));
-      if (socket) return { socket, local: socket.getsockname(), peer: this.#peer, attempts: this.#attempts };
+      if (socket) return this.#deliver(socket);
     }
   }
 
@@ -152,6 +152,11 @@ class Punch {
     return null;
   }
 
+  #deliver(socket: TcpSocket): Dialed {
+    const attempts = this.#attempts;
+    return { socket, local: socket.getsockname(), peer: this.#peer, attempts, attemptCount: attempts.length };
+  }
+
   /** The guard's check. */
   #check(socket: TcpSocket, startedAt: number): TcpSocket {
     const local = socket.getsockname();
@@ -160,7 +165,7 @@ class Punch {
     if (!isJoined) return socket;
     socket.reset();
     publishRejected(attempt, true);
-    const message = selfConnectMessage(formatAddress(this.#peer), this.#attempts, true);
+    const message = selfConnectMessage(formatAddress(this.#peer), countAttempts(this.#attempts), true);
     throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
   }
 
@@ -181,7 +186,7 @@ class Punch {
     if (!wouldSelfConnect(this.#local, this.#peer, isRoutedBack)) return;
     const attempt = this.#report("self-connect", this.#local, performance.now());
     publishRejected(attempt, false);
-    const message = selfConnectMessage(formatAddress(this.#peer), this.#attempts, false);
+    const message = selfConnectMessage(formatAddress(this.#peer), countAttempts(this.#attempts), false);
     throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);
   }
 

@@ -4,6 +4,7 @@ import { ADDRESS_BYTES, formatAddress } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
+import { holds } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered } from "../socket/tcp-state.ts";
@@ -15,6 +16,7 @@ import { ALL_PORTS, decodeRecord, NO_TABLE, socketTable, TABLE_STATES } from "./
 export interface TableSocket {
   readonly state: TcpState;
   readonly localPort: number;
+  readonly peerPort: number;
   /** Whether its local address is its peer address. */
   readonly isJoined: boolean;
   /** A text that two sockets share if and only if they have the same local host and the same peer. */
@@ -37,17 +39,19 @@ const HOST_AT = 8;
 const ADDRESS_WORDS = ADDRESS_BYTES / WORD_BYTES;
 
 /**
- * sock_diag(7): visits every TCP socket of a network namespace, also those that are bound and neither listen nor
- * connect (Linux 6.8 and later). The kernel is asked on threads of the addon, and the walk yields to the event loop.
- * Where sock_diag fails, reads /proc/net/tcp of this process's namespace; rejects with ENOENT where there is neither.
+ * sock_diag(7): visits every TCP socket of a network namespace whose local port is in the range, also those that are
+ * bound and neither listen nor connect (Linux 6.8 and later). The kernel is asked on threads of the addon, and the walk
+ * yields to the event loop. Where sock_diag fails, reads /proc/net/tcp of this process's namespace; rejects with ENOENT
+ * where there is neither.
  */
 export async function walkSockets(
   visit: (socket: TableSocket) => void,
   namespaceFd = OWN_NAMESPACE,
+  ports = ALL_PORTS,
 ): Promise<TableSource> {
-  const dumps = await Promise.all(([4, 6] as const).map((family) => dump(family, namespaceFd, ALL_PORTS)));
+  const dumps = await Promise.all(([4, 6] as const).map((family) => dump(family, namespaceFd, ports)));
   const isComplete = dumps.every((records) => records !== null);
-  for (const cursor of isComplete ? dumps : [new RowCursor(socketTable())]) {
+  for (const cursor of isComplete ? dumps : [new RowCursor(readRows(ports))]) {
     for (let index = 0; index < cursor!.count; index++) {
       cursor!.moveTo(index);
       visit(cursor!);
@@ -55,6 +59,10 @@ export async function walkSockets(
     }
   }
   return isComplete ? "sock_diag" : "proc";
+}
+
+function readRows(ports: PortRange): SocketRow[] {
+  return socketTable().filter(({ local }) => holds(ports, local.port));
 }
 
 /**
@@ -132,6 +140,10 @@ class RecordCursor implements TableSocket {
     return this.#records.readUInt16BE(this.#at + PORT_AT);
   }
 
+  get peerPort(): number {
+    return this.#records.readUInt16BE(this.#at + ADDRESS_BYTES + PORT_AT);
+  }
+
   get isJoined(): boolean {
     const first = this.#at / WORD_BYTES;
     for (let word = first; word < first + ADDRESS_WORDS; word++) {
@@ -175,6 +187,10 @@ class RowCursor implements TableSocket {
 
   get localPort(): number {
     return this.#row.local.port;
+  }
+
+  get peerPort(): number {
+    return this.#row.peer.port;
   }
 
   get isJoined(): boolean {

@@ -128,12 +128,14 @@ export function localAddressTowards(peer: Address, namespaceFd = OWN_NAMESPACE):
  * secondary address, can when it is bound to it. Throws SocketError when the kernel does not answer (EMFILE, EPERM).
  */
 export function isOwnAddress(address: Address): boolean {
-  if (canSelfConnect(address)) return true;
-  // With this sysctl the kernel binds to any address, of other hosts too.
-  const { family } = specify(address);
-  const bindsAny = sysctl(`net.ipv${family}.ip_nonlocal_bind`);
-  const isTold = bindsAny === "0" || process.platform !== "linux";
-  return isTold && canSelfConnect(address, { local: specify(address) });
+  return (
+    canSelfConnect(address) || (bindProves(address) && canSelfConnect(address, { local: specify(address) }))
+  );
+}
+
+/** Whether bind(2) proves that an address is this host's: with ip_nonlocal_bind the kernel binds to any address. */
+export function bindProves(address: Address): boolean {
+  return process.platform !== "linux" || sysctl(`net.ipv${specify(address).family}.ip_nonlocal_bind`) === "0";
 }
 
 function readText(path: string | URL): string | null {

@@ -1,7 +1,7 @@
 /** ReconnectLoop: connects to a local port, as fast as the kernel can, until a socket connects to itself. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { isOwnAddress } from "../kernel/host.ts";
+import { bindProves, isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
@@ -90,8 +90,14 @@ const OPTION_KEYS = [
   "signal",
 ];
 
-/** A BurstReport (native/core/burst.h) has the recent port and the resets, then the counters by errno. */
-const REPORT_HEADER_WORDS = 2;
+/** A BurstReport (native/core/burst.h): the recent port, the resets, the destination, then the counters by errno. */
+const REPORT_HEADER_WORDS = 3;
+/** Why attempts do not go to this host, by the Destination of native/core/home.h. */
+const ELSEWHERE: readonly ((peer: string) => string)[] = [
+  (peer) => `${peer} is not an address of this host`,
+  (peer) => `${peer} is no longer an address of this host`,
+  (peer) => `this host did not send the refusals of ${peer}, a NAT rule or a firewall answers instead`,
+];
 
 /** How a loop ended, and the socket that connected. */
 interface End {
@@ -110,6 +116,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   readonly threads: number;
   readonly #options: ReconnectOptions;
   readonly #native: Native;
+  readonly #trustsBind: 0 | 1;
   readonly #stop = new Int32Array(1);
   readonly #halt = new AbortController();
   /** The reports of running bursts: native code writes to them while we read. */
@@ -137,12 +144,14 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     checkOwn(this.peer);
     this.#options = options;
     this.#native = native;
+    this.#trustsBind = bindProves(this.peer) ? 1 : 0;
     this.#outcomes = new Float64Array(native.outcomes);
   }
 
   /**
    * Runs until a socket connects, a limit is reached or a signal aborts; an abort is a verdict, not a rejection. A
-   * second call returns the same run, and its signal also stops the loop. Rejects with SocketError when a burst fails.
+   * second call returns the same run, and its signal also stops the loop. Rejects with SocketError when a burst fails,
+   * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms.
    */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
     if (signal?.aborted) this.#stopNow();
@@ -296,6 +305,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
         this.#stop,
         ports,
         report,
+        this.#trustsBind,
         resolve,
       );
       if (refused < 0) resolve(0);
@@ -305,6 +315,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
     if (result < 0) throw new SocketError(result, { syscall: "socket" });
+    if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
   }
@@ -435,8 +446,13 @@ function checkOwn(peer: Address): void {
     throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
   }
   if (isOwnAddress(peer)) return;
-  const why = "a self-connect needs an address of this host, and a loop to another host would flood it";
-  throw invalidArgument("ERR_NOT_THIS_HOST", `${formatAddress(peer)} is not an address of this host: ${why}`);
+  throw notThisHost(peer, 0);
+}
+
+function notThisHost(peer: Address, destination: number, Kind?: ErrorConstructor): Error {
+  const why = ELSEWHERE[destination]!(formatAddress(peer));
+  const rule = "a self-connect needs an address of this host, and a loop to another host would flood it";
+  return invalidArgument("ERR_NOT_THIS_HOST", `${why}: ${rule}`, Kind);
 }
 
 function checkCount(name: string, value: number, most: number): number {

@@ -1,6 +1,7 @@
-/** Decodes an Ethernet frame to one TCP segment. Pure; never throws, whatever the bytes. */
+/** Decodes a captured frame to one TCP segment. Pure; never throws, whatever the bytes. */
 import type { Address } from "../socket/address.ts";
 import { hostText } from "../socket/address.ts";
+import { ETHERNET, findIp } from "./link.ts";
 
 /** The control bits of RFC 9293 section 3.1, in the usual order ("SYN,ACK"). */
 export type Flag = "SYN" | "FIN" | "RST" | "PSH" | "ACK" | "URG" | "ECE" | "CWR";
@@ -44,9 +45,6 @@ export interface Undecoded {
   readonly problem: string;
 }
 
-const ETHERNET_BYTES = 14;
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
 const TCP = 6;
 /** Hop-by-hop, routing, destination options: each begins with the type of the next header and with its length. */
 const IPV6_EXTENSIONS = [0, 43, 60];
@@ -62,29 +60,36 @@ const FLAGS: readonly (readonly [Flag, number])[] = [
   ["CWR", 0x80],
 ];
 
-/** The IP packet of a frame. */
-interface Packet {
+/** The IP packet of a frame, up to its TCP header. */
+export interface TcpPacket {
   readonly family: 4 | 6;
-  readonly from: string;
-  readonly to: string;
+  /** The source address, in network order. */
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
   /** The captured bytes from the TCP header on. */
   readonly bytes: Uint8Array;
   /** The length from the TCP header on, by the IP header. */
   readonly length: number;
 }
 
-/** Returns the TCP segment in an Ethernet frame, over IPv4 or IPv6, or the reason why there is none. Never throws. */
-export function decodeFrame(frame: Uint8Array): Segment | Undecoded {
-  if (frame.length < ETHERNET_BYTES) return problem(`${frame.length} bytes are less than an Ethernet header`);
-  const etherType = view(frame).getUint16(12);
-  const bytes = frame.subarray(ETHERNET_BYTES);
-  if (etherType !== IPV4 && etherType !== IPV6)
-    return problem(`EtherType 0x${etherType.toString(16)} is not IP`);
-  const packet = etherType === IPV4 ? ipv4Packet(bytes) : ipv6Packet(bytes);
+/**
+ * Returns the TCP segment in a frame, over IPv4 or IPv6, or the reason why there is none. `link` is the link type of
+ * the capture, by default Ethernet. Never throws.
+ */
+export function decodeFrame(frame: Uint8Array, link = ETHERNET): Segment | Undecoded {
+  const packet = findTcp(frame, link);
   return "problem" in packet ? packet : segmentOf(packet);
 }
 
-function ipv4Packet(bytes: Uint8Array): Packet | Undecoded {
+/** Returns the IP packet of a frame if it carries TCP, or the reason why there is none. Never throws. */
+export function findTcp(frame: Uint8Array, link: number): TcpPacket | Undecoded {
+  const payload = findIp(frame, link);
+  if (typeof payload === "string") return problem(payload);
+  const bytes = frame.subarray(payload.at);
+  return payload.family === 4 ? ipv4Packet(bytes) : ipv6Packet(bytes);
+}
+
+function ipv4Packet(bytes: Uint8Array): TcpPacket | Undecoded {
   if (bytes.length < 20) return problem("the IPv4 header is cut off");
   const header = view(bytes);
   const headerBytes = 4 * (bytes[0]! & 15);
@@ -95,14 +100,14 @@ function ipv4Packet(bytes: Uint8Array): Packet | Undecoded {
   if (bytes[9] !== TCP) return problem(`IP protocol ${bytes[9]} is not TCP`);
   return {
     family: 4,
-    from: hostText(bytes.subarray(12, 16)),
-    to: hostText(bytes.subarray(16, 20)),
+    from: bytes.subarray(12, 16),
+    to: bytes.subarray(16, 20),
     bytes: bytes.subarray(headerBytes, totalBytes),
     length: totalBytes - headerBytes,
   };
 }
 
-function ipv6Packet(bytes: Uint8Array): Packet | Undecoded {
+function ipv6Packet(bytes: Uint8Array): TcpPacket | Undecoded {
   if (bytes.length < 40) return problem("the IPv6 header is cut off");
   if (bytes[0]! >> 4 !== 6) return problem("the IPv6 header is malformed");
   const endsAt = 40 + view(bytes).getUint16(4);
@@ -118,22 +123,22 @@ function ipv6Packet(bytes: Uint8Array): Packet | Undecoded {
   if (at > endsAt) return problem("the IPv6 packet is shorter than its headers");
   return {
     family: 6,
-    from: hostText(bytes.subarray(8, 24)),
-    to: hostText(bytes.subarray(24, 40)),
+    from: bytes.subarray(8, 24),
+    to: bytes.subarray(24, 40),
     bytes: bytes.subarray(at, endsAt),
     length: endsAt - at,
   };
 }
 
-function segmentOf({ family, from, to, bytes, length }: Packet): Segment | Undecoded {
+function segmentOf({ family, from, to, bytes, length }: TcpPacket): Segment | Undecoded {
   if (bytes.length < 20) return problem("the TCP header is cut off");
   const header = view(bytes);
   const headerBytes = 4 * (bytes[12]! >> 4);
   if (headerBytes < 20 || headerBytes > length) return problem("the TCP header is malformed");
   if (headerBytes > bytes.length) return problem("the TCP options are cut off");
   return {
-    from: { family, host: from, port: header.getUint16(0) },
-    to: { family, host: to, port: header.getUint16(2) },
+    from: { family, host: hostText(from), port: header.getUint16(0) },
+    to: { family, host: hostText(to), port: header.getUint16(2) },
     flags: FLAGS.filter(([, bit]) => bytes[13]! & bit).map(([flag]) => flag),
     sequence: header.getUint32(4),
     acknowledgement: header.getUint32(8),

@@ -1,6 +1,8 @@
 /** `selfconnect/packets`: captures and explains the packets of a self-connect. */
 export type { CaptureCounts, Frame } from "./capture.ts";
 export { Capture } from "./capture.ts";
+export type { CaptureFileEnd, OnFrame } from "./capture-file.ts";
+export { readCaptureFile } from "./capture-file.ts";
 export type { Flag, Segment, SegmentOptions, Undecoded } from "./decode.ts";
 export { decodeFrame } from "./decode.ts";
 export type { Ladder, LadderEnd, LadderRow } from "./ladder.ts";

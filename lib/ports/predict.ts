@@ -10,7 +10,6 @@ import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
-import type { FingerprintVerdict } from "./fingerprint.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PortSituation } from "./held.ts";
 import { portSituation } from "./held.ts";
@@ -20,6 +19,7 @@ import { FULL_SPEED, remainingAttempts, waitFor } from "./model.ts";
 import type { NeverReason } from "./never.ts";
 import { adviseServer, modelFacts, neverAtAddress, neverAtPort, whyNever } from "./never.ts";
 import { samplePorts } from "./sample.ts";
+import type { FingerprintVerdict } from "./verdict.ts";
 
 /** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {

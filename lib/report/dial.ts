@@ -5,7 +5,7 @@ import { environment } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
-import { duration } from "./numbers.ts";
+import { count, duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
 import { holderLines } from "./who.ts";
@@ -18,7 +18,9 @@ export interface DialReport {
   readonly verdict: "connected" | "self-connect" | "failed" | "interrupted";
   readonly local: Address | null;
   readonly peer: Address | null;
+  /** In order: all, or of more than 20 the first 10 and the last 10. */
   readonly attempts: readonly Attempt[];
+  readonly attemptCount: number;
   readonly error: { readonly code: string; readonly message: string } | null;
   /** Whether a server could listen on the peer's address; null if not checked, or if the address is another host's. */
   readonly listenCheck: {
@@ -36,7 +38,7 @@ export type DialOutcome = Omit<DialReport, "schema" | "asked" | "environment">;
 
 /** Builds the object of docs/schema/dial-1.json. */
 export function dialReport(asked: string, outcome: DialOutcome): DialReport {
-  const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
+  const { verdict, local, peer, attempts, attemptCount, error, listenCheck, elapsedMs } = outcome;
   return {
     schema: "selfconnect.dial/1",
     asked,
@@ -44,6 +46,7 @@ export function dialReport(asked: string, outcome: DialOutcome): DialReport {
     local,
     peer,
     attempts,
+    attemptCount,
     error,
     listenCheck,
     elapsedMs,
@@ -53,16 +56,29 @@ export function dialReport(asked: string, outcome: DialOutcome): DialReport {
 
 /** A guarded connect for a terminal: the verdict, the four-tuple, every attempt. */
 export function dialText(asked: string, outcome: DialOutcome, options: TextOptions = {}): string {
-  const { verdict, local, peer, attempts, error, listenCheck, elapsedMs } = outcome;
+  const { verdict, local, peer, error, listenCheck, elapsedMs } = outcome;
   const isConnected = verdict === "connected";
   const lines: Line[] = [
     [`${asked}: `, paint(isConnected ? "green" : "red", verdict), ` after ${duration(elapsedMs)}`],
     ...(isConnected ? [`  local ${formatAddress(local!)}`, `  peer  ${formatAddress(peer!)}`] : []),
     ...(error ? [`  ${error.message}`] : []),
-    ...attempts.map((attempt, i) => `  attempt ${i + 1}: ${attemptText(attempt)}`),
+    ...attemptLines(outcome),
     ...(listenCheck ? indent("  ", listenLines(listenCheck)) : []),
   ];
   return renderText(lines, options);
+}
+
+/** The attempts with their numbers; those in the middle may have been left out. */
+function attemptLines({ attempts, attemptCount }: DialOutcome): Line[] {
+  const left = attemptCount - attempts.length;
+  const middle = left > 0 ? attempts.length / 2 : attempts.length;
+  const line = (attempt: Attempt, i: number) => `  attempt ${i + 1}: ${attemptText(attempt)}`;
+  const last = attempts.slice(middle).map((attempt, i) => line(attempt, middle + left + i));
+  return [
+    ...attempts.slice(0, middle).map(line),
+    ...(left > 0 ? [`  ${count(left)} more attempts`] : []),
+    ...last,
+  ];
 }
 
 function attemptText({ outcome, local, peer, elapsedMs }: Attempt): string {

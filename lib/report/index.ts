@@ -32,6 +32,8 @@ export { ladderSvg } from "./ladder-svg.ts";
 export type { PortsReport } from "./ports.ts";
 export { portsReport, portsText } from "./ports.ts";
 export { portsHtml } from "./ports-html.ts";
+export type { PortsReadReport } from "./ports-read.ts";
+export { portsReadHtml, portsReadReport, portsReadText } from "./ports-read.ts";
 export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
 export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";

@@ -55,7 +55,7 @@ function verdictLines({ verdict }: Fingerprint): Line[] {
   return [
     [paint("bold", name), `: ${family}`],
     ...(kernels ? [`as in ${kernels}`] : []),
-    ...(odds ? [`${bitsPerAttempt.toFixed(2)} bits per attempt; ${odds}, the runner-up`] : []),
+    ...(odds ? [`${bitsPerAttempt!.toFixed(2)} bits per attempt; ${odds}, the runner-up`] : []),
   ];
 }
 

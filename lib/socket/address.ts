@@ -67,6 +67,25 @@ export function checkAddress(value: Address | string): Address {
   return address;
 }
 
+/** An address of this host, as text or as an object. Without a port, "10.0.0.1", the kernel picks one (port 0). */
+export type LocalAddress =
+  | string
+  | Address
+  | { readonly host: string; readonly family?: 4 | 6; readonly port?: number; readonly scope?: string };
+
+/** Checks an address to bind(2) to, and returns it with its host in canonical text and its port, which may be 0. */
+export function checkLocalAddress(value: LocalAddress): Address {
+  if (typeof value !== "string") {
+    return checkAddress(
+      value !== null && typeof value === "object" ? ({ port: 0, ...value } as Address) : value,
+    );
+  }
+  const [, bracketed] = /^\[([^\]]*)\]$/.exec(value) ?? [];
+  const host = bracketed ?? value;
+  const isWhole = hostBytes(host.split("%")[0]!) !== null && (bracketed === undefined || host.includes(":"));
+  return isWhole ? toAddress(host, 0) : parseAddress(value);
+}
+
 /** Creates an address from a numeric host, which may include a scope ("fe80::1%eth0"), and a port. */
 export function toAddress(host: string, port: number): Address {
   checkPort(port);

@@ -7,8 +7,11 @@ import { invalidArgument, nearest } from "./misuse.ts";
 /** The name of an errno in errno(3), such as "ECONNREFUSED"; an errno without a name is "E" and its number. */
 export type ErrnoName = `E${string}`;
 
-/** How one connect(2) ended; `deadline` means that the peer did not reply in time. */
-export type Outcome = "connected" | "self-connect" | "deadline" | ErrnoName;
+/**
+ * How one connect(2) ended; `deadline` means that the peer did not reply in time, `abandoned` that another address of
+ * the same name connected first.
+ */
+export type Outcome = "connected" | "self-connect" | "deadline" | "abandoned" | ErrnoName;
 
 /** How many attempts had each outcome; an outcome that did not occur is absent. */
 export type OutcomeCounts = {
@@ -100,7 +103,7 @@ export class SocketError extends Error {
     const where = about ? ` ${formatAddress(about)}` : "";
     const from = context.peer && context.local ? ` - Local (${formatAddress(context.local)})` : "";
     const code = errnoName(errno);
-    const fix = context.fix ?? FIXES[`${context.syscall} ${code}`] ?? FIXES[code];
+    const fix = context.fix ?? findFix(context.syscall, code, context.local?.port);
     super(`${context.syscall} ${code}${where}${from} (${errnoText(errno)})${fix ? `: ${fix}` : ""}`);
     this.code = code;
     this.errno = errno;
@@ -127,17 +130,26 @@ const FIXES: Readonly<Record<string, string>> = {
     "an IPv4 address as ::ffff:a.b.c.d for an IPv6 socket",
   "socket EAFNOSUPPORT": "this host has no such family; see net.ipv6.conf.all.disable_ipv6",
   "bind EADDRINUSE": PORT_TAKEN,
+  "bind 0 EADDRINUSE":
+    "no port of the ephemeral range is free at this address (net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE). A " +
+    "socket that connects needs one towards its peer only: set bindAddressNoPort, and connect(2) picks it",
   "listen EADDRINUSE": PORT_TAKEN,
   "bind EADDRNOTAVAIL": "this host does not have the address; ip address lists those that it has",
   "connect EADDRNOTAVAIL":
     "this host does not have the local address, or no port of the ephemeral range is free towards this peer " +
-    "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE)",
+    "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE); exhaustion() of selfconnect/kernel counts them",
   "bind EACCES": "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
   "connect EACCES": "the peer is a broadcast address, or a firewall or a security module forbids the connect",
   "connect EPERM": "a firewall or a security module forbids the connect",
   "connect ENETUNREACH": "this host has no route to the peer; see ip route get",
   "accept EINVAL": "the socket does not listen; call listen() first",
 };
+
+/** What the user can do about an errno of a system call; undefined where its name says enough. */
+export function findFix(syscall: string, code: ErrnoName, localPort?: number): string | undefined {
+  const isForAnyPort = syscall === "bind" && localPort === 0;
+  return (isForAnyPort && FIXES[`bind 0 ${code}`]) || FIXES[`${syscall} ${code}`] || FIXES[code];
+}
 
 /** The error of a native call that starts a thread: clone(2) failed with EAGAIN, `syscall` with any other errno. */
 export function threadError(errno: number, syscall: string): SocketError {
@@ -158,18 +170,28 @@ export interface Attempt {
 export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS";
 
 /**
- * A dial gave up. `attempts` are in order; with ERR_ATTEMPTS `cause` is the error of the last one. `instanceof
- * DialError` is true for the errors of another copy of this package too.
+ * A dial gave up. `attempts` are in order: all, or of more than 20 the first 10 and the last 10; with ERR_ATTEMPTS
+ * `cause` is the error of the last one. `instanceof DialError` is true for the errors of another copy of this package
+ * too.
  */
 export class DialError extends Error {
   override readonly name = "DialError";
   readonly code: DialErrorCode;
   readonly attempts: readonly Attempt[];
+  /** How many attempts there were. */
+  readonly attemptCount: number;
 
-  constructor(code: DialErrorCode, message: string, attempts: readonly Attempt[], cause?: unknown) {
+  constructor(
+    code: DialErrorCode,
+    message: string,
+    attempts: readonly Attempt[],
+    cause?: unknown,
+    attemptCount = attempts.length,
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.attempts = attempts;
+    this.attemptCount = attemptCount;
   }
 }
 

@@ -4,8 +4,8 @@
 export function invalidArgument(
   code: string,
   message: string,
-  Kind: TypeErrorConstructor | RangeErrorConstructor = TypeError,
-): TypeError | RangeError {
+  Kind: ErrorConstructor = TypeError,
+): Error & { readonly code: string } {
   return Object.assign(new Kind(message), { code });
 }
 

@@ -170,6 +170,7 @@ export interface Native {
     stop: Int32Array,
     ports: Uint16Array | null,
     report: Uint32Array,
+    trustsBind: 0 | 1,
     done: (result: number) => void,
   ): number;
   /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */

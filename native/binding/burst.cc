@@ -42,7 +42,8 @@ const int32_t* read_stop(Arguments& arguments, size_t index) {
   return words.data();
 }
 
-/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, done): starts a burst.
+/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, trustsBind,
+/// done): starts a burst.
 /// It fills the empty handle with the socket that connected, then calls done(0) or done(-errno). When burst
 /// itself returns -errno, it started nothing and does not call done: -EAGAIN when no thread can be created.
 core::Result burst(Arguments& arguments) {
@@ -56,7 +57,8 @@ core::Result burst(Arguments& arguments) {
   job->plan.stop = read_stop(arguments, 6);
   job->plan.ports = read_ports(arguments, 7, job->plan.attempts);
   job->plan.report = read_report(arguments, 8);
-  const Napi::Function done = arguments.read_function(9);
+  job->plan.trusts_bind = arguments.read_flag(9);
+  const Napi::Function done = arguments.read_function(10);
   if (arguments.is_refused()) return 0;
   if (!job->connected->is_empty()) return -EALREADY;
   Environment& environment = arguments.environment();

@@ -24,6 +24,7 @@ inline constexpr size_t kUnanswered = kOutcomes - 1;
 struct BurstReport {
   uint32_t local_port;           ///< The local port of a recent attempt; 0 before the first.
   uint32_t resets;               ///< Self-connects that the burst reset.
+  uint32_t destination;          ///< A Destination (core/home.h): anything but the host has ended the burst.
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.
 };
 
@@ -36,13 +37,15 @@ struct BurstPlan {
   const std::atomic<bool>* closing;  ///< True when the environment shuts down; ends the burst.
   uint16_t* ports;                   ///< Memory for `attempts` local ports, or null.
   BurstReport* report;
+  bool trusts_bind = true;     ///< bind(2) to an address proves that this host has it (core/home.h).
   uint32_t self_connects = 1;  ///< The self-connect to return, counted from 1; earlier ones are reset.
 };
 
 /// socket(2), bind(2), connect(2), repeatedly: makes attempts until one connects (and is not reset), a limit
-/// of the plan is reached, or `stop` or `closing` is set. Returns the connected fd (nonblocking) plus one, or
-/// 0 when no attempt connected. Returns -errno, which is not an attempt's outcome, when no socket can be
-/// created or prepared, or when connect(2) stays in progress without waiting.
+/// of the plan is reached, `stop` or `closing` is set, or the attempts go to another host. Returns the
+/// connected fd (nonblocking) plus one, or 0 when no attempt connected. Returns -errno, which is not an
+/// attempt's outcome, when no socket can be created or prepared, or when connect(2) stays in progress without
+/// waiting.
 Result burst(const BurstPlan& plan);
 
 }  // namespace core

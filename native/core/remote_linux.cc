@@ -67,10 +67,8 @@ Result local_name_of(int pid, int fd, Address* local) {
 Result disconnect_joined(int pid, int fd, const RemoteIdentity& identity) {
   const Duplicate duplicate(pid, fd);
   if (duplicate.fd() < 0) return duplicate.fd();
-  if (!has_identity(duplicate.fd(), identity) || !is_joined(duplicate.fd())) return -ESTALE;
-  sockaddr nowhere{};
-  nowhere.sa_family = AF_UNSPEC;
-  return or_errno(::connect(duplicate.fd(), &nowhere, sizeof nowhere));
+  if (!has_identity(duplicate.fd(), identity) || is_joined(duplicate.fd()) <= 0) return -ESTALE;
+  return disconnect(duplicate.fd());
 }
 
 }  // namespace core

@@ -117,6 +117,12 @@ Result connect(int fd, const Address& peer) {
   return or_errno(::connect(fd, reinterpret_cast<sockaddr*>(&storage), length));
 }
 
+Result disconnect(int fd) {
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  return or_errno(::connect(fd, &nowhere, sizeof nowhere));
+}
+
 Result begin_connect(int fd, const Address& peer) {
   const Result result = connect(fd, peer);
   return is_in_progress(result) ? 1 : result;

@@ -40,6 +40,9 @@ Result enter_network_namespace(int fd);
 Result bind(int fd, const Address& local);
 /// connect(2).
 Result connect(int fd, const Address& peer);
+/// connect(2) with AF_UNSPEC: sends RST, leaves no TIME-WAIT, and the socket can connect again. A port that
+/// the caller bound stays bound. -EAFNOSUPPORT in gVisor.
+Result disconnect(int fd);
 /// connect(2) on a nonblocking socket. Returns 0 when connected, 1 while in progress.
 Result begin_connect(int fd, const Address& peer);
 /// listen(2).

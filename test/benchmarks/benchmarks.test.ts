@@ -234,7 +234,8 @@ it("uses no more sockets than the limit of open files allows", () => {
   expect(mostSockets(10 ** 7)).toBe(100_000);
 });
 
-describe("selfconnect bench", () => {
+// Dozens of processes start, each a program of its own: on a busy machine that takes its time.
+describe("selfconnect bench", { timeout: 120_000 }, () => {
   const briefly = ["--rounds", "1", "--cell", "20ms"];
   let folder: string;
   beforeAll(() => {
@@ -292,28 +293,10 @@ describe("selfconnect bench", () => {
     expect(cells.find(({ name }) => name === "dial(), one port")!.counts!.rejected).toBe(3000);
   }, 180_000);
 
-  it("names a driver whose tool is missing", async () => {
-    // An empty PATH: no compiler, and no interpreter but Node.
-    const withoutTools = `PATH=${folder} exec "$@"`;
-    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
-    const { stdout } = await command("/bin/sh", ["-c", withoutTools, "sh", ...args]);
-    const report = parseValid(stdout);
-    const reasons = new Map(report.skipped.map(({ name, because }) => [name, because]));
-    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
-    expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
-    expect(reasons.get("Python")).toBe("python3 is not installed");
-    expect(reasons.get("nc loop")).toBe("bash is not installed");
-    expect(report.cells.map(({ name }) => name)).toContain("selfconnect reuse");
-    expect(report.rows[0]).toMatchObject({ verdict: "skipped", value: null });
-  });
-
-  it.each([
-    ["once runs again", "2", undefined],
-    ["in every try is dropped, with its error message", "[23]", "the port was taken"],
-  ])("a driver that fails %s", async (_, failing, because) => {
+  /** A PATH with one tool only, python3, whose calls with these numbers fail; no compiler, and no other interpreter. */
+  async function runWith(failing: string): Promise<BenchReport> {
     const tools = mkdtempSync(path.join(folder, "tools-"));
     const answer = '{ "count": 100, "elapsedNs": 20000000 }';
-    // The first call is the driver's start; the second, and the third where that failed, are the round's.
     writeFileSync(
       path.join(tools, "python3"),
       `#!/bin/sh
@@ -326,9 +309,26 @@ echo '${answer}'
     );
     const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
     const { stdout } = await command("/bin/sh", ["-c", `PATH=${tools} exec "$@"`, "sh", ...args]);
-    const { cells, skipped } = parseValid(stdout);
-    expect(skipped.find(({ name }) => name === "Python")?.because).toBe(because);
-    expect(cells.some(({ name }) => name === "Python")).toBe(because === undefined);
+    return parseValid(stdout);
+  }
+
+  // The first call is the driver's start; the second, and the third where that failed, are the round's.
+  it("runs a driver again that has failed once", async () => {
+    const { cells, skipped } = await runWith("2");
+    expect(skipped.map(({ name }) => name)).not.toContain("Python");
+    expect(cells.map(({ name }) => name)).toContain("Python");
+  });
+
+  it("names a driver that fails in every try, with its error message, and one whose tool is missing", async () => {
+    const { cells, skipped, rows } = await runWith("[23]");
+    const reasons = new Map(skipped.map(({ name, because }) => [name, because]));
+    expect(reasons.get("Python")).toBe("the port was taken");
+    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
+    expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
+    expect(reasons.get("nc loop")).toBe("bash is not installed");
+    expect(cells.map(({ name }) => name)).toContain("selfconnect reuse");
+    expect(cells.map(({ name }) => name)).not.toContain("Python");
+    expect(rows[0]).toMatchObject({ verdict: "skipped", value: null });
   });
 
   it("prints the rounds so far when it is interrupted, and exits with 130", async () => {

@@ -111,6 +111,43 @@ describe("dial", () => {
   });
 });
 
+describe("dial --wait", () => {
+  it("exits with 0 when the service comes up meanwhile, with every attempt before", async () => {
+    const peer = deadPeer(4, "other");
+    using listener = TcpSocket.open(4, { reuseAddress: true }).bind(peer);
+    const waiting = cli(["dial", formatAddress(peer), "--wait", "20s", "--json"]);
+    setTimeout(() => listener.listen(), 1500);
+    const result = await waiting;
+    expect([result.status, result.stderr]).toEqual([0, ""]);
+    const { verdict, attempts, attemptCount } = parseChecked(result);
+    expect(verdict).toBe("connected");
+    expect(attempts[0]).toMatchObject({ outcome: "ECONNREFUSED" });
+    expect(attemptCount).toBe(attempts.length);
+  });
+
+  it("exits with 1 when it has not, and says how the last attempt ended", async () => {
+    const result = await cli(["dial", formatAddress(deadPeer()), "--wait", "400ms"]);
+    expect(result.status).toBe(1);
+    expect(result.stdout).toMatch(/within 400 ms \(\d+ attempts; the last ended in ECONNREFUSED\)/);
+  });
+
+  it("waits for a name too, and cannot be combined with another limit", async () => {
+    const result = await cli(["dial", "name.invalid:80", "--wait", "300ms", "--json"]);
+    expect(parseChecked(result)).toMatchObject({ error: { code: "ERR_DEADLINE" }, attemptCount: 0 });
+    expect((await cli(["dial", ":80", "--wait", "1s", "--deadline", "2s"])).status).toBe(2);
+  });
+});
+
+it("dial --local needs no port", () =>
+  withListener(
+    4,
+    (socket) => socket.end(),
+    async (peer) => {
+      const result = await cli(["dial", formatAddress(peer), "--local", "127.0.0.2", "--json"]);
+      expect(parseChecked(result).local.host).toBe("127.0.0.2");
+    },
+  ));
+
 /** A listener whose backlog is full: it answers no SYN, so a connect to it waits. */
 function openFullListener() {
   const listener = TcpSocket.open(4).bind({ family: 4, host: LOOPBACK[4], port: 0 }).listen(0);

@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { command, deadPort } from "../support/harness.ts";
+import { formatAddress } from "../../lib/socket/address.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { command, deadPeer, deadPort } from "../support/harness.ts";
 
 const MAIN = new URL("../../dist/cli/main.js", import.meta.url).pathname;
 const INNOCENT = new URL("../support/programs/innocent.mjs", import.meta.url).pathname;
@@ -69,5 +71,36 @@ describe("selfconnect run", () => {
       stderr: "selfconnect: /nowhere/at/all: spawn /nowhere/at/all ENOENT\n",
     });
     expect((await run(["--", "/etc/passwd"])).status).toBe(126);
+  });
+
+  describe("--when-free", () => {
+    const print = ["--", process.execPath, "-p", "'started'"];
+
+    it("starts at once where nobody is in the way", async () => {
+      const { status, stdout, stderr } = await run(["--when-free", String(deadPort()), ...print]);
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "started\n", stderr: "" });
+    });
+
+    it("says who is in the way, and starts when it is gone", async () => {
+      const peer = deadPeer();
+      const holder = TcpSocket.open(4).bind(peer);
+      holder.connect(peer);
+      const { status, stdout, stderr } = await run(
+        ["--when-free", formatAddress(peer), ...print],
+        (child) => {
+          child.stderr!.once("data", () => holder.reset());
+        },
+      );
+      expect({ status, stdout }).toEqual({ status: 0, stdout: "started\n" });
+      expect(stderr).toContain("joined to itself");
+    });
+
+    it("starts nothing when the port is not free in time, and exits with 3", async () => {
+      using listener = TcpSocket.open(4).bind(deadPeer()).listen(1);
+      const target = formatAddress(listener.getsockname());
+      const { status, stdout, stderr } = await run(["--when-free", target, "--wait", "200ms", ...print]);
+      expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+      expect(stderr).toContain("not free after 0.2 s");
+    });
   });
 });

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import type { AttemptMessage } from "../../lib/guard/channels.ts";
-import { hasAttemptSubscribers, selfConnectMessage } from "../../lib/guard/channels.ts";
+import { countAttempts, hasAttemptSubscribers, selfConnectMessage } from "../../lib/guard/channels.ts";
 import { connect } from "../../lib/guard/net.ts";
 import type { Attempt } from "../../lib/socket/errors.ts";
 import { deadPeer, withListener } from "../support/harness.ts";
@@ -58,7 +58,7 @@ it("the message of a rejection counts the self-connects among the attempts", () 
   const peer = { family: 4, host: "127.0.0.1", port: 9 } as const;
   const attempt = (outcome: Attempt["outcome"]) => ({ outcome, peer, elapsedMs: 1 });
   const of = (...outcomes: Attempt["outcome"][]) =>
-    selfConnectMessage("127.0.0.1:9", outcomes.map(attempt), true);
+    selfConnectMessage("127.0.0.1:9", countAttempts(outcomes.map(attempt)), true);
   expect(of("self-connect")).toContain("1 of 1 attempt was a self-connect and was reset");
   expect(of("ECONNREFUSED", "self-connect")).toContain("1 of 2 attempts");
   expect(of("self-connect", "self-connect", "ETIMEDOUT")).toContain(

@@ -1,10 +1,13 @@
 /** dial()'s policy: which addresses, how often, how long, and which error of several is thrown. */
+
 import dns from "node:dns/promises";
+import { readdirSync } from "node:fs";
 import os from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { DialOptions } from "../../lib/guard/dial.ts";
 import { dial } from "../../lib/guard/dial.ts";
 import type { Address } from "../../lib/socket/address.ts";
+import { ADDRESS_BYTES } from "../../lib/socket/address.ts";
 import type { Attempt, DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
@@ -33,6 +36,10 @@ function withAnswers<T>(answers: number[], use: () => Promise<T>): Promise<T> {
   const connect: Native["connect"] = (socket, peer) => answers.shift() ?? native.connect(socket, peer);
   return withNative({ connect }, use);
 }
+
+const AT_ONCE = { kind: "fixed", delayMs: 0 } as const;
+
+const countDescriptors = () => readdirSync("/proc/self/fd").length;
 
 describe("the addresses of a name", () => {
   it("are tried in turn, and the first error is thrown", () =>
@@ -83,7 +90,7 @@ describe("the addresses of a name", () => {
       dial(`name.test:${port}`, { deadlineMs: 100, backoff, retryOn: ["ECONNREFUSED"] }),
     );
     expect(late.code).toBe("ERR_DEADLINE");
-    expect(late.attempts.map(({ peer }) => peer.host)).toEqual(["127.0.0.1"]);
+    expect(late.attempts.map(({ peer }) => peer.host)).toEqual(["127.0.0.1", "127.0.0.2"]);
     const abort = new AbortController();
     const attempts: Attempt[] = [];
     const onAttempt = (attempt: Attempt) => {
@@ -92,6 +99,208 @@ describe("the addresses of a name", () => {
     };
     await errorOf(dial(`name.test:${port}`, { signal: abort.signal, onAttempt }));
     expect(attempts).toHaveLength(1);
+  });
+});
+
+/** Time for a lane to begin that must not begin. */
+const A_WHILE_MS = 60;
+
+describe("happy eyeballs", () => {
+  it("control: a silent address alone costs the whole deadline", () =>
+    withSilentPeer(async ({ port }) => {
+      const error = await errorOf(dial(`127.0.0.1:${port}`, { deadlineMs: 300 }));
+      expect(error.code).toBe("ERR_DEADLINE");
+    }));
+
+  it("the next address begins while the first is silent, wins, and the first is reset and reported", () =>
+    withSilentPeer(async ({ port }) => {
+      using served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
+      resolveTo("127.0.0.1", "127.0.0.2");
+      const seen: Attempt[] = [];
+      const onAttempt = (attempt: Attempt) => void seen.push(attempt);
+      const before = countDescriptors();
+      const { socket, peer, attempts } = await dial(`name.test:${port}`, {
+        ...{ deadlineMs: 20_000, nextAddressMs: 10, onAttempt },
+      });
+      expect(countDescriptors() - before, "the one that won").toBe(1);
+      expect(peer).toEqual(served.getsockname());
+      expect(attempts.map(({ outcome, peer }) => [outcome, peer.host])).toEqual([
+        ["abandoned", "127.0.0.1"],
+        ["connected", "127.0.0.2"],
+      ]);
+      expect(seen).toEqual(attempts);
+      socket.close();
+    }));
+
+  it("waits nextAddressMs before it begins the next one", () =>
+    withSilentPeer(async ({ port }) => {
+      resolveTo("127.0.0.1", "127.0.0.2");
+      const limits = { deadlineMs: A_WHILE_MS };
+      const one = await errorOf(dial(`name.test:${port}`, limits));
+      expect(one.attempts.map(({ peer }) => peer.host)).toEqual(["127.0.0.1"]);
+      const two = await errorOf(dial(`name.test:${port}`, { ...limits, nextAddressMs: 10 }));
+      expect(two.attempts.map(({ outcome }) => outcome).sort()).toEqual(["ECONNREFUSED", "deadline"]);
+      expect(two.code).toBe("ERR_DEADLINE");
+    }));
+
+  it("begins the next one at once when an attempt has failed, also while that one waits for its next", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async ({ port }) => {
+        resolveTo("127.0.0.2", "127.0.0.1");
+        const backoff = { kind: "fixed", delayMs: 20_000 } as const;
+        const waits = { backoff, retryOn: ["ECONNREFUSED"], nextAddressMs: 2000, deadlineMs: 1000 };
+        const { socket, attempts } = await dial(`name.test:${port}`, waits);
+        expect(attempts.map(({ outcome }) => outcome)).toEqual(["ECONNREFUSED", "connected"]);
+        socket.close();
+      },
+    ));
+
+  it("takes the families in turn, beginning with that of the first address", () =>
+    withAnswers(Array(5).fill(-ENETUNREACH), async () => {
+      resolveTo("::1", "::2", "::3", "127.0.0.1", "127.0.0.2");
+      const hosts: string[] = [];
+      await errorOf(dial("name.test:4711", { onAttempt: ({ peer }) => void hosts.push(peer.host) }));
+      expect(hosts).toEqual(["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]);
+    }));
+
+  it("a self-connect at one address is not the winner, and the other address is", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async ({ port }) => {
+        using served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
+        resolveTo("127.0.0.1", "127.0.0.2");
+        const native = loadNative();
+        /** Every socket that is connected to 127.0.0.1 is joined to itself. */
+        const isJoined: Native["isJoined"] = (handle) => {
+          const peer = new Uint8Array(ADDRESS_BYTES);
+          native.getpeername(handle, peer);
+          return Number(peer[11] === 1);
+        };
+        await withNative({ isJoined }, async () => {
+          const { socket, peer, attempts } = await dial(`name.test:${port}`, { guard: "detect" });
+          expect(peer).toEqual(served.getsockname());
+          expect(attempts[0]).toMatchObject({ outcome: "self-connect", peer: { host: "127.0.0.1" } });
+          socket.reset();
+          const control = await dial(`name.test:${port}`, { guard: "off" });
+          expect(control.peer.host).toBe("127.0.0.1");
+          control.socket.reset();
+        });
+      },
+    ));
+
+  it("with a fixed local port one follows the other, because two sockets cannot have it", () =>
+    withSilentPeer(async ({ port }) => {
+      resolveTo("127.0.0.1", "127.0.0.2");
+      const local = `127.0.0.1:${deadPeer(4, "other").port}`;
+      const error = await errorOf(
+        dial(`name.test:${port}`, { local, nextAddressMs: 10, deadlineMs: A_WHILE_MS }),
+      );
+      expect(error.attempts.map(({ outcome }) => outcome)).toEqual(["deadline"]);
+    }));
+
+  it.each([9, 2001, Number.NaN, -1])("nextAddressMs %s is refused", async (nextAddressMs) => {
+    expect(await errorOf(dial(deadPeer(), { nextAddressMs }))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
+  });
+});
+
+describe("several local addresses", () => {
+  const sources = ["127.0.0.2", "127.0.0.3:0", { family: 4, host: "127.0.0.4" }] as const;
+
+  it("are taken in turn by every dial with the same list, and by each attempt", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const hosts: string[] = [];
+        for (let i = 0; i < 6; i++) {
+          const { socket, local } = await dial(peer, { local: sources });
+          hosts.push(local.host);
+          socket.reset();
+        }
+        expect(hosts.slice(0, 3)).toEqual(hosts.slice(3));
+        expect([...hosts.slice(0, 3)].sort()).toEqual(["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
+        const retried = { retryOn: ["ECONNREFUSED"], backoff: AT_ONCE, local: sources };
+        const error = await errorOf(dial(deadPeer(4, "other"), retried));
+        expect(new Set(error.attempts.map(({ local }) => local?.host)).size).toBe(3);
+      },
+    ));
+
+  it("one without a free port is passed over, and costs no attempt", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const { attempts, socket } = await withAnswers([-EADDRNOTAVAIL, -EADDRNOTAVAIL], () =>
+          dial(peer, { local: sources, attempts: 1, guard: "detect" }),
+        );
+        expect(attempts.map(({ outcome }) => outcome)).toEqual([
+          ...["EADDRNOTAVAIL", "EADDRNOTAVAIL", "connected"],
+        ]);
+        socket.reset();
+      },
+    ));
+
+  it("are those of the peer's family", () =>
+    withListener(
+      6,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const { socket, local } = await dial(peer, { local: ["127.0.0.2", "::1"] });
+        expect(local.host).toBe("::1");
+        socket.reset();
+      },
+    ));
+
+  it.each([[[]], [["nowhere"]], [[null]], [null], [7]])("%j is refused", async (local) => {
+    const error = await errorOf(dial(deadPeer(), { local: local as never }));
+    expect(error).toMatchObject({ code: "ERR_INVALID_ADDRESS" });
+  });
+});
+
+describe("the record of the attempts", () => {
+  it("has the first ten, the last ten, and their number", async () => {
+    const peer = deadPeer(4, "other");
+    const seen: Attempt[] = [];
+    const onAttempt = (attempt: Attempt) => void seen.push(attempt);
+    const error = await errorOf(
+      dial(peer, { attempts: 100, retryOn: ["ECONNREFUSED"], backoff: AT_ONCE, onAttempt }),
+    );
+    expect(seen).toHaveLength(100);
+    expect(error.attemptCount).toBe(100);
+    expect(error.attempts).toEqual([...seen.slice(0, 10), ...seen.slice(-10)]);
+    expect(error.message).toContain("after 100 attempts");
+  });
+
+  it("has all of them up to twenty", async () => {
+    for (const attempts of [1, 10, 11, 20]) {
+      const retried = { attempts, retryOn: ["ECONNREFUSED"], backoff: AT_ONCE };
+      const error = await errorOf(dial(deadPeer(4, "other"), { ...retried, guard: "detect" }));
+      if (attempts > 1) expect([error.attempts.length, error.attemptCount]).toEqual([attempts, attempts]);
+    }
+  });
+});
+
+describe("without a backoff", () => {
+  it("retryOn does not flood: it waits, longer each time", async () => {
+    const stop = AbortSignal.timeout(450);
+    let made = 0;
+    const onAttempt = () => void made++;
+    const endless = { retryOn: ["ECONNREFUSED"], attempts: 1e9, signal: stop, onAttempt };
+    await errorOf(dial(deadPeer(4, "other"), endless));
+    expect(made).toBeGreaterThan(1); // The second begins after 50 to 100 ms, the fourth after 350 to 700.
+    expect(made).toBeLessThan(5);
+  });
+
+  it("a self-connect is followed by the next attempt at once", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const peer = deadPeer();
+    const options = { localPortRange: { low: peer.port, high: peer.port } };
+    const error = await errorOf(dial(peer, { options, attempts: 1000, deadlineMs: 5000 }));
+    expect([error.code, error.attemptCount]).toEqual(["ERR_SELF_CONNECT", 1000]);
+    expect(error.message).toContain("1000 of 1000 attempts were self-connects");
   });
 });
 

@@ -9,10 +9,7 @@ import type { AttemptMessage, RejectedMessage } from "../../lib/guard/channels.t
 import type { DialOptions } from "../../lib/guard/dial.ts";
 import { dial } from "../../lib/guard/dial.ts";
 import { preventiveRanges } from "../../lib/guard/prevention.ts";
-import { countUsedPorts } from "../../lib/kernel/exhaustion.ts";
-import { parseSocketTable } from "../../lib/kernel/tables.ts";
 import type { Address } from "../../lib/socket/address.ts";
-import { formatAddress, parseAddress } from "../../lib/socket/address.ts";
 import type { Attempt } from "../../lib/socket/errors.ts";
 import { DialError, SocketError } from "../../lib/socket/errors.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
@@ -32,6 +29,8 @@ import {
 function onlyPortOf({ port }: Address): NonNullable<DialOptions["options"]> {
   return { localPortRange: { low: port, high: port } };
 }
+
+const AT_ONCE = { kind: "fixed", delayMs: 0 } as const;
 
 /** The fields of SocketError and DialError that the tests read. */
 type Refusal = Error & {
@@ -117,7 +116,7 @@ describe("what dial reports", () => {
 
   it("tries again after each errno in retryOn, and then rejects with ERR_ATTEMPTS", async () => {
     const peer = deadPeer();
-    const error = await refusalOf(dial(peer, { attempts: 4, retryOn: ["ECONNREFUSED"] }));
+    const error = await refusalOf(dial(peer, { attempts: 4, retryOn: ["ECONNREFUSED"], backoff: AT_ONCE }));
     expect(error.code).toBe("ERR_ATTEMPTS");
     expect(error.attempts).toHaveLength(4);
     expect(error.cause).toMatchObject({ code: "ECONNREFUSED" });
@@ -222,8 +221,8 @@ describe("an exhausted range", () => {
       const ports = [];
       for (;;) {
         try { ports.push(await ways.${way}()); }
-        catch ({ code, message }) {
-          console.log(JSON.stringify({ code, message, ports: ports.sort() }));
+        catch ({ code, message, stack }) {
+          console.log(JSON.stringify({ code, message, stack, ports: ports.sort() }));
           process.exit();
         }
       }
@@ -238,26 +237,16 @@ describe("an exhausted range", () => {
     const file = ["--input-type=module", "-e", program(way)];
     const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, file);
     expect(stderr).toBe("");
-    const { code, message, ports } = JSON.parse(stdout);
+    const { code, message, stack, ports } = JSON.parse(stdout);
     expect(ports).toEqual([40000, 40001, 40003, 40004, 40005, 40006, 40007]);
     expect(code).toBe("EADDRNOTAVAIL");
     if (way === "dial")
       expect(message).toContain("8 of the 8 ports of the ephemeral range 40000-40007 are in use");
-  });
-
-  it("counts listeners, connections to the same peer and reserved ports, each once", () => {
-    const table = parseSocketTable(
-      [
-        "header",
-        "0: 0100007F:0064 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1",
-        "1: 0100007F:0065 0100007F:0068 01 00000000:00000000 00:00000000 00000000 0 0 2",
-        "2: 0100007F:0066 0100007F:0069 01 00000000:00000000 00:00000000 00000000 0 0 3",
-      ].join("\n"),
-    );
-    const range = { low: 100, high: 110 };
-    const peer = parseAddress("127.0.0.1:104");
-    // 104 itself, the listener on 100, the connection from 101, and 109 and 110, which are reserved.
-    expect(countUsedPorts(peer, range, [{ low: 109, high: 120 }], table), formatAddress(peer)).toBe(5);
+    else {
+      expect(message).toMatch(/^connect EADDRNOTAVAIL 127\.0\.0\.1:40002/);
+      expect(message).toContain("no port of the ephemeral range is free towards this peer");
+      expect(stack).toContain(message);
+    }
   });
 });
 
@@ -324,6 +313,25 @@ describe("while a name is being resolved", () => {
       await expect(dialing).rejects.toBe(reason);
     }
   });
+
+  it("an error of the resolver that retryOn names is followed by another lookup", () =>
+    withListener(
+      4,
+      (socket) => socket.end(),
+      async ({ host, port }) => {
+        const unknown = Object.assign(new Error("not yet"), { code: "ENOTFOUND" });
+        const lookup = vi.spyOn(dns, "lookup").mockRejectedValueOnce(unknown);
+        lookup.mockResolvedValue([{ address: host, family: 4 }] as never);
+        const { socket } = await dial(`name.test:${port}`, { retryOn: ["ENOTFOUND"], backoff: AT_ONCE });
+        expect(lookup).toHaveBeenCalledTimes(2);
+        socket.close();
+        lookup.mockReset().mockRejectedValue(unknown);
+        await expect(dial(peer)).rejects.toBe(unknown);
+        const thrice = dial(peer, { retryOn: ["ENOTFOUND"], backoff: AT_ONCE });
+        await expect(thrice).rejects.toBe(unknown);
+        expect(lookup).toHaveBeenCalledTimes(4);
+      },
+    ));
 
   it("control: a name that is resolved in time is dialled under the same limits", () =>
     withListener(

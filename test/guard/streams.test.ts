@@ -4,6 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import os from "node:os";
 import tls from "node:tls";
+import { inspect } from "node:util";
 import { describe, expect, it, vi } from "vitest";
 import type { GuardOptions } from "../../lib/guard/guard.ts";
 import { checkGuardOptions } from "../../lib/guard/guard-options.ts";
@@ -58,6 +59,19 @@ describe("guardStream", () => {
     expect(own).toBeInstanceOf(Own);
     expect(Object.getPrototypeOf(own)).toBe(Object.getPrototypeOf(guardStream(new Own())));
     expect(Object.getPrototypeOf(socket)).toBe(GuardedSocket.prototype);
+  });
+
+  it.each([
+    ["streamFactory()", () => streamFactory()()],
+    ["guardStream()", () => guardStream(new net.Socket())],
+  ])("%s: stack traces and util.inspect call the stream a Socket, as Node does", async (_, create) => {
+    const socket = create();
+    const stack = new Promise((resolve) => socket.on("error", () => resolve(new Error().stack)));
+    socket.connect(toItself());
+    expect(await stack).toMatch(/at Socket\./);
+    expect(await stack).not.toContain("GuardedSocket");
+    expect(inspect(socket)).toMatch(/^(<ref \*1> )?Socket \{/);
+    expect(socket.constructor).toBe(net.Socket);
   });
 
   it("guards a stream that is already connecting, from the next tick on", async () => {

@@ -31,6 +31,7 @@
 #include "core/checked.h"
 #include "core/diag.h"
 #include "core/foreign.h"
+#include "core/home.h"
 #include "core/host.h"
 #include "core/joined.h"
 #include "core/meet.h"
@@ -556,6 +557,16 @@ void every_attempt_is_counted_and_its_port_recorded() {
   }
 }
 
+void a_burst_to_another_host_ends_after_its_first_attempts() {
+  // An address for documentation is no host's: bind(2) to it fails, and no packet leaves.
+  core::Address peer = refusing_peer(4);
+  const uint8_t nobody[] = {192, 0, 2, 1};
+  std::copy(std::begin(nobody), std::end(nobody), peer.host);
+  Plan plan(core::Strategy::bind, peer, 1000);
+  CHECK(core::burst(plan.plan) == 0 && plan.attempts() == 16);
+  CHECK(plan.report.destination == static_cast<uint32_t>(core::Destination::moved));
+}
+
 void a_burst_stops_when_another_thread_sets_stop() {
   Plan plan(core::Strategy::fresh, refusing_peer(4), UINT32_MAX / 1024);
   plan.plan.ports = nullptr;
@@ -873,6 +884,7 @@ constexpr Test kTests[] = {
     TEST(self_connects_are_reset_except_the_last),
     TEST(a_connection_to_a_listener_is_returned_and_never_reset),
     TEST(every_attempt_is_counted_and_its_port_recorded),
+    TEST(a_burst_to_another_host_ends_after_its_first_attempts),
     TEST(a_burst_stops_when_another_thread_sets_stop),
     TEST(a_burst_without_a_socket_returns_EMFILE),
     TEST(a_burst_whose_connects_never_wait_returns_the_errno),

@@ -95,11 +95,6 @@ describe("this kernel", () => {
     const observation = await samplePorts({ peer: deadPeer(family), count: COUNT, namespaces: true });
     const { dependence } = fingerprint(observation);
     expect(dependence).toMatchObject({ namespace: false, whyNoNamespace: null });
-    // Without the ports picked inside, the walk in this namespace has a gap; with ports of another walk it is no walk.
-    const { rounds } = observation.namespaces!;
-    const apart = rounds.map((round) => round.map((port, i) => (i % 73 === 0 ? port : port ^ 0x1000)));
-    const other = fingerprint({ ...observation, namespaces: { rounds: apart, reason: null } });
-    expect(other.dependence.namespace).toBe(true);
   });
 
   test("dependence on the namespace is null where it was not requested, or no namespace can be created", async () => {
@@ -179,6 +174,15 @@ const LOW = 49_152;
 const HIGH = 65_535;
 const SIZE = HIGH - LOW + 1;
 
+/** A walk for each peer, with Linux's steps, in a range of any size. */
+function smallWalk(random: () => number, size: number): Generator {
+  const next = [0, 0, 0, 0].map(() => Math.floor((random() * size) / 2));
+  return (peer) => {
+    next[peer]! += 1 + Math.floor(8 * random());
+    return 40_000 + 2 * (next[peer]! % (size / 2));
+  };
+}
+
 const GENERATORS: Record<string, (random: () => number) => Generator> = {
   "simple-random": (random) => () => LOW + Math.floor(random() * SIZE),
   sequential: (random) => {
@@ -186,12 +190,12 @@ const GENERATORS: Record<string, (random: () => number) => Generator> = {
     return () => LOW + (next++ % SIZE);
   },
   "hash-based": (random) => {
-    const offsets = [random(), random(), random()].map((chance) => Math.floor(chance * SIZE));
+    const offsets = [random(), random(), random(), random()].map((chance) => Math.floor(chance * SIZE));
     let next = Math.floor(random() * SIZE);
     return (peer) => LOW + ((offsets[peer]! + next++) % SIZE);
   },
   "double-hash": (random) => {
-    const next = [random(), random(), random()].map((chance) => Math.floor(chance * SIZE));
+    const next = [random(), random(), random(), random()].map((chance) => Math.floor(chance * SIZE));
     return (peer) => LOW + (next[peer]!++ % SIZE);
   },
   "random-increments": (random) => {
@@ -204,7 +208,7 @@ const GENERATORS: Record<string, (random: () => number) => Generator> = {
 };
 
 function observe(generate: Generator, count = COUNT): Observation {
-  const peers = [0, 1, 2].map((index) => ({ family: 4, host: "127.0.0.1", port: index + 1 }) as const);
+  const peers = [0, 1, 2, 3].map((index) => ({ family: 4, host: "127.0.0.1", port: index + 1 }) as const);
   const ports = Uint16Array.from({ length: count }, () => generate(0));
   const weave = peers.map(() => new Uint16Array(64));
   for (let round = 0; round < 64; round++) {
@@ -212,6 +216,70 @@ function observe(generate: Generator, count = COUNT): Observation {
   }
   return { method: "connect", peers, ports, atMs: new Float64Array(count), weave };
 }
+
+describe("side statements are measured or withheld", () => {
+  const RUN = Array.from({ length: 20 }, (_, index) => seededRandom(index + 1));
+  /** Before, 72 inside, after: in one walk, in two, or with somebody else's picks between. */
+  const roundsOf = (generate: Generator, [inside, others]: readonly [peer: number, others: number]) =>
+    Array.from({ length: 3 }, () => {
+      const round = [generate(0), ...Array.from({ length: 72 }, () => generate(inside))];
+      for (let other = 0; other < others; other++) generate(0);
+      return Uint16Array.of(...round, generate(0));
+    });
+  const withRounds = (generate: Generator, kind: readonly [number, number]) => {
+    const observation = observe(generate, 2000);
+    const namespaces = { rounds: roundsOf(generate, kind), reason: null };
+    return fingerprint({ ...observation, namespaces }).dependence;
+  };
+
+  test.each([
+    100, 400, 1000,
+  ])('the peer\'s port in a range of %i ports: not "no" where each has a walk', (size) => {
+    for (const random of RUN)
+      expect(fingerprint(observe(smallWalk(random, size))).dependence.peerPort).not.toBe(false);
+  });
+
+  test("the peer's port in the usual range: yes with a walk for each, no with one counter", () => {
+    for (const random of RUN) {
+      const own = fingerprint(observe(smallWalk(random, 28_232))).dependence;
+      expect(own).toMatchObject({ peerPort: true, peerAddress: true, otherTraffic: false });
+      const walk = smallWalk(random, 28_232);
+      const one = fingerprint(observe(() => walk(0))).dependence;
+      expect(one).toMatchObject({ peerPort: false, peerAddress: false, otherTraffic: true });
+    }
+  });
+
+  test.each([100, 400])("another namespace in a range of %i ports: withheld, whatever is true", (size) => {
+    for (const random of RUN) {
+      const { namespace, whyNoNamespace } = withRounds(smallWalk(random, size), [0, 0]);
+      expect([namespace, whyNoNamespace]).toEqual([null, expect.any(String)]);
+    }
+  });
+
+  test("another namespace: no in one walk, yes in two, withheld where somebody else connects meanwhile", () => {
+    for (const random of RUN) {
+      expect(withRounds(smallWalk(random, 28_232), [0, 0]).namespace).toBe(false);
+      expect(withRounds(smallWalk(random, 28_232), [3, 0]).namespace).toBe(true);
+      expect(withRounds(smallWalk(random, 28_232), [0, 500]).namespace).toBeNull();
+      expect(withRounds(smallWalk(random, 28_232), [3, 500]).namespace).toBeNull();
+    }
+  });
+
+  const bound = (pick: () => number) =>
+    fingerprint({ ...observe(() => 40_000 + 2 * pick(), 5000), method: "bind" }).verdict;
+
+  test.each([33, 50, 100, 1000])("independent picks from %i ports are spread evenly", (choices) => {
+    for (const random of RUN) {
+      const { reason, name } = bound(() => Math.floor(random() * choices));
+      expect([name, reason]).toEqual(["linux-bind", null]);
+    }
+  });
+
+  test("control: picks that are not spread evenly are not named", () => {
+    for (const random of RUN)
+      expect(bound(() => Math.floor(100 * random() ** 1.3)).reason).toMatch(/not spread evenly|more often/);
+  });
+});
 
 describe("generated sequences", () => {
   test.each(Object.keys(GENERATORS))("%s is named so, and never as a kernel", (name) => {
@@ -237,7 +305,7 @@ describe("generated sequences", () => {
 
   test("possible steps with wrong frequencies are unknown", () => {
     const random = seededRandom(7);
-    const next = [0, 0, 0].map(() => Math.floor(random() * 14_000) * 2);
+    const next = [0, 0, 0, 0].map(() => Math.floor(random() * 14_000) * 2);
     const { verdict } = fingerprint(
       observe((peer) => {
         next[peer]! += 2 * (1 + Math.floor(8 * random() ** 1.3));
@@ -251,7 +319,7 @@ describe("generated sequences", () => {
   test("the older kernels' walks are distinguished", () => {
     const random = seededRandom(3);
     const walk = (step: () => number, isShared: boolean) => {
-      const next = [0, 0, 0].map(() => Math.floor(random() * 14_000) * 2);
+      const next = [0, 0, 0, 0].map(() => Math.floor(random() * 14_000) * 2);
       const offsets = [...next];
       return observe((peer) => {
         next[isShared ? 0 : peer]! += step();

@@ -33,7 +33,7 @@ afterEach(() => {
 /** One connection, one question, one answer. */
 type Ask = (port: number, options?: GuardOptions) => Promise<unknown>;
 
-const CLIENTS: Record<ServiceName, Ask> = {
+const CLIENTS = {
   async redis(port, options = {}) {
     class Connector extends AbstractConnector {
       constructor() {
@@ -82,7 +82,7 @@ const CLIENTS: Record<ServiceName, Ask> = {
       connection.destroy();
     }
   },
-};
+} satisfies Partial<Record<ServiceName, Ask>>;
 
 /** Asks again while PostgreSQL, which listens before it has recovered, reports that it is starting. */
 async function askUntilAnswered(ask: Ask, port: number): Promise<unknown> {
@@ -98,8 +98,8 @@ async function askUntilAnswered(ask: Ask, port: number): Promise<unknown> {
   }
 }
 
-describe.each(Object.keys(CLIENTS) as ServiceName[])("%s", (name) => {
-  const ask = CLIENTS[name];
+describe.each(Object.keys(CLIENTS) as (keyof typeof CLIENTS)[])("%s", (name) => {
+  const ask: Ask = CLIENTS[name];
 
   it("control: unguarded, the client is joined to itself and its server cannot start", async (context) => {
     requires(context, "6.3", "localPortRange");

@@ -6,7 +6,7 @@ import path from "node:path";
 import { PORT } from "./contract.mjs";
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../..");
-const REGISTER = path.join(root, "dist/register.cjs");
+export const REGISTER = path.join(root, "dist/register.cjs");
 const CONTRACT = path.join(root, "test/support/contract.mjs");
 export const INSIDES = path.join(root, "test/support/insides.mjs");
 
@@ -51,22 +51,31 @@ export const THIS_NODE = { ...node(process.versions.node), path: process.execPat
 
 /** The path of a runtime's program; npm fetches it first if it is not in the cache. */
 export function fetchRuntime({ package: name, program }) {
+  const folder = fetchPackages(path.join("runtimes", name.replaceAll("/", "+")), [name]);
+  return path.join(folder, "node_modules", program);
+}
+
+/** The cache's folder of this name, with these packages in its node_modules. Throws where npm cannot fetch them. */
+export function fetchPackages(name, packages) {
   const cache = path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "selfconnect");
-  const folder = path.join(cache, "runtimes", name.replaceAll("/", "+"));
-  const file = path.join(folder, "node_modules", program);
-  if (existsSync(file)) return file;
+  const folder = path.join(cache, name);
+  // npm writes this file last.
+  if (existsSync(path.join(folder, "node_modules/.package-lock.json"))) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, "package.json"), "{}");
   const quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"];
-  execFileSync("npm", ["install", ...quiet, name], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
-  return file;
+  execFileSync("npm", ["install", ...quiet, ...packages], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return folder;
 }
 
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */
 const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
 
-/** Runs a program in a new network namespace, without TIME-WAIT. */
-function inNamespace(range, command, env) {
+/** Runs a program in a new network namespace, without TIME-WAIT. What it leaves running ends with it. */
+export function inNamespace(range, command, env) {
   const sysctl = "/proc/sys/net/ipv4";
   const setUp = [
     "ip link set lo up",
@@ -75,7 +84,8 @@ function inNamespace(range, command, env) {
     'exec "$@"',
   ];
   const user = process.getuid?.() === 0 ? [] : ["--map-root-user"];
-  const args = [...user, "--net", "sh", "-c", setUp.join(" && "), "sh", ...command];
+  const ending = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+  const args = [...user, "--net", ...ending, "sh", "-c", setUp.join(" && "), "sh", ...command];
   return new Promise((resolve, reject) => {
     const child = spawn("unshare", args, { env: { ...process.env, NODE_OPTIONS: "", ...env } });
     const output = { stdout: "", stderr: "" };

@@ -1,14 +1,14 @@
-/** Runs real servers from Debian's packages on given ports: redis, PostgreSQL, MariaDB. */
+/** Runs real servers on given ports: those of Debian's packages, and those of test/support/client-servers.mjs. */
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "vitest";
 import { dial } from "../../lib/guard/dial.ts";
 import { deadPort, LOOPBACK } from "./harness.ts";
 
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 interface Kind {
   readonly program: string;
@@ -19,6 +19,21 @@ interface Kind {
   readonly deadly?: NodeJS.Signals;
   prepare?(folder: string, run: (file: string, args: string[]) => void): void;
   command(folder: string, port: number): readonly [file: string, ...args: string[]];
+  environment?(folder: string, port: number): Readonly<Record<string, string>>;
+}
+
+const SERVERS_OF_NODE = new URL("client-servers.mjs", import.meta.url).pathname;
+
+/** A server that a client's own package has, or a script: in Node. `packages` is the folder that has the packages. */
+function inNode(name: string, packages: string): Kind {
+  const command: Kind["command"] = (_, port) => [
+    process.execPath,
+    SERVERS_OF_NODE,
+    name,
+    `${port}`,
+    packages,
+  ];
+  return { program: process.execPath, packageName: "nodejs", command };
 }
 
 const KINDS = {
@@ -74,6 +89,53 @@ const KINDS = {
       "--skip-networking=0",
     ],
   },
+  rabbitmq: {
+    // The one in PATH drops the environment when it changes the user.
+    program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    packageName: "rabbitmq-server",
+    user: "rabbitmq",
+    deadly: "SIGTERM", // It is a script, which then ends its server.
+    command: () => ["/usr/lib/rabbitmq/bin/rabbitmq-server"],
+    environment: (folder, port) => ({
+      HOME: folder,
+      RABBITMQ_NODE_PORT: `${port}`,
+      RABBITMQ_NODE_IP_ADDRESS: LOOPBACK[4],
+      // The default is 20,000 above its port, which may be no port.
+      RABBITMQ_DIST_PORT: `${port - 20_000}`,
+      ERL_CRASH_DUMP: `${folder}/dump`,
+      RABBITMQ_NODENAME: "selfconnect@localhost",
+      RABBITMQ_CONFIG_FILE: `${folder}/none`,
+      RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/plugins`,
+      RABBITMQ_LOG_BASE: folder,
+      RABBITMQ_MNESIA_BASE: folder,
+    }),
+  },
+  nats: {
+    program: "nats-server",
+    packageName: "nats-server",
+    command: (_, port) => ["nats-server", "--addr", LOOPBACK[4], "--port", `${port}`],
+  },
+  mosquitto: {
+    program: "mosquitto",
+    packageName: "mosquitto",
+    prepare: (folder) => writeFileSync(`${folder}/none`, ""),
+    // With a port, and without a listener in a file, it listens on loopback and takes anybody.
+    command: (folder, port) => ["mosquitto", "-c", `${folder}/none`, "-p", `${port}`],
+  },
+  openssh: {
+    program: "/usr/sbin/sshd",
+    packageName: "openssh-server",
+    prepare: (folder, run) => {
+      run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", `${folder}/key`]);
+      mkdirSync("/run/sshd", { recursive: true });
+    },
+    command: (folder, port) => [
+      "/usr/sbin/sshd",
+      "-De",
+      ...["-f", "/dev/null", "-h", `${folder}/key`],
+      ...["-o", `ListenAddress=${LOOPBACK[4]}`, "-o", `Port=${port}`, "-o", `PidFile=${folder}/pid`],
+    ],
+  },
 } satisfies Record<string, Kind>;
 
 export type ServiceName = keyof typeof KINDS;
@@ -87,12 +149,15 @@ export class Service implements AsyncDisposable {
   #output = "";
 
   /** Skips, with the install command, where the server is not installed. */
-  constructor(name: ServiceName, context: TestContext) {
-    this.#kind = KINDS[name];
+  constructor(name: ServiceName, context: TestContext);
+  /** Any other name is one of test/support/client-servers.mjs, with the folder of its packages. */
+  constructor(name: string, context: TestContext, packages: string);
+  constructor(name: string, context: TestContext, packages = "") {
+    this.#kind = Object.hasOwn(KINDS, name) ? KINDS[name as ServiceName] : inNode(name, packages);
     const { program, packageName } = this.#kind;
-    const isThere = spawnSync(program, ["--version"]).error === undefined;
+    const isThere = spawnSync("sh", ["-c", 'command -v "$0"', program]).status === 0;
     if (!isThere) context.skip(`no ${name} here. On Debian: apt-get install ${packageName}`);
-    this.#folder = mkdtempSync(path.join(os.tmpdir(), `selfconnect-${name}-`));
+    this.#folder = mkdtempSync(path.join(os.tmpdir(), `selfconnect-${name.replaceAll(/\W/g, "-")}-`));
     chmodSync(this.#folder, 0o777);
     this.#kind.prepare?.(this.#folder, (file, args) => this.#run(file, args));
   }
@@ -100,7 +165,8 @@ export class Service implements AsyncDisposable {
   async start(): Promise<this> {
     this.#output = "";
     const [file, ...args] = this.#as(this.#kind.command(this.#folder, this.port));
-    const child = spawn(file!, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, ...this.#kind.environment?.(this.#folder, this.port) };
+    const child = spawn(file!, args, { stdio: ["ignore", "pipe", "pipe"], env });
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#output += text));
     this.#child = child;
     const died = new AbortController();
