@@ -290,7 +290,7 @@ describe("lab and report", () => {
   it("the lines while a lab runs", async () => {
     const result = parseLabResult(recordedText("lab.json"));
     const titles = [...result.kernels.map(({ id }) => id), "qemu 6.1"];
-    const lines = progressLines(titles, result, { kernel: "qemu 6.1", experiment: "parity" });
+    const lines = progressLines(titles, result, new Map([["qemu 6.1", "parity"]]));
     await expectGolden("lab-progress.txt", `${lines.join("\n")}\n`);
   });
 
@@ -306,10 +306,11 @@ describe("lab and report", () => {
   });
 
   it("the kernels that are available to a lab", async () => {
-    const kernel = { release: "6.1.0-50-amd64", version: "6.1.176", suite: "bookworm", isCached: true };
+    const qemu = { machine: "qemu", isCached: false } as const;
     const kernels = [
-      kernel,
-      { release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye", isCached: false },
+      { ...qemu, release: "6.1.0-50-amd64", version: "6.1.176", suite: "bookworm", isCached: true },
+      { ...qemu, release: "5.10.0-32-amd64", version: "5.10.257", suite: "bullseye" },
+      { ...qemu, machine: "uml" as const, release: "5.10", version: "5.10um3+b1", suite: "bullseye" },
     ];
     const report = labKernelsReport(["bookworm", "bullseye"], kernels);
     await expectJson("lab-kernels", "lab-kernels", report);

@@ -48,7 +48,7 @@ export interface Situation {
 const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 /** Reasons that hold for a plain connect, and not for a client that binds to the peer's address first. */
 const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "last-port", "address", "gvisor"];
-/** Among them those that hold for every plain connect, and not for one that binds late: to the address, without a port. */
+/** Among them those that do not hold for a client that binds late: to the peer's address, without a port. */
 const LATE_BIND: readonly Never["reason"][] = ["address"];
 
 /** Judges the port of a listener, or of a server that may listen on this address. `isHeld`: by another process too. */

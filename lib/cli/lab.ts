@@ -2,14 +2,36 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
-import type { LabResult } from "../lab/index.ts";
-import { defaultCacheFolder, findExperiments, KernelShelf, makeMachines, runLab } from "../lab/index.ts";
-import { labKernelsReport, labKernelsText, labText, parseLabResult } from "../report/index.ts";
+import type { Expectation, Judgement, LabResult, Machine, SysctlAxis } from "../lab/index.ts";
+import {
+  DEFAULT_KERNELS,
+  DEFAULT_MACHINES,
+  defaultCacheFolder,
+  expectationOf,
+  experimentsOf,
+  findExperiments,
+  judge,
+  KernelShelf,
+  listMachines,
+  makeMachines,
+  parseSysctlAxis,
+  readExpectation,
+  runLab,
+  spreadSysctls,
+} from "../lab/index.ts";
+import {
+  judgementText,
+  labKernelsReport,
+  labKernelsText,
+  labListReport,
+  labListText,
+  labText,
+  parseLabResult,
+} from "../report/index.ts";
 import { parseCount, parseDurationMs } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
-import type { Asking } from "./progress.ts";
+import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
 
@@ -21,13 +43,19 @@ interface KernelFlags {
 }
 
 interface Flags extends KernelFlags {
-  readonly machine: readonly string[];
-  readonly kernels: readonly string[];
+  readonly machine?: readonly string[];
+  readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
+  readonly all?: boolean;
+  readonly list?: boolean;
+  readonly sysctl?: readonly SysctlAxis[];
   readonly trials: number;
+  readonly jobs?: number;
   readonly silence: number;
   readonly output?: string;
   readonly resume?: boolean;
+  readonly expect?: string;
+  readonly writeExpect?: string;
   readonly html?: string;
   readonly markdown?: string;
   readonly csv?: string;
@@ -40,15 +68,29 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .summary("the same experiments on many kernels")
     .description(
-      "Asks the same questions of many kernels on this machine: its own, Debian's under QEMU, User-mode Linux and " +
-        "gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+      "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
+        "and gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
     )
-    .addOption(listOption("--machine <names>", "where kernels run", "host,qemu,uml,gvisor"))
-    .addOption(
-      listOption("--kernels <names>", "for qemu: versions, newest, or a vmlinuz", "5.10,6.1,6.12,newest"),
+    .option(
+      "--machine <names>",
+      `where kernels run: host, uml, gvisor, qemu (default: ${DEFAULT_MACHINES})`,
+      parseList,
     )
-    .option("--experiments <names>", "run only these experiments (default: all)", parseList)
+    .option(
+      "--kernels <names>",
+      `for uml and qemu: versions, newest, or files (default: ${DEFAULT_KERNELS})`,
+      parseList,
+    )
+    .option("--experiments <names>", "run only these experiments (default: all that are quick)", parseList)
+    .option("--all", "run the slow experiments too")
+    .option("--list", "print the experiments and the machines, and ask nothing")
+    .option(
+      "--sysctl <name=values>",
+      "ask each kernel once with each of these values; may be repeated",
+      (text: string, before: readonly SysctlAxis[] = []) => [...before, parseSysctlAxis(text)],
+    )
     .option("--trials <count>", "how many trials of each random experiment", parseCount, 12)
+    .option("--jobs <count>", "how many kernels run side by side (default: one a core)", parseCount)
     .addOption(
       new Option("--silence <time>", "kill a guest after this long without output")
         .argParser(parseDurationMs)
@@ -56,12 +98,17 @@ export function labCommand(): Command {
     )
     .option("--output <file>", "write the results here after every cell (default: lab.json in the cache)")
     .option("--resume", "continue from the results in the --output file")
+    .option("--write-expect <file>", "write the answers to this file, for --expect")
+    .option(
+      "--expect <file>",
+      "ask what this file answers; exit with 0, 3 or 125, as git bisect run needs it",
+    )
     .option("--html <file>", "write the report as one HTML file")
     .option("--markdown <file>", "write the table as Markdown")
     .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
     .action(async (flags: Flags) => {
-      process.exitCode = await runLabCommand(flags);
+      process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
   withShelf(command);
   const kernels = new Command("kernels")
@@ -91,29 +138,64 @@ function withShelf(command: Command): Command {
     );
 }
 
-function listOption(flags: string, description: string, names: string): Option {
-  return new Option(flags, description).argParser(parseList).default(parseList(names), names);
+async function listQuestions({ json }: Flags): Promise<number> {
+  const report = labListReport(await findExperiments(), listMachines());
+  if (json) printJson(report);
+  else print(labListText(report, textOptions()));
+  return EXIT.done;
 }
 
 async function runLabCommand(flags: Flags): Promise<number> {
   await findExperiments(flags.experiments); // Rejects a misspelt name before anything is fetched.
+  const expectation = flags.expect === undefined ? null : readExpectation(flags.expect);
   const signal = interruption();
+  try {
+    const result = await runFlags(flags, await chooseExperiments(flags, expectation), signal);
+    if (flags.writeExpect)
+      writeWhole(flags.writeExpect, `${JSON.stringify(expectationOf(result), null, 2)}\n`);
+    const judgement = expectation && judge(result, expectation);
+    if (flags.json) printJson(judgement ? { ...result, judgement } : result);
+    else print(labText(result, textOptions()));
+    if (judgement && !flags.json) print(judgementText(judgement, textOptions()));
+    return labExitCode(result, { isInterrupted: signal.aborted, isNamed: !!flags.kernels, judgement });
+  } catch (error) {
+    if (!expectation || error instanceof TypeError) throw error;
+    printNotice([(error as Error).message]);
+    return EXIT.unasked; // To git bisect, 1 would mean that the kernel differs.
+  }
+}
+
+/** Without a choice: what the expectation answers, or the experiments that are quick. */
+async function chooseExperiments(
+  { experiments, all }: Flags,
+  expectation: Expectation | null,
+): Promise<readonly string[]> {
+  if (experiments) return experiments;
+  const named = expectation && experimentsOf(expectation);
+  const known = await findExperiments();
+  const asked = known.filter(({ name, isSlow }) => (named ? named.includes(name) : all || !isSlow));
+  return asked.map(({ name }) => name);
+}
+
+async function runFlags(
+  flags: Flags,
+  experiments: readonly string[],
+  signal: AbortSignal,
+): Promise<LabResult> {
   if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
   using line = new LiveLine();
-  const shelf = shelfOf(flags);
-  const machines = await makeMachines(flags.machine, flags.kernels, shelf, (kernel) => {
-    line.show(`kernel ${kernel} …`);
-  });
+  const machines = await chooseMachines(flags, line);
   const titles = machines.map(({ title }) => title);
-  let asking: Asking | null = null;
+  const asking = new Map<string, string>();
   let latest: LabResult | null = null;
   const show = () => latest && line.show(...progressLines(titles, latest, asking));
   const result = await runLab({
     machines,
-    ...(flags.experiments && { experiments: flags.experiments }),
+    experiments,
     trials: flags.trials,
+    ...(flags.jobs !== undefined && { jobs: flags.jobs }),
     resume,
     limits: { silenceMs: flags.silence, totalMs: MOST_TOTAL_MS, outputBytes: MOST_OUTPUT_BYTES },
     command: commandText(),
@@ -124,25 +206,45 @@ async function runLabCommand(flags: Flags): Promise<number> {
       show();
     },
     begin: (kernel, experiment) => {
-      asking = { kernel, experiment };
+      asking.set(kernel, experiment);
       show();
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
-  line.show();
   writeReports(result, flags);
-  if (flags.json) printJson(result);
-  else print(labText(result, textOptions()));
-  return labExitCode(result, signal.aborted);
+  return result;
 }
 
-/** A missing machine is no failure, unless all are missing. */
-export function labExitCode(result: LabResult, isInterrupted: boolean): number {
+async function chooseMachines(flags: Flags, line: LiveLine): Promise<Machine[]> {
+  const { machine, kernels, sysctl = [] } = flags;
+  const choice = { ...(machine && { machines: machine }), ...(kernels && { kernels }) };
+  const machines = await makeMachines(choice, shelfOf(flags), (kernel) => line.show(`kernel ${kernel} …`));
+  return spreadSysctls(machines, sysctl);
+}
+
+/** How a lab was run, as far as its exit code depends on it. */
+interface LabEnd {
+  readonly isInterrupted?: boolean;
+  /** Whether the kernels were named: one that is missing is a failure then. */
+  readonly isNamed?: boolean;
+  readonly judgement?: Judgement | null;
+}
+
+/** With an expectation nothing else counts. Without one a missing machine is no failure, unless all are missing. */
+export function labExitCode(result: LabResult, { isInterrupted, isNamed, judgement }: LabEnd = {}): number {
   if (isInterrupted) return EXIT.interrupted;
+  if (judgement) return judgementExitCode(judgement);
   if (result.findings.some(({ isAsExpected }) => isAsExpected === false)) return EXIT.found;
   const isAnswered = result.findings.every(({ status }) => status === "answered" || status === "not-here");
-  const isAsked = result.kernels.some(({ missing }) => missing === null);
-  return isAnswered && isAsked ? EXIT.done : EXIT.failed;
+  const missing = result.kernels.filter((kernel) => kernel.missing !== null);
+  const isAsked = missing.length < result.kernels.length;
+  const hasNamed = !isNamed || missing.every(({ machine }) => machine === "host" || machine === "gvisor");
+  return isAnswered && isAsked && hasNamed ? EXIT.done : EXIT.failed;
+}
+
+function judgementExitCode({ asExpected, differs, unasked }: Judgement): number {
+  if (differs.length > 0) return EXIT.found;
+  return asExpected > 0 && unasked.length === 0 ? EXIT.done : EXIT.unasked;
 }
 
 function listKernels(flags: KernelFlags): void {

@@ -1,9 +1,10 @@
 /** selfconnect ports: observe the kernel's choice of local ports, and name it. */
 import { Command, Option } from "commander";
 import type { Address } from "../index.ts";
-import { TcpSocket } from "../index.ts";
+import { formatAddress, listenRefusal, TcpSocket } from "../index.ts";
+import { isOwnAddress } from "../kernel/index.ts";
 import type { Method, Observation } from "../ports/index.ts";
-import { fingerprint, METHODS, readPorts, samplePorts } from "../ports/index.ts";
+import { findDeadPort, fingerprint, METHODS, readPorts, samplePorts } from "../ports/index.ts";
 import {
   portsHtml,
   portsReadHtml,
@@ -16,7 +17,7 @@ import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
   readonly peer: Address;
@@ -38,7 +39,10 @@ export function portsCommand(): Command {
         "algorithm of every host whose SYNs are in a capture, and connects nowhere.",
     )
     .addOption(
-      new Option("--peer <address>", "a dead port or a listener of this host")
+      new Option(
+        "--peer <address>",
+        "an address of this host; where a server is at work, a dead port is observed",
+      )
         .argParser(parsePeer)
         .default(parsePeer(DEFAULT_PEER), DEFAULT_PEER),
     )
@@ -98,7 +102,7 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
   using line = new LiveLine();
   using listener = flags.listen ? new PeerListener(flags.peer) : null;
   return await samplePorts({
-    peer: flags.peer,
+    peer: flags.listen ? flags.peer : deadPeerOf(flags.peer),
     method: flags.method,
     count: flags.count,
     namespaces: true,
@@ -108,6 +112,14 @@ async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> 
       line.show(`${count(done)} of ${count(flags.count)} attempts`);
     },
   });
+}
+
+/** The peer, or a dead port of its host when a server is at work there: it must not get thousands of connections. */
+function deadPeerOf(peer: Address): Address {
+  if (!isOwnAddress(peer) || listenRefusal(peer) === null) return peer;
+  const dead = { ...peer, port: findDeadPort(peer) };
+  printNotice([`${formatAddress(peer)} is in use: observing ${formatAddress(dead)}, where nothing listens`]);
+  return dead;
 }
 
 /** The listener of --listen. Accepts and resets every connection, because a full backlog would drop SYNs. */

@@ -2,19 +2,16 @@
 import type { LabResult } from "../lab/index.ts";
 import { renderText, tableLines } from "../report/terminal.ts";
 
-/** The experiment that runs now, and its kernel. */
-export interface Asking {
-  readonly kernel: string;
-  readonly experiment: string;
-}
+/** The experiment that runs now, by its kernel. */
+export type Asking = ReadonlyMap<string, string>;
 
 /** Kernel, state, cells done, note; `titles` are the machines in the order in which they are asked. */
-export function progressLines(titles: readonly string[], result: LabResult, asking: Asking | null): string[] {
+export function progressLines(titles: readonly string[], result: LabResult, asking: Asking): string[] {
   const rows = titles.map((title) => progressOf(title, result, asking));
   return renderText(tableLines(rows, "llll")).split("\n");
 }
 
-function progressOf(title: string, result: LabResult, asking: Asking | null): string[] {
+function progressOf(title: string, result: LabResult, asking: Asking): string[] {
   const asked = result.experiments.map(({ name }) => name);
   const findings = result.findings.filter(
     ({ kernel, experiment }) => kernel === title && asked.includes(experiment),
@@ -23,7 +20,8 @@ function progressOf(title: string, result: LabResult, asking: Asking | null): st
   const kernel = result.kernels.find(({ id }) => id === title);
   if (kernel?.missing) return [title, "not here", "", kernel.missing];
   if (findings.length === asked.length) return [title, "done", cells, noteOf(findings)];
-  if (asking?.kernel === title) return [title, "running", cells, asking.experiment];
+  const experiment = asking.get(title);
+  if (experiment) return [title, "running", cells, experiment];
   return [title, kernel ? "booting" : "waiting", kernel ? cells : "", ""];
 }
 

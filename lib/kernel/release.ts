@@ -3,22 +3,40 @@
 /** How Linux searches for a free port at connect(2), in three ways since 4.6; see docs/kernels.md. */
 export type LinuxWalk = "one hint" | "small table" | "large table";
 
-interface WalkRow {
+/** How Linux searches for a free port at connect(2), and which releases do. */
+export interface WalkRow {
   readonly walk: LinuxWalk;
   /** The first mainline release with this walk. */
   readonly mainline: string;
   /** In each stable series that took it over later, the first release with it. */
   readonly stable: readonly string[];
+  /** These releases in words. */
+  readonly kernels: string;
 }
 
 /** Stable releases with "increase source port perturb table to 2^16", by their changelogs of May and June 2022. */
 const LARGE_TABLE = ["5.17.9", "5.15.41", "5.10.125", "5.4.201", "4.19.249", "4.14.285", "4.9.320"];
 
 /** Newest first: a release has the walk of the first row that it has reached. */
-const WALKS: readonly WalkRow[] = [
-  { walk: "large table", mainline: "5.18", stable: LARGE_TABLE },
-  { walk: "small table", mainline: "5.12", stable: ["5.10.119"] },
-  { walk: "one hint", mainline: "4.6", stable: [] },
+export const WALKS: readonly WalkRow[] = [
+  {
+    walk: "large table",
+    mainline: "5.18",
+    stable: LARGE_TABLE,
+    kernels: "Linux 5.18 and later, 5.17.9, 5.15.41, 5.10.125, 5.4.201, 4.19.249",
+  },
+  {
+    walk: "small table",
+    mainline: "5.12",
+    stable: ["5.10.119"],
+    kernels: "Linux 5.12 to 5.17.8, 5.10.119 to 5.10.124 (these six were read, not run)",
+  },
+  {
+    walk: "one hint",
+    mainline: "4.6",
+    stable: [],
+    kernels: "Linux 4.6 to 5.11, 5.10.0 to 5.10.118, 5.4.0 to 5.4.200, 4.19.0 to 4.19.248",
+  },
 ];
 
 /** Whether a version is `least` or later: "6.12.107" is at least "6.8". */
@@ -42,11 +60,11 @@ export function linuxWalk(release: string): LinuxWalk | null {
 }
 
 /**
- * Parses the numbers of a release. A distribution that uses one name for all patch levels ("5.10.0-32-amd64") has the
+ * Parses the numbers of a release. A name without a patch level ("5.10.0-32-amd64", "5.10.0+", "5.10") stands for the
  * latest patches of the series, so its patch number is infinity. A release candidate ("5.18.0-rc1") keeps its number.
  */
 function parseUpstreamNumbers(release: string): number[] {
-  const namesNoPatch = /^\d+\.\d+(\.0-(?!rc)|-(?!rc)|$)/.test(release);
+  const namesNoPatch = /^\d+\.\d+(\.0)?(?!\.?\d)(?!-rc)/.test(release);
   return namesNoPatch
     ? [...parseNumbers(release).slice(0, 2), Number.POSITIVE_INFINITY]
     : parseNumbers(release);

@@ -4,12 +4,15 @@ import { hasChange, linuxWalk } from "../kernel/release.ts";
 import type { Instruments } from "./instruments.ts";
 
 export type MachineName = "host" | "qemu" | "uml" | "gvisor";
+/** The machines that run kernels by name, or a kernel's file. */
+export type KernelMachine = "qemu" | "uml";
 
 /** The facts about a kernel on which an expectation may depend. */
 export interface Subject {
   readonly machine: MachineName;
   /** The upstream version with its patch level: "6.1.176", where uname(2) may report "6.1.0-50-cloud-amd64". */
   readonly upstream: string;
+  readonly hasIpv6: boolean;
 }
 
 /** The result of one run of an experiment. */
@@ -35,6 +38,8 @@ export interface Samples {
 export interface Experiment {
   readonly name: string;
   readonly question: string;
+  /** Takes seconds by its nature, or needs the machine for itself: not asked by default. */
+  readonly isSlow?: true;
   /** The expected answer for this kernel, or null if it is not known. */
   expected(subject: Subject): string | null;
   run(instruments: Instruments): Promise<Answer>;
@@ -42,6 +47,10 @@ export interface Experiment {
 
 /** The answer for a kernel that does not have the feature in question. */
 export const ABSENT = "not on this kernel";
+/** The answer for a kernel that takes the option in question, and then does as it does without it. */
+export const WITHOUT_EFFECT = "accepted, without effect";
+/** The answer of an experiment that only measures: reports print its figure instead. */
+export const COUNTED = "counted";
 
 /** Whether the kernel should have IP_LOCAL_PORT_RANGE: since 6.3, and 6.1.32 of the stable tree. */
 export function hasPortRange({ upstream }: Subject): boolean {

@@ -4,7 +4,7 @@ import os from "node:os";
 import { environment } from "../kernel/host.ts";
 import type { Experiment } from "./experiment.ts";
 import { EXPERIMENTS } from "./experiments.ts";
-import { Instruments, NotHere } from "./instruments.ts";
+import { hasIpv6, Instruments, NotHere } from "./instruments.ts";
 import type { Task } from "./task.ts";
 import { decodeTask } from "./task.ts";
 import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
@@ -13,15 +13,32 @@ import { writeMessage } from "./transcript.ts";
 await runTask(decodeTask(process.argv[2] ?? ""));
 
 async function runTask(task: Task): Promise<void> {
-  send(task, { kind: "hello", environment: guestEnvironment() });
   const instruments = new Instruments(task.trials, task.ownsKernel ?? true);
+  const refusal = setSysctls(task, instruments);
+  send(task, { kind: "hello", environment: guestEnvironment() });
   for (const name of task.experiments) {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
     if (!experiment) continue; // The lab is newer than this guest. It reports the missing answer.
     send(task, { kind: "begin", experiment: name });
-    send(task, { kind: "finding", finding: await runExperiment(experiment, instruments) });
+    const finding = refusal === null ? await runExperiment(experiment, instruments) : notHere(name, refusal);
+    send(task, { kind: "finding", finding });
   }
   send(task, { kind: "end" });
+}
+
+/** Returns why the sysctls of the task cannot be set: no experiment has its kernel then. */
+function setSysctls({ sysctls = {} }: Task, instruments: Instruments): string | null {
+  try {
+    instruments.setSysctls(sysctls);
+    return null;
+  } catch (error) {
+    if (error instanceof NotHere) return error.message;
+    throw error;
+  }
+}
+
+function notHere(experiment: string, note: string): GuestFinding {
+  return { experiment, status: "not-here", note, counts: {}, elapsedMs: 0 };
 }
 
 async function runExperiment(experiment: Experiment, instruments: Instruments): Promise<GuestFinding> {
@@ -47,6 +64,7 @@ function guestEnvironment(): GuestEnvironment {
     upstream: upstreamOf(kernel, os.version()),
     architecture,
     cpus,
+    hasIpv6: hasIpv6(),
     node,
     version,
     ephemeralRange: range,

@@ -1,7 +1,12 @@
 /** `selfconnect/lab`: asks many kernels the same questions. */
+export type { Expectation, Judgement, Unexpected } from "./expectation.ts";
+export { expectationOf, experimentsOf, judge, parseExpectation, readExpectation } from "./expectation.ts";
 export type { KernelPackage, ShelfOptions } from "./kernels.ts";
 export { defaultCacheFolder, KernelShelf } from "./kernels.ts";
 export type { Finding, LabKernel, LabOptions, LabResult } from "./lab.ts";
 export { findExperiments, runLab } from "./lab.ts";
 export type { Machine } from "./machine.ts";
-export { makeMachines } from "./machines.ts";
+export type { MachineAbout, MachineChoice } from "./machines.ts";
+export { DEFAULT_KERNELS, DEFAULT_MACHINES, listMachines, makeMachines } from "./machines.ts";
+export type { SysctlAxis } from "./sysctl-axis.ts";
+export { parseSysctlAxis, spreadSysctls } from "./sysctl-axis.ts";

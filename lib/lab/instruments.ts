@@ -64,9 +64,17 @@ export class Instruments {
     return Math.floor((this.range.high - this.range.low) / 2) + 1;
   }
 
+  /** Sets sysctls for good. Throws NotHere where that is not allowed. */
+  setSysctls(values: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(values)) {
+      this.#checkOwned(name);
+      setSysctl(name, value);
+    }
+  }
+
   /** Sets a sysctl while `use` runs. Throws NotHere where that is not allowed. */
   async withSysctl<T>(name: string, value: string, use: () => Promise<T>): Promise<T> {
-    if (!this.#ownsKernel) throw new NotHere(`${name} is the host's here: no namespace can be created`);
+    this.#checkOwned(name);
     const before = sysctl(name);
     if (before === null) throw new NotHere(`no ${name} here`);
     setSysctl(name, value);
@@ -75,6 +83,10 @@ export class Instruments {
     } finally {
       setSysctl(name, before === "" ? "\n" : before);
     }
+  }
+
+  #checkOwned(name: string): void {
+    if (!this.#ownsKernel) throw new NotHere(`${name} is the host's here: no namespace can be created`);
   }
 
   /** Narrows the ephemeral range of the whole namespace while `use` runs. */
@@ -160,11 +172,28 @@ async function connectAndJudge(
   return socket.isSelfConnected() ? "self-connect" : "connected";
 }
 
-/** Returns "yes: self-connect" if every attempt was one. Ignores attempts by a family that the kernel does not have. */
+/** Returns "yes: self-connect" if every attempt was one, and adds what was not asked for lack of IPv6. */
 export function describeOutcomes(outcomes: readonly string[]): string {
   const judged = outcomes.filter((outcome) => outcome !== NO_FAMILY);
-  if (judged.length > 0 && judged.every((outcome) => outcome === "self-connect")) return "yes: self-connect";
-  return `no: ${[...new Set(outcomes)].join(", ")}`;
+  const isYes = judged.length > 0 && judged.every((outcome) => outcome === "self-connect");
+  if (!isYes) return `no: ${[...new Set(outcomes)].join(", ")}`;
+  return withFamilies("yes: self-connect", { hasIpv6: judged.length === outcomes.length });
+}
+
+/** Adds to an answer about both families that this kernel has only one. */
+export function withFamilies(answer: string, { hasIpv6 }: { readonly hasIpv6: boolean }): string {
+  return hasIpv6 ? answer : `${answer}; IPv4 alone, no IPv6 here`;
+}
+
+/** socket(2): whether this kernel has IPv6. */
+export function hasIpv6(): boolean {
+  try {
+    TcpSocket.open(6).close();
+    return true;
+  } catch (error) {
+    if (error instanceof SocketError && error.code === NO_FAMILY) return false;
+    throw error;
+  }
 }
 
 /** The address 127.0.0.1 or ::1 with this port. */

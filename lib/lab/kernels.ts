@@ -7,13 +7,17 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import type { Offer } from "./apt.ts";
+import { Apt } from "./apt.ts";
+import type { KernelMachine } from "./experiment.ts";
 import { missingPrograms } from "./machine.ts";
-import type { Kernel } from "./machines/qemu.ts";
+import { unpackUml } from "./uml-package.ts";
 
 export const SUITES = [
   "bullseye",
@@ -26,13 +30,23 @@ export const SUITES = [
 
 /** One available kernel. */
 export interface KernelPackage {
-  /** The release that uname(2) reports: "6.1.0-50-cloud-amd64". */
+  /** The machine that runs it. */
+  readonly machine: KernelMachine;
+  /** What uname(2) reports: "6.1.0-50-cloud-amd64". Of a User-mode Linux that is not cached, only "6.12". */
   readonly release: string;
   /** The version of the package: "6.1.176-1". */
   readonly version: string;
   /** Its suite, or "cache". */
   readonly suite: string;
   readonly isCached: boolean;
+}
+
+/** A kernel to run. */
+export interface Kernel {
+  /** A vmlinuz, or the program that a User-mode Linux is. */
+  readonly file: string;
+  /** What uname(2) must report; absent for a file whose release is not known. */
+  readonly release?: string;
 }
 
 /** Where a KernelShelf keeps kernels, and where it fetches them from. */
@@ -43,10 +57,18 @@ export interface ShelfOptions {
   readonly mirror?: string;
 }
 
-const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/** What the cache keeps about a kernel, beside it. */
+interface Entry {
+  /** Absent in the entries of a vmlinuz. */
+  readonly machine?: KernelMachine;
+  readonly release: string;
+  readonly version: string;
+  readonly sha256: string;
+}
+
+const UML_PACKAGE = "user-mode-linux";
 /** Extracts only the kernel image, which is below /boot or in the folder of the modules. */
 const UNPACK = 'dpkg-deb --fsys-tarfile "$1" | tar -xO --wildcards "*/vmlinuz*" > "$2" && test -s "$2"';
-const MOST_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** $XDG_CACHE_HOME/selfconnect, or ~/.cache/selfconnect. */
 export function defaultCacheFolder(): string {
@@ -58,13 +80,13 @@ export function defaultCacheFolder(): string {
 export class KernelShelf {
   readonly folder: string;
   readonly suites: readonly string[];
-  readonly #mirror: string | undefined;
+  readonly #apt: Apt;
   #offered: KernelPackage[] | undefined;
 
   constructor({ cacheFolder = defaultCacheFolder(), suites = SUITES, mirror }: ShelfOptions = {}) {
     this.folder = cacheFolder;
     this.suites = suites;
-    this.#mirror = mirror;
+    this.#apt = new Apt({ folder: path.join(cacheFolder, "apt"), suites, mirror });
   }
 
   /** The kernels in the cache, newest first. */
@@ -73,8 +95,8 @@ export class KernelShelf {
     const records = names.filter((name) => name.endsWith(".json"));
     return records
       .map((name) => {
-        const { release, version } = JSON.parse(readFileSync(path.join(this.#kernels, name), "utf8"));
-        return { release, version, suite: "cache", isCached: true };
+        const { machine = "qemu", release, version } = readEntry(path.join(this.#kernels, name));
+        return { machine, release, version, suite: "cache", isCached: true };
       })
       .sort(newestFirst);
   }
@@ -86,127 +108,126 @@ export class KernelShelf {
   }
 
   /**
-   * Returns the kernel with this name: the path of a vmlinuz, a release, a version or the beginning of one ("6.1"), or
+   * Returns the kernel with this name for this machine: a release, a version or the beginning of one ("6.1"), or
    * "newest". Fetches it unless it is in the cache. Throws if there is no such kernel.
    */
-  async get(word: string): Promise<Kernel> {
-    if (word.includes("/")) return { vmlinuz: word };
-    const cached = word === "newest" ? undefined : this.listCached().find((kernel) => isNamed(kernel, word));
+  async get(word: string, machine: KernelMachine): Promise<Kernel> {
+    const isWanted = (kernel: KernelPackage) => kernel.machine === machine && isNamed(kernel, word);
+    const cached = word === "newest" ? undefined : this.listCached().find(isWanted);
     if (cached) return this.#verify(cached);
-    const offered = this.listOffered().find((kernel) => word === "newest" || isNamed(kernel, word));
-    if (!offered) {
-      const have = this.listOffered().map(({ version }) => version.replace(/-.*/, ""));
-      throw new Error(`no kernel ${word} in ${this.suites.join(", ")}: there is ${have.join(", ")}`);
-    }
-    return offered.isCached ? this.#verify(offered) : this.#fetch(offered);
+    const offered = this.listOffered().filter((kernel) => kernel.machine === machine);
+    const found = word === "newest" ? offered[0] : offered.find(isWanted);
+    if (found) return found.isCached ? this.#verify(found) : this.#fetch(found);
+    const have = offered.map(({ version }) => version.replace(/-.*/, "")).join(", ") || "none";
+    throw new Error(`no kernel ${word} for ${machine} in ${this.suites.join(", ")}: there is ${have}`);
   }
 
   get #kernels(): string {
-    return path.join(this.folder, "kernels");
+    return path.join(path.resolve(this.folder), "kernels");
   }
 
-  #file(release: string): string {
-    return path.join(this.#kernels, `vmlinuz-${release}`);
+  #entry(machine: KernelMachine, release: string): string {
+    return path.join(this.#kernels, `${machine === "uml" ? "uml" : "vmlinuz"}-${release}.json`);
+  }
+
+  #file(machine: KernelMachine, release: string): string {
+    const name = this.#entry(machine, release).replace(/\.json$/, "");
+    return machine === "uml" ? path.join(name, "linux") : name;
   }
 
   /** Throws if the cached image is not the one that was fetched. */
-  #verify({ release }: KernelPackage): Kernel {
-    const vmlinuz = this.#file(release);
-    const { sha256 } = JSON.parse(readFileSync(`${vmlinuz}.json`, "utf8"));
-    if (sha256Of(vmlinuz) !== sha256) throw new Error(`${vmlinuz} is not what was fetched: remove it`);
-    return { vmlinuz, release };
+  #verify({ machine, release }: KernelPackage): Kernel {
+    const file = this.#file(machine, release);
+    const { sha256 } = readEntry(this.#entry(machine, release));
+    if (sha256Of(file) !== sha256) throw new Error(`${file} is not what was fetched: remove it`);
+    return { file, release };
   }
 
-  /** apt-get download verifies the package by the signed lists; only its kernel image is kept. */
-  #fetch({ release, version }: KernelPackage): Kernel {
+  #fetch(kernel: KernelPackage): Kernel {
+    checkTools();
     mkdirSync(this.#kernels, { recursive: true });
     const folder = mkdtempSync(path.join(this.#kernels, "fetch-"));
-    const vmlinuz = this.#file(release);
     try {
-      this.#apt("apt-get", ["download", `${this.#packageOf(release)}=${version}`], folder);
-      const [archive = ""] = readdirSync(folder).filter((name) => name.endsWith(".deb"));
-      execFileSync("sh", ["-c", UNPACK, "sh", path.join(folder, archive), vmlinuz], { stdio: "pipe" });
-      const sha256 = sha256Of(vmlinuz);
-      writeFileSync(`${vmlinuz}.json`, `${JSON.stringify({ release, version, sha256 })}\n`);
+      const release =
+        kernel.machine === "uml" ? this.#fetchUml(kernel, folder) : this.#fetchImage(kernel, folder);
+      const file = this.#file(kernel.machine, release);
+      const entry: Entry = {
+        machine: kernel.machine,
+        release,
+        version: kernel.version,
+        sha256: sha256Of(file),
+      };
+      writeFileSync(this.#entry(kernel.machine, release), `${JSON.stringify(entry)}\n`);
+      return { file, release };
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
-    return { vmlinuz, release };
+  }
+
+  /** Of the package only the kernel image is kept. Returns its release. */
+  #fetchImage({ release, version }: KernelPackage, folder: string): string {
+    const archive = this.#apt.download({ name: this.#packageOf(release), version }, folder);
+    const file = this.#file("qemu", release);
+    execFileSync("sh", ["-c", UNPACK, "sh", archive, file], { stdio: "pipe" });
+    return release;
+  }
+
+  /** Keeps the program, and the C library of its suite where this host's does not run it. Returns its release. */
+  #fetchUml({ version, suite }: KernelPackage, folder: string): string {
+    const archive = this.#apt.download({ name: UML_PACKAGE, version }, folder);
+    const made = path.join(folder, "made");
+    const release = unpackUml(archive, made, () => this.#apt.download(this.#libraryOf(suite), folder));
+    const kept = path.dirname(this.#file("uml", release));
+    rmSync(kept, { recursive: true, force: true });
+    renameSync(made, kept);
+    return release;
+  }
+
+  #libraryOf(suite: string): Offer {
+    const library = this.#apt.listOffers(["libc6"]).find((offer) => offer.suite === suite);
+    if (!library) throw new Error(`no libc6 in ${suite}`);
+    return library;
   }
 
   /** The package with the image: since about 6.19 Debian has a separate one. */
   #packageOf(release: string): string {
     const binary = `linux-binary-${release}`;
-    return this.#apt("apt-cache", ["madison", binary]).includes(binary) ? binary : `linux-image-${release}`;
+    return this.#apt.listOffers([binary]).length > 0 ? binary : `linux-image-${release}`;
   }
 
   #querySuites(): KernelPackage[] {
-    const missing = missingPrograms({ "apt-get": "apt", "dpkg-deb": "dpkg", tar: "tar" });
-    if (missing) throw new Error(`fetching kernels ${missing}`);
-    this.#writeSources();
-    this.#apt("apt-get", ["update", "-q"]);
-    const names = this.#apt("apt-cache", ["search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"]);
-    const packages = names.split("\n").flatMap((line) => line.split(" ")[0] || []);
-    const releases = new Set(this.listCached().map(({ release }) => release));
-    return this.#apt("apt-cache", ["madison", ...packages])
-      .split("\n")
-      .flatMap((line) => parseMadison(line, releases))
+    checkTools();
+    const images = this.#apt.search("^linux-image-[0-9].*-cloud-amd64$");
+    const cached = this.listCached();
+    return this.#apt
+      .listOffers([...images, UML_PACKAGE])
+      .map((offer) => packageOf(offer, cached))
       .sort(newestFirst);
   }
-
-  #writeSources(): void {
-    mkdirSync(path.join(this.#aptFolder, "lists/partial"), { recursive: true });
-    mkdirSync(path.join(this.#aptFolder, "archives/partial"), { recursive: true });
-    const mirror = this.#mirror ?? hostMirror();
-    const lines = this.suites.map((suite) => `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
-    writeFileSync(path.join(this.#aptFolder, "sources.list"), lines.join(""));
-  }
-
-  get #aptFolder(): string {
-    return path.join(this.folder, "apt");
-  }
-
-  /** Runs apt on separate lists, so that the host's are unchanged. */
-  #apt(program: string, args: readonly string[], cwd = this.folder): string {
-    const own = {
-      "Dir::Etc::sourcelist": path.join(this.#aptFolder, "sources.list"),
-      "Dir::Etc::sourceparts": "-",
-      "Dir::State::Lists": path.join(this.#aptFolder, "lists"),
-      "Dir::Cache": this.#aptFolder,
-      "APT::Sandbox::User": os.userInfo().username,
-      "Debug::NoLocking": "1",
-    };
-    const settings = Object.entries(own).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-    return execFileSync(program, [...settings, ...args], {
-      cwd,
-      encoding: "utf8",
-      maxBuffer: MOST_OUTPUT_BYTES,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-  }
 }
 
-/** "linux-image-6.1.0-50-cloud-amd64 | 6.1.176-1 | MIRROR bookworm/main amd64 Packages" */
-function parseMadison(line: string, cached: ReadonlySet<string>): KernelPackage[] {
-  const [name = "", version = "", where = ""] = line.split("|").map((part) => part.trim());
-  const release = name.replace(/^linux-image-/, "");
-  const suite = /(\S+)\/main /.exec(where)?.[1];
-  return suite ? [{ release, version, suite, isCached: cached.has(release) }] : [];
+function checkTools(): void {
+  const missing = missingPrograms({ "apt-get": "apt", "dpkg-deb": "dpkg", tar: "tar" });
+  if (missing) throw new Error(`fetching kernels ${missing}`);
 }
 
-/** The mirror from which this host gets Debian's packages. */
-function hostMirror(): string {
-  const format = "$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)";
-  const text = execFileSync("apt-get", ["indextargets", "--format", format, "Created-By: Packages"], {
-    encoding: "utf8",
-  });
-  const debian = text.split("\n").find((line) => line.endsWith("|Debian|Debian|main"));
-  if (debian) return debian.split("|")[0]!;
-  throw new Error("apt is not configured for Debian here: pass a mirror");
+function readEntry(file: string): Entry {
+  return JSON.parse(readFileSync(file, "utf8")) as Entry;
+}
+
+function packageOf({ name, version, suite }: Offer, cached: readonly KernelPackage[]): KernelPackage {
+  const machine = name === UML_PACKAGE ? "uml" : "qemu";
+  const release = machine === "uml" ? version.replace(/um.*/, "") : name.replace(/^linux-image-/, "");
+  const isSame = (one: KernelPackage) =>
+    one.machine === machine && (machine === "uml" ? one.version === version : one.release === release);
+  const known = cached.find(isSame);
+  return { machine, release: known?.release ?? release, version, suite, isCached: known !== undefined };
 }
 
 function isNamed({ release, version }: KernelPackage, word: string): boolean {
-  return release === word || version === word || `${version.replace("-", ".")}.`.startsWith(`${word}.`);
+  return [release, version].some(
+    (name) => name === word || `${name.replace(/[^\d.].*/, "")}.`.startsWith(`${word}.`),
+  );
 }
 
 function newestFirst(one: KernelPackage, other: KernelPackage): number {

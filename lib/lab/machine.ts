@@ -1,6 +1,7 @@
 /** A machine runs a guest: the interface, and the process with limits that every machine starts. */
 import type { ChildProcessByStdio } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
 import path from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -9,11 +10,12 @@ import type { Task } from "./task.ts";
 import type { Message } from "./transcript.ts";
 import { readMessage } from "./transcript.ts";
 
-/** One process to start; `dispose` removes the files created for it. */
+/** One process to start. */
 export interface Launch {
   readonly file: string;
   readonly args: readonly string[];
-  readonly dispose?: () => void;
+  /** A folder of its own, which is removed however it ends. */
+  readonly folder?: string;
 }
 
 /** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux or gVisor. */
@@ -23,6 +25,8 @@ export interface Machine {
   readonly title: string;
   /** What uname(2) must report there; absent where any release will do. */
   readonly release?: string;
+  /** The sysctls that a guest sets before the first experiment. */
+  readonly sysctls?: Readonly<Record<string, string>>;
   /**
    * Returns why this machine cannot run here, and what to install; null when it can. May boot a guest to find out.
    * Rejects with the signal's reason.
@@ -124,21 +128,23 @@ async function run(
     signal?.throwIfAborted();
     return ending;
   } finally {
-    launch.dispose?.();
+    if (launch.folder) rmSync(launch.folder, { recursive: true, force: true });
   }
 }
 
 /**
  * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
- * of stdin. A process in the guest's group reads from it: at end of file it kills the group. That process is nobody's
- * child, so that the guest has only children that it started itself. Node closes stdin when a guest exits: what it
- * forked ends then too.
+ * of stdin. A process in the guest's group reads from it: at end of file it removes the guest's folder and kills the
+ * group. That process is nobody's child, so that the guest has only children that it started itself. Node closes stdin
+ * when a guest exits: what it forked ends then too.
  *
  * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
  * kernel to kill it with its parent (PR_SET_PDEATHSIG).
  */
-const LEASH = `exec 3<&0 </dev/null
-({ read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
+const LEASH = `folder=$1
+shift
+exec 3<&0 </dev/null
+({ read -r _; test -z "$folder" || rm -rf -- "$folder"; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
 exec "$@" 3<&-`;
 
 class Guest {
@@ -155,7 +161,7 @@ class Guest {
   constructor(launch: Launch, readLine: ReadLine, limits: Limits) {
     this.#limits = limits;
     this.#readLine = readLine;
-    this.#child = spawn("sh", ["-c", LEASH, "sh", launch.file, ...launch.args], {
+    this.#child = spawn("sh", ["-c", LEASH, "sh", launch.folder ?? "", launch.file, ...launch.args], {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true, // A process group of its own.
     });

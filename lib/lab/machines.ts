@@ -1,53 +1,140 @@
 /** Creates the machines of a lab from their names and the names of kernels. */
+import path from "node:path";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
-import type { MachineName } from "./experiment.ts";
-import type { KernelShelf } from "./kernels.ts";
+import type { KernelMachine, MachineName } from "./experiment.ts";
+import { machineOfFile } from "./kernel-file.ts";
+import type { Kernel, KernelShelf } from "./kernels.ts";
 import type { Machine } from "./machine.ts";
-import { gvisorMachine } from "./machines/gvisor.ts";
+import { gvisorMachine, missingForGvisor } from "./machines/gvisor.ts";
 import { hostMachine } from "./machines/host.ts";
-import { qemuMachine } from "./machines/qemu.ts";
-import { umlMachine } from "./machines/uml.ts";
+import { missingForQemu, qemuMachine } from "./machines/qemu.ts";
+import { missingForUml, umlMachine } from "./machines/uml.ts";
 
 export const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
 
-const MAKERS = { host: hostMachine, uml: umlMachine, gvisor: gvisorMachine };
+/** The machines that run without a kernel of their own. */
+const MAKERS = { host: hostMachine, gvisor: gvisorMachine };
+const RUNNERS: Readonly<Record<KernelMachine, (kernel: Kernel, shelf: KernelShelf) => Machine>> = {
+  qemu: (kernel, shelf) => qemuMachine(kernel, shelf.folder),
+  uml: umlMachine,
+};
+
+/** What to run: machines, and kernels by name or as files. */
+export interface MachineChoice {
+  /** Absent: the machine of each file in `kernels`, or the default. */
+  readonly machines?: readonly string[];
+  /** Absent: the default for each machine. Empty: no qemu, and the installed User-mode Linux. */
+  readonly kernels?: readonly string[];
+}
+
+/** Machines that need neither KVM nor an emulator. */
+export const DEFAULT_MACHINES: readonly MachineName[] = ["host", "uml", "gvisor"];
+/** Debian has a User-mode Linux of each of these. */
+export const DEFAULT_KERNELS: readonly string[] = ["5.10", "6.1", "6.12", "newest"];
+
+/** A machine for a list of them. */
+export interface MachineAbout {
+  readonly name: MachineName;
+  readonly about: string;
+  /** Which programs it lacks here; null where it has them. It may still not run: that only a guest can tell. */
+  readonly missing: string | null;
+}
+
+/** Every machine. Starts no guest. */
+export function listMachines(): MachineAbout[] {
+  return [
+    { name: "host", about: "this host's kernel, in a network namespace of its own", missing: null },
+    {
+      name: "uml",
+      about: "User-mode Linux: a kernel that is a program",
+      missing: missingForUml("to be fetched"),
+    },
+    { name: "gvisor", about: "gVisor's network stack", missing: missingForGvisor() },
+    { name: "qemu", about: "Debian's kernels under KVM, or translated", missing: missingForQemu() },
+  ];
+}
 
 /**
  * Creates the machines, and fetches their kernels. A kernel that is not available becomes a machine whose `missing`
  * returns the reason. Throws ERR_UNKNOWN_MACHINE.
  */
 export async function makeMachines(
-  names: readonly string[],
-  kernels: readonly string[],
+  { machines: names, kernels }: MachineChoice,
   shelf: KernelShelf,
   fetching: (kernel: string) => void = () => {},
 ): Promise<Machine[]> {
-  for (const name of names) checkName(name);
-  const machines: Machine[] = [];
-  for (const kernel of names.includes("qemu") ? kernels : []) {
-    fetching(kernel);
-    machines.push(await fetchMachine(kernel, shelf));
-  }
+  for (const name of names ?? []) checkName(name);
+  const wanted = names ?? defaultMachines(kernels);
+  const made: Machine[] = [];
   for (const name of MACHINES) {
-    if (name !== "qemu" && names.includes(name)) machines.push(MAKERS[name]());
+    if (!wanted.includes(name)) continue;
+    if (name === "host" || name === "gvisor") made.push(MAKERS[name]());
+    else made.push(...(await makeKernels(name, kernels, shelf, fetching)));
   }
-  return machines;
+  return made;
 }
 
-async function fetchMachine(word: string, shelf: KernelShelf): Promise<Machine> {
+/** Files name their machine; where there are only files, nothing else is asked. */
+function defaultMachines(kernels: readonly string[] = []): readonly string[] {
+  if (kernels.length === 0 || !kernels.every(isFile)) return DEFAULT_MACHINES;
+  return kernels.map((file) => machineOfExistingFile(file) ?? "qemu");
+}
+
+async function makeKernels(
+  name: KernelMachine,
+  kernels: readonly string[] | undefined,
+  shelf: KernelShelf,
+  fetching: (kernel: string) => void,
+): Promise<Machine[]> {
+  if (kernels?.length === 0) return name === "uml" ? [umlMachine()] : [];
+  const made: Machine[] = [];
+  for (const word of kernels ?? DEFAULT_KERNELS) {
+    // A file is run by its own machine only.
+    if (isFile(word) && (machineOfExistingFile(word) ?? name) !== name) continue;
+    fetching(word);
+    made.push(await findKernel(name, word, shelf));
+  }
+  // Without a network the one that is installed is better than none.
+  const isNone = made.every((machine) => "reason" in machine);
+  return kernels === undefined && name === "uml" && isNone && !missingForUml() ? [umlMachine()] : made;
+}
+
+async function findKernel(name: KernelMachine, word: string, shelf: KernelShelf): Promise<Machine> {
+  const title = `${name} ${word}`;
+  // Before anything is fetched.
+  const missing = name === "qemu" ? missingForQemu() : missingForUml("to be fetched");
+  if (missing) return missingMachine(name, title, missing);
   try {
-    return qemuMachine(await shelf.get(word), shelf.folder);
+    if (isFile(word)) machineOfFile(word);
+    const kernel = isFile(word) ? { file: path.resolve(word) } : await shelf.get(word, name);
+    const machine = RUNNERS[name](kernel, shelf);
+    return isFile(word) ? { ...machine, title } : machine;
   } catch (error) {
-    const why = (error as Error).message.split("\n")[0]!.slice(0, 300);
-    return missingMachine(`qemu ${word}`, why);
+    return missingMachine(name, title, (error as Error).message.split("\n")[0]!.slice(0, 300));
   }
 }
 
-function missingMachine(title: string, why: string): Machine {
-  const missing = () => Promise.resolve(why);
-  const isEmulated = () => Promise.resolve(true);
-  const launch = () => Promise.reject(new Error(why));
-  return { name: "qemu", title, missing, isEmulated, launch };
+function isFile(word: string): boolean {
+  return word.includes("/");
+}
+
+function machineOfExistingFile(file: string): KernelMachine | null {
+  try {
+    return machineOfFile(file);
+  } catch {
+    return null; // findKernel() reports why.
+  }
+}
+
+interface MissingMachine extends Machine {
+  readonly reason: string;
+}
+
+function missingMachine(name: KernelMachine, title: string, reason: string): MissingMachine {
+  const missing = () => Promise.resolve(reason);
+  const isEmulated = () => Promise.resolve(name === "qemu");
+  const launch = () => Promise.reject(new Error(reason));
+  return { name, title, reason, missing, isEmulated, launch };
 }
 
 function checkName(name: string): void {

@@ -9,6 +9,8 @@ export interface Task {
   readonly trials: number;
   /** False where the sysctls are the host's: the guest must not set them. */
   readonly ownsKernel?: boolean;
+  /** Set before the first experiment. */
+  readonly sysctls?: Readonly<Record<string, string>>;
 }
 
 export function encodeTask(task: Task): string {

@@ -8,6 +8,8 @@ export interface GuestEnvironment {
   readonly upstream: string;
   readonly architecture: string;
   readonly cpus: number;
+  /** Absent in results of versions that did not ask. */
+  readonly hasIpv6?: boolean;
   readonly node: string;
   readonly version: string;
   readonly ephemeralRange: string;
@@ -77,17 +79,22 @@ export function checkMessage(value: unknown): Message {
 
 export function checkEnvironment(value: unknown): GuestEnvironment {
   const given = record(value, "environment");
-  const sysctls = Object.entries(record(given.sysctls, "sysctls")).slice(0, MOST_COUNTS);
   return {
     kernel: text(given.kernel, "kernel"),
     upstream: text(given.upstream, "upstream"),
     architecture: text(given.architecture, "architecture"),
     cpus: number(given.cpus, "cpus"),
+    ...(given.hasIpv6 !== undefined && { hasIpv6: given.hasIpv6 === true }),
     node: text(given.node, "node"),
     version: text(given.version, "version"),
     ephemeralRange: text(given.ephemeralRange, "ephemeralRange"),
-    sysctls: Object.fromEntries(sysctls.map(([name, set]) => [text(name, "sysctl"), text(set, "sysctl")])),
+    sysctls: checkSysctls(given.sysctls),
   };
+}
+
+export function checkSysctls(value: unknown): Record<string, string> {
+  const sysctls = Object.entries(record(value, "sysctls")).slice(0, MOST_COUNTS);
+  return Object.fromEntries(sysctls.map(([name, set]) => [text(name, "sysctl"), text(set, "sysctl")]));
 }
 
 export function checkFinding(value: unknown): GuestFinding {

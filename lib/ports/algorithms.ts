@@ -1,6 +1,6 @@
 /** The algorithms by which kernels pick local ports, in the terms of RFC 6056: for the fingerprint and the model. */
 import type { LinuxWalk } from "../kernel/release.ts";
-import { isAtLeast, linuxWalk } from "../kernel/release.ts";
+import { isAtLeast, linuxWalk, WALKS } from "../kernel/release.ts";
 import type { Method } from "./method.ts";
 
 /** How attempts to different peers depend on one another. */
@@ -58,7 +58,7 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   {
     name: "linux-5.18",
     family: HASHED,
-    kernels: "Linux 5.18 and later, 5.17.9, 5.10.125",
+    kernels: kernelsWith("large table"),
     increments: EIGHTHS,
     stride: 2,
     parity: "low",
@@ -78,7 +78,7 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   {
     name: "linux-5.12",
     family: "double-hash (algorithm 4)",
-    kernels: "Linux 5.12 to 5.17.8, 5.10.119 to 5.10.124",
+    kernels: kernelsWith("small table"),
     increments: [15 / 16, 1 / 16],
     stride: 2,
     parity: "low",
@@ -88,7 +88,7 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   {
     name: "linux-4.6",
     family: "hash-based (algorithm 3)",
-    kernels: "Linux 4.6 to 5.11, 5.10.0 to 5.10.118",
+    kernels: kernelsWith("one hint"),
     increments: [1],
     stride: 2,
     parity: "low",
@@ -138,6 +138,10 @@ export function supposeAlgorithm(method: Method, release: string): PortAlgorithm
 /** Mean number of strides to the next port. */
 export function meanIncrement(algorithm: PortAlgorithm): number {
   return algorithm.increments.reduce((sum, chance, index) => sum + chance * (index + 1), 0);
+}
+
+function kernelsWith(walk: LinuxWalk): string {
+  return WALKS.find((row) => row.walk === walk)!.kernels;
 }
 
 function textbook(

@@ -1,4 +1,4 @@
-/** The kernel's walk as a Markov chain over its places: the chance to pick a port at each, and where each leads. Pure. */
+/** The kernel's walk as a Markov chain: the chance to pick a port at each place, and where each leads. Pure. */
 import type { PortAlgorithm } from "./algorithms.ts";
 import type { ModelFacts } from "./scan.ts";
 import { searchedParts, searchesOf, strideChances } from "./scan.ts";

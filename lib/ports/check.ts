@@ -36,6 +36,7 @@ export interface PredictionCheck {
 }
 
 const LEAST_P = 0.01;
+const NOTHING_TESTED: TestResult = { statistic: 0, p: 1 };
 /** The test's approximation is poor with fewer trials. */
 const FEWEST_TRIALS = 10;
 
@@ -68,7 +69,8 @@ export async function checkPrediction(
   const attemptsPerSecond =
     elapsedMs > 0 ? (sum(trials.map((trial) => trial.attempts)) * 1000) / elapsedMs : FULL_SPEED;
   const waitAt = waitsByPort(prediction, attemptsPerSecond);
-  const test = goodnessOfFit(shares(trials, waitAt, random), (share) => share);
+  const test =
+    trials.length === 0 ? NOTHING_TESTED : goodnessOfFit(shares(trials, waitAt, random), (share) => share);
   const wait = meanWait(
     trials.length > 0 ? trials.map(({ port }) => waitAt(port)) : [waitAt(prediction.peer.port)],
   );

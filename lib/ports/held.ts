@@ -6,7 +6,7 @@ import { findPortHolders, showsBoundSockets } from "../kernel/port-holders.ts";
 import { isAtLeast } from "../kernel/release.ts";
 import { socketOwners } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, isSameHost, unmap } from "../socket/address.ts";
+import { formatAddress, isSameHost, parseText, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -44,7 +44,8 @@ const MOST_QUESTIONS = 20_000;
  * client that connects to `peer` by `method`. A connected socket does so if bind(2) or a listener put it on its port,
  * which no table shows: the kernel is asked, by a connect to a dead port of this host from a range of that one port.
  */
-export function portSituation(peer: Address, method: Method): PortSituation {
+export function portSituation(asked: Address | string, method: Method): PortSituation {
+  const peer = parseText(asked);
   const facts = portFacts();
   const stepWidth = Number(sysctl("net.ipv4.ip_local_port_step_width") ?? 0);
   const { ephemeralRange } = facts;

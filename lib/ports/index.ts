@@ -17,7 +17,7 @@ export type { Never, NeverReason } from "./never.ts";
 export { whyNever } from "./never.ts";
 export type { Picks } from "./picks.ts";
 export type { ExpectOptions, Prediction, PredictOptions } from "./predict.ts";
-export { expectedAttempts, expectedRemaining, predict, situationFor } from "./predict.ts";
+export { expectedAttempts, expectedRemaining, findDeadPort, predict, situationFor } from "./predict.ts";
 export type { PeerPorts, PortsReading, ReadPortsOptions, SourcePorts } from "./read.ts";
 export { readPorts } from "./read.ts";
 export type { Observation, SampleOptions } from "./sample.ts";

@@ -61,7 +61,7 @@ export class LapDistribution {
     return this.#chain.hit[(this.#first + step) % this.#chain.places]!;
   }
 
-  /** Where a walk that does not pick the port begins its next lap. `from` is where it began this one; null is anywhere. */
+  /** Where a walk that misses the port begins its next lap. `from` is where it began this one; null is anywhere. */
   #enterNextLap(from: ReadonlyMap<number, number> | null): Map<number, number> {
     const { places } = this.#chain;
     const visits = new Float64Array(places);

@@ -150,8 +150,8 @@ export function simulateWait(
 /** The distribution of the wait for one port, in attempts. */
 export interface Wait {
   /**
-   * The probability that the kernel picks the port for the first attempt, and for the first after each new salt. It is 0
-   * when the port is never picked.
+   * The probability that the kernel picks the port for the first attempt, and for the first after each new salt. It is
+   * 0 when the port is never picked.
    */
   readonly chancePerAttempt: number;
   /** Infinity when the port may never be picked. */
@@ -254,7 +254,7 @@ class WalkWait implements Wait {
     return this.#phases.reduce((sum, phase) => sum + this.#meanFrom(phase), 0) / this.#phases.length;
   }
 
-  /** How many attempts come before the salt changes for the `times`-th time, when a wait begins `phase` attempts after a change. */
+  /** The attempts before the salt changes for the `times`-th time. A wait begins `phase` attempts after a change. */
   #attemptsBefore(times: number, phase: number): number {
     return times === 0 ? 0 : Math.ceil(times * this.#perSalt - phase - 1e-9);
   }

@@ -1,14 +1,16 @@
 /** Whether, and after how many attempts, the kernel picks the peer's port as the local one. */
 import os from "node:os";
-import { isOwnAddress } from "../kernel/host.ts";
+import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
+import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
+import type { FingerprintVerdict } from "./verdict.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PortSituation } from "./held.ts";
 import { portSituation } from "./held.ts";
@@ -39,8 +41,10 @@ export interface Prediction {
   readonly algorithm: PortAlgorithm;
   /** How the algorithm is known: given by the caller, observed, or supposed by the release when observing failed. */
   readonly basis: "given" | "observed" | "supposed";
-  /** What it depends on: a socket that holds a port and then does not changes the prediction. */
+  /** The facts that were used. */
   readonly situation: PortSituation;
+  /** Held ports on which the prediction depends: it may be another one when a socket there is gone. */
+  readonly dependsOn: readonly number[];
   readonly never: NeverReason | null;
   /** How a server on the peer's port is safe. */
   readonly advice: string;
@@ -53,6 +57,7 @@ export interface Prediction {
 
 /** Enough to name the algorithm, in some milliseconds. */
 const OBSERVED_ATTEMPTS = 1000;
+const NO_PORT = ["EADDRNOTAVAIL", "EADDRINUSE"];
 const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
 /** The loop's strategy for each method. */
@@ -92,6 +97,7 @@ export async function predict(options: PredictOptions): Promise<Prediction> {
     algorithm,
     basis,
     situation,
+    dependsOn: dependsOn(never, STRATEGY_OF[method], peer.port, situation, algorithm),
     never,
     advice: isOwn
       ? adviseServer(peer, situation)
@@ -117,6 +123,24 @@ export function whyNeverBy(
   return neverAtPort(peer.port, STRATEGY_OF[method], situation, algorithm);
 }
 
+function dependsOn(
+  never: NeverReason | null,
+  strategy: "fresh" | "autobind" | "range",
+  port: number,
+  situation: PortSituation,
+  algorithm: PortAlgorithm,
+): readonly number[] {
+  const { heldPorts = [], ephemeralRange } = situation;
+  if (heldPorts.length === 0 || !ephemeralRange) return [];
+  const isNever = (held: readonly number[]) => {
+    return neverAtPort(port, strategy, { ...situation, heldPorts: held }, algorithm) !== null;
+  };
+  if (never) return isNever([]) ? [] : heldPorts;
+  // While a port is free that the kernel prefers, those of the other parity are not even tried.
+  const isFirst = algorithm.stride === 1 || !isNever([]);
+  return isFirst ? heldPorts.filter((held) => (held - port) % algorithm.stride === 0) : heldPorts;
+}
+
 function notThisHost(peer: Address): NeverReason {
   const because = `${formatAddress(peer)} is not an address of this host, so it cannot be the local address`;
   return { reason: "other-host", because };
@@ -132,13 +156,30 @@ async function observeAlgorithm(
   const supposed = { algorithm: supposeAlgorithm(method, os.release()), basis: "supposed" as const };
   if (!isOwn) return supposed;
   const observed = { ...peer, port: findDeadPort(peer, ephemeralRange) };
-  const { verdict } = fingerprint(await samplePorts({ peer: observed, method, count: OBSERVED_ATTEMPTS }));
-  if (verdict.name === "unknown") return supposed;
-  return { algorithm: portAlgorithm(verdict.name), basis: "observed" };
+  const name = await nameAlgorithm(observed, method);
+  if (name === "unknown") return supposed;
+  return { algorithm: portAlgorithm(name), basis: "observed" };
 }
 
-/** A dead port outside the range: what is observed there cannot be a self-connect. */
-function findDeadPort(peer: Address, range: PortRange | null): number {
+async function nameAlgorithm(peer: Address, method: Method): Promise<FingerprintVerdict["name"]> {
+  try {
+    return fingerprint(await samplePorts({ peer, method, count: OBSERVED_ATTEMPTS })).verdict.name;
+  } catch (error) {
+    // No port is usable.
+    if (error instanceof SocketError && NO_PORT.includes(error.code)) return "unknown";
+    throw error;
+  }
+}
+
+/**
+ * bind(2), listen(2): finds a port of the peer's host, and not the peer's, where nothing listens; outside the range if
+ * one is free there, since what is observed there cannot be a self-connect. Throws ERR_NO_FREE_PORT.
+ */
+export function findDeadPort(
+  near: Address | string,
+  range: PortRange | null = portFacts().ephemeralRange,
+): number {
+  const peer = parseText(near);
   const loopback: Address[] =
     peer.family === 4 ? ["127.0.0.2", "127.0.0.3"].map((host) => ({ ...peer, host })) : [];
   const isOutside = (port: number) => port !== peer.port && !(range && holds(range, port));
@@ -191,7 +232,7 @@ export function expectedRemaining(
 
 /** portSituation() for a strategy of the loop. */
 export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
-  return portSituation(parseText(peer), METHOD_OF[strategy]);
+  return portSituation(peer, METHOD_OF[strategy]);
 }
 
 function algorithmOf(strategy: Strategy): PortAlgorithm {

@@ -23,7 +23,7 @@ export interface Found {
 export interface Searches {
   /** How many places a search can begin at. */
   readonly places: number;
-  /** What a search from this place finds, with strides of so many places; null when all ports that it tries are unusable. */
+  /** What a search from this place finds, with strides of so many places; null when it finds no usable port. */
   find(place: number, stride: number): Found | null;
 }
 

@@ -1,6 +1,7 @@
 /** Lab results as one HTML page that loads nothing from a network and is complete without its script. */
 import { createHash } from "node:crypto";
 import type { Samples } from "../lab/experiment.ts";
+import { COUNTED } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeMarkup } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
@@ -67,10 +68,10 @@ function cellHtml(cell: Cell): string {
   if (!finding) return `<td class="dim">${escapeMarkup(words)}</td>`;
   const kind = contradicts ? "wrong" : differs ? "differs" : "";
   const mark = contradicts ? '<span class="kind">✗ </span>' : differs ? '<span class="kind">≠ </span>' : "";
-  const emulated = finding.experiment === "rate" && cell.kernel.isEmulated ? ", emulated" : "";
-  const figure = finding.figure
-    ? `<span class="figure">${escapeMarkup(finding.figure + emulated)}</span>`
-    : "";
+  const figure =
+    finding.figure && finding.answer !== COUNTED
+      ? `<span class="figure">${escapeMarkup(finding.figure)}</span>`
+      : "";
   const expected = contradicts
     ? `<span class="expected">expected ${escapeMarkup(finding.expected ?? "")}</span>`
     : "";

@@ -18,13 +18,14 @@ export function labKernelsReport(
   return { schema: "selfconnect.lab-kernels/1", suites, kernels };
 }
 
-/** The kernels for a terminal: version, suite, release, whether it is cached. */
+/** The kernels for a terminal: machine, version, suite, release, whether it is cached. */
 export function labKernelsText({ kernels }: LabKernelsReport, options: TextOptions = {}): string {
-  const rows = kernels.map(({ release, version, suite, isCached }) => [
+  const rows = kernels.map(({ machine, release, version, suite, isCached }) => [
+    machine,
     version,
     suite,
     release,
     isCached ? "cached" : "",
   ]);
-  return renderText(tableLines(rows, "llll"), options);
+  return renderText(tableLines(rows, "lllll"), options);
 }

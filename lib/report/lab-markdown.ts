@@ -1,4 +1,5 @@
 /** Lab results as Markdown: contradictions, then one table where kernels with the same answers share a column. */
+import { COUNTED } from "../lab/experiment.ts";
 import type { LabResult } from "../lab/lab.ts";
 import { escapeMarkdown } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
@@ -46,7 +47,7 @@ function groupColumns(rows: readonly Row[]): number[][] {
   const groups = new Map<string, number[]>();
   const width = rows[0]?.cells.length ?? 0;
   for (let at = 0; at < width; at++) {
-    const key = JSON.stringify(rows.map(({ cells }) => cells[at]!.words));
+    const key = JSON.stringify(rows.map(({ cells }) => wordsOf(cells[at]!)));
     groups.set(key, [...(groups.get(key) ?? []), at]);
   }
   return [...groups.values()];
@@ -84,6 +85,12 @@ function questionText({ name, question }: Row): string {
   return `**${name}** ${question}`;
 }
 
-function cellText({ words, differs, contradicts }: Cell): string {
-  return `${contradicts ? "✗ " : differs ? "≠ " : ""}${words}`;
+function cellText(cell: Cell): string {
+  const { differs, contradicts } = cell;
+  return `${contradicts ? "✗ " : differs ? "≠ " : ""}${wordsOf(cell)}`;
+}
+
+/** A figure differs in every run, and does not keep kernels from sharing a column: it has a table of its own. */
+function wordsOf({ finding, words }: Cell): string {
+  return finding?.answer === COUNTED ? "see the figures" : words;
 }

@@ -2,7 +2,7 @@
 import type { MachineName } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
-import { checkEnvironment, checkFinding, number, record, text } from "../lab/transcript.ts";
+import { checkEnvironment, checkFinding, checkSysctls, number, record, text } from "../lab/transcript.ts";
 
 const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
 const MOST_ROWS = 10_000;
@@ -37,6 +37,7 @@ function checkKernel(value: unknown): LabKernel {
   return {
     id: text(kernel.id, "id"),
     machine,
+    ...(kernel.sysctls !== undefined && { sysctls: checkSysctls(kernel.sysctls) }),
     isEmulated: kernel.isEmulated === true,
     missing: kernel.missing === null ? null : text(kernel.missing, "missing"),
     environment: kernel.environment === null ? null : checkEnvironment(kernel.environment),

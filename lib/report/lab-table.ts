@@ -1,4 +1,5 @@
 /** Lab results as a table that every format renders: questions as rows, kernels as columns. */
+import { COUNTED } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 
 export interface Cell {
@@ -41,10 +42,11 @@ export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[]
 
 /** The title of a column, "qemu 6.1.176 (reports 6.1.0)", from what the kernel has reported. */
 export function kernelTitle(kernel: LabKernel): string {
-  const { environment, machine } = kernel;
+  const { environment, machine, sysctls = {} } = kernel;
   if (!environment) return kernel.id;
-  if (machine === "gvisor") return `gvisor (reports ${environment.kernel})`;
-  return `${machine} ${environment.upstream}`;
+  const set = Object.entries(sysctls).map(([name, value]) => ` ${name.split(".").at(-1)}=${value}`);
+  if (machine === "gvisor") return `gvisor (reports ${environment.kernel})${set.join("")}`;
+  return `${machine} ${environment.upstream}${set.join("")}`;
 }
 
 function marksOf(
@@ -52,13 +54,14 @@ function marksOf(
   most: string | null,
 ): Pick<Cell, "words" | "differs" | "contradicts"> {
   return {
-    words: finding ? wordsOf(finding) : kernel.missing ? "not here" : "not asked",
+    words: finding ? wordsOf(finding, kernel) : kernel.missing ? "not here" : "not asked",
     differs: finding?.answer !== undefined && finding.answer !== most,
     contradicts: finding?.isAsExpected === false,
   };
 }
 
-function wordsOf(finding: Finding): string {
+function wordsOf(finding: Finding, { isEmulated }: LabKernel): string {
+  if (finding.answer === COUNTED) return `${finding.figure}${isEmulated ? ", emulated" : ""}`;
   if (finding.status === "answered") return finding.answer ?? "";
   const kinds = { failed: "failed", died: "died", "not-here": "not here" };
   return `${kinds[finding.status]}: ${finding.note ?? "no reason given"}`;

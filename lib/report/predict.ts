@@ -49,7 +49,7 @@ export interface PredictReport {
   readonly advice: string;
   /** What the prediction depends on, and what could not be seen. */
   readonly while: {
-    /** Ports that sockets keep from the kernel's choice now. */
+    /** Ports that are in use now; the prediction may be another one when they are not. */
     readonly held: readonly number[];
     /** The socket that keeps the peer's own port from it; null without one. */
     readonly keeper: string | null;
@@ -92,7 +92,7 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
     never,
     advice,
     while: {
-      held: situation.heldPorts ?? [],
+      held: prediction.dependsOn,
       keeper: situation.keeper ?? null,
       unseen: situation.unseen ?? [],
     },
@@ -160,15 +160,14 @@ function neverLine({ because }: NeverReason): Line {
 }
 
 /** The sockets on which the prediction depends: "while 40098 is in use". */
-function whileLines({ situation, never }: Prediction): Line[] {
-  const { heldPorts = [], unseen = [], keeper } = situation;
+function whileLines({ situation, dependsOn: held, never }: Prediction): Line[] {
+  const { unseen = [], keeper } = situation;
   const lines: Line[] = [];
-  const isAboutRange = never === null || never.reason === "parity" || never.reason === "last-port";
-  if (heldPorts.length > 0 && isAboutRange) {
-    const named = heldPorts.slice(0, MOST_HELD).join(", ");
-    const more = heldPorts.length - MOST_HELD;
+  if (held.length > 0) {
+    const named = held.slice(0, MOST_HELD).join(", ");
+    const more = held.length - MOST_HELD;
     const rest = more > 0 ? ` and ${count(more)} more` : "";
-    const verb = heldPorts.length === 1 ? "is" : "are";
+    const verb = held.length === 1 ? "is" : "are";
     lines.push(`This holds while ${named}${rest} ${verb} in use.`);
   }
   if (keeper && never?.reason === "held") lines.push(`This holds while ${keeper} is there.`);

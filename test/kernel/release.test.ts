@@ -1,6 +1,6 @@
 /** lib/kernel/release.ts: the table of walks that the lab and the predictions share. */
 import { describe, expect, it } from "vitest";
-import { hasChange, isAtLeast, linuxWalk } from "../../lib/kernel/release.ts";
+import { hasChange, isAtLeast, linuxWalk, WALKS } from "../../lib/kernel/release.ts";
 import { hasPortRange, walkOf } from "../../lib/lab/experiment.ts";
 import { supposeAlgorithm } from "../../lib/ports/algorithms.ts";
 
@@ -46,23 +46,36 @@ describe("the table of walks", () => {
     ["5.10.0-32-amd64", "large table", "linux-5.18"],
     ["5.15.0-91-generic", "large table", "linux-5.18"],
     ["5.10.0-rc3", "one hint", "linux-4.6"],
-    ["5.10.0", "one hint", "linux-4.6"],
+    ["5.10.0", "large table", "linux-5.18"],
+    ["5.15.0+", "large table", "linux-5.18"],
+    ["4.19.0", "large table", "linux-5.18"],
+    ["5.4", "large table", "linux-5.18"],
+    ["4.19.248", "one hint", "linux-4.6"],
+    ["5.10.1", "one hint", "linux-4.6"],
     ["4.18.0-553.el8.x86_64", "one hint", "linux-4.6"],
   ] as const)("%s walks by %s, and its predicted algorithm is %s", (release, walk, algorithm) => {
     expect(linuxWalk(release)).toBe(walk);
-    expect(walkOf({ machine: "host", upstream: release })).toBe(walk);
+    expect(walkOf({ machine: "host", upstream: release, hasIpv6: true })).toBe(walk);
     expect(supposeAlgorithm("connect", release).name).toBe(algorithm);
+  });
+
+  it("names in words the releases with which each stable series begins, and what was not run", () => {
+    for (const { stable, kernels } of WALKS) {
+      const supported = stable.filter((release) => !/^4\.(9|14)\./.test(release));
+      for (const release of supported) expect(kernels).toContain(release);
+    }
+    expect(supposeAlgorithm("connect", "5.10.120").kernels).toContain("read, not run");
   });
 
   it("returns null for kernels before 4.6 and for gVisor", () => {
     expect(linuxWalk("4.4.302")).toBeNull();
-    expect(walkOf({ machine: "gvisor", upstream: "6.18.44" })).toBeNull();
+    expect(walkOf({ machine: "gvisor", upstream: "6.18.44", hasIpv6: true })).toBeNull();
   });
 
   it("has separate algorithms for bind(0) and for IP_LOCAL_PORT_RANGE", () => {
     expect(supposeAlgorithm("bind", "5.10.223").name).toBe("linux-bind");
     expect(supposeAlgorithm("range", "6.8.0").name).toBe("linux-6.8-range");
     expect(supposeAlgorithm("range", "6.1.176").name).toBe("linux-5.18");
-    expect(hasPortRange({ machine: "qemu", upstream: "6.1.176" })).toBe(true);
+    expect(hasPortRange({ machine: "qemu", upstream: "6.1.176", hasIpv6: true })).toBe(true);
   });
 });

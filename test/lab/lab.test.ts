@@ -200,14 +200,15 @@ describe("real machines", () => {
     "%s answers as expected",
     { timeout: DEADLINE_MS },
     async (name, context) => {
-      const [machine] = await makeMachines([name], [], new KernelShelf());
+      const [machine] = await makeMachines({ machines: [name], kernels: [] }, new KernelShelf());
       await expectAnswers(machine!, context);
     },
   );
 
   it("qemu boots a kernel of Debian", { timeout: DEADLINE_MS }, async (context) => {
     const shelf = new KernelShelf({ suites: ["bookworm"] });
-    const [machine] = await makeMachines(["qemu"], [shelf.listCached()[0]?.release ?? "6.1"], shelf);
+    const kernel = shelf.listCached().find(({ machine }) => machine === "qemu");
+    const [machine] = await makeMachines({ machines: ["qemu"], kernels: [kernel?.release ?? "6.1"] }, shelf);
     await expectAnswers(machine!, context);
   });
 });

@@ -89,7 +89,7 @@ describe("KVM", () => {
     standIn("qemu-system-x86_64", `echo "$@" >> ${path.join(folder, "started")}\n${script}`);
     standIn("busybox", "");
     standIn("cpio", "cat > /dev/null");
-    return qemuMachine({ vmlinuz: "/no/such/kernel" }, path.join(folder, "cache"));
+    return qemuMachine({ file: "/no/such/kernel" }, path.join(folder, "cache"));
   }
 
   it("is not used where a guest hangs, although qemu exits with 0 when it is killed", async () => {
@@ -215,7 +215,7 @@ describe("guests end with their lab", () => {
   function labOf(machine: string): string[] {
     const program = `
       import { KernelShelf, makeMachines, runLab } from ${JSON.stringify(path.resolve("dist/lab/index.js"))};
-      await runLab({ machines: await makeMachines(["${machine}"], [], new KernelShelf()) });`;
+      await runLab({ machines: await makeMachines({ machines: ["${machine}"], kernels: [] }, new KernelShelf()) });`;
     return ["--input-type=module", "-e", program];
   }
 
@@ -227,7 +227,16 @@ describe("guests end with their lab", () => {
 
   it("that is ended by Ctrl-C, while it probes", async () => {
     standIn("linux.uml", `${forkScript()}; wait`);
-    const args = [MAIN, "lab", "--machine", "uml", "--output", path.join(folder, "lab.json")];
+    const args = [
+      MAIN,
+      "lab",
+      "--machine",
+      "uml",
+      "--kernels",
+      "",
+      "--output",
+      path.join(folder, "lab.json"),
+    ];
     const { status } = await endLab(args, "SIGINT", () => readPids().length > 1);
     expect(status).toBe(130);
     await expectGone(readPids());
@@ -245,7 +254,7 @@ describe("guests end with their lab", () => {
 });
 
 async function needsMachine(name: string, context: TestContext): Promise<void> {
-  const [machine] = await makeMachines([name], [], new KernelShelf());
+  const [machine] = await makeMachines({ machines: [name], kernels: [] }, new KernelShelf());
   const missing = await machine!.missing(context.signal);
   if (missing) context.skip(missing);
 }

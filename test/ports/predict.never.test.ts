@@ -96,7 +96,7 @@ const SMALL: readonly [string, PortSituation, number, Strategy, string | null][]
   ],
   [
     "a holder of the port",
-    { ...range(40_000, 40_007), keeper: "[::1]:40002 (LISTEN)" },
+    { ...range(40_000, 40_007), keeper: "a listener on [::1]" },
     40_002,
     "fresh",
     "held",

@@ -155,12 +155,12 @@ it("a lab exits with 3 where an answer was not expected, whatever else is missin
   const [contradicted] = result.findings.filter(({ isAsExpected }) => isAsExpected === false);
   const unanswered = result.findings.at(-1)!;
   const answered = result.findings[0]!;
-  const exitCodeOf = (...findings: Finding[]) => labExitCode({ ...result, findings }, false);
+  const exitCodeOf = (...findings: Finding[]) => labExitCode({ ...result, findings });
   expect(exitCodeOf(answered)).toBe(0);
   expect(exitCodeOf(answered, unanswered)).toBe(1);
   expect(exitCodeOf(answered, unanswered, contradicted!)).toBe(3);
-  expect(labExitCode({ ...result, kernels: result.kernels.slice(3), findings: [] }, false)).toBe(1);
-  expect(labExitCode(result, true)).toBe(130);
+  expect(labExitCode({ ...result, kernels: result.kernels.slice(3), findings: [] })).toBe(1);
+  expect(labExitCode(result, { isInterrupted: true })).toBe(130);
 });
 
 describe("formats", () => {
@@ -310,6 +310,7 @@ describe("the command line", () => {
     const offers = [
       offer("6.1.0-9-cloud-amd64", "6.1.27-1", "bookworm"),
       offer("6.12.9-cloud-amd64", "6.12.9-1", "trixie"),
+      "user-mode-linux | 5.10um3+b1 | http://mirror.example/debian bookworm/main amd64 Packages",
     ];
     const aptCache = `case "$*" in *madison*) echo '${offers.join("\n")}';; *) echo 'linux-image-x - Linux';; esac`;
     const stubs = { "apt-get": "exit 0", "apt-cache": aptCache, "dpkg-deb": "exit 1", tar: "exit 1" };
@@ -332,15 +333,19 @@ describe("the command line", () => {
     const report = JSON.parse(stdout);
     const validate = validator("lab-kernels-1");
     expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+    const kernel = { machine: "qemu", isCached: false };
     expect(report).toEqual({
       schema: "selfconnect.lab-kernels/1",
       suites: ["bookworm", "trixie"],
       kernels: [
-        { release: "6.12.9-cloud-amd64", version: "6.12.9-1", suite: "trixie", isCached: false },
-        { release: "6.1.0-9-cloud-amd64", version: "6.1.27-1", suite: "bookworm", isCached: true },
+        { ...kernel, release: "6.12.9-cloud-amd64", version: "6.12.9-1", suite: "trixie" },
+        { ...kernel, release: "6.1.0-9-cloud-amd64", version: "6.1.27-1", suite: "bookworm", isCached: true },
+        { ...kernel, machine: "uml", release: "5.10", version: "5.10um3+b1", suite: "bookworm" },
       ],
     });
-    expect((await list()).stdout).toMatch(/^6\.12\.9-1 +trixie .*\n6\.1\.27-1 +bookworm .* {2}cached\n$/);
+    expect((await list()).stdout).toMatch(
+      /^qemu +6\.12\.9-1 +trixie .*\nqemu +6\.1\.27-1 +bookworm .* {2}cached\numl +5\.10um3\+b1 +bookworm +5\.10\n$/,
+    );
     // The control: a kernel without its suite does not conform to the schema.
     const { suite: _, ...damaged } = report.kernels[0];
     expect(validate({ ...report, kernels: [damaged] })).toBe(false);

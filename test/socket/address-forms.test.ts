@@ -8,11 +8,21 @@ import {
   findFourTuple,
   isOwnAddress,
   localAddressTowards,
+  portFacts,
   sourceAddress,
 } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/index.ts";
 import { trace } from "../../lib/packets/index.ts";
-import { predict, samplePorts, situationFor, whyNever } from "../../lib/ports/index.ts";
+import {
+  expectedAttempts,
+  expectedRemaining,
+  findDeadPort,
+  portSituation,
+  predict,
+  samplePorts,
+  situationFor,
+  whyNever,
+} from "../../lib/ports/index.ts";
 import { hideCredentials, parseHostAndPort } from "../../lib/socket/address-forms.ts";
 import { listen, parseAddress, TcpSocket } from "../../lib/socket/index.ts";
 import { deadPeer } from "../support/harness.ts";
@@ -92,7 +102,12 @@ const CALLS: Readonly<Record<string, Call>> = {
   trace: (peer) => trace({ peer, strategy: "nonsense" } as never),
   samplePorts: (peer) => samplePorts({ peer: peer as never, count: 1 }),
   predict: (peer) => predict({ peer, algorithm: {} as never }),
-  whyNever: (peer) => whyNever(peer, "fresh", situationFor(peer, "fresh")),
+  whyNever: (peer) => whyNever(peer, "fresh", portFacts()),
+  expectedAttempts: (peer) => expectedAttempts(peer, "fresh", portFacts()),
+  expectedRemaining: (peer) => expectedRemaining(peer, "fresh", portFacts()),
+  situationFor: (peer) => situationFor(peer, "fresh"),
+  portSituation: (peer) => portSituation(peer, "connect"),
+  findDeadPort,
   explainBind,
   free,
   exhaustion,

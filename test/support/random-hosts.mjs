@@ -85,7 +85,7 @@ const HOLDERS = {
   "listens on 0.0.0.0": listenOn("0.0.0.0"),
   "listens on ::1": listenOn("::1"),
   "listens on [::]": listenOn("::"),
-  "listens on [::], IPV6_V6ONLY": listenOn("::", { v6Only: true }),
+  "listens on [::], IPV6_V6ONLY": listenOn("::", { ipv6Only: true }),
   "listens on 10.1.2.3": listenOn("10.1.2.3"),
   "bound to 127.0.0.1": bindTo("127.0.0.1"),
   "bound to 127.0.0.3, SO_REUSEADDR": bindTo("127.0.0.3", { reuseAddress: true }),
@@ -123,6 +123,16 @@ function drawReserved({ low, high }) {
   return single.map((port) => [port, port]);
 }
 
+async function plantAt(kind, port) {
+  try {
+    await HOLDERS[kind](port);
+    return true;
+  } catch (error) {
+    if (error.code === "EADDRINUSE" || error.code === "EADDRNOTAVAIL") return false;
+    throw error;
+  }
+}
+
 /** Sets the host up; returns what was planted. */
 async function build() {
   const range = drawRange();
@@ -136,12 +146,7 @@ async function build() {
     const kind = oneOf(Object.keys(HOLDERS));
     const port = int(range.low, range.high);
     // A reserved port cannot be picked from a range of one; a held one cannot be bound again.
-    const works = await Promise.resolve()
-      .then(() => HOLDERS[kind](port))
-      .then(
-        () => true,
-        () => false,
-      );
+    const works = await plantAt(kind, port);
     if (works) holders.push(`${port} ${kind}`);
   }
   return { range, reserved: text, holders };

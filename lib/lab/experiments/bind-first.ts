@@ -1,12 +1,12 @@
 /** bind(address, P), then connect(address, P): a certain self-connect that needs no option. */
 
 import type { Experiment } from "../experiment.ts";
-import { describeOutcomes, loopback, RANGE, tally } from "../instruments.ts";
+import { describeOutcomes, loopback, RANGE, tally, withFamilies } from "../instruments.ts";
 
 export const bindFirst: Experiment = {
   name: "bind-first",
   question: "bind() to the destination's port first: joined to itself at once, over IPv4 and IPv6?",
-  expected: () => "yes: self-connect",
+  expected: (subject) => withFamilies("yes: self-connect", subject),
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
       const outcomes: string[] = [];

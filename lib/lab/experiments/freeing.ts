@@ -4,7 +4,7 @@ import { free } from "../../audit/free.ts";
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import type { Instruments } from "../instruments.ts";
-import { loopback } from "../instruments.ts";
+import { loopback, outcomeOf } from "../instruments.ts";
 
 const WAYS: readonly FreedBy[] = ["SOCK_DESTROY", "pidfd_getfd"];
 
@@ -30,8 +30,8 @@ function endPicked(instruments: Instruments, way: FreedBy): Promise<string> {
   const port = instruments.findPort();
   return instruments.withRange({ low: port, high: port }, async () => {
     using socket = TcpSocket.open(4);
-    if (socket.connect(loopback(port)) === "in-progress") await socket.connected({ deadlineMs: 1000 });
-    return await end(port, way);
+    const outcome = await outcomeOf(() => connect(socket, port));
+    return outcome === "connected" ? await end(port, way) : `never (${outcome})`;
   });
 }
 
@@ -48,8 +48,13 @@ async function endTimeWait(instruments: Instruments): Promise<string> {
 
 async function joinBound(port: number): Promise<TcpSocket> {
   const socket = TcpSocket.open(4).bind(loopback(port));
-  if (socket.connect(loopback(port)) === "in-progress") await socket.connected({ deadlineMs: 1000 });
+  await connect(socket, port);
   return socket;
+}
+
+async function connect(socket: TcpSocket, port: number): Promise<"connected"> {
+  if (socket.connect(loopback(port)) === "in-progress") await socket.connected({ deadlineMs: 1000 });
+  return "connected";
 }
 
 /** "free", "kept", or the errno. */

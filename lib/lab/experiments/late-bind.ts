@@ -1,8 +1,8 @@
 /** Late bind: IP_BIND_ADDRESS_NO_PORT leaves the port of bind(address, 0) to connect. */
-import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
-import { ABSENT, walkOf } from "../experiment.ts";
+import { walkOf } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
+import { expectedLack, lackOfLateBind } from "../option-state.ts";
 import { LOW_PARITY, parityWords, stepsOf, stepWords } from "../walk.ts";
 
 const ATTEMPTS = 200;
@@ -12,12 +12,14 @@ export const lateBind: Experiment = {
   name: "late-bind",
   question: "bind() to port 0 with IP_BIND_ADDRESS_NO_PORT: which ports, in which steps?",
   expected: (subject) => {
+    if (subject.machine === "gvisor") return expectedLack(subject);
     const walk = walkOf(subject);
     const expected = walk && EXPECTED[walk];
     return expected && `${LOW_PARITY}, ${expected}`;
   },
   run: async (instruments) => {
-    if (!supported("bindAddressNoPort")) return { answer: ABSENT, counts: {} };
+    const lack = lackOfLateBind();
+    if (lack) return { answer: lack, counts: {} };
     return instruments.withRange(RANGE, async () => {
       const how = { options: { bindAddressNoPort: true }, local: loopback(0) };
       const attempts = await instruments.connectMany(loopback(instruments.findPortOutside()), ATTEMPTS, how);

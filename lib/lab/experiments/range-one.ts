@@ -1,16 +1,18 @@
 /** IP_LOCAL_PORT_RANGE = [P, P]: the kernel can only pick the peer's port. */
-import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
-import { ABSENT, hasPortRange } from "../experiment.ts";
-import { describeOutcomes, loopback, RANGE, tally } from "../instruments.ts";
+import { hasPortRange } from "../experiment.ts";
+import { describeOutcomes, loopback, RANGE, tally, withFamilies } from "../instruments.ts";
+import { expectedLack, lackOfPortRange } from "../option-state.ts";
 
 export const rangeOne: Experiment = {
   name: "range-one",
   question:
     "IP_LOCAL_PORT_RANGE of the destination's port alone: joined to itself at once, over IPv4 and IPv6?",
-  expected: (subject) => (hasPortRange(subject) ? "yes: self-connect" : ABSENT),
+  expected: (subject) =>
+    hasPortRange(subject) ? withFamilies("yes: self-connect", subject) : expectedLack(subject),
   run: async (instruments) => {
-    if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
+    const lack = await lackOfPortRange(instruments);
+    if (lack) return { answer: lack, counts: {} };
     return instruments.withRange(RANGE, async () => {
       const outcomes: string[] = [];
       for (const family of [4, 6] as const) {

@@ -1,8 +1,8 @@
 /** IP_LOCAL_PORT_RANGE that leaves the destination's port out: prevention. */
-import { supported } from "../../socket/supported.ts";
 import type { Experiment } from "../experiment.ts";
-import { ABSENT, hasPortRange } from "../experiment.ts";
+import { hasPortRange } from "../experiment.ts";
 import { loopback, RANGE, tally } from "../instruments.ts";
+import { expectedLack, lackOfPortRange } from "../option-state.ts";
 
 const PORTS = 16;
 const ATTEMPTS = 200;
@@ -10,9 +10,10 @@ const ATTEMPTS = 200;
 export const rangeWithout: Experiment = {
   name: "range-without",
   question: "IP_LOCAL_PORT_RANGE that leaves the destination's port out: does it prevent the self-connect?",
-  expected: (subject) => (hasPortRange(subject) ? "yes" : ABSENT),
+  expected: (subject) => (hasPortRange(subject) ? "yes" : expectedLack(subject)),
   run: async (instruments) => {
-    if (!supported("localPortRange")) return { answer: ABSENT, counts: {} };
+    const lack = await lackOfPortRange(instruments);
+    if (lack) return { answer: lack, counts: {} };
     // The range is so small that without the option (the control) a self-connect comes within a few attempts.
     return instruments.withRange({ low: RANGE.low, high: RANGE.low + 2 * PORTS - 1 }, async () => {
       const { low, high } = instruments.range;

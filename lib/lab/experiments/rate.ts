@@ -1,6 +1,7 @@
 /** Attempts per second, and their ratio to a loop of arithmetic, which roughly cancels the cost of an emulator. */
 
 import type { Experiment } from "../experiment.ts";
+import { COUNTED } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
 
 const ATTEMPTS = 2000;
@@ -9,6 +10,7 @@ const LOOP = 2_000_000;
 
 export const rate: Experiment = {
   name: "rate",
+  isSlow: true,
   question: "How many attempts a second does one thread make (strategy reuse, three rounds, the best)?",
   expected: () => null,
   run: (instruments) =>
@@ -22,7 +24,7 @@ export const rate: Experiment = {
       }
       const relative = (attempts / loops) * 1e6;
       return {
-        answer: "counted",
+        answer: COUNTED,
         figure: `${Math.round(attempts)} a second; ${Math.round(relative)} in the time of 1,000,000 loops`,
         counts: { attemptsPerSecond: attempts, loopsPerSecond: loops, attemptsPerMillionLoops: relative },
       };

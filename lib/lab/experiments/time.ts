@@ -11,6 +11,7 @@ const LASTS_MS = 11_500;
 
 export const time: Experiment = {
   name: "time",
+  isSlow: true,
   question: "Does the walk jump with time, while attempts are made twice a second for 11.5 s?",
   expected: (subject) => {
     const walk = walkOf(subject);

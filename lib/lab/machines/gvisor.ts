@@ -12,12 +12,17 @@ export function gvisorMachine(): Machine {
     isEmulated: () => Promise.resolve(false),
     async missing(signal) {
       return (
-        missingPrograms({ runsc: "runsc" }) ??
+        missingForGvisor() ??
         cannotRun("gVisor", await probe("gvisor", WORDS, () => inSandbox("echo", WORDS), signal))
       );
     },
     launch: async (task) => inSandbox(process.execPath, GUEST, encodeTask(task)),
   };
+}
+
+/** What has to be installed first, or null. */
+export function missingForGvisor(): string | null {
+  return missingPrograms({ runsc: "runsc" });
 }
 
 function inSandbox(...command: readonly string[]): Launch {

@@ -1,6 +1,7 @@
 /** Boots a kernel under QEMU's microvm, with this package in an initramfs; the guest prints to the serial console. */
 import { accessSync, constants } from "node:fs";
 import { buildGuestImage } from "../image.ts";
+import type { Kernel } from "../kernels.ts";
 import type { Machine } from "../machine.ts";
 import { missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
@@ -14,46 +15,43 @@ const CONSOLE = "console=ttyS0 quiet panic=-1 reboot=t";
 /** A kernel without a root file system panics at the end of its start. This line shows that KVM ran a kernel. */
 const PANIC = "Kernel panic - not syncing: VFS";
 
-/** A kernel to boot: its image, and the release that uname(2) reports. */
-export interface Kernel {
-  readonly vmlinuz: string;
-  /** Absent for a file whose release is not known. */
-  readonly release?: string;
-}
-
 export function qemuMachine(kernel: Kernel, cacheFolder: string): Machine {
   return {
     name: "qemu",
-    title: `qemu ${kernel.release ?? kernel.vmlinuz}`,
+    title: `qemu ${kernel.release ?? kernel.file}`,
     ...(kernel.release !== undefined && { release: kernel.release }),
-    missing: async () =>
-      missingPrograms({
-        "qemu-system-x86_64": "qemu-system-x86",
-        busybox: "busybox-static",
-        cpio: "cpio",
-      }),
+    missing: async () => missingForQemu(),
     isEmulated: async (signal) => !(await hasKvm(kernel, signal)),
     launch: async (task, signal) => ({
       file: "qemu-system-x86_64",
       args: [
         ...[...BOARD, "-accel", (await hasKvm(kernel, signal)) ? "kvm" : "tcg,thread=multi"],
-        ...["-m", String(MEMORY_MIB), "-kernel", kernel.vmlinuz, "-initrd", buildGuestImage(cacheFolder)],
+        ...["-m", String(MEMORY_MIB), "-kernel", kernel.file, "-initrd", buildGuestImage(cacheFolder)],
         ...["-append", `${CONSOLE} SELFCONNECT_TASK=${encodeTask(task)}`],
       ],
     }),
   };
 }
 
+/** What has to be installed first, or null. */
+export function missingForQemu(): string | null {
+  return missingPrograms({
+    "qemu-system-x86_64": "qemu-system-x86",
+    busybox: "busybox-static",
+    cpio: "cpio",
+  });
+}
+
 /** The device of KVM. Tests replace it. */
 export const kvm = { device: "/dev/kvm" };
 
 /** Whether a guest runs with KVM. It may be present and fail or hang, as nested virtualization does. */
-async function hasKvm({ vmlinuz }: Kernel, signal?: AbortSignal): Promise<boolean> {
+async function hasKvm({ file }: Kernel, signal?: AbortSignal): Promise<boolean> {
   try {
     accessSync(kvm.device, constants.R_OK | constants.W_OK);
   } catch {
     return false;
   }
-  const args = [...BOARD, "-accel", "kvm", "-m", "256", "-kernel", vmlinuz, "-append", CONSOLE];
+  const args = [...BOARD, "-accel", "kvm", "-m", "256", "-kernel", file, "-append", CONSOLE];
   return (await probe("kvm", PANIC, () => ({ file: "qemu-system-x86_64", args }), signal)) === null;
 }

@@ -1,33 +1,46 @@
 /** User-mode Linux: a kernel that is a program. Its root is the host's file system, read-only. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import type { Kernel } from "../kernels.ts";
 import type { Launch, Machine } from "../machine.ts";
 import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
+import { umlCommand } from "../uml-package.ts";
 
 const MEMORY = "mem=512M";
 const WORDS = "User-mode Linux runs a program";
 
-export function umlMachine(): Machine {
+/** Runs this kernel, or without one the `linux.uml` that is installed. */
+export function umlMachine(kernel?: Kernel): Machine {
+  const program = kernel?.file ?? INSTALLED;
   return {
     name: "uml",
-    title: "uml",
+    title: kernel ? `uml ${kernel.release ?? kernel.file}` : "uml",
+    ...(kernel?.release !== undefined && { release: kernel.release }),
     isEmulated: () => Promise.resolve(false),
     async missing(signal) {
-      const missing = missingPrograms({ "linux.uml": "user-mode-linux", ip: "iproute2" });
+      const missing = missingForUml(kernel);
       if (missing) return missing;
-      const ending = await probe("uml", WORDS, () => boot(PROBE_INIT), signal);
+      const ending = await probe(`uml ${program}`, WORDS, () => boot(program, PROBE_INIT), signal);
       return cannotRun("User-mode Linux", ending, hintOf(readFileSync("/proc/cpuinfo", "utf8")));
     },
     async launch(task) {
-      return boot(INIT, [
+      return boot(program, INIT, [
         `SELFCONNECT_TASK=${encodeTask(task)}`,
         `SELFCONNECT_GUEST=${GUEST}`,
         `SELFCONNECT_NODE=${process.execPath}`,
+        `SELFCONNECT_MODULES=${path.dirname(program)}`,
       ]);
     },
   };
+}
+
+const INSTALLED = "linux.uml";
+
+/** What has to be installed first, or null. */
+export function missingForUml(kernel?: Kernel | "to be fetched"): string | null {
+  return missingPrograms({ ...(kernel === undefined && { [INSTALLED]: "user-mode-linux" }), ip: "iproute2" });
 }
 
 /** Why it may not run on the CPU of this /proc/cpuinfo: the CPU has more registers than it restores. "" if unknown. */
@@ -36,17 +49,14 @@ export function hintOf(cpuinfo: string): string {
   return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers" : "";
 }
 
-function boot(initScript: string, environment: readonly string[] = []): Launch {
+function boot(program: string, initScript: string, environment: readonly string[] = []): Launch {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-uml-"));
   const init = path.join(folder, "init");
   writeFileSync(init, initScript, { mode: 0o755 });
   const root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"];
   const console = ["con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1"];
-  return {
-    file: "linux.uml",
-    args: [MEMORY, ...root, ...console, `init=${init}`, `uml_dir=${folder}`, ...environment],
-    dispose: () => rmSync(folder, { recursive: true, force: true }),
-  };
+  const args = [MEMORY, ...root, ...console, `init=${init}`, `uml_dir=${folder}`, ...environment];
+  return { folder, ...(program === INSTALLED ? { file: program, args } : umlCommand(program, args)) };
 }
 
 /** The kernel passes unknown arguments to init as environment variables. */
@@ -54,6 +64,10 @@ const INIT = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+for module in crc-ccitt ipv6; do
+  file=$SELFCONNECT_MODULES/$module.ko
+  test -f "$file" && { insmod "$file" || busybox insmod "$file"; } 2>/dev/null
+done
 ip link set lo up
 "$SELFCONNECT_NODE" "$SELFCONNECT_GUEST" "$SELFCONNECT_TASK"
 exec "$SELFCONNECT_NODE" -e 'require("fs").writeFileSync("/proc/sysrq-trigger", "o")'

@@ -1,0 +1,45 @@
+/** The experiments and the machines of a lab, as the object of docs/schema/lab-list-1.json and as text. */
+import type { Experiment, MachineName } from "../lab/experiment.ts";
+import type { TextOptions } from "./terminal.ts";
+import { renderText, tableLines } from "./terminal.ts";
+
+/** The object of docs/schema/lab-list-1.json. */
+export interface LabListReport {
+  readonly schema: "selfconnect.lab-list/1";
+  readonly experiments: readonly {
+    readonly name: string;
+    readonly question: string;
+    /** Whether it is asked without --all. */
+    readonly isDefault: boolean;
+  }[];
+  readonly machines: readonly {
+    readonly name: MachineName;
+    readonly about: string;
+    readonly missing: string | null;
+  }[];
+}
+
+/** Builds the object of docs/schema/lab-list-1.json. */
+export function labListReport(
+  experiments: readonly Experiment[],
+  machines: LabListReport["machines"],
+): LabListReport {
+  return {
+    schema: "selfconnect.lab-list/1",
+    experiments: experiments.map(({ name, question, isSlow }) => ({ name, question, isDefault: !isSlow })),
+    machines,
+  };
+}
+
+/** The lists for a terminal. */
+export function labListText({ experiments, machines }: LabListReport, options: TextOptions = {}): string {
+  const questions = experiments.map(({ name, question, isDefault }) => [
+    name,
+    `${question}${isDefault ? "" : " (--all)"}`,
+  ]);
+  const places = machines.map(({ name, about, missing }) => [name, missing ? `${about}; ${missing}` : about]);
+  return renderText(
+    ["experiments", ...tableLines(questions, "ll"), "", "machines", ...tableLines(places, "ll")],
+    options,
+  );
+}
