@@ -8,6 +8,7 @@ import {
   findFourTuple,
   isOwnAddress,
   localAddressTowards,
+  portFacts,
   sourceAddress,
 } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/index.ts";
