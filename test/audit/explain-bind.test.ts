@@ -225,7 +225,7 @@ test.each([
   [-1, "ERR_INVALID_PORT"],
   [65_536, "ERR_INVALID_PORT"],
   ["70000", "ERR_INVALID_PORT"],
-  ["localhost:80", "ERR_INVALID_ADDRESS"],
+  ["host.test:80", "ERR_INVALID_ADDRESS"],
   [new Error("no address"), "ERR_INVALID_ADDRESS"],
 ])("a wrong target is refused: %s", (target, code) => {
   expect(() => explainBind(target as number)).toThrow(expect.objectContaining({ code }));

@@ -179,7 +179,7 @@ describe("the addresses of connectMany", () => {
     };
     await expect(read(failing)).rejects.toThrow("disk full");
     expect(seen).toHaveLength(1);
-    await expect(read(["localhost:80"])).rejects.toMatchObject({ code: "ERR_INVALID_ADDRESS" });
+    await expect(read(["host.test:80"])).rejects.toMatchObject({ code: "ERR_INVALID_ADDRESS" });
   });
 });
 
