@@ -8,7 +8,6 @@ import {
   findFourTuple,
   isOwnAddress,
   localAddressTowards,
-  portFacts,
   sourceAddress,
 } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/index.ts";
@@ -102,9 +101,9 @@ const CALLS: Readonly<Record<string, Call>> = {
   trace: (peer) => trace({ peer, strategy: "nonsense" } as never),
   samplePorts: (peer) => samplePorts({ peer: peer as never, count: 1 }),
   predict: (peer) => predict({ peer, algorithm: {} as never }),
-  whyNever: (peer) => whyNever(peer, "fresh", portFacts()),
-  expectedAttempts: (peer) => expectedAttempts(peer, "fresh", portFacts()),
-  expectedRemaining: (peer) => expectedRemaining(peer, "fresh", portFacts()),
+  whyNever: (peer) => whyNever(peer, "fresh", situationFor("127.0.0.1:1", "fresh")),
+  expectedAttempts: (peer) => expectedAttempts(peer, "fresh", situationFor("127.0.0.1:1", "fresh")),
+  expectedRemaining: (peer) => expectedRemaining(peer, "fresh", situationFor("127.0.0.1:1", "fresh")),
   situationFor: (peer) => situationFor(peer, "fresh"),
   portSituation: (peer) => portSituation(peer, "connect"),
   findDeadPort,
