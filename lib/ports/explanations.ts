@@ -11,6 +11,8 @@ export interface Explanation extends Pick<PortAlgorithm, "increments" | "stride"
   readonly label: AlgorithmName | string;
   /** The fewest peers, in turn, that distinguish it. */
   readonly peers: number;
+  /** The fewest attempts to a peer, after others to other peers, that show whose counter it is. */
+  readonly returns: number;
 }
 
 /**
@@ -18,6 +20,16 @@ export interface Explanation extends Pick<PortAlgorithm, "increments" | "stride"
  * counters (RFC 6056 section 3.3.4) or 256 (Linux).
  */
 const FEWEST_PEERS: Partial<Record<AlgorithmName, number>> = { "hash-based": 4, "linux-4.6": 3 };
+
+/** No other counters have these steps, or there is no counter, or one without offsets. */
+const SHOWN_BY_STEPS: readonly AlgorithmName[] = [
+  "linux-5.18",
+  "linux-bind",
+  "simple-random",
+  "sequential",
+  "random-increments",
+];
+const FEWEST_RETURNS = 50;
 
 /** RFC 6056 section 3.3.5 leaves N to the system. */
 const OTHER_INCREMENTS = [2, 4, 8, 16, 32, 64, 128, 256, 1000];
@@ -29,11 +41,12 @@ export const EXPLANATIONS: readonly Explanation[] = [
     algorithm,
     label: algorithm.name,
     peers: FEWEST_PEERS[algorithm.name] ?? 1,
+    returns: SHOWN_BY_STEPS.includes(algorithm.name) ? 0 : FEWEST_RETURNS,
   })),
   ...OTHER_INCREMENTS.map((n) => {
     const algorithm = PORT_ALGORITHMS.find(({ name }) => name === "random-increments")!;
     const increments = new Array<number>(n).fill(1 / n);
-    return { ...algorithm, algorithm, increments, label: algorithm.name, peers: 1 };
+    return { ...algorithm, algorithm, increments, label: algorithm.name, peers: 1, returns: 0 };
   }),
   // Linux 5.10.119 to 5.10.124.
   unnamed("exact steps of 2 with a counter for each peer", [1], 2, "many"),
@@ -53,7 +66,7 @@ function unnamed(
   stride: 1 | 2,
   counters: Explanation["counters"],
 ): Explanation {
-  return { algorithm: null, label, increments, stride, counters, saltMs: null, peers: 1 };
+  return { algorithm: null, label, increments, stride, counters, saltMs: null, peers: 1, returns: 0 };
 }
 
 /** The longest series of lost picks that a step may hide. */

@@ -4,7 +4,7 @@ import type { AlgorithmName } from "./algorithms.ts";
 import type { Explanation } from "./explanations.ts";
 import { EXPLANATIONS, stepChances } from "./explanations.ts";
 import type { From, Picks, Span, StepClass } from "./picks.ts";
-import { classifySteps, orderSigmas, spanOf } from "./picks.ts";
+import { classifySteps, LONGEST_COUNTED, orderSigmas, spanOf } from "./picks.ts";
 
 /** The algorithm that explains the ports best, and by how much. */
 export interface FingerprintVerdict {
@@ -35,13 +35,15 @@ const NOISES = [0.01, 0.05];
 const MOST_NOISE = 0.05;
 /** The share of picks that were not captured, or were for peers that were not. */
 const LOSSES = [0, 0.01, 0.03, 0.0625, 0.12, 0.25];
+/** With more loss, one algorithm looks like another. */
+const MOST_LOSS = 0.0625;
 /** The right algorithm fits this badly once in a million runs. */
 const LEAST_P = 1e-6;
 const MOST_SIGMAS = 6;
-/** If the likelihoods of two explanations differ by less than a factor of 1000, neither is named. */
-const LEAST_ODDS_LOG10 = 3;
+/** If the likelihoods of two explanations differ by less than a factor of 100,000, neither is named. */
+const LEAST_ODDS_LOG10 = 5;
 /** The fewest picks for each peer, on average, that show whether they are independent. */
-const FEWEST_PER_PEER = 50;
+const FEWEST_PER_PEER = 500;
 /** A peer's counter may start next to another's by chance, but not so often. */
 const FEWEST_TURNS = 4;
 /** A walk's next port is at most so far above: Linux, and RFC 6056's random increments. */
@@ -159,7 +161,7 @@ function whyTooFew(evidence: Evidence, { counters, saltMs }: Explanation): strin
     1,
   );
   // Walks that are interrupted after a few picks look independent.
-  if (counters === "none" && length < FEWEST_PER_PEER * evidence.peers)
+  if (counters === "none" && evidence.peers > 1 && length < FEWEST_PER_PEER * evidence.peers)
     return `${length} attempts to ${evidence.peers} peers: that picks are independent shows in many to one peer`;
   if (informing >= needed) return null;
   return (
@@ -175,14 +177,17 @@ function whyUnfit(evidence: Evidence, best: Fit): string | null {
     : whyNotWalk(evidence, best);
 }
 
-function whyAlike({ picks, peers }: Evidence, best: Fit, second: Fit): string | null {
+function whyAlike({ picks, peers, steps }: Evidence, best: Fit, second: Fit): string | null {
   const { label, algorithm, peers: needed } = best.explanation;
+  const returns = steps["peer-with-gap"].reduce((sum, { gap, total }) => sum + (gap > 1 ? total : 0), 0);
   const why = peers === 1 ? " from attempts to one peer" : "";
   if ((best.nats - second.nats) / Math.LN10 < LEAST_ODDS_LOG10)
     return `${label} and ${second.explanation.label} cannot be distinguished${why}`;
   if (algorithm === null) return `${label} fits best: it has no name here`;
   if (algorithm.counters === "one" && turnsOf(picks) < FEWEST_TURNS)
     return `${label} and a counter for each peer cannot be distinguished${why}`;
+  if (returns < best.explanation.returns)
+    return `${label} and other counters cannot be distinguished unless attempts go to several peers in turn`;
   return peers >= needed
     ? null
     : `${label} and a counter for each peer cannot be distinguished from attempts to ${peers} peers: use ${needed}`;
@@ -198,6 +203,7 @@ function turnsOf({ peers }: Picks): number {
 
 function whyNotWalk(evidence: Evidence, { explanation, loss }: Fit): string | null {
   const { stride, saltMs, label } = explanation;
+  if (loss > MOST_LOSS) return `about ${percent(loss)} of the attempts are missing: too many to tell`;
   const counts = new Map<number, number>();
   const expected = new Map<number, number>();
   let [own, all] = [0, 0];
@@ -229,6 +235,8 @@ function whyNotWalk(evidence: Evidence, { explanation, loss }: Fit): string | nu
 /** Independent picks spread evenly, in any order, and repeat ports as often as by chance; walks do not. */
 function whyNotRandom({ picks, span }: Evidence, { stride }: Explanation): string | null {
   const { ports } = picks;
+  if (stride === 1 && span.size < LONGEST_COUNTED)
+    return `random increments look like independent picks in a range of ${span.size} ports`;
   const choices = Math.floor((span.high - span.low) / stride) + 1;
   const uses = new Uint32Array(choices);
   for (const port of ports) uses[Math.floor((port - span.low) / stride)]!++;
