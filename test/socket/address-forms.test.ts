@@ -8,7 +8,6 @@ import {
   findFourTuple,
   isOwnAddress,
   localAddressTowards,
-  portFacts,
   sourceAddress,
 } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/index.ts";
