@@ -6,5 +6,6 @@ export default defineConfig({
     include: ["test/support/programs/leaking.ts"],
     setupFiles: ["test/support/census.ts"],
     pool: "forks",
+    env: { CENSUS_SETTLE_MS: "300" },
   },
 });
