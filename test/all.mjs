@@ -12,7 +12,7 @@ const counts = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 /** Put before a command: it runs in a network namespace of its own, whose ports are nobody else's. */
 const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
-/** Rooms that one vitest tests, because its start takes seconds. The longest come first, so that the lanes end together. */
+/** Rooms that one vitest tests, because its start takes seconds. The longest come first: the lanes end together. */
 const GROUPS = [
   ["cli", "benchmarks"],
   ["lab", "report"],
