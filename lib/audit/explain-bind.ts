@@ -1,6 +1,7 @@
 /** Explains why a server cannot start on an address: tries, and names every socket that holds the port. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
+import { overlaps } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
@@ -10,7 +11,7 @@ import { invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
-import { findHolders, overlaps, unknownHolder } from "./holders.ts";
+import { findHolders, unknownHolder } from "./holders.ts";
 
 /** What was tried on one address. */
 export interface BindTry {

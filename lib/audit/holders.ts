@@ -4,10 +4,10 @@ import { findOtherNamespaces } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses, listUses, readUsers } from "../kernel/owners.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
-import { findPortHolders, showsBoundSockets } from "../kernel/port-holders.ts";
+import { findPortHolders, overlaps, showsBoundSockets } from "../kernel/port-holders.ts";
 import { listProcesses } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, decodeAddress, isSameHost, unmap } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress } from "../socket/address.ts";
 import { loadNative } from "../socket/native.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -79,7 +79,6 @@ export interface Holders {
 
 const NO_PROCESS = ["FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "LAST-ACK"];
 const HALF_CLOSED = [...NO_PROCESS, "CLOSE-WAIT"];
-const WILDCARDS = ["0.0.0.0", "::"];
 
 /** sock_diag(7), proc(5): finds every socket that holds the port, and the processes that have it open. */
 export function findHolders(port: number, { allNamespaces = false }: FindHoldersOptions = {}): Holders {
@@ -139,18 +138,6 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
     other.namespace?.id === row.namespace?.id &&
     overlaps(other.local, other.isV6Only, local);
   return rows.some(isOfListener) ? "accepted" : "connection";
-}
-
-/**
- * Whether bind(2) to `asked` conflicts with a socket on the same port: the same address, or one of them unspecified.
- * The kernel takes [::] for every address of both families unless IPV6_V6ONLY is set.
- */
-export function overlaps(held: Address, isV6Only: boolean, asked: Address): boolean {
-  const [one, other] = [unmap(held), unmap(asked)];
-  const isDual = (address: Address, only: boolean) => address.host === "::" && !only;
-  if (isDual(one, isV6Only) || isDual(other, false)) return true;
-  if (one.family !== other.family) return false;
-  return [one, other].some(({ host }) => WILDCARDS.includes(host)) || isSameHost(one, other);
 }
 
 /**

@@ -7,7 +7,7 @@ import { FULL_SPEED, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/never.ts";
 import { modelFacts, neverAtPort, whyNever } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
-import { unmap } from "../socket/address.ts";
+import { specify } from "../socket/self-connect.ts";
 
 /** Whether clients of this host can be joined to themselves at a port on which nobody listens. */
 export type Risk =
@@ -45,7 +45,6 @@ export interface Situation {
   readonly findLocal: (peer: Address) => Address | null;
 }
 
-const WILDCARDS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 /** Reasons that hold for a plain connect, and not for a client that binds to the peer's address first. */
 const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "last-port", "address", "gvisor"];
 /** Among them those that do not hold for a client that binds late: to the peer's address, without a port. */
@@ -55,7 +54,8 @@ const LATE_BIND: readonly Never["reason"][] = ["address"];
 export function assessPort(local: Address, isHeld: boolean, situation: Situation): PortRisk {
   const { facts, findLocal } = situation;
   if (facts.ephemeralRange === null) return { risk: "unknown", never: null, meanMs: null };
-  const peer = clientPeer(local);
+  // A client of this host reaches a listener on every address by loopback.
+  const peer = specify(local);
   const ports: PortSituation = {
     ...facts,
     heldPorts: [...situation.heldPorts].filter((port) => port !== peer.port),
@@ -70,12 +70,6 @@ export function assessPort(local: Address, isHeld: boolean, situation: Situation
   const algorithm = isByBind ? portAlgorithm("linux-bind") : situation.algorithm;
   const meanMs = meanTimes(peer.port, algorithm, ports);
   return { risk: never === null ? "at-risk" : "bind-first", never, meanMs };
-}
-
-/** The address to which a client of this host connects to reach the listener. */
-function clientPeer(local: Address): Address {
-  const bare = unmap(local);
-  return { ...bare, host: WILDCARDS[bare.host] ?? bare.host };
 }
 
 /** The risk begins when the listener ends: its port is free then, and the ports of the others are not. */

@@ -1,14 +1,15 @@
 /** What commands print: results on stdout, progress and errors on stderr. */
 import readline from "node:readline";
+import type { WriteStream } from "node:tty";
 import type { Never } from "../ports/index.ts";
 import { escapeJson, escapeTerminal } from "../report/escape.ts";
 import type { Line, TextOptions } from "../report/terminal.ts";
 import { paint, renderText } from "../report/terminal.ts";
 import { EXIT } from "./exit-codes.ts";
 
-/** Options for text on stdout: colours where the terminal has them; NO_COLOR and FORCE_COLOR are honoured. */
-export function textOptions(): Required<TextOptions> {
-  return { colours: process.stdout.hasColors?.() ?? false };
+/** Options for text on a stream: colours where the terminal has them; NO_COLOR and FORCE_COLOR are honoured. */
+export function textOptions(stream: WriteStream = process.stdout): Required<TextOptions> {
+  return { colours: stream.hasColors?.() ?? false };
 }
 
 /** Prints a text that a writer of lib/report has escaped. */
@@ -27,7 +28,7 @@ export function printJson(object: unknown, indent = 2): void {
 
 /** Prints lines for people to stderr, because stdout may be a JSON object. */
 export function printNotice(lines: readonly Line[]): void {
-  console.error(renderText(lines, { colours: process.stderr.hasColors?.() ?? false }));
+  console.error(renderText(lines, textOptions(process.stderr)));
 }
 
 export function neverLine({ because, instead }: Never): Line {

@@ -2,14 +2,13 @@
 import { spawn } from "node:child_process";
 import os from "node:os";
 import { Command, Option } from "commander";
-import type { BindExplanation } from "../audit/index.ts";
 import { explainBind, waitUntilFree } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { guardedEnvironment } from "../index.ts";
 import { whoText } from "../report/index.ts";
 import { parseDurationMs, parseTarget } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, printNotice } from "./output.ts";
+import { interruption, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
   readonly guard: string;
@@ -76,17 +75,13 @@ async function waitForPort(target: number | Address, deadlineMs: number): Promis
   const found = explainBind(target);
   if (found.canListen) return true;
   printNotice([`selfconnect: waiting, at most ${deadlineMs / 1000} s`]);
-  printWho(found);
+  // To stderr: stdout belongs to the program.
+  console.error(whoText(found, textOptions(process.stderr)));
   const signal = interruption();
   if (await waitUntilFree(target, { deadlineMs, signal })) return true;
   process.exitCode = signal.aborted ? EXIT.interrupted : EXIT.found;
   if (!signal.aborted) printNotice([`selfconnect: not free after ${deadlineMs / 1000} s`]);
   return false;
-}
-
-function printWho(found: BindExplanation): void {
-  // To stderr: stdout belongs to the program.
-  console.error(whoText(found, { colours: process.stderr.hasColors?.() ?? false }));
 }
 
 function run([file, ...args]: [string, ...string[]], { guard, log }: Flags): Promise<void> {

@@ -1,7 +1,10 @@
 /** Finds every socket that holds a port, those that neither listen nor are connected included. */
 
+import type { Address } from "../socket/address.ts";
+import { isSameHost, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import type { PortRange } from "../socket/port-range.ts";
+import { isUnspecified } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { TCP_STATES } from "../socket/tcp-state.ts";
 import { OWN_NAMESPACE } from "./host.ts";
@@ -84,6 +87,18 @@ function decodeHolder(records: Uint8Array, at: number, namespace: NetworkNamespa
     isMultipath: (traits & TRAIT.isMultipath) !== 0,
     namespace,
   };
+}
+
+/**
+ * Whether bind(2) to `asked` conflicts with a socket on the same port: the same address, or one of them unspecified.
+ * The kernel takes [::] for every address of both families unless IPV6_V6ONLY is set.
+ */
+export function overlaps(held: Address, isV6Only: boolean, asked: Address): boolean {
+  const [one, other] = [unmap(held), unmap(asked)];
+  const isDual = (address: Address, only: boolean) => address.host === "::" && !only;
+  if (isDual(one, isV6Only) || isDual(other, false)) return true;
+  if (one.family !== other.family) return false;
+  return isUnspecified(one) || isUnspecified(other) || isSameHost(one, other);
 }
 
 /**

@@ -1,24 +1,18 @@
 /** Reads capture files, pcap and pcapng, as a stream in bounded memory. Damaged files are errors that say where. */
 import type { Frame } from "./capture.ts";
 import { isKnownLink } from "./link.ts";
+import { BYTE_ORDER, INTERFACE, LONGEST_PACKET, PACKET, RESOLUTION, SECTION } from "./pcapng.ts";
 
 /** Receives a captured frame, whose bytes are valid during the call, and the link type of its interface. */
 export type OnFrame = (frame: Frame, link: number) => void;
 
-/** The most bytes of one packet: more than any capture program keeps. */
-const LONGEST_PACKET = 1 << 18;
 /** The most bytes of a pcapng block that is read; blocks of other kinds are skipped at any length. */
 const LONGEST_BLOCK = LONGEST_PACKET + (1 << 17);
 const MOST_INTERFACES = 4096;
 /** pcap: microseconds or nanoseconds, in either byte order. */
 const PCAP: Readonly<Record<number, bigint>> = { 2712847316: 1000n, 2712812621: 1n };
-const SECTION = 0x0a0d0d0a;
-const BYTE_ORDER = 0x1a2b3c4d;
-const INTERFACE = 1;
 const OLD_PACKET = 2;
 const SIMPLE_PACKET = 3;
-const PACKET = 6;
-const IF_TSRESOL = 9;
 const IF_TSOFFSET = 14;
 const NS_PER_SECOND = 1_000_000_000n;
 
@@ -164,7 +158,7 @@ export class CaptureFileReader {
       const code = fields.getUint16(at, this.#isLittle);
       const length = fields.getUint16(at + 2, this.#isLittle);
       if (code === 0 || at + 4 + length > body.length) break;
-      if (code === IF_TSRESOL && length === 1) unitsPerSecond = resolution(body[at + 4]!);
+      if (code === RESOLUTION && length === 1) unitsPerSecond = resolution(body[at + 4]!);
       if (code === IF_TSOFFSET && length === 8) offsetSeconds = fields.getBigInt64(at + 4, this.#isLittle);
       at += 4 + 4 * Math.ceil(length / 4);
     }

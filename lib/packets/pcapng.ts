@@ -1,5 +1,6 @@
 /** Writes captured packets as pcapng (draft-ietf-opsawg-pcapng), which Wireshark opens. Pure. */
 import type { CaptureCounts, Frame } from "./capture.ts";
+import { ETHERNET } from "./link.ts";
 
 /** The metadata of the file. */
 export interface PcapngOptions {
@@ -22,23 +23,22 @@ export interface CommentedFrame {
   readonly comment: string;
 }
 
-const SECTION = 0x0a0d0d0a;
-const INTERFACE = 1;
+export const SECTION = 0x0a0d0d0a;
+export const INTERFACE = 1;
 const STATISTICS = 5;
-const PACKET = 6;
-const BYTE_ORDER = 0x1a2b3c4d;
-const ETHERNET = 1;
+export const PACKET = 6;
+export const BYTE_ORDER = 0x1a2b3c4d;
 const OUTBOUND = 2;
 const NANOSECONDS = 9;
 /** The most bytes kept of each packet, as in native/core/capture.cc. */
-const LONGEST_PACKET = 1 << 18;
+export const LONGEST_PACKET = 1 << 18;
 
 /** Option codes: of every block, of the section, the interface, a packet, the statistics. */
 const COMMENT = 1;
 const USER_APPLICATION = 4;
 const OPERATING_SYSTEM = 3;
 const NAME = 2;
-const RESOLUTION = 9;
+export const RESOLUTION = 9;
 const FILTER = 11;
 const FLAGS = 2;
 const RECEIVED = 4;

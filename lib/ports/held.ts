@@ -2,15 +2,15 @@
 import os from "node:os";
 import { type PortFacts, portFacts, sysctl } from "../kernel/host.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
-import { findPortHolders, showsBoundSockets } from "../kernel/port-holders.ts";
+import { findPortHolders, overlaps, showsBoundSockets } from "../kernel/port-holders.ts";
 import { isAtLeast } from "../kernel/release.ts";
 import { socketOwners } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, isSameHost, parseText, unmap } from "../socket/address.ts";
+import { formatAddress, isSameHost, parseText } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { holds } from "../socket/port-range.ts";
+import { holds, UNPRIVILEGED } from "../socket/port-range.ts";
 import { specify } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
@@ -34,8 +34,6 @@ export interface PortSituation extends PortFacts {
   readonly unseen?: readonly string[];
 }
 
-/** A dead port for questions to the kernel need not be in the ephemeral range. */
-const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 /** So many connects to a dead port take less than a second. */
 const MOST_QUESTIONS = 20_000;
 
@@ -91,10 +89,7 @@ function heldBy(
 
 /** Whether bind(2) with port 0 to the peer's host avoids this holder's port: their addresses overlap. */
 function conflictsAt({ local, isV6Only }: PortHolder, peer: Address): boolean {
-  const [mine, theirs] = [unmap(specify(peer)), unmap(local)];
-  if (isSameHost(mine, theirs)) return true;
-  if (theirs.host === "0.0.0.0") return mine.family === 4;
-  return theirs.host === "::" && !(isV6Only && mine.family === 4);
+  return overlaps(local, isV6Only, specify(peer));
 }
 
 /** IP_LOCAL_PORT_RANGE of one port, connect(2): EADDRNOTAVAIL when the kernel would not pick it. */

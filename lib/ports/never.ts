@@ -5,6 +5,7 @@ import type { Address } from "../socket/address.ts";
 import { formatAddress, parseText, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
+import { isUnspecified } from "../socket/self-connect.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm } from "./algorithms.ts";
 import { pickChance } from "./chain.ts";
@@ -124,7 +125,7 @@ export function neverAtAddress(
 ): Never | null {
   const { host } = unmap(peer);
   // connect(2) replaces an unspecified peer by loopback.
-  if (!local || host === "0.0.0.0" || host === "::" || unmap(local).host === host) return null;
+  if (!local || isUnspecified(peer) || unmap(local).host === host) return null;
   return {
     reason: "address",
     because: `the kernel picks the local address ${local.host} for connects to ${host}`,

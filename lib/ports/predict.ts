@@ -7,7 +7,7 @@ import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { holds } from "../socket/port-range.ts";
+import { holds, UNPRIVILEGED } from "../socket/port-range.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -58,7 +58,6 @@ export interface Prediction {
 /** Enough to name the algorithm, in some milliseconds. */
 const OBSERVED_ATTEMPTS = 1000;
 const NO_PORT = ["EADDRNOTAVAIL", "EADDRINUSE"];
-const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
 /** The loop's strategy for each method. */
 const STRATEGY_OF = {

@@ -8,15 +8,13 @@ import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts
 import { findFreePort } from "../socket/free-port.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
+import { UNPRIVILEGED } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
 import type { Method } from "./method.ts";
 import { METHODS } from "./method.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import { pickInNamespaces } from "./namespace.ts";
-
-/** A peer need not be in the ephemeral range to be connected to. */
-const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
 
 /** The local ports that the kernel picked, in order, and when. */
 export interface Observation {

@@ -6,6 +6,9 @@ export interface PortRange {
   readonly high: number;
 }
 
+/** The ports that need no privilege to bind to, unless net.ipv4.ip_unprivileged_port_start says otherwise. */
+export const UNPRIVILEGED: PortRange = { low: 1024, high: 65_535 };
+
 /** Whether a range includes a port. */
 export function holds(range: PortRange, port: number): boolean {
   return range.low <= port && port <= range.high;

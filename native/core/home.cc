@@ -16,8 +16,6 @@ namespace core {
 namespace {
 
 constexpr size_t kMostBytes = 4096;
-/// No packet leaves, but BSD refuses a connect to port 0.
-constexpr uint16_t kAnyPort = 9;
 
 /// The unspecified address means this host.
 bool is_same_host(const Address& local, const Address& peer) {

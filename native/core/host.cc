@@ -12,8 +12,6 @@ namespace core {
 
 namespace {
 
-/// The discard port: no packet leaves, but BSD refuses a connect to port 0.
-constexpr uint16_t kAnyPort = 9;
 /// Unprivileged ports that are tried where no ephemeral one is free; any free one will do.
 constexpr uint16_t kFirstPort = 1024;
 constexpr uint16_t kPortStep = 1009;

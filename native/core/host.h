@@ -17,6 +17,9 @@ inline constexpr int kOwnNamespace = -1;
 /// -ENOSYS where there are no namespaces.
 Result run_in_namespace(int namespace_fd, const std::function<Result()>& work);
 
+/// For questions about a route, in which the port does not matter: BSD refuses a connect to port 0.
+inline constexpr uint16_t kAnyPort = 9;
+
 /// connect(2) of a socket of datagram_socket(), then getsockname(2): the local address that a connect to
 /// `peer` would get. Sends no packet. -ENETUNREACH without a route.
 Result source_address(int datagram_fd, const Address& peer, Address* local);
