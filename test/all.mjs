@@ -8,7 +8,7 @@ const bin = (name) => path.join("node_modules", ".bin", name);
 const isDeep = process.argv.includes("--deep");
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
 const counts = { passed: 0, failed: 0, skipped: 0 };
-/** The names of the steps that failed. */
+/** What failed: the names of steps and tests, said again at the end, because the output is long. */
 const failures = [];
 /** Put before a command: it runs in a network namespace of its own, whose ports are nobody else's. */
 const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
@@ -163,6 +163,9 @@ function vitest(name, filters) {
 function countTests(report) {
   const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
   const results = testResults.flatMap((file) => file.assertionResults);
+  for (const { status, fullName, failureMessages } of results) {
+    if (status === "failed") failures.push(`${fullName}: ${failureMessages.join("\n")}`);
+  }
   counts.passed += numPassedTests;
   counts.failed += numFailedTests;
   counts.skipped += results.filter((one) => one.status === "skipped").length;

@@ -135,7 +135,7 @@ async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audi
     .map((row) => assessClient(row, ownerOf(row), situation));
   const risks = [...listeners, ...ports, ...knocking].map(({ risk }) => risk);
   const isFound = risks.some(isDangerous) || joined.length > 0 || leftovers.length > 0;
-  const unseen = facts.ephemeralRange ? [] : ["net.ipv4.ip_local_port_range"];
+  const unseen = facts.ephemeralRange ? [] : ["net.ipv4.ip_local_port_range with ip_local_reserved_ports"];
   return {
     ...facts,
     algorithm: situation.algorithm.name,

@@ -13,7 +13,10 @@ import { specify } from "../socket/self-connect.ts";
 
 /** The sysctls that limit the kernel's choice of a local port. */
 export interface PortFacts {
-  /** net.ipv4.ip_local_port_range, for IPv4 and IPv6; null when the host does not report it. */
+  /**
+   * net.ipv4.ip_local_port_range, for IPv4 and IPv6; null when the host does not report it, or may not say which of its
+   * ports are reserved: then nobody knows which ports the kernel picks.
+   */
   readonly ephemeralRange: PortRange | null;
   /** net.ipv4.ip_local_reserved_ports. */
   readonly reservedPorts: readonly PortRange[];
@@ -60,10 +63,22 @@ export function sysctl(name: string, namespaceFd = OWN_NAMESPACE): string | null
  */
 export function portFacts(namespaceFd = OWN_NAMESPACE): PortFacts {
   const [low, high] = (sysctl("net.ipv4.ip_local_port_range", namespaceFd) ?? "").split(" ").map(Number);
+  const reservedPorts = readReservedPorts(namespaceFd);
   return {
-    ephemeralRange: low && high ? { low, high } : null,
-    reservedPorts: parsePortList(sysctl("net.ipv4.ip_local_reserved_ports", namespaceFd) ?? ""),
+    ephemeralRange: low && high && reservedPorts ? { low, high } : null,
+    reservedPorts: reservedPorts ?? [],
   };
+}
+
+/** None in a kernel without the list (gVisor); null when the list is there and cannot be read. */
+function readReservedPorts(namespaceFd: number): readonly PortRange[] | null {
+  const path = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+  if (namespaceFd !== OWN_NAMESPACE) return parsePortList(readInNamespace(namespaceFd, path)?.trim() ?? "");
+  try {
+    return parsePortList(readFileSync(path, "utf8").trim());
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? [] : null;
+  }
 }
 
 /** proc(5), /proc/net: reads a file of a network namespace; null when the kernel does not have it. */

@@ -209,14 +209,9 @@ describe("the exit code", () => {
 
   test("is 1 where the range cannot be read, without a metric; 3 when something was found all the same", async (context) => {
     needsNamespaces(context);
-    const hidden =
-      'mount --make-rprivate / && mount -t tmpfs none /proc/sys && ip link set lo up && exec "$@"';
-    const run = (...args: string[]) =>
-      command("unshare", ["-rnm", "sh", "-c", hidden, "sh", process.execPath, ...args]);
+    const run = (...args: string[]) => runHiding("mount -t tmpfs none /proc/sys", args);
     const words = await run(MAIN, "audit");
-    expect(words.stdout.trim().split("\n").at(-1)).toBe(
-      "unknown: not everything could be seen; could not see net.ipv4.ip_local_port_range",
-    );
+    expect(words.stdout.trim().split("\n").at(-1)).toBe(UNSEEN_RANGE);
     expect(words.status).toBe(1);
     const plant = (joined: boolean) => `
       const { TcpSocket } = await import(${JSON.stringify(INDEX)});
@@ -235,6 +230,25 @@ describe("the exit code", () => {
     expect(found.stdout).toContain("selfconnect_clean 0");
   });
 });
+
+test("a list of reserved ports that cannot be read is not an empty list: exit code 1", async (context) => {
+  needsNamespaces(context);
+  // Reading the start of a process's memory fails with EIO, as root too.
+  const hide = "mount --bind /proc/$$/mem /proc/sys/net/ipv4/ip_local_reserved_ports";
+  const { stdout, status } = await runHiding(hide, [MAIN, "audit"]);
+  expect(stdout.trim().split("\n").at(-1)).toBe(UNSEEN_RANGE);
+  expect(status).toBe(1);
+});
+
+const UNSEEN_RANGE =
+  "unknown: not everything could be seen; " +
+  "could not see net.ipv4.ip_local_port_range with ip_local_reserved_ports";
+
+/** Runs Node in namespaces of its own, in which a script has hidden some files. */
+function runHiding(hide: string, args: readonly string[]) {
+  const script = `mount --make-rprivate / && ${hide} && ip link set lo up && exec "$@"`;
+  return command("unshare", ["-rnm", "sh", "-c", script, "sh", process.execPath, ...args]);
+}
 
 describe("the table is read once, off the event loop", () => {
   test("two dumps and one for the ages, however many sockets are joined to themselves", async () => {
