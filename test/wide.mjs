@@ -1,12 +1,13 @@
 // npm run check:wide: the guard's contract on every runtime, and the story of every client in docs/clients.md, at exact
 // versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
-// of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, and
-// --node-source DIR runs Node's own tests instead (--node-tests REGEXP those with such names). Plain JavaScript, as
-// test/all.mjs.
+// of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, --node-source DIR
+// runs Node's own tests instead (--node-tests REGEXP those with such names), and --machines our tests on machines that
+// lack something (--machines=FILE,… these tests), which makes docs/machines.md. Plain JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
 import {
   askByName,
@@ -26,11 +27,12 @@ const CLIENT_RANGE = "50000 50005";
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
 const { values: flags } = parseArgs({
-  args: process.argv.slice(2).map((flag) => (flag === "--clients" ? "--clients=" : flag)),
+  args: process.argv.slice(2).map((flag) => (/^--(clients|machines)$/.test(flag) ? `${flag}=` : flag)),
   options: {
     here: { type: "boolean" },
     runtimes: { type: "boolean" },
     clients: { type: "string" },
+    machines: { type: "string" },
     "node-source": { type: "string" },
     "node-tests": { type: "string" },
   },
@@ -44,6 +46,7 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
 }
 
 if (flags.here) await testRuntime(THIS_NODE);
+else if (flags.machines !== undefined) await testMachineKinds(flags.machines);
 else if (flags["node-source"]) await testNode(flags["node-source"]);
 else {
   if (flags.clients === undefined) await testRuntimes();
@@ -135,6 +138,12 @@ async function testClient(name, packages) {
     for (const line of (stdout + stderr).split("\n")) console.log(line.slice(0, 200));
     if (!isReported) check(name, false);
   }
+}
+
+/** `files` is a list with commas; empty are those of the table in docs/machines.md. */
+async function testMachineKinds(files) {
+  const failed = await testMachines(files === "" ? undefined : files.split(","));
+  check("no test fails for what a machine lacks", failed.length === 0, failed.join(", "));
 }
 
 async function testNode(source) {

@@ -11,6 +11,7 @@ import {
   deadPeer,
   interruptAfter,
   MAIN,
+  needsIpv6,
   needsNamespaces,
   withListener,
 } from "../support/harness.ts";
@@ -33,8 +34,9 @@ function runAlone(script: string) {
 }
 
 describe("who", () => {
-  it("exits with 0 where a server could start, and 3 with the holder and what to do where it could not", () =>
-    withListener(
+  it("exits with 0 where a server could start, and 3 with the holder and what to do where it could not", (context) => {
+    needsIpv6(context);
+    return withListener(
       4,
       () => {},
       async (peer) => {
@@ -49,10 +51,12 @@ describe("who", () => {
         expect(free.stdout).toContain(`a server on [::1]:${peer.port} can start\non this port\n`);
         expect(free.status).toBe(0);
       },
-    ));
+    );
+  });
 
-  it("--json conforms to its schema", () =>
-    withListener(
+  it("--json conforms to its schema", (context) => {
+    needsIpv6(context);
+    return withListener(
       6,
       () => {},
       async (peer) => {
@@ -62,7 +66,8 @@ describe("who", () => {
         expect(report).toMatchObject({ address: peer, canListen: false, holders: [{ kind: "listener" }] });
         expect(status).toBe(3);
       },
-    ));
+    );
+  });
 
   it("exits with 1 where no socket is the reason", async () => {
     const { status, stdout } = await cli(["who", "192.0.2.1:4000"]);

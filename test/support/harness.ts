@@ -21,9 +21,17 @@ import { supported } from "../../lib/socket/supported.ts";
 const ECHO_WAIT_MS = 1000;
 
 export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
-export const FAMILIES = [4, 6] as const;
+/** The families of this machine's loopback: tests over one that it lacks are left out, and a line says so. */
+export const FAMILIES: readonly (4 | 6)[] = findFamilies();
 
 export const MAIN = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+
+function findFamilies(): (4 | 6)[] {
+  const addresses = Object.values(os.networkInterfaces()).flatMap((some) => some ?? []);
+  if (addresses.some(({ address }) => address === LOOPBACK[6])) return [4, 6];
+  console.log(`no test over IPv6: this machine does not have ${LOOPBACK[6]}`);
+  return [4];
+}
 
 /** A dead port of the ephemeral range: with the low end's parity, which connect(2) picks, or with the other. */
 export function deadPort(parity: "connect" | "other" = "connect"): number {
@@ -123,6 +131,11 @@ export function command(
 export function inNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
   const setUp = `ip link set lo up && echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"`;
   return command("unshare", ["-rn", "sh", "-c", setUp, "sh", file, ...args]);
+}
+
+/** Skips, with the reason, where there is no IPv6. */
+export function needsIpv6(context: TestContext): void {
+  if (!FAMILIES.includes(6)) context.skip(`this machine does not have ${LOOPBACK[6]}`);
 }
 
 /** Skips, with the reason, where network namespaces are not available. */

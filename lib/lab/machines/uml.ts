@@ -46,7 +46,7 @@ export function missingForUml(kernel?: Kernel | "to be fetched"): string | null 
 /** Why it may not run on the CPU of this /proc/cpuinfo: the CPU has more registers than it restores. "" if unknown. */
 export function hintOf(cpuinfo: string): string {
   const hasAmx = /^flags\s*:.*\bamx_tile\b/m.test(cpuinfo);
-  return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers" : "";
+  return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers, 7.2 has" : "";
 }
 
 function boot(program: string, initScript: string, environment: readonly string[] = []): Launch {
