@@ -147,7 +147,7 @@ describe("the ports in captured packets", () => {
     // a SYN from it would be captured too.
     using holder = TcpSocket.open(4);
     holder.bind({ family: 4, host: LOOPBACK[4], port: 0 });
-    using capture = openCapture(context, holder.localAddress!.port);
+    using capture = openCapture(context, holder.getsockname().port);
     const peer = deadPeer();
     await samplePorts({ peer, count: 50 });
     expect(sentFrom(capture, peer)).toEqual([]);
