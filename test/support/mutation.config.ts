@@ -12,7 +12,8 @@ export default defineConfig({
   test: {
     include: [
       "test/socket/{errors,options,reactor,self-connect,shared-wait,socket,socket.answers,socket.connected}.test.ts",
-      "test/guard/{backoff,channels,dial,dial.policy,guard,handle,http,net,prevention,register.inside,streams,undici}.test.ts",
+      "test/guard/{backoff,channels,connect-many,dial,dial.policy,guard,guard-options,handle,http,net}.test.ts",
+      "test/guard/{prevention,punch,register.inside,seen,statistics,streams,undici}.test.ts",
       "test/loop/reconnect.bursts.test.ts",
     ],
     setupFiles: ["test/support/mutation-setup.ts"],
