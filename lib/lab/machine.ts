@@ -135,9 +135,9 @@ async function run(
 /**
  * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
  * of stdin. A process in the guest's group reads from it and kills the group at end of file, at once. Then a process of
- * a session of its own removes the guest's folder, in which nothing writes any more. Both are nobody's children, so that
- * the guest has only children that it started itself. Node closes stdin when a guest exits: what it forked ends then
- * too.
+ * a session of its own removes the guest's folder, in which nothing writes any more. Both are nobody's children, so
+ * that the guest has only children that it started itself. Node closes stdin when a guest exits: what it forked ends
+ * then too.
  *
  * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
  * kernel to kill it with its parent (PR_SET_PDEATHSIG).
