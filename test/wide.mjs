@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { fetchClients, readClients } from "./support/clients.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
 import {
+  askByName,
   askContract,
   askInsides,
   askStrictly,
@@ -90,10 +91,10 @@ async function testRuntime(runtime) {
   for (const [row, verdict] of Object.entries(rows)) {
     const expected = isNode ? ["prevents", "sets them", "connects"] : [...GUARDS, "throws", "connects"];
     const isGuarded = expected.includes(verdict);
-    // Every way in guards or throws. What a preload does not reach in another runtime, its warning names.
+    // Every way in guards or throws. What a preload does not reach in another runtime, its warning names, and the table.
     const isNamed = !isNode && verdict === "no" && row.startsWith("preload");
     check(row, isGuarded || (isNamed && program.stderr.includes("ERR_NOT_GUARDED")), verdict);
-    if (isNamed) rows[row] = "warns";
+    if (isNamed) rows[row] = "**not guarded**";
   }
   const warnings = program.stderr.match(/SelfConnectWarning/g) ?? [];
   check("warns once, or has no reason to", warnings.length === (isNode ? 0 : 1), program.stderr);
@@ -103,6 +104,8 @@ async function testRuntime(runtime) {
   if (isNode) {
     const insides = await askInsides(runtime);
     check("Node's insides", insides.status === 0, insides.stdout + insides.stderr);
+    const named = await askByName(runtime);
+    check("--require selfconnect/register", named.stdout === "true\n", named.stdout + named.stderr);
   }
   return { name: runtime.name, rows };
 }

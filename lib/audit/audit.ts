@@ -1,10 +1,9 @@
 /** The audit: listeners of this host that may lose their port to a self-connect, and sockets joined to themselves. */
 import os from "node:os";
-import type { TableSocket } from "../kernel/dump.ts";
 import { readJoinedSockets, walkSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { localAddressTowards, OWN_NAMESPACE, portFacts, sandbox } from "../kernel/host.ts";
-import type { SocketRow, TableSource } from "../kernel/tables.ts";
+import type { SocketRow, TableSocket, TableSource } from "../kernel/tables.ts";
 import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
 import type { Address } from "../socket/address.ts";

@@ -1,8 +1,7 @@
 /** Counts the ports in use towards each destination, before connect(2) ends in EADDRNOTAVAIL. */
 
-import type { TableSocket } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
-import type { SocketRow } from "../kernel/tables.ts";
+import type { SocketRow, TableSocket } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";

@@ -3,7 +3,7 @@ import { onAbort } from "../socket/abort.ts";
 import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkLocalAddress } from "../socket/address.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
-import { errnoName, SocketError, threadError } from "../socket/errors.ts";
+import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
@@ -48,6 +48,11 @@ export interface ConnectResult {
   readonly socket?: TcpSocket;
   /** getsockname(2) of a socket that connected, to another or to itself. */
   readonly local?: Address;
+  /**
+   * What to do about an errno whose name does not show it (EADDRNOTAVAIL, ENETUNREACH, EACCES, EPERM): the end of a
+   * SocketError's message.
+   */
+  readonly fix?: string;
   readonly elapsedMs: number;
 }
 
@@ -349,7 +354,8 @@ class Connects {
     const isSpare = outcome === "ECONNREFUSED" && this.#isReusable && spares.length < BATCH;
     if (isSpare) spares.push(entry);
     else this.#native.close(handle);
-    this.#report({ address, outcome, elapsedMs });
+    const fix = findFix("connect", outcome);
+    this.#report({ address, outcome, ...(fix && { fix }), elapsedMs });
   }
 
   /** With a new socket. */

@@ -1,29 +1,16 @@
 /** Reads the whole table of TCP sockets on threads of the addon, and decodes only what a caller asks for. */
 import { setImmediate as turn } from "node:timers/promises";
-import { ADDRESS_BYTES, formatAddress } from "../socket/address.ts";
+import { ADDRESS_BYTES } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
-import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import { stateNumbered } from "../socket/tcp-state.ts";
 import { OWN_NAMESPACE, readNetwork } from "./host.ts";
-import type { SocketRow, TableSource } from "./tables.ts";
-import { ALL_PORTS, decodeRecord, NO_TABLE, socketTable, TABLE_STATES } from "./tables.ts";
-
-/** One socket of the table. Its properties are valid during the call of `visit` only. */
-export interface TableSocket {
-  readonly state: TcpState;
-  readonly localPort: number;
-  readonly peerPort: number;
-  /** Whether its local address is its peer address. */
-  readonly isJoined: boolean;
-  /** A text that two sockets share if and only if they have the same local host and the same peer. */
-  readonly path: string;
-  /** Returns a function that decodes the socket, also later. */
-  keep(): () => SocketRow;
-}
+import { walkTableText } from "./table-text.ts";
+import type { SocketRow, TableSocket, TableSource } from "./tables.ts";
+import { ALL_PORTS, decodeRecord, NO_TABLE, TABLE_STATES } from "./tables.ts";
 
 const FIRST_CAPACITY = 1024;
 /** Sockets open between a dump that had too little memory and the next one. */
@@ -41,8 +28,8 @@ const ADDRESS_WORDS = ADDRESS_BYTES / WORD_BYTES;
 /**
  * sock_diag(7): visits every TCP socket of a network namespace whose local port is in the range, also those that are
  * bound and neither listen nor connect (Linux 6.8 and later). The kernel is asked on threads of the addon, and the walk
- * yields to the event loop. Where sock_diag fails, reads /proc/net/tcp of this process's namespace; rejects with ENOENT
- * where there is neither.
+ * yields to the event loop. Where sock_diag fails, reads /proc/net/tcp of this process's namespace instead, in pieces;
+ * rejects with ENOENT where there is neither.
  */
 export async function walkSockets(
   visit: (socket: TableSocket) => void,
@@ -50,19 +37,19 @@ export async function walkSockets(
   ports = ALL_PORTS,
 ): Promise<TableSource> {
   const dumps = await Promise.all(([4, 6] as const).map((family) => dump(family, namespaceFd, ports)));
-  const isComplete = dumps.every((records) => records !== null);
-  for (const cursor of isComplete ? dumps : [new RowCursor(readRows(ports))]) {
-    for (let index = 0; index < cursor!.count; index++) {
-      cursor!.moveTo(index);
-      visit(cursor!);
+  const complete = dumps.filter((records) => records !== null);
+  if (complete.length < dumps.length) {
+    await walkTableText((socket) => void (holds(ports, socket.localPort) && visit(socket)));
+    return "proc";
+  }
+  for (const cursor of complete) {
+    for (let index = 0; index < cursor.count; index++) {
+      cursor.moveTo(index);
+      visit(cursor);
       if (index % SOCKETS_PER_TURN === SOCKETS_PER_TURN - 1) await turn();
     }
   }
-  return isComplete ? "sock_diag" : "proc";
-}
-
-function readRows(ports: PortRange): SocketRow[] {
-  return socketTable().filter(({ local }) => holds(ports, local.port));
+  return "sock_diag";
 }
 
 /**
@@ -163,46 +150,5 @@ class RecordCursor implements TableSocket {
 
   rowAt(index: number): SocketRow {
     return decodeRecord(this.#records, index * this.#size);
-  }
-}
-
-/** The same over decoded rows, for /proc/net/tcp. */
-class RowCursor implements TableSocket {
-  readonly count: number;
-  readonly #rows: readonly SocketRow[];
-  #row!: SocketRow;
-
-  constructor(rows: readonly SocketRow[]) {
-    this.#rows = rows;
-    this.count = rows.length;
-  }
-
-  moveTo(index: number): void {
-    this.#row = this.#rows[index]!;
-  }
-
-  get state(): TcpState {
-    return this.#row.state;
-  }
-
-  get localPort(): number {
-    return this.#row.local.port;
-  }
-
-  get peerPort(): number {
-    return this.#row.peer.port;
-  }
-
-  get isJoined(): boolean {
-    return isSelfConnect(this.#row.local, this.#row.peer);
-  }
-
-  get path(): string {
-    return `${this.#row.local.host} ${formatAddress(this.#row.peer)}`;
-  }
-
-  keep(): () => SocketRow {
-    const row = this.#row;
-    return () => row;
   }
 }

@@ -8,9 +8,9 @@ import type { RouteInput } from "../socket/route.ts";
 import { sourceAddress } from "../socket/route.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
-import type { TableSocket } from "./dump.ts";
 import { walkSockets } from "./dump.ts";
 import { OWN_NAMESPACE, portFacts } from "./host.ts";
+import type { TableSocket } from "./tables.ts";
 
 /** Whether the ephemeral range is exhausted towards one peer, and the counts that show it. */
 export interface Exhaustion {

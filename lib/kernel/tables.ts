@@ -33,6 +33,19 @@ export interface SocketRow {
   readonly quietMs: number | null;
 }
 
+/** One socket of the table. Its properties are valid during the call of `visit` only. */
+export interface TableSocket {
+  readonly state: TcpState;
+  readonly localPort: number;
+  readonly peerPort: number;
+  /** Whether its local address is its peer address. */
+  readonly isJoined: boolean;
+  /** A text that two sockets share if and only if they have the same local host and the same peer. */
+  readonly path: string;
+  /** Returns a function that decodes the socket, also later. */
+  keep(): () => SocketRow;
+}
+
 /** Which sockets to find; an absent field matches all. */
 export interface SocketFilter {
   /**
@@ -266,7 +279,8 @@ function* readLinks(folder: string): Generator<string> {
   }
 }
 
-function parseRow(line: string): SocketRow {
+/** Parses a row of /proc/net/tcp or tcp6. */
+export function parseRow(line: string): SocketRow {
   const [, local, peer, state, queues, timer, retransmits, uid, , inode] = line.trim().split(/\s+/);
   const [send, receive] = queues!.split(":");
   return {

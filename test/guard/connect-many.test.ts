@@ -117,6 +117,28 @@ describe.each(FAMILIES)("connectMany over IPv%i", (family) => {
       expect(result!.elapsedMs).toBeGreaterThanOrEqual(50);
     }));
 
+  it("says what to do when no local port is free, and nothing about a refusal", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const { port } = deadPeer(family);
+    const options = { localPortRange: { low: port, high: port } };
+    await withListener(
+      family,
+      () => undefined,
+      async (live) => {
+        const holder = TcpSocket.open(family, options);
+        holder.connect(live);
+        await holder.connected();
+        const [result] = await all([live], { options });
+        holder.reset();
+        expect(result).toMatchObject({ outcome: "EADDRNOTAVAIL" });
+        expect(result!.fix).toContain("no port of the ephemeral range is free towards this peer");
+      },
+    );
+    const [refused] = await all([deadPeer(family)]);
+    expect(refused).toMatchObject({ outcome: "ECONNREFUSED" });
+    expect(refused).not.toHaveProperty("fix");
+  });
+
   it("connects from a local address, late-bound", async () => {
     const local = { family, host: LOOPBACK[family], port: 0 };
     await withListener(

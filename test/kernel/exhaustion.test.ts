@@ -1,7 +1,7 @@
 /** Whether EADDRNOTAVAIL is real: the ports of one range, from one address, towards one peer. */
 import { describe, expect, it } from "vitest";
-import type { TableSocket } from "../../lib/kernel/dump.ts";
 import { countPorts, recognize } from "../../lib/kernel/exhaustion.ts";
+import type { TableSocket } from "../../lib/kernel/tables.ts";
 import { parseAddress } from "../../lib/socket/address.ts";
 import { inNamespace, needsNamespaces } from "../support/harness.ts";
 

@@ -119,3 +119,9 @@ export function askStrictly(runtime) {
 export function askInsides(runtime) {
   return inNamespace(RANGES.usual, [runtime.path, ...runtime.run, INSIDES]);
 }
+
+/** Preloads the guard by the name of the package, which Node resolves by its exports. Prints whether it is there. */
+export function askByName(runtime) {
+  const code = 'Symbol.for("selfconnect.registered") in globalThis';
+  return inNamespace(RANGES.usual, [runtime.path, "--require", "selfconnect/register", "--print", code]);
+}
