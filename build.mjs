@@ -40,7 +40,7 @@ const STEPS = [
   },
 ];
 
-/** The doors of lib/ stay outside every bundle, so that a process has one native loader and one SocketError. */
+/** The doors stay outside the benchmarks, so that a process has one native loader and one SocketError. */
 const doors = {
   name: "doors",
   setup: ({ onResolve }) =>
@@ -48,6 +48,19 @@ const doors = {
       path: door.replace("lib/", "").replace(/\.ts$/, ".js"),
       external: true,
     })),
+};
+
+/** Node's own modules for CommonJS in a module, which has no require(). */
+const builtins = {
+  name: "builtins",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^node:/ }, ({ path: name, kind }) =>
+      kind === "require-call" ? { path: name, namespace: "required" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "required" }, ({ path: name }) => ({
+      contents: `export * from "${name}"; export { default } from "${name}";`,
+    }));
+  },
 };
 
 const isProgram =
@@ -112,28 +125,45 @@ function buildAddon() {
 
 async function buildLibrary() {
   rmSync("dist", { recursive: true, force: true });
-  run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", "."]);
-  const { build } = await import("esbuild");
-  await buildPreload(build);
-  // The command line is bundled with its dependencies; the library stays outside the bundle.
-  const require =
-    "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
-  await build({
-    entryPoints: ["lib/cli/main.ts"],
-    outfile: "dist/cli/main.js",
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    banner: { js: `#!/usr/bin/env node\n${require}` },
-    plugins: [doors],
-    logLevel: "warning",
-  });
+  run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", ".", "--emitDeclarationOnly"]);
+  const { build, transform } = await import("esbuild");
+  await buildDoors(build);
+  await buildPreload(build, transform);
   await buildBenchmarks(build);
 }
 
+/**
+ * The doors of package.json, the command line, and the program that runs in a machine of the lab: what they share is
+ * in chunks/, once, and a program loads a dozen files instead of a hundred. A chunk lies as deep as a room's door,
+ * because both find files of the package by relative paths.
+ */
+async function buildDoors(build) {
+  const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+  const names = Object.values(exports).map((door) => door.default ?? door.import?.default ?? "");
+  const isModule = (name) => /^\.\/dist\/.*index\.js$/.test(name);
+  const programs = ["lib/cli/main.ts", "lib/lab/guest.ts"];
+  await build({
+    entryPoints: [...names.filter(isModule).map(sourceOf), ...programs],
+    outdir: "dist",
+    outbase: "lib",
+    chunkNames: "chunks/[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    plugins: [builtins],
+    logLevel: "warning",
+  });
+}
+
+/** "./dist/kernel/index.js" is built from lib/kernel/index.ts. */
+function sourceOf(door) {
+  return door.replace("./dist/", "lib/").replace(/\.js$/, ".ts");
+}
+
 /** One CommonJS file for dist/register.cjs: it loads in a quarter of the time of its modules, and on Node 20.12. */
-async function buildPreload(build) {
+async function buildPreload(build, transform) {
   const moduleUrl = "const moduleUrl = require('node:url').pathToFileURL(__filename).href;";
   await build({
     entryPoints: ["lib/guard/register.ts"],
@@ -146,6 +176,16 @@ async function buildPreload(build) {
     banner: { js: moduleUrl },
     logLevel: "warning",
   });
+  for (const [source, built] of Object.entries({
+    "register.cts": "register.cjs",
+    "register.ts": "register.js",
+  })) {
+    const { code } = await transform(readFileSync(`lib/${source}`, "utf8"), {
+      loader: "ts",
+      target: "es2022",
+    });
+    writeFileSync(`dist/${built}`, code.replace("./register.cts", "./register.cjs"));
+  }
 }
 
 /** Builds the benchmark's runner and its drivers in JavaScript; C and Go drivers are built when they run. */

@@ -233,10 +233,12 @@ ${Object.entries(otherOptions())
 
 it("docs/cli.md is what --help prints (npx vitest run --update writes it)", async () => {
   const { stdout } = await cli(["--help"]);
-  const commands = [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map((match) => match[1]!);
+  const commands = [...stdout.matchAll(/^ {2}(\w+) ((?:\[|<).*?) {2}/gm)];
   const sections: string[] = [];
-  for (const name of commands.filter((one) => one !== "help")) {
+  for (const [, name = "", usage] of commands.filter((match) => match[1] !== "help")) {
     const help = await cli([name, "--help"]);
+    const itsUsage = help.stdout.split("\n")[0]!.replace(" [command]", "");
+    expect(itsUsage, "the list says the same").toBe(`Usage: selfconnect ${name} ${usage}`);
     sections.push(`## selfconnect ${name}\n\n\`\`\`text\n${help.stdout.trimEnd()}\n\`\`\`\n`);
   }
   const page = `# The command line\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\`\n\n${sections.join("\n")}`;

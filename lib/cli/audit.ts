@@ -27,7 +27,6 @@ interface Flags {
 
 export function auditCommand(): Command {
   return new Command("audit")
-    .summary("this host: listeners at risk, and sockets joined to themselves")
     .description(
       "Reads this network namespace's sockets and settings. Reports which listeners may lose their port to a " +
         "client that reconnects while they are down, which sockets are joined to themselves or were a moment ago, " +

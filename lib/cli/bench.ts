@@ -27,7 +27,6 @@ const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
 
 export function benchCommand(): Command {
   return new Command("bench")
-    .summary("compare attempts per second with C, Go, Python, node:net, koffi, bash and nc, in one run")
     .description(
       "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener. " +
         "Runs this package and every peer that is installed, one process per cell, in interleaved rounds. Compares " +

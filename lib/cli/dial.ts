@@ -44,7 +44,6 @@ const EXIT_CODES: Readonly<Record<DialOutcome["verdict"], number>> = {
 
 export function dialCommand(): Command {
   return new Command("dial")
-    .summary("one guarded connect: the four-tuple, every attempt, the verdict")
     .description(
       "Connects once, guarded, and closes: a health check that never mistakes a socket joined to itself for a " +
         "running service. Exits with 0 when connected, 1 when not, 3 when the guard rejected a self-connect. With " +

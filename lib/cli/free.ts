@@ -15,7 +15,6 @@ interface Flags {
 
 export function freeCommand(): Command {
   return new Command("free")
-    .summary("free a port that a socket joined to itself holds, without ending its process")
     .description(
       "Ends the connection of every socket that is joined to itself on a port or an address, in whichever process; " +
         "the process goes on and sees ECONNABORTED or ECONNRESET. Needs CAP_NET_ADMIN, or permission to trace the " +

@@ -66,7 +66,6 @@ const MOST_OUTPUT_BYTES = 4_000_000;
 
 export function labCommand(): Command {
   const command = new Command("lab")
-    .summary("the same experiments on many kernels")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
         "and gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",

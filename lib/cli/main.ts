@@ -1,49 +1,103 @@
+#!/usr/bin/env node
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes of one table. */
 import { Command, CommanderError } from "commander";
-import { environment } from "../kernel/index.ts";
-import { resolveNames } from "./arguments.ts";
-import { auditCommand } from "./audit.ts";
-import { benchCommand } from "./bench.ts";
-import { dialCommand } from "./dial.ts";
+import { packageVersion } from "../kernel/version.ts";
 import { EXIT, exitCodeHelp } from "./exit-codes.ts";
-import { freeCommand } from "./free.ts";
-import { labCommand } from "./lab.ts";
 import { printNotice, watchOutput } from "./output.ts";
-import { portsCommand } from "./ports.ts";
-import { predictCommand } from "./predict.ts";
-import { reconnectCommand } from "./reconnect.ts";
-import { reportCommand } from "./report.ts";
-import { reserveCommand } from "./reserve.ts";
-import { runCommand } from "./run.ts";
-import { traceCommand } from "./trace.ts";
-import { whoCommand } from "./who.ts";
+
+/** A command as the list in --help shows it. Its file is loaded only when it is asked for. */
+interface Listed {
+  readonly usage: string;
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
+const COMMANDS: Readonly<Record<string, Listed>> = {
+  reconnect: {
+    usage: "[options] [peer]",
+    summary: "reconnect to a local port where nothing listens, until joined to itself",
+    load: async () => (await import("./reconnect.ts")).reconnectCommand(),
+  },
+  dial: {
+    usage: "[options] <peer>",
+    summary: "one guarded connect: the four-tuple, every attempt, the verdict",
+    load: async () => (await import("./dial.ts")).dialCommand(),
+  },
+  trace: {
+    usage: "[options] [peer]",
+    summary: "capture one self-connect: packets, states, ladder, pcapng",
+    load: async () => (await import("./trace.ts")).traceCommand(),
+  },
+  bench: {
+    usage: "[options]",
+    summary: "compare attempts per second with C, Go, Python, node:net, koffi, bash and nc, in one run",
+    load: async () => (await import("./bench.ts")).benchCommand(),
+  },
+  ports: {
+    usage: "[options]",
+    summary: "observe which local ports the kernel picks, and name the algorithm",
+    load: async () => (await import("./ports.ts")).portsCommand(),
+  },
+  predict: {
+    usage: "[options] [peer]",
+    summary: "how many attempts and how long until a self-connect, or why never",
+    load: async () => (await import("./predict.ts")).predictCommand(),
+  },
+  audit: {
+    usage: "[options]",
+    summary: "this host: listeners at risk, and sockets joined to themselves",
+    load: async () => (await import("./audit.ts")).auditCommand(),
+  },
+  who: {
+    usage: "[options] <port>",
+    summary: "who holds a port, why, until when, and what to do",
+    load: async () => (await import("./who.ts")).whoCommand(),
+  },
+  free: {
+    usage: "[options] [port]",
+    summary: "free a port that a socket joined to itself holds, without ending its process",
+    load: async () => (await import("./free.ts")).freeCommand(),
+  },
+  reserve: {
+    usage: "[options] <port>",
+    summary: "keep the kernel from picking a port as a local one",
+    load: async () => (await import("./reserve.ts")).reserveCommand(),
+  },
+  lab: {
+    usage: "[options]",
+    summary: "the same experiments on many kernels",
+    load: async () => (await import("./lab.ts")).labCommand(),
+  },
+  report: {
+    usage: "[options] <files...>",
+    summary: "render results as HTML, Markdown or CSV; compare two",
+    load: async () => (await import("./report.ts")).reportCommand(),
+  },
+  run: {
+    usage: "[options] <program...>",
+    summary: "start a Node program under the guard, when its port is free if asked",
+    load: async () => (await import("./run.ts")).runCommand(),
+  },
+};
 
 watchOutput();
 
 const program = new Command("selfconnect")
   .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
-  .version(environment().version)
+  .version(packageVersion())
   .showHelpAfterError("(add --help for the options and their defaults)")
   .addHelpText("after", `\n${exitCodeHelp()}`)
-  .hook("preAction", (_program, command) => resolveNames(command))
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
+  .hook("preAction", async (_program, command) => (await import("./arguments.ts")).resolveNames(command))
   .enablePositionalOptions(); // The options after run's program are the program's.
 
-const commands = [
-  reconnectCommand(),
-  dialCommand(),
-  traceCommand(),
-  benchCommand(),
-  portsCommand(),
-  predictCommand(),
-  auditCommand(),
-  whoCommand(),
-  freeCommand(),
-  reserveCommand(),
-  labCommand(),
-  reportCommand(),
-  runCommand(),
-];
-for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride());
+// Before the command there are only flags.
+const [first, second] = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
+const asked = first === "help" ? second : first;
+for (const [name, { usage, summary, load }] of Object.entries(COMMANDS)) {
+  const command = name === asked ? await load() : new Command(name).usage(usage);
+  program.addCommand(command.summary(summary).copyInheritedSettings(program).exitOverride());
+}
 
 try {
   await program.exitOverride().parseAsync();

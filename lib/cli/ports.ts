@@ -32,7 +32,6 @@ interface Flags {
 
 export function portsCommand(): Command {
   return new Command("ports")
-    .summary("observe which local ports the kernel picks, and name the algorithm")
     .description(
       "Connects to a port of this host again and again and records the local ports. From these alone it names the " +
         "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot. With --read it names the " +

@@ -35,7 +35,6 @@ const FULL_SPEED = 50_000;
 
 export function predictCommand(): Command {
   return new Command("predict")
-    .summary("how many attempts and how long until a self-connect, or why never")
     .description(
       "Observes how this host picks local ports and predicts how long a client that keeps connecting to the peer " +
         "takes to be joined to itself, or reports why that never happens. --check compares the prediction with " +

@@ -46,7 +46,6 @@ const ECHO_WAIT_MS = 1000;
 
 export function reconnectCommand(): Command {
   return new Command("reconnect")
-    .summary("reconnect to a local port where nothing listens, until joined to itself")
     .description(
       "Reconnects to a local port where nothing listens until the kernel picks the same port as the local one and " +
         "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() ends the harm.",

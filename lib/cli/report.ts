@@ -24,7 +24,6 @@ interface ReportFlags {
 
 export function reportCommand(): Command {
   const command = new Command("report")
-    .summary("render results as HTML, Markdown or CSV; compare two")
     .description("Renders results of `selfconnect lab`. Several files become one table.")
     .argument("<files...>", "results, as `selfconnect lab --output` writes them")
     .option("--html <file>", "write one HTML file")

@@ -15,7 +15,6 @@ interface Flags {
 
 export function reserveCommand(): Command {
   return new Command("reserve")
-    .summary("keep the kernel from picking a port as a local one")
     .description(
       "Adds a port to net.ipv4.ip_local_reserved_ports of this network namespace and keeps what is in the list: no " +
         "connect takes the port, and a server can still listen on it. Prints what that does to other ports. Needs " +

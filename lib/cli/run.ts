@@ -31,7 +31,6 @@ const FROM_TERMINALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 
 export function runCommand(): Command {
   return new Command("run")
-    .summary("start a Node program under the guard, when its port is free if asked")
     .description(
       "Starts a program with selfconnect/register in NODE_OPTIONS, by its absolute path: every Node process that it " +
         "starts, in any folder, is guarded, and its workers. Passes signals on, and exits as the program does: with " +

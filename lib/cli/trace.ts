@@ -41,7 +41,6 @@ const ARRIVED = ["self-connect", "simultaneous-open"];
 
 export function traceCommand(): Command {
   return new Command("trace")
-    .summary("capture one self-connect: packets, states, ladder, pcapng")
     .description(
       "Makes one self-connect and prints every packet: its numbers and options, the sender's TCP state, the state " +
         "that it puts the receiver in, and why it was sent. Capturing needs CAP_NET_RAW; without it only the states " +

@@ -18,7 +18,6 @@ const DEFAULT_WAIT_MS = 30_000;
 
 export function whoCommand(): Command {
   return new Command("who")
-    .summary("who holds a port, why, until when, and what to do")
     .description(
       "Tries whether a server could start on a port or an address, and names every socket that holds the port: its " +
         "processes, why it is in the way, what to do. A port alone is what listen(port) of Node binds to. Binds a " +

@@ -10,6 +10,7 @@ import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
 import { canSelfConnect } from "../socket/route.ts";
 import { specify } from "../socket/self-connect.ts";
+import { packageVersion } from "./version.ts";
 
 /** The sysctls that limit the kernel's choice of a local port. */
 export interface PortFacts {
@@ -108,7 +109,6 @@ export function sandbox(): "gvisor" | null {
  */
 export function environment(): Environment {
   const present = SYSCTLS.map((name) => [name, sysctl(name)]).filter(([, value]) => value !== null);
-  const { version } = JSON.parse(readText(new URL("../../package.json", import.meta.url)) ?? "{}");
   return {
     kernel: os.release(),
     platform: os.platform(),
@@ -118,7 +118,7 @@ export function environment(): Environment {
     ...portFacts(),
     sysctls: Object.fromEntries(present),
     node: process.version,
-    version,
+    version: packageVersion(),
     commit: readText(new URL("../../dist/commit", import.meta.url))?.trim() || null,
   };
 }

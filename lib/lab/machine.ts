@@ -134,9 +134,10 @@ async function run(
 
 /**
  * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
- * of stdin. A process in the guest's group reads from it: at end of file it removes the guest's folder and kills the
- * group. That process is nobody's child, so that the guest has only children that it started itself. Node closes stdin
- * when a guest exits: what it forked ends then too.
+ * of stdin. A process in the guest's group reads from it and kills the group at end of file, at once. Then a process of
+ * a session of its own removes the guest's folder, in which nothing writes any more. Both are nobody's children, so that
+ * the guest has only children that it started itself. Node closes stdin when a guest exits: what it forked ends then
+ * too.
  *
  * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
  * kernel to kill it with its parent (PR_SET_PDEATHSIG).
@@ -144,7 +145,8 @@ async function run(
 const LEASH = `folder=$1
 shift
 exec 3<&0 </dev/null
-({ read -r _; test -z "$folder" || rm -rf -- "$folder"; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
+({ read -r _; kill -KILL 0; } <&3 2>/dev/null |
+  setsid sh -c 'read -r _; test -z "$1" || rm -rf -- "$1"' sh "$folder" >/dev/null 2>&1 3<&- &)
 exec "$@" 3<&-`;
 
 class Guest {

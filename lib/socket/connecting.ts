@@ -5,21 +5,24 @@ import type { Attempt } from "./errors.ts";
 import { DialError, errnoName } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
 
+/** What readConnectResult() returns besides 0 (connected) and -errno: native/core/joined.h. */
+const CONNECTING = 1;
+/** Connected, and proven to be joined to another socket. */
+export const CONNECTED_APART = 2;
+
 /**
- * SO_ERROR, then getpeername(2): returns 0 when the socket is connected, 1 while the connect is in progress, or the
- * -errno with which it ended. `isReady`: the poller has reported the end. When there is then neither an error nor a
- * peer, other code has read SO_ERROR through the descriptor; a second connect(2) returns how the first one ended,
- * without starting another.
+ * TCP_INFO, and SO_ERROR once the connect has ended: returns 0 or CONNECTED_APART when the socket is connected,
+ * CONNECTING, or the -errno with which the connect ended. `isReady`: the poller has reported the end. When there is
+ * neither an error nor a connection then, other code has read SO_ERROR through the descriptor; a second connect(2)
+ * returns how the first one ended, without starting another.
  */
 export function readConnectResult(native: Native, handle: Handle, peer: Address, isReady: boolean): number {
-  const errno = native.takeError(handle);
-  if (errno !== 0) return errno < 0 ? errno : -errno;
-  if (hasPeer(native, handle)) return 0;
-  if (!isReady) return 1;
+  const progress = native.connectProgress(handle);
+  if (progress !== CONNECTING || !isReady) return progress;
   const again = native.connect(handle, addressBytes(peer, native));
+  if (again >= 0 || errnoName(again) !== "EISCONN") return again;
   // TCP_FASTOPEN_CONNECT: the SYN leaves with the first send(2).
-  const isDeferred = again < 0 && errnoName(again) === "EISCONN" && !hasPeer(native, handle);
-  return isDeferred ? 1 : again;
+  return hasPeer(native, handle) ? 0 : CONNECTING;
 }
 
 /** getpeername(2): whether the socket is connected to a peer. */

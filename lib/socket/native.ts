@@ -92,6 +92,8 @@ export interface Native {
   setsockopt(socket: Handle, row: number, value: BigInt64Array | Uint8Array): number;
   rawGetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
   rawSetsockopt(socket: Handle, level: number, name: number, value: Uint8Array): number;
+  /** How a connect(2) stands: 0 to 2 as in connecting.ts, or -errno; see native/core/joined.h. */
+  connectProgress(socket: Handle): number;
   takeError(socket: Handle): number;
   /** Puts an fd of unknown origin into the handle; see native/core/foreign.h. -EEXIST when a handle owns it already. */
   inherit(socket: Handle, fd: number): number;

@@ -1,4 +1,5 @@
 /** Waits for sockets: maps tokens from the native epoll thread to callbacks. Yields to the event loop. */
+import { subscribe } from "node:diagnostics_channel";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flag, Handle, Native } from "./native.ts";
 
@@ -64,13 +65,32 @@ function startReactor(native: Native): Reactor | number {
 }
 
 let yieldedAt = 0;
+/** Whether the last turn that was taken accepted a connection. */
+let isAccepting = false;
+/** How many connections the servers of this thread have accepted; undefined until they are counted. */
+let accepted: number | undefined;
 
 /**
  * Yields to timers and I/O, at most once in a millisecond. Awaiting a settled promise does not yield to them, so a loop
- * of such awaits would block everything else.
+ * of such awaits would block everything else. While a server of this thread accepts connections, every call yields:
+ * libuv accepts one in a turn, and where its queue overflows a connect waits a second. Returns undefined when no turn
+ * is due.
  */
-export async function yieldToLoop(): Promise<void> {
-  if (performance.now() - yieldedAt <= YIELD_MS) return;
+export function yieldToLoop(): Promise<void> | undefined {
+  return isAccepting || performance.now() - yieldedAt > YIELD_MS ? takeTurn() : undefined;
+}
+
+async function takeTurn(): Promise<void> {
+  if (accepted === undefined) countAccepted();
+  const before = accepted;
   await nextTurn();
+  isAccepting = accepted !== before;
   yieldedAt = performance.now();
+}
+
+function countAccepted(): void {
+  accepted = 0;
+  subscribe("net.server.socket", () => {
+    accepted!++;
+  });
 }

@@ -3,7 +3,7 @@ import net from "node:net";
 import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
-import { connectDeadlineError, hasPeer, readConnectResult } from "./connecting.ts";
+import { CONNECTED_APART, connectDeadlineError, hasPeer, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
@@ -36,7 +36,12 @@ type State =
       /** Null until connected() waits for the first time. */
       wait: SharedWait | null;
     }
-  | { readonly name: "connected"; readonly peer: Address | null }
+  | {
+      readonly name: "connected";
+      readonly peer: Address | null;
+      /** Whether the kernel has proven that another socket is at the other end. */
+      readonly isApart?: boolean;
+    }
   | { readonly name: "failed"; readonly peer: Address; readonly error: SocketError };
 
 type Connecting = Extract<State, { name: "connecting" }>;
@@ -178,7 +183,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   /**
-   * epoll(7), then SO_ERROR, then getpeername(2): waits until the connect in progress has ended. Resolves at once
+   * epoll(7), then TCP_INFO, then SO_ERROR: waits until the connect in progress has ended. Resolves at once
    * when the socket is connected already. Rejects with the SocketError that a blocking connect(2) would return, at
    * each call until the next connect(). Rejects with DialError ERR_DEADLINE or the signal's reason while the socket
    * goes on connecting; call connected() again to go on waiting. Any number of callers may wait.
@@ -279,6 +284,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * SocketError when the kernel does not report it.
    */
   isSelfConnected(): boolean {
+    if (this.#state.name === "connected" && this.#state.isApart) return false;
     const joined = this.#native.isJoined(this.#open);
     if (joined >= 0) return joined > 0;
     if (errnoName(joined) === "ENOTCONN" && this.state !== "connected") return false;
@@ -401,7 +407,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   #enter(next: State, by = "connect()"): void {
     const last = this.#state;
     this.#state = next;
-    if (next.name === "closed") this.endWaits(closedError(by, "a call waited"));
+    if (next.name === "closed") this.endWaits(() => closedError(by, "a call waited"));
     if (last.name !== "connecting") return;
     if (next.name === "connected") last.wait?.end();
     else if (next.name === "failed") last.wait?.end(next.error);
@@ -458,10 +464,11 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /** Asks the kernel whether the connect has ended, and enters the state that follows. */
   #settle(connecting: Connecting, isReady: boolean): State {
-    const result = readConnectResult(this.#native, this.#open, connecting.peer, isReady);
-    const code = result < 0 ? errnoName(result) : null;
-    if (result === 0 || code === "EISCONN") this.#enter({ name: "connected", peer: connecting.peer });
-    else if (code !== null && code !== "EALREADY") this.#fail(result, connecting);
+    const { peer } = connecting;
+    const result = readConnectResult(this.#native, this.#open, peer, isReady);
+    if (result < 0) this.#fail(result, connecting);
+    else if (result === 0) this.#enter({ name: "connected", peer });
+    else if (result === CONNECTED_APART) this.#enter({ name: "connected", peer, isApart: true });
     return this.#state;
   }
 

@@ -176,9 +176,9 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
     return result;
   }
 
-  /** @internal Rejects all waits. */
-  protected endWaits(error: Error): void {
-    this.#waits?.end(error);
+  /** @internal Rejects all waits. An error costs a stack trace, so it is created only for a socket that has waited. */
+  protected endWaits(createError: () => Error): void {
+    this.#waits?.end(createError());
   }
 
   /** Throws ERR_SOCKET_CLOSED. */

@@ -142,6 +142,7 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   export_call<read_address_of<core::getsockname>>(exports, "getsockname");
   export_call<read_address_of<core::getpeername>>(exports, "getpeername");
   export_call<with_fd<core::is_joined>>(exports, "isJoined");
+  export_call<with_fd<core::connect_progress>>(exports, "connectProgress");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
   export_call<end<core::close>>(exports, "close");

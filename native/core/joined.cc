@@ -6,6 +6,13 @@
 
 namespace core {
 
+Result named_progress(int fd) {
+  const Result error = take_error(fd);
+  if (error != 0) return error < 0 ? error : -error;
+  Address peer;
+  return getpeername(fd, &peer) < 0 ? kConnecting : 0;
+}
+
 Result has_own_name(int fd, Address* local) {
   const Result named = getsockname(fd, local);
   if (named < 0) return named;

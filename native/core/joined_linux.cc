@@ -13,7 +13,14 @@ namespace core {
 namespace {
 
 /// The values of tcpi_state (include/net/tcp_states.h).
-enum State : uint8_t { syn_sent = 2, closed = 7, close_wait = 8, last_ack = 9, listen = 10 };
+enum State : uint8_t {
+  syn_sent = 2,
+  syn_received = 3,
+  closed = 7,
+  close_wait = 8,
+  last_ack = 9,
+  listen = 10
+};
 
 /// A socket that is joined to itself has received its own SYN and its own reply to it; any other has received
 /// the SYN-ACK of its peer after connect(2), and nothing else yet.
@@ -35,6 +42,17 @@ bool is_proven_apart(const tcp_info& info) {
 }
 
 }  // namespace
+
+Result connect_progress(int fd) {
+  tcp_info info{};
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info) < 0) return named_progress(fd);
+  if (info.tcpi_state == syn_sent || info.tcpi_state == syn_received) return kConnecting;
+  if (info.tcpi_state == closed) {
+    const Result error = take_error(fd);
+    return error == 0 ? kConnecting : error < 0 ? error : -error;
+  }
+  return is_proven_apart(info) ? kConnectedApart : 0;
+}
 
 Result is_joined(int fd) {
   tcp_info info{};

@@ -16,6 +16,8 @@ Result destroy(const DiagIdentity&, int) { return -ENOSYS; }
 Result local_name_of(int, int, Address*) { return -ENOSYS; }
 Result disconnect_joined(int, int, const RemoteIdentity&) { return -ENOSYS; }
 
+Result connect_progress(int fd) { return named_progress(fd); }
+
 Result is_joined(int fd) {
   Address local;
   return has_own_name(fd, &local);

@@ -1,12 +1,14 @@
 /** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where they are installed. */
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { buildSync } from "esbuild";
 import type { TestContext } from "vitest";
 import { describe, expect, it } from "vitest";
 import type { LabResult, Machine } from "../../lib/lab/index.ts";
 import { findExperiments, KernelShelf, makeMachines, runLab } from "../../lib/lab/index.ts";
 import { Instruments } from "../../lib/lab/instruments.ts";
 import type { Task } from "../../lib/lab/task.ts";
+import { encodeTask } from "../../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../../lib/lab/transcript.ts";
 import { inNamespace, needsNamespaces } from "../support/harness.ts";
 
@@ -16,16 +18,24 @@ const QUICK = ["steps", "bind-first", "closing"];
 /** Enough for a probe that hangs, followed by a guest. */
 const DEADLINE_MS = 120_000;
 
+/** lib/lab/transcript.ts in JavaScript: dist has it only as a part of the real guest. */
+const TRANSCRIPT = buildSync({
+  entryPoints: ["lib/lab/transcript.ts"],
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  write: false,
+}).outputFiles[0]!.text;
+
 /** Creates a machine whose guest is a line of JavaScript, which can use `send`, `hello`, `find` and `task`. */
 function fakeMachine(script: string, more: Partial<Machine> = {}): Machine {
-  const transcript = path.resolve("dist/lab/transcript.js");
   return {
     name: "host",
     title: "fake",
     isEmulated: async () => false,
     missing: async () => null,
     launch: async (task: Task) => {
-      const program = `import { writeMessage } from ${JSON.stringify(transcript)};
+      const program = `${TRANSCRIPT}
         const task = ${JSON.stringify(task)};
         const send = (message) => process.stdout.write(writeMessage(message, task.nonce) + "\\n");
         const environment = { kernel: "1.2.3", upstream: "1.2.3", architecture: "x64", cpus: 1, node: "v20",
@@ -175,23 +185,24 @@ describe("experiments", () => {
     ["exhaustion", "other parity, then EADDRNOTAVAIL"],
   ] as const)("%s uses no port of another socket", async ([name, answer], context) => {
     needsNamespaces(context);
-    const module = (file: string) => JSON.stringify(path.resolve("dist", file));
+    const task = { nonce: "here", machine: "host", experiments: [name], trials: 1 } as const;
     // Stands for sockets that an earlier experiment leaves in TIME-WAIT: every tenth port of this range is bound.
     const program = `
-      import { TcpSocket } from ${module("index.js")};
-      import { findExperiments } from ${module("lab/index.js")};
-      import { Instruments } from ${module("lab/instruments.js")};
+      import { execFileSync } from "node:child_process";
+      import { TcpSocket } from ${JSON.stringify(path.resolve("dist/index.js"))};
       const held = [];
       for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));
-      const [experiment] = await findExperiments([${JSON.stringify(name)}]);
-      console.log((await experiment.run(new Instruments(1, true))).answer);`;
+      const guest = ${JSON.stringify([path.resolve("dist/lab/guest.js"), encodeTask(task)])};
+      process.stdout.write(execFileSync(process.execPath, guest));`;
     const { stdout, stderr } = await inNamespace("40000 40999", process.execPath, [
       "--input-type=module",
       "-e",
       program,
     ]);
     expect(stderr).toBe("");
-    expect(stdout).toBe(`${answer}\n`);
+    const messages = stdout.split("\n").map((line) => readMessage(line, task.nonce));
+    const finding = expect.objectContaining({ experiment: name, answer });
+    expect(messages).toContainEqual({ kind: "finding", finding });
   });
 });
 

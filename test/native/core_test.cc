@@ -161,6 +161,35 @@ void connect_checked_returns_how_the_connect_ended() {
   }
 }
 
+void connect_progress_tells_how_the_connect_stands() {
+  for (const int family : {4, 6}) {
+    const int listener = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(listener, loopback(family, 0)) == 0 && core::listen(listener, 8) == 0);
+    core::Address peer;
+    CHECK(core::getsockname(listener, &peer) == 0);
+    const int connected = core::socket(family, core::Blocking::no);
+    CHECK(core::connect_progress(connected) == core::kConnecting);
+    CHECK(core::begin_connect(connected, peer) == 1);
+#ifdef __linux__
+    CHECK(core::connect_progress(connected) == core::kConnectedApart);
+#endif
+    CHECK(core::named_progress(connected) == 0);
+    const int refused = core::socket(family, core::Blocking::no);
+    CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
+    CHECK(core::connect_progress(refused) == -ECONNREFUSED);
+    CHECK(core::connect_progress(refused) == core::kConnecting);  // The error is told once.
+    CHECK(core::begin_connect(refused, refusing_peer(family)) == -ECONNABORTED);
+    CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
+    CHECK(core::named_progress(refused) == -ECONNREFUSED &&
+          core::named_progress(refused) == core::kConnecting);
+    const core::Address self = find_dead_peer(family);
+    const int joined = core::socket(family, core::Blocking::no);
+    CHECK(core::bind(joined, self) == 0 && core::begin_connect(joined, self) >= 0);
+    CHECK(core::connect_progress(joined) == 0);  // Not proven apart, for it is not.
+    for (const int fd : {connected, refused, joined, listener}) CHECK(core::reset(fd) == 0);
+  }
+}
+
 void connect_checked_uses_the_next_range_when_the_first_is_exhausted() {
   const int listener = core::socket(4, core::Blocking::no);
   CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
@@ -859,6 +888,7 @@ constexpr Test kTests[] = {
     TEST(an_address_converts_to_sockaddr_and_back),
     TEST(from_sockaddr_rejects_another_family),
     TEST(a_socket_bound_to_its_peer_connects_to_itself),
+    TEST(connect_progress_tells_how_the_connect_stands),
     TEST(connect_checked_returns_how_the_connect_ended),
     TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
     TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),

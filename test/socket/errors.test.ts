@@ -150,8 +150,8 @@ describe("DialError", () => {
 
 describe("two copies of the package", () => {
   it("know each other's errors by instanceof; a subclass knows only its own", async () => {
-    const copy = new URL("../../dist/socket/errors.js?copy", import.meta.url).href;
-    const other: typeof import("../../lib/socket/errors.ts") = await import(/* @vite-ignore */ copy);
+    const copy = new URL("../../dist/index.js", import.meta.url).href;
+    const other: typeof import("../../lib/index.ts") = await import(/* @vite-ignore */ copy);
     expect(other.SocketError).not.toBe(SocketError);
     const socketError = new other.SocketError(-111, { syscall: "connect" });
     const dialError = new other.DialError("ERR_DEADLINE", "late", []);

@@ -251,13 +251,13 @@ describe("the results of a connect in progress", () => {
       [-errno.EISCONN, null],
       [-errno.ECONNREFUSED, "ECONNREFUSED"],
     ] as const) {
-      const answers = [1, 1, -errno.EALREADY, answer];
+      const answers = [1, 1, 1, answer];
       let wake = (_count: number) => {};
       let tokens: Float64Array = new Float64Array(0);
       const watched: number[] = [];
       const calls: Partial<Native> = {
         connect: () => answers.shift()!,
-        takeError: () => 0,
+        connectProgress: () => 1,
         getpeername: () => (answers.length > 0 ? -errno.ENOTCONN : 0),
         reactorStart: (ready, into) => {
           wake = ready;
@@ -288,6 +288,22 @@ describe("the results of a connect in progress", () => {
     connecting({ watch: () => -errno.EBADF }, async (socket) => {
       await expect(socket.connected()).rejects.toMatchObject({ code: "EBADF" });
     }));
+});
+
+describe("isSelfConnected()", () => {
+  it.each([
+    ["has been proven apart by connected(): the kernel is not asked again", 2, false, 0],
+    ["is connected only: the kernel decides", 0, true, 1],
+  ] as const)("of a socket that %s", (_name, progress, isJoined, asked) => {
+    let count = 0;
+    const calls = { connect: () => 1, connectProgress: () => progress, isJoined: () => ++count };
+    return withAnswers(calls, async (socket) => {
+      socket.connect(PEER);
+      await socket.connected();
+      expect(socket.isSelfConnected()).toBe(isJoined);
+      expect(count).toBe(asked);
+    });
+  });
 });
 
 describe("an error that takeError() returns", () => {

@@ -1,5 +1,7 @@
 /** connected(): many sockets, and every way in which the wait ends; no descriptor leaks. */
+import { once } from "node:events";
 import { closeSync, readFileSync } from "node:fs";
+import net from "node:net";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
@@ -212,11 +214,29 @@ describe("connected()", () => {
 
   it("rejects after other code has read SO_ERROR through the descriptor", async () => {
     // SO_ERROR is 0 then, and the poller reports the hang-up again and again.
-    await withNative({ takeError: () => 0 }, async () => {
+    await withNative({ connectProgress: () => 1 }, async () => {
       using socket = TcpSocket.open(4);
       socket.connect(deadPeer(4, "other"));
       expect(await outcome(socket.connected({ deadlineMs: 5000 }))).toBe("ECONNREFUSED");
     });
+  });
+
+  it("lets a server of the same thread accept: its queue does not overflow", async () => {
+    const server = net.createServer((socket) => socket.on("error", () => {}).destroy());
+    server.listen({ host: LOOPBACK[4], port: 0, backlog: 16 });
+    await once(server, "listening");
+    const { port } = server.address() as net.AddressInfo;
+    try {
+      for (let i = 0; i < 500; i++) {
+        const socket = TcpSocket.open(4);
+        socket.connect({ family: 4, host: LOOPBACK[4], port });
+        // Of a full queue the SYN is dropped, and sent again after a second.
+        expect(await outcome(socket.connected({ deadlineMs: 900 })), `connect ${i}`).toBe("connected");
+        socket.reset();
+      }
+    } finally {
+      server.close();
+    }
   });
 
   it("goes on waiting when connect() is called again meanwhile", async () => {
