@@ -1,10 +1,8 @@
 /** The lab's questions about who gets a port: this kernel answers them as expected, and what is expected of others. */
-import os from "node:os";
-import path from "node:path";
 import { expect, test } from "vitest";
 import type { Subject } from "../../lib/lab/experiment.ts";
-import { findExperiments } from "../../lib/lab/index.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { findExperiments, KernelShelf, makeMachines, runLab } from "../../lib/lab/index.ts";
+import { needsNamespaces } from "../support/harness.ts";
 
 /** Those that need no seconds; experiments.deep.ts has the others. */
 const QUESTIONS = [
@@ -20,33 +18,26 @@ const QUESTIONS = [
   "fast-open",
   "first-ports",
 ];
-const DIST = path.resolve("dist");
+const LIMITS = { silenceMs: 60_000, totalMs: 100_000, outputBytes: 1_000_000 };
 
-test("this kernel answers each as its release should", async (context) => {
+test("this kernel answers each as its release should", { timeout: 120_000 }, async (context) => {
   needsNamespaces(context);
-  const program = `
-    import { findExperiments } from "${DIST}/lab/index.js";
-    import { hasIpv6, Instruments } from "${DIST}/lab/instruments.js";
-    const subject = { machine: "host", upstream: ${JSON.stringify(os.release())}, hasIpv6: hasIpv6() };
-    const lines = [];
-    for (const experiment of await findExperiments(${JSON.stringify(QUESTIONS)})) {
-      const answer = await experiment.run(new Instruments(2, true)).catch((error) => ({ answer: error.message }));
-      lines.push([experiment.name, answer.answer, experiment.expected(subject), Object.keys(answer.counts ?? {}).length]);
-    }
-    console.log(JSON.stringify(lines));`;
-  const { stdout, stderr } = await inNamespace("32768 60999", process.execPath, [
-    "--input-type=module",
-    "-e",
-    program,
-  ]);
-  expect(stderr).toBe("");
-  const lines: [string, string, string | null, number][] = JSON.parse(stdout);
-  expect(lines.map(([name]) => name)).toEqual(QUESTIONS);
-  for (const [name, answer, expected, counts] of lines) {
-    expect(counts, `${name} has raw counts`).toBeGreaterThan(0);
-    expect(expected, name).not.toBeNull();
-    // Without IPv6 the question about it cannot be asked.
-    if (answer !== "no IPv6 here") expect(answer, name).toBe(expected);
+  const [machine] = await makeMachines({ machines: ["host"], kernels: [] }, new KernelShelf());
+  const { kernels, findings } = await runLab({
+    machines: [machine!],
+    experiments: QUESTIONS,
+    trials: 2,
+    limits: LIMITS,
+  });
+  expect(findings.map(({ experiment }) => experiment)).toEqual(QUESTIONS);
+  // Without IPv6 the question about it cannot be asked.
+  const asked = findings.filter(
+    ({ experiment }) => experiment !== "other-family" || kernels[0]!.environment!.hasIpv6,
+  );
+  for (const { experiment, answer, expected, note, counts } of asked) {
+    expect(expected, experiment).not.toBeNull();
+    expect(answer, `${experiment}: ${note}`).toBe(expected);
+    expect(Object.keys(counts).length, `${experiment} has raw counts`).toBeGreaterThan(0);
   }
 });
 
