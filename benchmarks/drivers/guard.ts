@@ -1,10 +1,11 @@
 /**
  * The cost of the guard: connects to a live listener by net.connect, by the least guard, and by connect(), in turn
  * within one process, so that a slow moment of the machine slows down all three.
- * Arguments: port, milliseconds of a round, rounds, guard.
+ * Arguments: port, milliseconds of a round, rounds, guard, how many connections to the port hold local ports meanwhile.
  */
 import net from "node:net";
-import { connect, rangesWithout } from "../../lib/index.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect, rangesWithout, TcpSocket } from "../../lib/index.ts";
 import { portFacts } from "../../lib/kernel/index.ts";
 import type { Door, GuardMeasurement, GuardRound } from "../guard.ts";
 
@@ -16,7 +17,10 @@ const NS_PER_MS = 1e6;
 const [AF_INET, SOCK_STREAM, IPPROTO_IP, IP_LOCAL_PORT_RANGE] = [2, 1, 0, 51];
 const [SOCK_NONBLOCK, SOCK_CLOEXEC] = [0o4000, 0o2000000];
 
-const [port, milliseconds, rounds = "1", guard = "prevent"] = process.argv.slice(2);
+/** Fewer than the listener's queue has room for. */
+const HELD_AT_ONCE = 500;
+
+const [port, milliseconds, rounds = "1", guard = "prevent", heldPorts = "0"] = process.argv.slice(2);
 /** The options of every door; net.connect ignores `guard`. */
 const options = { port: Number(port), host: HOST, guard: guard as "prevent" | "detect" };
 const doors: Partial<Record<Door, () => net.Socket>> = {
@@ -32,9 +36,23 @@ try {
 
 const made: Record<string, GuardRound[]> = {};
 for (let warm = 0; warm < WARM_UP; warm++) await connectByAll();
+const held = await holdPorts(Number(heldPorts));
 for (let round = 0; round < Number(rounds); round++) await measureRound(Number(milliseconds));
 const answer: GuardMeasurement = { rounds: made, missing };
 console.log(JSON.stringify(answer));
+for (const socket of held) socket.reset();
+
+/** Holds local ports as other connections do: on the side that connects, whatever the listener does with its own. */
+async function holdPorts(count: number): Promise<TcpSocket[]> {
+  const sockets: TcpSocket[] = [];
+  while (sockets.length < count) {
+    const socket = TcpSocket.open(4);
+    socket.connect({ family: 4, host: HOST, port: options.port });
+    sockets.push(socket);
+    if (sockets.length % HELD_AT_ONCE === 0) await sleep(10); // The listener empties its queue.
+  }
+  return sockets;
+}
 
 /** Makes a connect by each door, in random order. */
 async function connectByAll(

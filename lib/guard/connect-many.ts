@@ -4,7 +4,7 @@ import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkLocalAddress } from "../socket/address.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -72,7 +72,6 @@ type Spare = Pick<Entry, "handle" | "hasRange">;
 
 const DEFAULT_CONCURRENCY = 256;
 const DEFAULT_PER_SECOND = 1000;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 const NAMES = ["concurrency", "perSecond", "deadlineMs", "local", "signal", "guard", "options"];
 /** Returned by kernels that let no socket connect again: gVisor's, or one that pretends to be Linux. */
 const NOT_REUSABLE: ReadonlySet<string> = new Set(["ECONNABORTED", "EINVAL", "EAFNOSUPPORT", "EISCONN"]);
@@ -394,12 +393,6 @@ class Connects {
     }
     this.#input.close();
   }
-}
-
-function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-  throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
 }
 
 function outOfRange(message: string): Error {

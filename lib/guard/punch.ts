@@ -4,7 +4,7 @@ import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkAddress, checkLocalAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { countAttempts, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
@@ -26,7 +26,6 @@ export interface PunchOptions {
 
 const NAMES = ["deadlineMs", "signal", "listen"];
 const DEFAULT_DEADLINE_MS = 30_000;
-const LONGEST_WAIT_MS = 2 ** 31 - 1;
 /** The first attempt lasts this long to twice as long; each lasts longer, because one must outlast a round trip. */
 const FIRST_ATTEMPT_MS = 100;
 const LONGEST_ATTEMPT_MS = 3000;
@@ -58,10 +57,7 @@ export async function punch(
 ): Promise<Dialed> {
   checkKeys("punch()", options, NAMES);
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
-  if (!(deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) {
-    const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
-    throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
-  }
+  checkDeadline(deadlineMs);
   return new Punch(checkLocalAddress(local), checkAddress(peer), deadlineMs, options).run();
 }
 

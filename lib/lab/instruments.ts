@@ -113,6 +113,19 @@ export class Instruments {
     return findPortHere({ low: 1025, high }, { from: high });
   }
 
+  /** connectOnce() with this port alone to choose from: "picked", or the errno where the kernel does not pick it. */
+  pickFrom(port: number, peer: Address): Promise<string> {
+    return this.withRange({ low: port, high: port }, async () => {
+      const { outcome, localPort } = await this.connectOnce(peer);
+      return localPort === port ? "picked" : outcome;
+    });
+  }
+
+  /** A listener on a port below the range, to which a socket can stay connected. */
+  listenOutside(): TcpSocket {
+    return TcpSocket.open(4).bind(loopback(this.findPortOutside())).listen();
+  }
+
   /** Runs a reconnect loop, and resets the socket that connected. */
   async runLoop(peer: Address, strategy: Strategy, attempts: number): Promise<ReconnectResult> {
     const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS });
@@ -168,8 +181,14 @@ async function connectAndJudge(
   local: Address | undefined,
 ): Promise<Outcome> {
   if (local) socket.bind(local);
-  if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
+  await completeConnect(socket, peer);
   return socket.isSelfConnected() ? "self-connect" : "connected";
+}
+
+/** connect(2), and waits until it has ended. Throws SocketError where it fails. */
+export async function completeConnect(socket: TcpSocket, peer: Address): Promise<TcpSocket> {
+  if (socket.connect(peer) === "in-progress") await socket.connected({ deadlineMs: ANSWER_WITHIN_MS });
+  return socket;
 }
 
 /** Returns "yes: self-connect" if every attempt was one, and adds what was not asked for lack of IPv6. */

@@ -6,7 +6,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DIALERS, dialerRows } from "../../benchmarks/dialers.ts";
 import type { Door, GuardPlace } from "../../benchmarks/guard.ts";
-import { DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../../benchmarks/guard.ts";
+import { BUSY_PLACES, DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../../benchmarks/guard.ts";
 import { Ledger } from "../../benchmarks/ledger.ts";
 import { agrees, pairedRatio } from "../../benchmarks/ratio.ts";
 import { computeBenchRows } from "../../benchmarks/rows.ts";
@@ -189,6 +189,13 @@ describe("the guard's rows", () => {
       verdict: "missed",
       because: "the least guard in this run: 1.060",
     });
+  });
+
+  it("have no bound where many ports are in use", () => {
+    const busy = BUSY_PLACES.at(-1)!;
+    const rows = guardRows(guardLedger(busy, { "node:net": 20, "selfconnect connect()": 40 }).results());
+    expect(rows[0]).toMatchObject({ verdict: "reported", bound: null, value: 2 });
+    expect(rows[0]!.what).toContain(`${busy.heldPorts} ports in use`);
   });
 
   it("are skipped, with the reason, without the least guard, and absent where not selected", () => {

@@ -84,14 +84,22 @@ describe.each(FAMILIES)("punch over IPv%i", (family) => {
     const peer = deadPeer(family);
     const any = { ...peer, host: family === 4 ? "0.0.0.0" : "::" };
     for (const local of [peer, any]) {
-      await expect(punch(local, peer)).rejects.toMatchObject({ code: "ERR_SELF_CONNECT" });
+      await expect(punch(local, peer)).rejects.toMatchObject({
+        code: "ERR_SELF_CONNECT",
+        attempts: [{ outcome: "self-connect", peer, local, elapsedMs: expect.closeTo(0, -2) }],
+      });
       expect(listenRefusal(peer)).toBe(null);
     }
   });
 
   it("ends at the deadline, and when the signal aborts", async () => {
     const [local, peer] = pairOf(family);
-    await expect(punch(local, peer, { deadlineMs: 50 })).rejects.toMatchObject({ code: "ERR_DEADLINE" });
+    const { code, attempts } = await punch(local, peer, { deadlineMs: 50 }).catch((error) => error);
+    expect(code).toBe("ERR_DEADLINE");
+    for (const attempt of attempts) {
+      expect(attempt).toMatchObject({ outcome: "ECONNREFUSED", peer, local });
+      expect(attempt.elapsedMs).toBeLessThan(performance.now());
+    }
     const signal = AbortSignal.timeout(50);
     await expect(punch(local, peer, { signal })).rejects.toThrow("timeout");
     const aborted = AbortSignal.abort(new Error("enough"));
@@ -118,7 +126,9 @@ it("punch reports at once what waiting does not change", async () => {
     syscall: "bind",
   });
   await expect(punch(local, peer, { deadline: 5 } as object)).rejects.toThrow('did you mean "deadlineMs"?');
-  await expect(punch(local, peer, { deadlineMs: -1 })).rejects.toThrow("deadlineMs -1 is not a time");
+  await expect(punch(local, peer, { deadlineMs: -1 })).rejects.toMatchObject({
+    code: "ERR_INVALID_DEADLINE",
+  });
 });
 
 it.for(["listen", "silent"])(

@@ -51,3 +51,25 @@ it("an IPv4-mapped address is its IPv4 address", () => {
   expect(seen.add(bytesOf("127.0.0.1", 80))).toBe(false);
   expect(seen.add(bytesOf("::127.0.0.1", 80))).toBe(true);
 });
+
+it("addresses that differ in one byte only are different", () => {
+  const seen = new SeenAddresses();
+  const values = [0, 1, 255];
+  const hosts = values.flatMap((a) => values.flatMap((b) => values.map((c) => `${a}.${b}.${c}.7`)));
+  const addAll = () =>
+    hosts.flatMap((host) => [0, 1, 255, 256, 65_535].map((port) => seen.add(bytesOf(host, port))));
+  expect(new Set(addAll())).toEqual(new Set([true]));
+  expect(new Set(addAll())).toEqual(new Set([false]));
+});
+
+it.each([
+  "::feff:102:304",
+  "::fffe:102:304",
+  "1::ffff:102:304",
+  "::1:ffff:102:304",
+  "::102:304",
+])("%s is no IPv4 address", (host) => {
+  const seen = new SeenAddresses();
+  seen.add(bytesOf("1.2.3.4", 80));
+  expect(seen.add(bytesOf(host, 80))).toBe(true);
+});

@@ -1,26 +1,41 @@
 /** Predictions against random hosts, for HOSTS_MINUTES (default 60). SEED repeats a run. */
 import { expect, test } from "vitest";
 import { random } from "../support/harness.ts";
+import type { HostsResult } from "../support/hosts.ts";
 import { measureHosts } from "../support/hosts.ts";
 
 const MINUTES = Number(process.env.HOSTS_MINUTES ?? 60);
-/** Each round is a process of its own, with a seed of its own. */
+/** Each host is a process of its own, with a seed of its own. */
 const ROUND_MS = 60_000;
+/** So many hosts at a slow pace cost less than one at full speed. */
+const SLOW_HOSTS = 8;
 
 test("random hosts", { timeout: (MINUTES + 10) * 60_000 }, async () => {
   const { seed } = random();
   console.log(`SEED=${seed}, ${MINUTES} minutes`);
-  let [hosts, trials, nevers] = [0, 0, 0];
-  const suspects: string[] = [];
+  const results: HostsResult[] = [];
   const rounds = Math.max(1, Math.round((MINUTES * 60_000) / ROUND_MS));
   for (let round = 0; round < rounds; round++) {
-    const result = await measureHosts(seed + round, ROUND_MS, round % 4 === 3 ? 30_000 : 2000);
-    hosts += result.hosts;
-    trials += result.trials;
-    nevers += result.nevers;
-    const fits = Object.entries(result.fits).filter(([, p]) => p < 1e-5);
-    suspects.push(...result.wrong, ...fits.map(([name, p]) => `seed ${seed + round}, ${name}: p = ${p}`));
+    const first = seed + round * SLOW_HOSTS;
+    if (round % 4 === 1) results.push(...(await measureSlowHosts(first)));
+    else results.push(await measureHosts(first, ROUND_MS, round % 4 === 3 ? 30_000 : 2000));
   }
-  console.log(`${hosts} hosts, ${trials} trials, ${nevers} of them never; ${suspects.length} suspects`);
+  const sum = (count: (result: HostsResult) => number) => results.reduce((all, one) => all + count(one), 0);
+  const suspects = results.flatMap(suspectsOf);
+  console.log(
+    `${sum(({ hosts }) => hosts)} hosts, ${sum(({ trials }) => trials)} trials, ` +
+      `${sum(({ nevers }) => nevers)} of them never; ${suspects.length} suspects`,
+  );
   expect(suspects).toEqual([]);
 });
+
+/** From once to 20 times a second, by up to four clients. */
+function measureSlowHosts(firstSeed: number): Promise<HostsResult[]> {
+  const seeds = Array.from({ length: SLOW_HOSTS }, (_, index) => firstSeed + index);
+  return Promise.all(seeds.map((seed) => measureHosts(seed, ROUND_MS, 2000, "slow")));
+}
+
+function suspectsOf({ seed, wrong, fits }: HostsResult): string[] {
+  const bad = Object.entries(fits).filter(([, p]) => p < 1e-5);
+  return [...wrong, ...bad.map(([name, p]) => `seed ${seed}, ${name}: p = ${p}`)];
+}

@@ -16,6 +16,7 @@ interface Host {
 
 /** What random hosts showed. */
 export interface HostsResult {
+  readonly seed: number;
   readonly hosts: number;
   readonly trials: number;
   readonly nevers: number;
@@ -25,14 +26,15 @@ export interface HostsResult {
   readonly fits: Readonly<Record<string, number>>;
 }
 
-/** Predicts and measures on random hosts for so long, in a network namespace of its own. */
+/** Predicts and measures on random hosts for so long, in a network namespace of its own; `pace`: see random-hosts.mjs. */
 export async function measureHosts(
   seed: number,
   durationMs: number,
   mostPorts: number,
+  pace: "fast" | "slow" = "fast",
 ): Promise<HostsResult> {
   const setUp = 'ip link set lo up && exec "$@"';
-  const program = [process.execPath, PROGRAM, String(seed), String(durationMs), String(mostPorts)];
+  const program = [process.execPath, PROGRAM, String(seed), String(durationMs), String(mostPorts), pace];
   const { stdout, stderr, status } = await command("unshare", ["-rn", "sh", "-c", setUp, "sh", ...program]);
   if (status !== 0) throw new Error(`random hosts, seed ${seed}: ${stderr}`);
   const hosts: Host[] = stdout
@@ -48,6 +50,7 @@ export async function measureHosts(
     shares[method] = [...(shares[method] ?? []), ...found];
   }
   return {
+    seed,
     hosts: hosts.length,
     trials: trials.length,
     nevers: trials.filter(({ never }) => never !== null).length,

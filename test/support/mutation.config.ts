@@ -12,7 +12,9 @@ export default defineConfig({
   test: {
     include: [
       "test/socket/{errors,options,reactor,self-connect,shared-wait,socket,socket.answers,socket.connected}.test.ts",
-      "test/guard/{backoff,channels,dial,dial.policy,guard,handle,http,net,prevention,register.inside,streams,undici}.test.ts",
+      "test/guard/{attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.policy}.test.ts",
+      "test/guard/{guard,guard-options,handle,http,local-turns,net,pace,prevention,punch}.test.ts",
+      "test/guard/{register.inside,seen,statistics,streams,undici}.test.ts",
       "test/loop/reconnect.bursts.test.ts",
     ],
     setupFiles: ["test/support/mutation-setup.ts"],

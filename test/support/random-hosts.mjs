@@ -2,7 +2,8 @@
  * Random hosts: in a network namespace of its own, sets a random ephemeral range and random reserved ports, plants
  * sockets of every kind, predicts, and makes real attempts. Prints one line for each trial, as JSON.
  *
- * Arguments: a seed, for how many milliseconds, the most ports of a range.
+ * Arguments: a seed, for how many milliseconds, the most ports of a range. With a fourth, "slow", the attempts are made
+ * from once to 20 times a second, by one to four clients at a time, beside a client of another peer.
  */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -11,10 +12,14 @@ import { TcpSocket } from "../../dist/index.js";
 import { environment } from "../../dist/kernel/index.js";
 import { portAlgorithm, portSituation, predict, supposeAlgorithm } from "../../dist/ports/index.js";
 
-const [seed, durationMs, mostPorts] = process.argv.slice(2).map(Number);
+const [seed, durationMs, mostPorts] = process.argv.slice(2, 5).map(Number);
+const isSlow = process.argv[5] === "slow";
 const TRIALS_PER_HOST = 24;
 const NEVER_LAPS = 3;
 const MOST_MEANS = 40;
+/** More than two periods of the salt. */
+const SLOW_MS = 22_000;
+const SLOW_PORTS = 30;
 const HOSTS = ["127.0.0.1", "::1", "10.1.2.3", "10.9.1.1", "fd00::1"];
 const METHODS = ["connect", "connect", "late-bind", "range", "bind", "bind with SO_REUSEADDR"];
 const release = environment().kernel;
@@ -103,7 +108,7 @@ function drawRange() {
   const size =
     kind < 0.4 ? int(1, 8) : kind < 0.7 ? int(9, 100) : kind < 0.93 ? int(101, 1500) : int(1501, mostPorts);
   const low = int(5000, 60_000 - Math.min(size, 50_000));
-  return { low, high: low + Math.min(size, mostPorts) - 1 };
+  return { low, high: low + Math.min(size, isSlow ? SLOW_PORTS : mostPorts) - 1 };
 }
 
 function drawReserved({ low, high }) {
@@ -173,18 +178,19 @@ function attempt(method, host, port, range) {
   }
 }
 
-async function tryPort(host, method, port, range, situation) {
+function predictPort(host, method, port, situation) {
   const name = method.startsWith("bind") ? "bind" : method;
-  const algorithm = name === "bind" ? portAlgorithm("linux-bind") : supposeAlgorithm(name, release);
-  const reuseAddress = method === "bind with SO_REUSEADDR";
-  const facts = { ...situation, keeper: null };
-  const prediction = await predict({
+  return predict({
     peer: addressOf(host, port),
     method: name,
-    algorithm,
-    facts,
-    reuseAddress,
+    algorithm: name === "bind" ? portAlgorithm("linux-bind") : supposeAlgorithm(name, release),
+    facts: { ...situation, keeper: null },
+    reuseAddress: method === "bind with SO_REUSEADDR",
   });
+}
+
+async function tryPort(host, method, port, range, situation) {
+  const prediction = await predictPort(host, method, port, situation);
   const size = range.high - range.low + 1;
   const began = performance.now();
   const never = prediction.never;
@@ -211,6 +217,45 @@ async function tryPort(host, method, port, range, situation) {
     mean: wait.mean,
     ms: performance.now() - began,
   };
+}
+
+/**
+ * Trials at a slow pace, side by side: the kernel walks separately to each port. A trial that has not ended in time has a
+ * share above that of the attempts made, anywhere there if the prediction is right.
+ */
+async function tryPortsSlowly(host, method, ports, range, situation) {
+  const [everyMs, clients] = [oneOf([50, 200, 500, 1000]), oneOf([1, 1, 2, 4])];
+  const attempts = new Map(ports.map((port) => [port, 0]));
+  const joined = new Set();
+  let rounds = 0;
+  const startedAt = performance.now();
+  for (; performance.now() - startedAt < SLOW_MS && joined.size < ports.length; rounds++) {
+    for (let client = 0; client < clients; client++) {
+      for (const port of ports.filter((one) => !joined.has(one))) {
+        attempts.set(port, attempts.get(port) + 1);
+        if (attempt(method, host, port, range)) joined.add(port);
+      }
+    }
+    attempt(method, host, range.low - 1, range);
+    await sleep(startedAt + (rounds + 1) * everyMs - performance.now());
+  }
+  const rate = (rounds * clients * 1000) / (performance.now() - startedAt);
+  const pace = `${clients} clients every ${everyMs} ms`;
+  const trials = [];
+  for (const port of ports) {
+    const [made, isJoined] = [attempts.get(port), joined.has(port)];
+    const prediction = await predictPort(host, method, port, situation);
+    const never = prediction.never?.reason ?? null;
+    if (never) {
+      trials.push({ port, pace, never, attempts: made, isRight: !isJoined });
+      continue;
+    }
+    const wait = prediction.wait(rate);
+    const [from, to] = [wait.cdf(isJoined ? made - 1 : made), isJoined ? wait.cdf(made) : 1];
+    const share = from + random() * (to - from);
+    trials.push({ port, pace, never, attempts: made, isRight: true, isJoined, share, mean: wait.mean });
+  }
+  return trials;
 }
 
 /** Ports near which a mistake is likely, and random ones. */
@@ -254,11 +299,10 @@ async function tryHost(host, method) {
   const name = method.startsWith("bind") ? "bind" : method;
   const look = () => portSituation(addressOf(host, 1), name);
   const situation = look();
-  const trials = [];
-  for (const port of drawPorts(built.range, situation)) {
-    if (!isFree(host, port)) continue;
+  const ports = drawPorts(built.range, situation).filter((port) => isFree(host, port));
+  const trials = isSlow ? await tryPortsSlowly(host, method, ports, built.range, situation) : [];
+  for (const port of isSlow ? [] : ports)
     trials.push(await tryPort(host, method, port, built.range, situation));
-  }
   // A TIME-WAIT may have ended meanwhile.
   const isSteady = String(look().heldPorts) === String(situation.heldPorts);
   for (const socket of planted.splice(0)) socket.reset();

@@ -1,6 +1,7 @@
 // A client that reconnects at full speed: node client.mjs DOOR PORT ATTEMPTS. It prints one object when it has made
 // that many attempts, or is joined to itself; then it keeps that socket, as a client does, until its stdin ends.
-// The doors "net", "http", "tls", "undici", "fetch" and "socket" do not use this package.
+// The doors "net", "http", "tls", "undici", "fetch" and "socket" do not use this package. GUARD is the guard of the
+// others. With COUNT=1 it makes just so many attempts, also after one that was joined to itself, which it resets.
 import { subscribe } from "node:diagnostics_channel";
 import http from "node:http";
 import net from "node:net";
@@ -9,6 +10,8 @@ import tls from "node:tls";
 const [door, portText, attemptsText] = process.argv.slice(2);
 const port = Number(portText);
 const host = process.env.HOST ?? "127.0.0.1";
+const guard = process.env.GUARD ?? "prevent";
+const isCounting = process.env.COUNT === "1";
 const IN_FLIGHT = 8;
 // In Node 20 a fetch never settles when its connection is reset while undici still compiles its parser, with or without
 // this package: the first ones of a process are lost when they meet the service's end. Node 22 and later fix it.
@@ -21,7 +24,7 @@ subscribe("selfconnect:rejected", () => counts.rejected++);
 subscribe("net.client.socket", ({ socket }) => watch(socket));
 
 // The parent sends a byte when this client may end; until then it continues, even beyond ATTEMPTS.
-let isReleased = false;
+let isReleased = isCounting;
 process.stdin.once("data", () => {
   isReleased = true;
 });
@@ -29,14 +32,15 @@ process.stdin.once("data", () => {
 const attempt = (await doors()[door]?.()) ?? fail(`no door ${door}`);
 await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
 console.log(JSON.stringify(counts));
-if (counts.selfConnects === 0) process.exit();
+if (counts.selfConnects === 0 || isCounting) process.exit();
 process.stdin.on("end", () => process.exit());
 
 async function lane() {
-  while ((counts.attempts < Number(attemptsText) || !isReleased) && counts.selfConnects === 0) {
+  const goesOn = () => isCounting || counts.selfConnects === 0;
+  while ((counts.attempts < Number(attemptsText) || !isReleased) && goesOn()) {
     counts.attempts++;
     const outcome = await attempt();
-    if (Object.keys(counts.outcomes).length === 0) process.send("under way");
+    if (Object.keys(counts.outcomes).length === 0) process.send?.("under way");
     counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + 1;
   }
 }
@@ -50,7 +54,8 @@ function doors() {
         const socket = watch(make());
         socket.on("error", (error) => resolve(error.code));
         socket.on("close", () => resolve("closed"));
-        socket.on(ready, () => (isJoined(socket) ? resolve("joined to itself") : socket.resetAndDestroy()));
+        const keeps = () => isJoined(socket) && !isCounting;
+        socket.on(ready, () => (keeps() ? resolve("joined to itself") : socket.resetAndDestroy()));
       });
   const request = (agent) => () =>
     new Promise((resolve) => {
@@ -82,22 +87,22 @@ function doors() {
     http: () => request(new http.Agent()),
     fetch: () => fetching(fetch),
     undici: async () => fetching((await import("undici")).fetch),
-    "guarded connect": async () => ((lib) => stream(() => lib.connect({ host, port })))(await ours()),
+    "guarded connect": async () => ((lib) => stream(() => lib.connect({ host, port, guard })))(await ours()),
     "guarded streams": async () =>
-      ((lib) => stream(() => lib.streamFactory()().connect(port, host)))(await ours()),
+      ((lib) => stream(() => lib.streamFactory({ guard })().connect(port, host)))(await ours()),
     "guarded tls": async () =>
-      ((lib) => stream(() => lib.connectTls({ host, port }), "secureConnect"))(await ours()),
-    "guarded http": async () => ((lib) => request(lib.guardAgent(new http.Agent())))(await ours()),
+      ((lib) => stream(() => lib.connectTls({ host, port, guard }), "secureConnect"))(await ours()),
+    "guarded http": async () => ((lib) => request(lib.guardAgent(new http.Agent(), { guard })))(await ours()),
     "guarded undici": async () => {
       const [lib, undici] = [await ours(), await import("undici")];
       return fetching(undici.fetch, {
-        dispatcher: new undici.Agent({ connect: lib.undiciConnect(undici.buildConnector) }),
+        dispatcher: new undici.Agent({ connect: lib.undiciConnect(undici.buildConnector, {}, { guard }) }),
       });
     },
     "guarded dial": async () =>
       (
         (lib) => () =>
-          lib.dial({ family: host.includes(":") ? 6 : 4, host, port }).then(
+          lib.dial({ family: host.includes(":") ? 6 : 4, host, port }, { guard }).then(
             ({ socket, local, peer }) => {
               // The service may have reset the connection by now: then the kernel has forgotten the peer.
               if (lib.isSelfConnect(local, peer)) counts.selfConnects++;
