@@ -26,9 +26,10 @@ const GUARDS = ["prevents", "detects"];
 const CLIENT_RANGE = "50000 50005";
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   args: process.argv.slice(2).map((flag) => (/^--(clients|machines)$/.test(flag) ? `${flag}=` : flag)),
   options: {
+    help: { type: "boolean" },
     here: { type: "boolean" },
     runtimes: { type: "boolean" },
     clients: { type: "string" },
@@ -38,6 +39,14 @@ const { values: flags } = parseArgs({
   },
 });
 
+if (flags.help) {
+  console.log(
+    readFileSync(new URL(import.meta.url), "utf8")
+      .split("\nimport")[0]
+      .replace(/^\/\/ /gm, ""),
+  );
+  process.exit(0);
+}
 if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
   console.log(
     "check:wide needs a network namespace of its own: run it as root, with unshare (Debian: util-linux)",
@@ -55,6 +64,16 @@ else {
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
 process.exitCode = counts.failed > 0 ? 1 : 0;
+
+/** parseArgs(), with one line for a flag that there is not. */
+function parseFlags(config) {
+  try {
+    return parseArgs(config);
+  } catch ({ message }) {
+    console.error(`${message}; see --help`);
+    process.exit(2);
+  }
+}
 
 async function testRuntimes() {
   const columns = [];
