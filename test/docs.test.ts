@@ -93,6 +93,13 @@ describe("README.md", () => {
     expect(blocks(readme, "js").length).toBeGreaterThan(2);
   });
 
+  it("and CHANGELOG.md count the socket options right", () => {
+    for (const file of ["README.md", "CHANGELOG.md"]) {
+      const [, count] = /(\d+)\s+(?:socket )?options(?:,| in one table)/.exec(readFileSync(file, "utf8"))!;
+      expect(Number(count), file).toBe(optionTable().length);
+    }
+  });
+
   it("names every command", async () => {
     const { stdout } = await cli(["--help"]);
     const commands = [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map((match) => match[1]!);
