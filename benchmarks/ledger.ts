@@ -10,6 +10,8 @@ import { LIMITS } from "./trials.ts";
 
 const NS_PER_MS = 1e6;
 const NS_PER_SECOND = 1e9;
+/** The start's cost varies: of a cell that took less than this part of it beside, nothing is known. */
+const LEAST_REST = 0.5;
 
 export class Ledger {
   readonly #plans = new Map<string, CellPlan>();
@@ -76,12 +78,14 @@ export class Ledger {
     );
   }
 
-  /** CPU time per attempt in each round, without that of the driver's start. */
+  /** CPU time per attempt in each round, without that of the driver's start; none where the start is most of it. */
   #cpuUs({ name, trial }: CellPlan): number[] {
     const start = this.#startCosts.get(name);
     if (!start || trial === "time") return [];
     const all = this.#measured.get(name) ?? [];
-    return all.flatMap(({ count, cost }) => (cost ? (cost.cpuUs - start.cpuUs) / count : []));
+    const rests = all.map(({ cost }) => (cost ? cost.cpuUs - start.cpuUs : 0));
+    if (rests.some((restUs) => restUs < LEAST_REST * start.cpuUs)) return [];
+    return rests.map((restUs, round) => restUs / all[round]!.count);
   }
 }
 

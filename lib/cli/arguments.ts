@@ -22,6 +22,15 @@ export function parsePort(text: string): number {
   throw new InvalidArgumentError("Use a port, 1 to 65535.");
 }
 
+/** Every option that takes several values has them in one argument: "a,b". */
+export function parseList(text: string): string[] {
+  return text.split(",").filter(Boolean);
+}
+
+export function parsePorts(text: string): number[] {
+  return parseList(text).map(parsePort);
+}
+
 export function parseRate(text: string): number {
   const rate = Number(text);
   if (Number.isFinite(rate) && rate > 0) return rate;

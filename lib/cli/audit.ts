@@ -12,7 +12,7 @@ import {
   hostAuditReport,
   hostAuditText,
 } from "../report/index.ts";
-import { parseDurationMs, parsePort } from "./arguments.ts";
+import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
@@ -34,9 +34,9 @@ export function auditCommand(): Command {
         "risk, joined to itself or left behind, and 1 when that is unknown.",
     )
     .option(
-      "--port <number...>",
+      "--port <numbers>",
       "assess these ports instead of the listeners, before choosing one for a server",
-      (text: string, before: readonly number[] | undefined) => [...(before ?? []), parsePort(text)],
+      parsePorts,
     )
     .option("--all-namespaces", "audit every network namespace of this host, containers included (as root)")
     .addOption(
@@ -61,7 +61,7 @@ export function auditCommand(): Command {
 
 const EXAMPLES = `Examples:
   selfconnect audit                                    what is at risk here, and what to do
-  selfconnect audit --port 50000 50001                 is one of these ports a good choice?
+  selfconnect audit --port 50000,50001                 is one of these ports a good choice?
   sudo selfconnect audit --all-namespaces              this host and its containers
   selfconnect audit --watch 5s                         print what appears and what disappears
   selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;

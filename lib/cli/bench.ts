@@ -1,10 +1,10 @@
 /** selfconnect bench: compares attempts per second with the peers, in one run. */
 import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { BenchReport } from "../report/index.ts";
-import { BENCH_TRIALS, benchHtml, benchMarkdown, benchText } from "../report/index.ts";
-import { parseCount, parseDurationMs } from "./arguments.ts";
+import { BENCH_TRIALS, benchCsv, benchHtml, benchMarkdown, benchText } from "../report/index.ts";
+import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
@@ -16,6 +16,7 @@ interface Flags {
   readonly long?: boolean;
   readonly markdown?: string;
   readonly html?: string;
+  readonly csv?: string;
   readonly json?: boolean;
 }
 
@@ -24,6 +25,17 @@ type Message = { readonly progress: string } | { readonly report: BenchReport };
 
 /** benchmarks/run.ts, in a separate process: printing must not share a thread with what is measured. */
 const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
+
+const TRIALS = Object.keys(BENCH_TRIALS);
+
+function parseTrials(text: string): string[] {
+  const trials = parseList(text);
+  const wrong = trials.find((trial) => !TRIALS.includes(trial));
+  if (trials.length > 0 && wrong === undefined) return trials;
+  throw new InvalidArgumentError(
+    `"${wrong ?? text}" is not a trial. Use ${TRIALS.join(",")}, or some of them.`,
+  );
+}
 
 export function benchCommand(): Command {
   return new Command("bench")
@@ -40,13 +52,14 @@ export function benchCommand(): Command {
         .default(300, "300ms"),
     )
     .addOption(
-      new Option("--only <trials...>", "run only these trials")
-        .choices(Object.keys(BENCH_TRIALS))
+      new Option("--only <trials>", `run only these trials: ${TRIALS.join(", ")}`)
+        .argParser(parseTrials)
         .default([], "all"),
     )
     .option("--long", LONG)
     .option("--markdown <file>", "also write the tables as Markdown")
     .option("--html <file>", "also write the tables and a plot as one HTML page")
+    .option("--csv <file>", "also write the figure of each cell in each round as CSV")
     .option("--json", "print one object (docs/schema/bench-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
@@ -61,6 +74,7 @@ const LONG =
 const EXAMPLES = `Examples:
   selfconnect bench                                    every row, about 6 minutes
   selfconnect bench --only attempts --rounds 6         only the rates
+  selfconnect bench --only attempts,connects           two trials
   selfconnect bench --html bench.html --json           a page with a plot, and the data
 
 Exits with 0 when every bound that could be measured was reached, with 1 when one was missed or rounds disagree.`;
@@ -70,6 +84,7 @@ async function runBench(flags: Flags): Promise<number> {
   const report = await runBenchmark(flags);
   if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
   if (flags.html) writeWhole(flags.html, benchHtml(report));
+  if (flags.csv) writeWhole(flags.csv, benchCsv(report));
   if (flags.json) printJson(report);
   else print(benchText(report, textOptions()));
   if (report.isInterrupted) return EXIT.interrupted;

@@ -28,7 +28,7 @@ import {
   labText,
   parseLabResult,
 } from "../report/index.ts";
-import { parseCount, parseDurationMs } from "./arguments.ts";
+import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
@@ -263,8 +263,4 @@ function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {
 
 function commandText(): string {
   return ["selfconnect", ...process.argv.slice(2)].join(" ").slice(0, 400);
-}
-
-function parseList(text: string): string[] {
-  return text.split(",").filter(Boolean);
 }

@@ -45,12 +45,22 @@ export function watchOutput(): void {
   process.stderr.on("error", () => {}); // Lost progress must not stop the result.
 }
 
-/** Progress lines on stderr, overwritten by the next ones. Prints nothing where stderr is no terminal. */
+/** How often progress is reported where it cannot be overwritten. */
+const NOTE_EVERY_MS = 10_000;
+
+/**
+ * Progress lines on stderr, overwritten by the next ones. Where stderr is no terminal, the first of them is printed every
+ * ten seconds: a log shows that work goes on, and a short command prints nothing.
+ */
 export class LiveLine implements Disposable {
   #shown = 0;
+  #notedAt = performance.now();
 
   show(...lines: readonly string[]): void {
-    if (!process.stderr.isTTY) return;
+    if (!process.stderr.isTTY) {
+      this.#note(lines[0] ?? "");
+      return;
+    }
     this.#clear();
     const { columns, rows } = process.stderr;
     // Lines beyond the height or width of the terminal could not be overwritten.
@@ -61,6 +71,12 @@ export class LiveLine implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#shown > 0) this.#clear();
+  }
+
+  #note(line: string): void {
+    if (performance.now() - this.#notedAt < NOTE_EVERY_MS) return;
+    this.#notedAt = performance.now();
+    process.stderr.write(`${escapeTerminal(line)}\n`);
   }
 
   #clear(): void {

@@ -11,6 +11,7 @@ export type {
   PairedRatio,
 } from "./bench.ts";
 export { BENCH_TRIALS } from "./bench.ts";
+export { benchCsv } from "./bench-csv.ts";
 export { benchHtml } from "./bench-html.ts";
 export { benchMarkdown } from "./bench-markdown.ts";
 export { benchText } from "./bench-text.ts";

@@ -288,7 +288,7 @@ describe("selfconnect audit", () => {
   test("--port assesses ports on which nothing listens, and invents no listener", async () => {
     const [dead, other] = [deadPort(), deadPort("other")];
     const ask = async (...ports: number[]) => {
-      const { status, stdout } = await cli(["audit", "--port", ...ports.map(String), "--json"]);
+      const { status, stdout } = await cli(["audit", "--port", ports.join(","), "--json"]);
       return { status, ...JSON.parse(stdout) };
     };
     expect(await ask(dead, other, 8080)).toMatchObject({
@@ -303,7 +303,7 @@ describe("selfconnect audit", () => {
     const local = plantListener(4);
     const mine = { local, owner: { pid: process.pid } };
     expect(await ask(local.port)).toMatchObject({ listeners: [mine], ports: [{ heldBy: [mine] }] });
-    expect((await cli(["audit", "--port", "70000"])).status).toBe(2);
+    expect((await cli(["audit", "--port", "80,70000"])).status).toBe(2);
   });
 
   test("--watch prints what appears and disappears, and Ctrl-C ends it", async () => {

@@ -13,8 +13,9 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WholeFile, writeWhole } from "../../lib/cli/files.ts";
+import { LiveLine } from "../../lib/cli/output.ts";
 import { escapeJson } from "../../lib/report/escape.ts";
 import {
   auditChangesText,
@@ -165,6 +166,25 @@ describe("on a terminal", () => {
       "longer       7  x",
     ]);
   });
+});
+
+it("progress is a line every ten seconds where stderr is no terminal, and none of a short command", () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  const { isTTY } = process.stderr;
+  process.stderr.isTTY = false;
+  const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  try {
+    using line = new LiveLine();
+    for (let second = 1; second <= 25; second++) {
+      vi.advanceTimersByTime(1000);
+      line.show(`${second} of 25 \x1b[2J`, "details");
+    }
+    expect(write.mock.calls.map(([text]) => text)).toEqual(["10 of 25 \\x1b[2J\n", "20 of 25 \\x1b[2J\n"]);
+  } finally {
+    process.stderr.isTTY = isTTY;
+    write.mockRestore();
+    vi.useRealTimers();
+  }
 });
 
 describe("a result that is lost", () => {
