@@ -49,8 +49,8 @@ export function watchOutput(): void {
 const NOTE_EVERY_MS = 10_000;
 
 /**
- * Progress lines on stderr, overwritten by the next ones. Where stderr is no terminal, the first of them is printed every
- * ten seconds: a log shows that work goes on, and a short command prints nothing.
+ * Progress lines on stderr, overwritten by the next ones. Where stderr is no terminal, the first of them is printed
+ * every ten seconds: a log shows that work goes on, and a short command prints nothing.
  */
 export class LiveLine implements Disposable {
   #shown = 0;
