@@ -1,6 +1,7 @@
 /** TcpSocket and each answer of the kernel, which the test makes up: what is thrown, returned and kept. */
 import os from "node:os";
 import { describe, expect, it } from "vitest";
+import { encodeAddress } from "../../lib/socket/address.ts";
 import type { DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
@@ -303,6 +304,57 @@ describe("isSelfConnected()", () => {
       expect(socket.isSelfConnected()).toBe(isJoined);
       expect(count).toBe(asked);
     });
+  });
+});
+
+describe("isSelfConnected(), where the kernel does not say", () => {
+  it("is false while there is no peer", () =>
+    withAnswers({ isJoined: () => -errno.ENOTCONN }, (socket) => {
+      expect(socket.isSelfConnected()).toBe(false);
+    }));
+
+  it.each([
+    ["of a connected socket", "ENOTCONN", 0],
+    ["of any socket", "EPERM", 1],
+  ] as const)("throws %s: %s", (_name, code, connect) =>
+    withAnswers(
+      { connect: () => connect, getpeername: () => 0, isJoined: () => -errno[code] },
+      async (socket) => {
+        socket.connect(PEER);
+        expect(errorOf(() => socket.isSelfConnected())).toMatchObject({ code, syscall: "getpeername" });
+      },
+    ));
+});
+
+describe("close() of a socket that connects", () => {
+  /** Which native call ends it, where getsockname(2) gives this address. */
+  const endOf = async (local: typeof PEER) => {
+    const ends: string[] = [];
+    const calls: Partial<Native> = {
+      connect: () => 1,
+      getsockname: (_handle, bytes) => {
+        bytes.set(encodeAddress(local));
+        return 0;
+      },
+      close: (handle) => {
+        ends.push("close");
+        return native.close(handle);
+      },
+      reset: (handle) => {
+        ends.push("reset");
+        return native.reset(handle);
+      },
+    };
+    await withAnswers(calls, (socket) => {
+      socket.connect(PEER);
+      socket.close();
+    });
+    return ends;
+  };
+
+  it("to its own address is a reset, for it may be joined; to another it is close(2)", async () => {
+    expect(await endOf(PEER)).toEqual(["reset"]);
+    expect(await endOf({ ...PEER, port: 10 } as never)).toEqual(["close"]);
   });
 });
 
