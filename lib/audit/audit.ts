@@ -9,6 +9,7 @@ import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, isSameAddress, isSameHost, unmap } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { holds } from "../socket/port-range.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Destination } from "./destinations.ts";
@@ -100,6 +101,10 @@ const TIME_WAIT_MS = 60_000;
  * leaves the event loop free. Rejects when the sockets cannot be read; throws ERR_INVALID_PORT.
  */
 export function audit(options: AuditOptions = {}): Promise<Audit> {
+  checkKeys("audit()", options, ["ports", "namespace"]);
+  if (options.ports?.length === 0) {
+    throw invalidArgument("ERR_INVALID_PORT", "ports [] has no port: leave it out to assess the listeners");
+  }
   for (const port of options.ports ?? []) checkPort(port);
   return runAudit(options);
 }

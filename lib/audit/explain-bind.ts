@@ -7,7 +7,7 @@ import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
@@ -73,7 +73,11 @@ const OPTIONS: readonly NeededOption[][] = [[], ["reuseAddress"], ["reusePort"]]
  * moment and does not listen, so no client connects. Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT.
  */
 export function explainBind(target: BindTarget, options: ExplainBindOptions = {}): BindExplanation {
+  checkKeys("explainBind()", options, ["allNamespaces", "mostHolders"]);
   const { allNamespaces = false, mostHolders = MOST_HOLDERS } = options;
+  if (!Number.isInteger(mostHolders) || mostHolders < 0) {
+    throw invalidArgument("ERR_OUT_OF_RANGE", `mostHolders ${mostHolders} is not a count`, RangeError);
+  }
   const address = toBindAddress(target);
   const tries = [address, ...alternatives(address)].map(tryBind);
   const asked = tries[0]!;
@@ -109,8 +113,12 @@ export interface WaitUntilFreeOptions {
  */
 export async function waitUntilFree(
   target: BindTarget,
-  { deadlineMs = 30_000, signal }: WaitUntilFreeOptions = {},
+  options: WaitUntilFreeOptions = {},
 ): Promise<boolean> {
+  checkKeys("waitUntilFree()", options, ["deadlineMs", "signal"]);
+  checkDeadline(options.deadlineMs);
+  checkSignal(options.signal);
+  const { deadlineMs = 30_000, signal } = options;
   const address = toBindAddress(target);
   const endsAt = performance.now() + deadlineMs;
   while (!isForNode(tryBind(address))) {
@@ -132,12 +140,9 @@ export function toBindAddress(target: BindTarget): Address {
   }
   if (!(target instanceof Error)) return checkAddress(target);
   const { address, port } = target;
-  if (address !== undefined && port !== undefined) return toAddress(address, port);
-  throw invalidArgument(
-    "ERR_INVALID_ADDRESS",
-    `the error "${target.message}" has no address and port`,
-    TypeError,
-  );
+  // A worker of node:cluster gets an error without an address: its primary bound, as listen(port) does.
+  if (port !== undefined) return address ? toAddress(address, port) : defaultAddress(port);
+  throw invalidArgument("ERR_INVALID_ADDRESS", `the error "${target.message}" has no port`, TypeError);
 }
 
 /** Where listen(port) of Node listens: on [::], or on 0.0.0.0 where the host has no IPv6. */

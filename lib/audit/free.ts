@@ -15,6 +15,7 @@ import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { errnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -67,8 +68,13 @@ const STEP_MS = 10;
  */
 export async function free(
   target: number | string | Address | "all",
-  { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS }: FreeOptions = {},
+  options: FreeOptions = {},
 ): Promise<FreedSocket[]> {
+  checkKeys("free()", options, ["dryRun", "allNamespaces", "ways", "settleMs"]);
+  const { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS } = options;
+  checkWays(ways);
+  if (!(settleMs >= 0))
+    throw invalidArgument("ERR_OUT_OF_RANGE", `settleMs ${settleMs} is not a time`, RangeError);
   const rows = findJoined(target, allNamespaces);
   const { byInode } = findProcesses(rows.map(({ inode }) => inode));
   const ended = rows.map((row) => endJoined(row, byInode.get(row.inode) ?? [], dryRun ? [] : ways));
@@ -76,6 +82,12 @@ export async function free(
   return Promise.all(
     ended.map(async (one, index) => ({ ...one, isFree: await settles(rows[index]!, one.by ? settleMs : 0) })),
   );
+}
+
+function checkWays(ways: readonly string[]): void {
+  const wrong = ways.find((way) => !(WAYS as readonly string[]).includes(way));
+  if (wrong === undefined) return;
+  throw invalidArgument("ERR_UNKNOWN_WAY", `"${wrong}" is no way to end a socket: use ${WAYS.join(", ")}`);
 }
 
 function findJoined(target: number | string | Address, allNamespaces: boolean): PortHolder[] {

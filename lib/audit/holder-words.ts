@@ -1,7 +1,7 @@
 /** The sentences about a holder of a port: what it is, and what to do. Every command prints these. */
 import type { Process } from "../kernel/owners.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress } from "../socket/address.ts";
+import { bare, formatAddress } from "../socket/address.ts";
 import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
@@ -92,7 +92,8 @@ function otherText({ local }: Holder, asked: Address): string {
 
 /** ss(8), -K: SOCK_DESTROY for one connection, in whichever state. */
 function killText({ local, peer }: Holder): string {
-  return `ss -K -a -${local.family} 'sport = :${local.port} and dport = :${peer?.port ?? 0}'`;
+  const to = peer ? ` and dst ${formatAddress(bare(peer))}` : "";
+  return `ss -K -a -${local.family} 'src ${formatAddress(bare(local))}${to}'`;
 }
 
 /** The address as an argument for a shell, which takes brackets for a pattern. */

@@ -5,7 +5,7 @@ import { portFacts } from "../kernel/host.ts";
 import { findSockets } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { addPort, formatPortList, holds, parsePortList, removePort } from "../socket/port-range.ts";
 
@@ -72,6 +72,7 @@ const LAST = "/etc/sysctl.conf";
  * be changed.
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
+  checkKeys("reserve()", options, ["undo", "persist", "dryRun"]);
   const { undo = false, persist = false, dryRun = false } = options;
   checkPort(port);
   if (port === 0)

@@ -27,8 +27,11 @@ export function parseList(text: string): string[] {
   return text.split(",").filter(Boolean);
 }
 
-export function parsePorts(text: string): number[] {
-  return parseList(text).map(parsePort);
+/** May be given several times. */
+export function parsePorts(text: string, before: readonly number[] = []): number[] {
+  const ports = parseList(text).map(parsePort);
+  if (ports.length === 0) throw new InvalidArgumentError("Use a port, 1 to 65535, or several: 80,81.");
+  return [...before, ...ports];
 }
 
 export function parseRate(text: string): number {

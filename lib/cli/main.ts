@@ -2,6 +2,7 @@
 /** selfconnect <command>: data on stdout, progress on stderr, exit codes of one table. */
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../kernel/version.ts";
+import { escapeTerminal } from "../report/escape.ts";
 import { EXIT, exitCodeHelp } from "./exit-codes.ts";
 import { printNotice, watchOutput } from "./output.ts";
 
@@ -85,6 +86,7 @@ watchOutput();
 const program = new Command("selfconnect")
   .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
   .version(packageVersion())
+  .configureOutput({ outputError: (text, write) => write(text.split("\n").map(escapeTerminal).join("\n")) })
   .showHelpAfterError("(add --help for the options and their defaults)")
   .addHelpText("after", `\n${exitCodeHelp()}`)
   .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })

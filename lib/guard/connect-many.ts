@@ -4,7 +4,7 @@ import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkLocalAddress } from "../socket/address.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -125,6 +125,7 @@ class Connects {
       throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
     if (!(perSecond > 0)) throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
     checkDeadline(options.deadlineMs);
+    checkSignal(options.signal);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };

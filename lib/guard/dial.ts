@@ -10,7 +10,7 @@ import { parseHostAndPort } from "../socket/address-forms.ts";
 import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -137,6 +137,7 @@ class Dial {
       throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
     }
     checkDeadline(options.deadlineMs);
+    checkSignal(options.signal);
     checkNextAddress(options.nextAddressMs);
     checkBackoff(options.backoff);
     for (const name of options.retryOn ?? []) if (name !== "ENOTFOUND") checkErrnoName(name);

@@ -4,7 +4,7 @@ import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkAddress, checkLocalAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys } from "../socket/misuse.ts";
+import { checkDeadline, checkKeys, checkSignal } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { countAttempts, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
@@ -58,6 +58,7 @@ export async function punch(
   checkKeys("punch()", options, NAMES);
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
   checkDeadline(deadlineMs);
+  checkSignal(options.signal);
   return new Punch(checkLocalAddress(local), checkAddress(peer), deadlineMs, options).run();
 }
 

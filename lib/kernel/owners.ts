@@ -25,7 +25,7 @@ export interface FoundProcesses {
 }
 
 const CONTAINER_ID = /(?:^|[/:-])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?=$|\/)/;
-const UNIT = /([^/]+\.(?:service|scope|slice))$/;
+const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 
 /** proc(5), /proc/PID/fd and fdinfo: finds every process that has one of these sockets open. */
 export function findProcesses(inodes: Iterable<number>): FoundProcesses {
@@ -99,10 +99,10 @@ function readProcess(pid: number, fd: number | null, users: ReadonlyMap<number, 
  */
 export function parsePlace(text: string): Pick<Process, "unit" | "container"> {
   const paths = text.split("\n").map((line) => line.split(":").slice(2).join(":"));
-  const find = (pattern: RegExp) =>
-    paths.map((path) => pattern.exec(path)?.[1]).find((match) => match !== undefined) ?? null;
-  const container = find(CONTAINER_ID);
-  return { unit: container === null ? find(UNIT) : null, container };
+  const container = paths.map((path) => CONTAINER_ID.exec(path)?.[1]).find(Boolean) ?? null;
+  // A unit may have groups of its own below it: the last one that is named as a unit.
+  const unit = paths.flatMap((path) => path.match(UNITS)?.at(-1) ?? []).at(0) ?? null;
+  return { unit: container === null ? unit : null, container };
 }
 
 /** passwd(5): the names of users by their numbers. */

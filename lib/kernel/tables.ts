@@ -2,11 +2,12 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { inspect } from "node:util";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, isSameAddress, parseText } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
-import { invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
@@ -60,6 +61,8 @@ export interface SocketFilter {
   readonly details?: boolean;
 }
 
+const FILTER_KEYS = ["states", "localPorts", "joinedOnly", "details"];
+
 /** How the table was read. */
 export type TableSource = "sock_diag" | "proc";
 
@@ -112,7 +115,8 @@ export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", 
  * when there is neither table.
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
-  if (filter.states) checkStates(filter.states);
+  checkKeys("findSockets()", filter, FILTER_KEYS);
+  if (filter.states !== undefined) checkStates(filter.states);
   const [four, six] = [readDiag(4, filter, decodeRecord), readDiag(6, filter, decodeRecord)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };
   return { rows: socketTable().filter((row) => matches(row, filter)), source: "proc" };
@@ -150,9 +154,12 @@ function toStateMask(states: readonly TcpState[]): number {
 
 /** Throws ERR_UNKNOWN_STATE, which names the near miss. */
 function checkStates(states: readonly string[]): void {
+  if (!Array.isArray(states)) {
+    throw invalidArgument("ERR_UNKNOWN_STATE", `states ${inspect(states)} is not a list, such as ["LISTEN"]`);
+  }
   for (const state of states) {
     if ((TCP_STATES as readonly string[]).includes(state)) continue;
-    const meant = nearest(state, TCP_STATES);
+    const meant = nearest(String(state), TCP_STATES);
     const fix = meant ? `did you mean "${meant}"?` : `use ${TCP_STATES.join(", ")}`;
     throw invalidArgument("ERR_UNKNOWN_STATE", `"${state}" is not a TCP state: ${fix}`);
   }

@@ -7,7 +7,7 @@ import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
+import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -136,6 +136,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
   constructor(options: ReconnectOptions) {
     checkKeys("ReconnectLoop", options, OPTION_KEYS);
+    checkSignal(options.signal);
     const native = loadNative();
     this.peer = checkAddress(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
@@ -154,6 +155,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
    * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms.
    */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
+    checkSignal(signal);
     if (signal?.aborted) this.#stopNow();
     this.#run ??= this.#start();
     if (signal) this.#stopWith(signal, this.#run);

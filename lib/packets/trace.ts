@@ -5,6 +5,7 @@ import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { TcpInformation } from "../socket/option-structures.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -13,7 +14,7 @@ import { Capture, LOOPBACK_DEVICE } from "./capture.ts";
 import type { Ladder, OwnFrame } from "./ladder.ts";
 import { framesBetween, ladderOf } from "./ladder.ts";
 import type { Closing } from "./leavings.ts";
-import { end } from "./leavings.ts";
+import { CLOSINGS, end } from "./leavings.ts";
 import type { ReportedState, TracedEnd } from "./lookout.ts";
 import { Lookout } from "./lookout.ts";
 
@@ -35,6 +36,8 @@ export interface TraceOptions {
   readonly bufferBytes?: number;
   readonly signal?: AbortSignal;
 }
+
+const OPTION_KEYS = ["peer", "natural", "pair", "data", "closing", "stepMs", "bufferBytes", "signal"];
 
 /** How packets were captured, and how many. */
 export interface CaptureSummary extends CaptureCounts {
@@ -85,7 +88,12 @@ const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
  * on the port is in TIME-WAIT.
  */
 export async function trace(options: TraceOptions): Promise<Trace> {
+  checkKeys("trace()", options, OPTION_KEYS);
   const peer = checkAddress(options.peer);
+  const { closing } = options;
+  if (closing !== undefined && !(CLOSINGS as readonly string[]).includes(closing)) {
+    throw invalidArgument("ERR_UNKNOWN_CLOSING", `closing "${closing}" is none of ${CLOSINGS.join(", ")}`);
+  }
   return options.pair ? tracePair(peer, options) : traceSelfConnect(peer, options);
 }
 

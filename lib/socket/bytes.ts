@@ -1,5 +1,5 @@
 /** Checks the bytes that a call receives: another type than Uint8Array, or a detached buffer, is ERR_INVALID_BYTES. */
-import { types } from "node:util";
+import { inspect, types } from "node:util";
 import { invalidArgument } from "./misuse.ts";
 
 /** Returns `bytes`. Throws a TypeError ERR_INVALID_BYTES that says what to pass to `method` instead. */
@@ -40,4 +40,13 @@ function fixFor(value: unknown): string {
   }
   if (Array.isArray(value)) return "pass Uint8Array.from(numbers), or writev(buffers) for several buffers";
   return `${value === null ? "null" : typeof value} is not one`;
+}
+
+/** Throws ERR_INVALID_BYTES unless it is an array of Uint8Arrays. */
+export function checkBuffers(buffers: readonly Uint8Array[], method: string): void {
+  if (!Array.isArray(buffers)) {
+    const given = types.isUint8Array(buffers) ? "one Uint8Array" : inspect(buffers, { depth: 0 });
+    throw invalidArgument("ERR_INVALID_BYTES", `${method} needs an array of Uint8Arrays, not ${given}`);
+  }
+  for (const buffer of buffers) checkBytes(buffer, method);
 }

@@ -1,17 +1,19 @@
 /** A connect(2) in progress: its result, as far as the kernel reports it, and the error at its deadline. */
+import { constants } from "node:os";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes } from "./address.ts";
+import { ADDRESS_BYTES, addressBytes, isSameAddress } from "./address.ts";
 import type { Attempt } from "./errors.ts";
-import { DialError, errnoName } from "./errors.ts";
+import { DialError, errnoName, SocketError } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
+import { specify } from "./self-connect.ts";
 
 /** What readConnectResult() returns besides 0 (connected) and -errno: native/core/joined.h. */
 const CONNECTING = 1;
 /** Connected, and proven to be joined to another socket. */
-export const CONNECTED_APART = 2;
+export const PROVEN_APART = 2;
 
 /**
- * TCP_INFO, and SO_ERROR once the connect has ended: returns 0 or CONNECTED_APART when the socket is connected,
+ * TCP_INFO, and SO_ERROR once the connect has ended: returns 0 or PROVEN_APART when the socket is connected,
  * CONNECTING, or the -errno with which the connect ended. `isReady`: the poller has reported the end. When there is
  * neither an error nor a connection then, other code has read SO_ERROR through the descriptor; a second connect(2)
  * returns how the first one ended, without starting another.
@@ -30,8 +32,23 @@ export function hasPeer(native: Native, handle: Handle): boolean {
   return native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0;
 }
 
+/**
+ * Throws SocketError EALREADY or EISCONN where connect(2) was called for another peer than the connect before: what it
+ * returned is the result of that one, and to this peer no connect was made.
+ */
+export function checkSamePeer(
+  { name, peer: first = null }: { readonly name: string; readonly peer?: Address | null },
+  peer: Address,
+  result: number,
+): void {
+  const isUnderWay = name === "connecting" || name === "connected";
+  if (!isUnderWay || first === null || isSameAddress(specify(first), specify(peer))) return;
+  const errno = name === "connecting" && result > 0 ? constants.errno.EALREADY : constants.errno.EISCONN;
+  throw new SocketError(-errno, { syscall: "connect", peer: first });
+}
+
 /** The error with which connected() rejects at its deadline. */
-export function connectDeadlineError(
+export function deadlineError(
   elapsedMs: number,
   addresses: { readonly local?: Address; readonly peer: Address },
 ): DialError {

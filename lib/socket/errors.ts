@@ -71,7 +71,7 @@ export interface SocketErrorContext {
  * Node may load two copies of this package. Symbol.for() gives the classes of both one brand, and `instanceof` looks
  * for it. A subclass has no brand, and is recognized by its prototype as usual.
  */
-function brand(Class: typeof SocketError | typeof DialError, mark: symbol): void {
+export function brand(Class: new (...values: never[]) => Error, mark: symbol): void {
   Object.defineProperty(Class.prototype, mark, { value: true });
   Object.defineProperty(Class, Symbol.hasInstance, {
     value(this: object, value: unknown): boolean {
@@ -118,8 +118,10 @@ export class SocketError extends Error {
 }
 
 const PORT_TAKEN =
-  "another socket has the port; findSockets() of selfconnect/kernel lists them. A port in TIME-WAIT can be bound " +
-  "when both sockets, the old one and this one, have SO_REUSEADDR";
+  "another socket has the port; explainBind() of selfconnect/audit says which, and what to do. A port in TIME-WAIT " +
+  "can be bound when both sockets, the old one and this one, have SO_REUSEADDR";
+const WRONG_FORM =
+  "an IPv6 socket takes an IPv4 address as ::ffff:a.b.c.d, and a link-local one with its scope ([fe80::1%eth0])";
 
 /** What the user can do about an errno whose name alone does not show it: of one system call, or of any. */
 const FIXES: Readonly<Record<string, string>> = {
@@ -139,6 +141,11 @@ const FIXES: Readonly<Record<string, string>> = {
     "this host does not have the local address, or no port of the ephemeral range is free towards this peer " +
     "(net.ipv4.ip_local_port_range, IP_LOCAL_PORT_RANGE); exhaustion() of selfconnect/kernel counts them",
   "bind EACCES": "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+  "bind EINVAL": `${WRONG_FORM}; and a socket is bound once`,
+  "connect EINVAL": WRONG_FORM,
+  "getpeername ENOTCONN": "there is no peer yet; await connected() first",
+  "recv ENOTCONN": "there is no peer yet; await connected() first",
+  "shutdown ENOTCONN": "there is no peer yet; await connected() first",
   "connect EACCES": "the peer is a broadcast address, or a firewall or a security module forbids the connect",
   "connect EPERM": "a firewall or a security module forbids the connect",
   "connect ENETUNREACH": "this host has no route to the peer; see ip route get",

@@ -1,6 +1,6 @@
 /** Sockets that come from outside this environment: an inherited descriptor, or another thread. */
 import cluster from "node:cluster";
-import type net from "node:net";
+import net from "node:net";
 import type { Address } from "./address.ts";
 import { readAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
@@ -127,6 +127,10 @@ export function checkHandover(state: string, server: net.Server): void {
     const fix = state === "connected" ? "use toStream()" : "call bind() and listen() first";
     const message = `toServer() needs a listening socket, but this one is ${state}: ${fix}`;
     throw invalidArgument("ERR_NOT_LISTENING", message);
+  }
+  if (!(server instanceof net.Server)) {
+    const fix = "pass a server of net, tls, http, https or http2 that does not listen yet";
+    throw invalidArgument("ERR_INVALID_SERVER", `toServer() got no server: ${fix}`);
   }
   if (server.listening) {
     throw invalidArgument("ERR_SERVER_LISTENING", "this server listens already: pass a new one");

@@ -1,6 +1,7 @@
 /** The limits of a wait on a socket, and the error of a wait that ended before its event. */
 import type { Address } from "./address.ts";
-import { checkDeadline, checkKeys, invalidArgument } from "./misuse.ts";
+import { brand } from "./errors.ts";
+import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "./misuse.ts";
 
 /** What ends a wait on a socket before its event. Without limits it ends with the event or when the socket closes. */
 export interface WaitLimits {
@@ -10,10 +11,11 @@ export interface WaitLimits {
   readonly signal?: AbortSignal;
 }
 
-/** Throws ERR_UNKNOWN_OPTION, ERR_INVALID_DEADLINE, or the reason of a signal that has aborted. */
+/** Throws ERR_UNKNOWN_OPTION, ERR_INVALID_DEADLINE, ERR_INVALID_SIGNAL, or the reason of a signal that has aborted. */
 export function checkLimits(call: string, limits: WaitLimits): void {
   checkKeys(call, limits, ["deadlineMs", "signal"]);
   checkDeadline(limits.deadlineMs);
+  checkSignal(limits.signal);
   limits.signal?.throwIfAborted();
 }
 
@@ -65,3 +67,5 @@ export class WaitError extends Error {
     if (context.peer) this.peer = context.peer;
   }
 }
+
+brand(WaitError, Symbol.for("selfconnect.WaitError"));

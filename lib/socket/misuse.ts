@@ -1,4 +1,5 @@
 /** Programmer errors: thrown at once, with the value, the fix and the near miss in the message. */
+import { inspect } from "node:util";
 
 /** Creates a TypeError or RangeError with an `ERR_…` code. */
 export function invalidArgument(
@@ -9,8 +10,15 @@ export function invalidArgument(
   return Object.assign(new Kind(message), { code });
 }
 
-/** Throws ERR_UNKNOWN_OPTION for a key of an options object that is none of `names`, with the near miss. */
+/**
+ * Throws ERR_UNKNOWN_OPTION for a key of an options object that is none of `names`, with the near miss, and
+ * ERR_INVALID_OPTIONS for what is no object.
+ */
 export function checkKeys(of: string, options: object, names: readonly string[]): void {
+  if (options === null || typeof options !== "object") {
+    const message = `${of} takes an object of options, not ${inspect(options)}: use ${names.join(", ")}`;
+    throw invalidArgument("ERR_INVALID_OPTIONS", message);
+  }
   const wrong = Object.keys(options).find((key) => !names.includes(key));
   if (wrong === undefined) return;
   const meant = nearest(wrong, names);
@@ -47,7 +55,23 @@ export const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** Throws ERR_INVALID_DEADLINE unless the value is a time that a timer can wait, or undefined. */
 export function checkDeadline(deadlineMs: number | undefined): void {
-  if (deadlineMs === undefined || (deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS)) return;
-  const message = `deadlineMs ${deadlineMs} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
+  if (deadlineMs === undefined) return;
+  if (typeof deadlineMs === "number" && deadlineMs >= 0 && deadlineMs <= LONGEST_WAIT_MS) return;
+  const message = `deadlineMs ${inspect(deadlineMs)} is not a time: use 0 to ${LONGEST_WAIT_MS}`;
   throw invalidArgument("ERR_INVALID_DEADLINE", message, RangeError);
+}
+
+/** Throws ERR_INVALID_SIGNAL unless the value is an AbortSignal, of this realm or another, or undefined. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined || typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted === "function")
+    return;
+  const message = `signal ${inspect(signal, { depth: 0 })} is not an AbortSignal: pass controller.signal`;
+  throw invalidArgument("ERR_INVALID_SIGNAL", message);
+}
+
+/** Throws ERR_INVALID_BACKLOG unless listen(2) takes the number. */
+export function checkBacklog(backlog: number): void {
+  if (Number.isInteger(backlog) && backlog >= 0 && backlog <= 2 ** 31 - 1) return;
+  const message = `backlog ${inspect(backlog)} is not a count: use 0 to ${2 ** 31 - 1}`;
+  throw invalidArgument("ERR_INVALID_BACKLOG", message, RangeError);
 }

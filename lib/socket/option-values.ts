@@ -33,6 +33,13 @@ export function optionIndex(
 ): number {
   const index = rows.findIndex((row) => row.name === name);
   if (index >= 0) return index;
+  if (typeof name !== "string") {
+    const fix = "use one of optionTable()";
+    throw invalidArgument(
+      "ERR_UNKNOWN_OPTION",
+      `${inspect(name)} is not the name of a socket option: ${fix}`,
+    );
+  }
   const byConstant = rows.find((row) => row.constant === name)?.name;
   const meant = byConstant ?? nearest(name, [...rows.map((row) => row.name), ...otherKeys]);
   const fix = meant ? `; did you mean "${meant}"?` : "";

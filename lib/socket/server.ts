@@ -1,6 +1,7 @@
 /** Listeners whose socket options are set before bind(2), and on every accepted socket. */
 import { lookup } from "node:dns";
 import net from "node:net";
+import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { checkLocalAddress, toAddress } from "./address.ts";
 import { checkPort, hostBytes } from "./address-text.ts";
@@ -57,14 +58,17 @@ export interface ServerOptions extends net.ServerOpts {
  * ERR_CLUSTER_WORKER.
  */
 export function createServer(
-  options: ServerOptions,
+  options: ServerOptions | ((socket: net.Socket) => void) = {},
   onConnection?: (socket: net.Socket) => void,
 ): net.Server {
+  if (typeof options === "function") return new OptionsServer({}, options);
   return new OptionsServer(options, onConnection);
 }
 
 class OptionsServer extends net.Server {
   readonly #options: OpenOptions;
+  /** How often listen() and close() were called: a lookup listens only if it belongs to the last call. */
+  #listens = 0;
 
   constructor(options: ServerOptions, onConnection?: (socket: net.Socket) => void) {
     checkServerKeys(options);
@@ -83,17 +87,25 @@ class OptionsServer extends net.Server {
     const { port, host, signal, onListening, ...options } = parseListen(given);
     checkHandover("listening", this);
     if (onListening) this.once("listening", onListening);
+    const turn = ++this.#listens;
     const listenOn = (chosen: string) =>
       this.#listenOn(toAddress(chosen, port), { ...options, ...this.#options }, signal);
     if (host === undefined) this.#report(() => listenOnAny(listenOn));
     else if (isHost(host)) this.#report(() => listenOn(host));
     else {
       lookup(host, (error, found) => {
+        // close() or another listen() came meanwhile.
+        if (turn !== this.#listens || signal?.aborted) return;
         if (error) this.emit("error", error);
         else this.#report(() => listenOn(found));
       });
     }
     return this;
+  }
+
+  override close(callback?: (error?: Error) => void): this {
+    this.#listens++;
+    return super.close(callback);
   }
 
   #listenOn(local: Address, options: ListenOptions, signal: AbortSignal | undefined): void {
@@ -117,6 +129,12 @@ class OptionsServer extends net.Server {
 function checkServerKeys(options: ServerOptions): void {
   const own: readonly string[] = ["options", "acceptedOptions"];
   const { options: rows } = loadNative();
+  if (options === null || typeof options !== "object") {
+    throw invalidArgument(
+      "ERR_INVALID_OPTIONS",
+      `createServer() takes an object of options, not ${inspect(options)}`,
+    );
+  }
   for (const key of Object.keys(options)) {
     if (own.includes(key) || NODE_KEYS.includes(key)) continue;
     const isOption = rows.some((row) => row.name === key);

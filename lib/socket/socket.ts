@@ -3,14 +3,14 @@ import net from "node:net";
 import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
-import { CONNECTED_APART, connectDeadlineError, hasPeer, readConnectResult } from "./connecting.ts";
+import { checkSamePeer, deadlineError, hasPeer, PROVEN_APART, readConnectResult } from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
 import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
-import { checkKeys, invalidArgument } from "./misuse.ts";
+import { checkBacklog, checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { openSocket } from "./open.ts";
@@ -203,9 +203,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /** listen(2). Linux caps `backlog` at net.core.somaxconn. Throws SocketError EADDRINUSE … */
   listen(backlog: number = DEFAULT_BACKLOG): this {
-    if (!Number.isInteger(backlog) || backlog < 0 || backlog > 2 ** 31 - 1) {
-      throw invalidArgument("ERR_INVALID_BACKLOG", `backlog ${backlog} is not a count`, RangeError);
-    }
+    checkBacklog(backlog);
     this.#checkResult(this.#native.listen(this.#open, backlog), { syscall: "listen" });
     this.#enter({ name: "listening" });
     return this;
@@ -396,6 +394,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
         this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
+    checkSamePeer(this.#state, peer, result);
     // With TCP_FASTOPEN_CONNECT connect(2) returns 0 before a SYN has left; there is no peer then.
     const isConnected = result === 0 && hasPeer(this.#native, this.#handle);
     if (isConnected) this.#enter({ name: "connected", peer: asked });
@@ -468,7 +467,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     const result = readConnectResult(this.#native, this.#open, peer, isReady);
     if (result < 0) this.#fail(result, connecting);
     else if (result === 0) this.#enter({ name: "connected", peer });
-    else if (result === CONNECTED_APART) this.#enter({ name: "connected", peer, isApart: true });
+    else if (result === PROVEN_APART) this.#enter({ name: "connected", peer, isApart: true });
     return this.#state;
   }
 
@@ -484,7 +483,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     connecting.wait ??= this.#createWait();
     await connecting.wait.wait({
       ...limits,
-      deadlineError: (elapsedMs) => connectDeadlineError(elapsedMs, { ...this.#errorAddresses(), peer }),
+      deadlineError: (elapsedMs) => deadlineError(elapsedMs, { ...this.#errorAddresses(), peer }),
     });
   }
 

@@ -1,6 +1,6 @@
 /** The part of TcpSocket that waits, and that sends and receives bytes. */
 import type { Address } from "./address.ts";
-import { checkBytes } from "./bytes.ts";
+import { checkBuffers, checkBytes } from "./bytes.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits } from "./limits.ts";
 import type {
@@ -74,7 +74,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
    * Returns the number of bytes sent; 0 when the send buffer is full (EAGAIN).
    */
   writev(buffers: readonly Uint8Array[]): number {
-    for (const buffer of buffers) checkBytes(buffer, "writev()");
+    checkBuffers(buffers, "writev()");
     return this.callKernel("sendmsg", (native, handle) => native.sendmsg(handle, buffers)) ?? 0;
   }
 
@@ -84,7 +84,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
    * SocketError ENOSYS elsewhere.
    */
   sendmsg(buffers: readonly Uint8Array[], stamps: MessageStamps = {}): number {
-    for (const buffer of buffers) checkBytes(buffer, "sendmsg()");
+    checkBuffers(buffers, "sendmsg()");
     checkKeys("sendmsg()", stamps, ["sent", "acknowledged"]);
     const send = (native: Native, handle: Handle) => sendMessage(native, handle, buffers, stamps);
     return this.callKernel("sendmsg", send) ?? 0;

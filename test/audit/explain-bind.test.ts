@@ -252,3 +252,29 @@ describe("waitUntilFree()", () => {
     expect(await waited).toBe(false);
   });
 });
+
+test("the error of a worker of node:cluster has no address: it is that of listen(port)", () =>
+  withListener(
+    4,
+    () => {},
+    (peer) => {
+      const error = Object.assign(new Error("bind EADDRINUSE null"), { address: null, port: peer.port });
+      const found = explainBind(error as never);
+      expect(found.address).toMatchObject({ host: "::", port: peer.port });
+      expect(found.holders.map(({ kind }) => kind)).toContain("listener");
+    },
+  ));
+
+test("the command that ends a connection has both addresses, so that it ends no other", () =>
+  withListener(
+    4,
+    () => {},
+    (peer) => {
+      using client = TcpSocket.open(4).bind(`${LOOPBACK[4]}:0`);
+      client.connect(peer);
+      const local = formatAddress(client.getsockname());
+      const remedies = explainBind(local).holders.map(({ remedy }) => remedy);
+      expect(remedies.join("\n")).toContain(`ss -K -a -4 'src ${local} and dst ${formatAddress(peer)}'`);
+      client.reset();
+    },
+  ));

@@ -10,6 +10,7 @@ import { reconnectCommand } from "../../lib/cli/reconnect.ts";
 import { runCommand } from "../../lib/cli/run.ts";
 import { traceCommand } from "../../lib/cli/trace.ts";
 import { whoCommand } from "../../lib/cli/who.ts";
+import { cli } from "../support/harness.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 
@@ -93,4 +94,20 @@ describe("a name", () => {
       .action(() => expect.unreachable());
     await expect(command.parseAsync(["db:80"], { from: "user" })).rejects.toThrow("unknown");
   });
+});
+
+it.each([
+  ["who", "\u001b[31mx\n0 at risk"],
+  ["\u001b[2J"],
+  ["audit", "--port", "\u001b[31m"],
+])("%j is reported without a byte that a terminal obeys", async (...args) => {
+  const { status, stderr } = await cli(args);
+  expect(status).toBe(2);
+  expect(stderr).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+});
+
+it("audit --port takes several, in one argument or several times, and no empty one", async () => {
+  const { stdout } = await cli(["audit", "--port", "1,2", "--port", "3", "--json"]);
+  expect(JSON.parse(stdout).ports.map(({ port }: { port: number }) => port)).toEqual([1, 2, 3]);
+  for (const empty of ["", ","]) expect((await cli(["audit", "--port", empty])).status).toBe(2);
 });

@@ -8,7 +8,7 @@ import type { DialOptions } from "../../lib/guard/dial.ts";
 import { dial } from "../../lib/guard/dial.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { ADDRESS_BYTES } from "../../lib/socket/address.ts";
-import { CONNECTED_APART } from "../../lib/socket/connecting.ts";
+import { PROVEN_APART } from "../../lib/socket/connecting.ts";
 import type { Attempt, DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
@@ -183,7 +183,7 @@ describe("happy eyeballs", () => {
         // The kernel's proof that they are not is left out.
         const connectProgress: Native["connectProgress"] = (handle) => {
           const progress = native.connectProgress(handle);
-          return progress === CONNECTED_APART ? 0 : progress;
+          return progress === PROVEN_APART ? 0 : progress;
         };
         await withNative({ isJoined, connectProgress }, async () => {
           const { socket, peer, attempts } = await dial(`name.test:${port}`, { guard: "detect" });

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { SocketError } from "../../lib/socket/errors.ts";
 import { createServer, listen } from "../../lib/socket/server.ts";
@@ -156,4 +157,27 @@ describe("toServer()", () => {
     const { stdout, stderr } = await command(process.execPath, [CLUSTER]);
     expect({ stdout, stderr }).toEqual({ stdout: "ERR_CLUSTER_WORKER listening\n", stderr: "" });
   });
+});
+
+it("takes a handler alone, as net.createServer() does", async () => {
+  const handled = new Promise<net.Socket>((resolve) => {
+    const server = createServer(resolve).listen(0, LOOPBACK[4], () => {
+      const { port } = server.address() as net.AddressInfo;
+      const client = net.connect(port, LOOPBACK[4]).on("error", () => {});
+      client.once("close", () => server.close());
+    });
+  });
+  (await handled).destroy();
+});
+
+it("does not listen after close(), nor twice, when a name is looked up meanwhile", async () => {
+  const closed = createServer().listen(0, "localhost");
+  closed.close();
+  const server = createServer().listen(0, "localhost");
+  server.listen(0, "localhost");
+  await once(server, "listening");
+  await sleep(50);
+  expect(closed.listening).toBe(false);
+  server.close();
+  await once(server, "close");
 });

@@ -4,7 +4,7 @@ import { closeSync, readFileSync } from "node:fs";
 import net from "node:net";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
+import { catchError, deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
 
 const MANY = 10_000;
 
@@ -221,6 +221,27 @@ describe("connected()", () => {
     });
   });
 
+  it("to one peer is not success to another: EALREADY or EISCONN, which names the first", () =>
+    withListener(
+      4,
+      () => {},
+      async (peer) => {
+        using socket = TcpSocket.open(4);
+        socket.connect(peer);
+        const other = deadPeer(4, "other");
+        for (let i = 0; i < 3; i++) {
+          expect(catchError(() => socket.connect(other))).toMatchObject({
+            code: expect.stringMatching(/^(EALREADY|EISCONN)$/),
+            peer,
+          });
+        }
+        await socket.connected();
+        expect(socket.getpeername()).toEqual(peer);
+        expect(catchError(() => socket.connect(other))).toMatchObject({ code: "EISCONN" });
+        socket.reset();
+      },
+    ));
+
   it("lets a server of the same thread accept: its queue does not overflow", async () => {
     const server = net.createServer((socket) => socket.on("error", () => {}).destroy());
     server.listen({ host: LOOPBACK[4], port: 0, backlog: 16 });
@@ -244,7 +265,9 @@ describe("connected()", () => {
       using socket = TcpSocket.open(4);
       socket.connect(full);
       const wait = outcome(socket.connected({ deadlineMs: 50 }));
-      expect(socket.connect(deadPeer(4, "other")), "the result of the first connect").toBe("in-progress");
+      expect(socket.connect(full), "the result of the first connect").toBe("in-progress");
+      const other = deadPeer(4, "other");
+      expect(catchError(() => socket.connect(other))).toMatchObject({ code: "EALREADY", peer: full });
       expect(socket.toJSON()).toMatchObject({ state: "connecting" });
       expect(await wait).toBe("ERR_DEADLINE");
       socket.reset();

@@ -1,0 +1,126 @@
+/** Wrong arguments: refused at once, with a code, whatever their type. */
+import type net from "node:net";
+import { afterAll, describe, expect, it } from "vitest";
+import { audit, explainBind, free, reserve, waitUntilFree } from "../../lib/audit/index.ts";
+import { connectMany } from "../../lib/guard/connect-many.ts";
+import { dial } from "../../lib/guard/dial.ts";
+import { punch } from "../../lib/guard/punch.ts";
+import { findSockets } from "../../lib/kernel/index.ts";
+import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
+import { createServer } from "../../lib/socket/server.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { deadPeer, LOOPBACK } from "../support/harness.ts";
+
+const socket = TcpSocket.open(4);
+const listener = TcpSocket.open(4).bind(`${LOOPBACK[4]}:0`).listen();
+const peer = deadPeer(4, "other");
+afterAll(() => {
+  socket.close();
+  listener.close();
+});
+
+/** The error of a call, thrown or as its rejection. */
+async function codeOf(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+  } catch (error) {
+    return (error as { code?: string }).code;
+  }
+  return "no error";
+}
+
+describe("options that are no object", () => {
+  it.each([null, 5, "x", true])("%j is ERR_INVALID_OPTIONS", async (wrong) => {
+    const options = wrong as never;
+    for (const call of [
+      () => listener.accepted(options),
+      () => socket.readable(options),
+      () => socket.toStream(options),
+      () => connectMany([], options),
+      () => dial(peer, options),
+      () => punch(`${LOOPBACK[4]}:0`, peer, options),
+      () => new ReconnectLoop(options),
+      () => createServer(options),
+      () => findSockets(options),
+    ])
+      expect(await codeOf(call), String(call)).toBe("ERR_INVALID_OPTIONS");
+  });
+});
+
+describe("limits of another type", () => {
+  it.each([
+    null,
+    "5",
+    true,
+    [7],
+    Number.NaN,
+    -1,
+  ])("deadlineMs %j is ERR_INVALID_DEADLINE", async (deadlineMs) => {
+    const limits = { deadlineMs } as never;
+    for (const call of [
+      () => listener.accepted(limits),
+      () => connectMany([], limits),
+      () => dial(peer, limits),
+      () => punch(`${LOOPBACK[4]}:0`, peer, limits),
+    ])
+      expect(await codeOf(call), String(call)).toBe("ERR_INVALID_DEADLINE");
+  });
+
+  it.each([null, "x", {}, 5])("signal %j is ERR_INVALID_SIGNAL", async (signal) => {
+    const limits = { signal } as never;
+    for (const call of [
+      () => listener.accepted(limits),
+      () => connectMany([], limits),
+      () => dial(peer, limits),
+      () => punch(`${LOOPBACK[4]}:0`, peer, limits),
+      () => new ReconnectLoop({ peer, attempts: 1, signal } as never),
+      () => new ReconnectLoop({ peer, attempts: 1 }).run(signal as never),
+    ])
+      expect(await codeOf(call), String(call)).toBe("ERR_INVALID_SIGNAL");
+  });
+});
+
+it.each([undefined, null, 5, {}])("the option name %j is ERR_UNKNOWN_OPTION", async (name) => {
+  expect(await codeOf(() => socket.getsockopt(name as never))).toBe("ERR_UNKNOWN_OPTION");
+  expect(await codeOf(() => socket.setsockopt(name as never, 1 as never))).toBe("ERR_UNKNOWN_OPTION");
+});
+
+it.each([
+  undefined,
+  null,
+  {},
+  "",
+  new Uint8Array(0),
+  new Set([new Uint8Array(1)]),
+])("the buffers %j are ERR_INVALID_BYTES", async (buffers) => {
+  expect(await codeOf(() => socket.writev(buffers as never))).toBe("ERR_INVALID_BYTES");
+  expect(await codeOf(() => socket.sendmsg(buffers as never))).toBe("ERR_INVALID_BYTES");
+});
+
+it.each([{ dryRn: true }, { dryrun: true }])("%j is no dry run, and nothing is done", async (options) => {
+  expect(await codeOf(() => free(peer, options as never))).toBe("ERR_UNKNOWN_OPTION");
+  expect(await codeOf(() => reserve(peer.port, options as never))).toBe("ERR_UNKNOWN_OPTION");
+  expect(await codeOf(() => audit(options as never))).toBe("ERR_UNKNOWN_OPTION");
+  expect(await codeOf(() => explainBind(peer, options as never))).toBe("ERR_UNKNOWN_OPTION");
+});
+
+it("what free(), audit() and explainBind() are asked is checked", async () => {
+  expect(await codeOf(() => free(peer, { ways: ["x"] as never }))).toBe("ERR_UNKNOWN_WAY");
+  expect(await codeOf(() => free(peer, { settleMs: Number.NaN }))).toBe("ERR_OUT_OF_RANGE");
+  expect(await codeOf(() => audit({ ports: [] }))).toBe("ERR_INVALID_PORT");
+  expect(await codeOf(() => explainBind(peer, { mostHolders: -1 }))).toBe("ERR_OUT_OF_RANGE");
+  expect(await codeOf(() => waitUntilFree(peer, { deadlineMs: Number.NaN }))).toBe("ERR_INVALID_DEADLINE");
+});
+
+it.each([{ state: ["LISTEN"] }, { foo: 1 }])("findSockets(%j) has a misspelt key", async (filter) => {
+  expect(await codeOf(() => findSockets(filter as never))).toBe("ERR_UNKNOWN_OPTION");
+});
+
+it.each([{ states: 0 }, { states: [5] }])("findSockets(%j) has no states", async (filter) => {
+  expect(await codeOf(() => findSockets(filter as never))).toBe("ERR_UNKNOWN_STATE");
+});
+
+it("toServer() of what is no server keeps the listener", async () => {
+  expect(await codeOf(() => listener.toServer({} as net.Server))).toBe("ERR_INVALID_SERVER");
+  expect(listener.state).toBe("listening");
+});
