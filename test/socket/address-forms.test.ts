@@ -98,7 +98,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   punch: (peer) => punch("127.0.0.1:0", peer, { deadlineMs: 1, listen: false }),
   ReconnectLoop: (peer) => new ReconnectLoop({ peer, attempts: 1 }),
-  trace: (peer) => trace({ peer, strategy: "nonsense" } as never),
+  trace: (peer) => trace({ peer, closing: "nonsense" } as never),
   samplePorts: (peer) => samplePorts({ peer: peer as never, count: 1 }),
   predict: (peer) => predict({ peer, algorithm: {} as never }),
   whyNever: (peer) => whyNever(peer, "fresh", situationFor("127.0.0.1:1", "fresh")),

@@ -62,7 +62,7 @@ describe("SocketError", () => {
 describe("the text of an error", () => {
   it.each([
     ["bind", "EADDRINUSE", "SO_REUSEADDR"],
-    ["listen", "EADDRINUSE", "findSockets()"],
+    ["listen", "EADDRINUSE", "explainBind()"],
     ["bind", "EADDRNOTAVAIL", "ip address"],
     ["connect", "EADDRNOTAVAIL", "ip_local_port_range"],
     ["bind", "EACCES", "ip_unprivileged_port_start"],

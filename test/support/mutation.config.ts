@@ -11,7 +11,7 @@ export const TEST_TIMEOUT_MS = 10_000;
 export default defineConfig({
   test: {
     include: [
-      "test/socket/{errors,inherited,options,pair,reactor,self-connect,server,shared-wait}.test.ts",
+      "test/socket/{errors,inherited,options,pair,reactor,server,shared-wait}.test.ts",
       "test/socket/{socket,socket.answers,socket.connected,socket.states,stream-socket}.test.ts",
       "test/guard/{attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.policy}.test.ts",
       "test/guard/{guard,guard-options,handle,http,local-turns,net,pace,prevention,punch}.test.ts",
