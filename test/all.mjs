@@ -1,8 +1,9 @@
 // npm test: every check, step by step. Plain JavaScript, because it runs before anything else has been checked.
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { runCommand } from "./support/run-command.mjs";
 
 const bin = (name) => path.join("node_modules", ".bin", name);
 const isDeep = process.argv.includes("--deep");
@@ -63,25 +64,11 @@ async function runLane(steps, prefix) {
 /** A step's output is printed when it has ended: that of two lanes would mix. */
 async function runStep({ name, command, report }, prefix) {
   const began = performance.now();
-  const { status, output } = await run([...prefix, ...command]);
+  const { status, output } = await runCommand([...prefix, ...command]);
   console.log(`\n— ${name}: ${((performance.now() - began) / 1000).toFixed(0)} s\n${output}`);
   if (status !== 0) failures.push(name);
   if (report && existsSync(report)) countTests(report);
   else counts[status === 0 ? "passed" : "failed"]++;
-}
-
-function run([command, ...args]) {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
-      });
-    }
-    child.on("error", ({ message }) => resolve({ status: null, output: message }));
-    child.on("close", (status) => resolve({ status, output }));
-  });
 }
 
 function checks() {

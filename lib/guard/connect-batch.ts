@@ -7,9 +7,7 @@ import type { PortRange } from "../socket/port-range.ts";
 /** Connects of one native call. More would block the event loop for longer than half a millisecond. */
 export const BATCH = 32;
 
-/** What a connect can end in besides connected (0) and -errno: native/core/checked.h. */
-export const IN_PROGRESS = 1;
-/** Connected to itself. */
+/** A connect has ended connected to itself: native/core/checked.h. */
 export const JOINED = 2;
 
 /** Ten ranges are as many as there are for one connect (prevention.ts). */

@@ -2,6 +2,7 @@
 import { onAbort } from "../socket/abort.ts";
 import type { Address, LocalAddress } from "../socket/address.ts";
 import { checkLocalAddress } from "../socket/address.ts";
+import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
 import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
@@ -16,7 +17,7 @@ import { TcpSocket } from "../socket/socket.ts";
 import type { AddressSource, Found } from "./address-input.ts";
 import { AddressInput } from "./address-input.ts";
 import { countOutcome, hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
-import { BATCH, ConnectBatch, IN_PROGRESS, JOINED } from "./connect-batch.ts";
+import { BATCH, ConnectBatch, JOINED } from "./connect-batch.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
 import { checkGuardOptions } from "./guard-options.ts";
 import { Pace } from "./pace.ts";

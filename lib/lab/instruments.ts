@@ -94,6 +94,11 @@ export class Instruments {
     return this.withSysctl("net.ipv4.ip_local_port_range", `${range.low} ${range.high}`, use);
   }
 
+  /** withRange() of one port. */
+  withPort<T>(port: number, use: () => Promise<T>): Promise<T> {
+    return this.withRange({ low: port, high: port }, use);
+  }
+
   /** Returns a free port of the range, of the low end's parity or the other; never the same twice in a row. */
   findPort(parity: "low" | "other" = "low"): number {
     const isWanted = (port: number) => port !== this.#lastPort;
@@ -115,7 +120,7 @@ export class Instruments {
 
   /** connectOnce() with this port alone to choose from: "picked", or the errno where the kernel does not pick it. */
   pickFrom(port: number, peer: Address): Promise<string> {
-    return this.withRange({ low: port, high: port }, async () => {
+    return this.withPort(port, async () => {
       const { outcome, localPort } = await this.connectOnce(peer);
       return localPort === port ? "picked" : outcome;
     });

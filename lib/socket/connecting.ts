@@ -7,24 +7,24 @@ import { DialError, errnoName, SocketError } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
 import { specify } from "./self-connect.ts";
 
-/** What readConnectResult() returns besides 0 (connected) and -errno: native/core/joined.h. */
-const CONNECTING = 1;
-/** Connected, and proven to be joined to another socket. */
+/** What native calls return of a connect besides 0 (connected) and -errno: it goes on (native/core/syscall.h). */
+export const IN_PROGRESS = 1;
+/** Connected, and proven to be joined to another socket: native/core/joined.h. */
 export const PROVEN_APART = 2;
 
 /**
  * TCP_INFO, and SO_ERROR once the connect has ended: returns 0 or PROVEN_APART when the socket is connected,
- * CONNECTING, or the -errno with which the connect ended. `isReady`: the poller has reported the end. When there is
+ * IN_PROGRESS, or the -errno with which the connect ended. `isReady`: the poller has reported the end. When there is
  * neither an error nor a connection then, other code has read SO_ERROR through the descriptor; a second connect(2)
  * returns how the first one ended, without starting another.
  */
 export function readConnectResult(native: Native, handle: Handle, peer: Address, isReady: boolean): number {
   const progress = native.connectProgress(handle);
-  if (progress !== CONNECTING || !isReady) return progress;
+  if (progress !== IN_PROGRESS || !isReady) return progress;
   const again = native.connect(handle, addressBytes(peer, native));
   if (again >= 0 || errnoName(again) !== "EISCONN") return again;
   // TCP_FASTOPEN_CONNECT: the SYN leaves with the first send(2).
-  return hasPeer(native, handle) ? 0 : CONNECTING;
+  return hasPeer(native, handle) ? 0 : IN_PROGRESS;
 }
 
 /** getpeername(2): whether the socket is connected to a peer. */

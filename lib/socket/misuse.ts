@@ -15,15 +15,19 @@ export function invalidArgument(
  * ERR_INVALID_OPTIONS for what is no object.
  */
 export function checkKeys(of: string, options: object, names: readonly string[]): void {
-  if (options === null || typeof options !== "object") {
-    const message = `${of} takes an object of options, not ${inspect(options)}: use ${names.join(", ")}`;
-    throw invalidArgument("ERR_INVALID_OPTIONS", message);
-  }
+  checkObject(of, options, names);
   const wrong = Object.keys(options).find((key) => !names.includes(key));
   if (wrong === undefined) return;
   const meant = nearest(wrong, names);
   const fix = meant ? `did you mean "${meant}"?` : `use ${names.join(", ")}`;
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${wrong}" is not an option of ${of}: ${fix}`);
+}
+
+/** Throws ERR_INVALID_OPTIONS for options that are no object. */
+export function checkObject(of: string, options: unknown, names: readonly string[]): void {
+  if (options !== null && typeof options === "object") return;
+  const message = `${of} takes an object of options, not ${inspect(options)}: use ${names.join(", ")}`;
+  throw invalidArgument("ERR_INVALID_OPTIONS", message);
 }
 
 /** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */

@@ -1,13 +1,12 @@
 /** Listeners whose socket options are set before bind(2), and on every accepted socket. */
 import { lookup } from "node:dns";
 import net from "node:net";
-import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { checkLocalAddress, toAddress } from "./address.ts";
 import { checkPort, hostBytes } from "./address-text.ts";
 import { SocketError } from "./errors.ts";
 import { checkHandover } from "./inherited.ts";
-import { invalidArgument, nearest } from "./misuse.ts";
+import { checkObject, invalidArgument, nearest } from "./misuse.ts";
 import { loadNative } from "./native.ts";
 import { checkOptions } from "./option-access.ts";
 import type { OpenOptions, SocketOptions } from "./options.ts";
@@ -129,12 +128,7 @@ class OptionsServer extends net.Server {
 function checkServerKeys(options: ServerOptions): void {
   const own: readonly string[] = ["options", "acceptedOptions"];
   const { options: rows } = loadNative();
-  if (options === null || typeof options !== "object") {
-    throw invalidArgument(
-      "ERR_INVALID_OPTIONS",
-      `createServer() takes an object of options, not ${inspect(options)}`,
-    );
-  }
+  checkObject("createServer()", options, own);
   for (const key of Object.keys(options)) {
     if (own.includes(key) || NODE_KEYS.includes(key)) continue;
     const isOption = rows.some((row) => row.name === key);

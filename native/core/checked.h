@@ -14,8 +14,7 @@ struct PortBounds {
   uint16_t high;
 };
 
-/// What connect_checked returns besides 0 and -errno.
-inline constexpr Result kInProgress = 1;
+/// What connect_checked returns besides 0, kInProgress and -errno.
 inline constexpr Result kJoined = 2;
 
 /// close(2); a socket that is joined to itself, or may be, is reset: TIME_WAIT would keep its port for a

@@ -10,7 +10,7 @@ Result named_progress(int fd) {
   const Result error = take_error(fd);
   if (error != 0) return error < 0 ? error : -error;
   Address peer;
-  return getpeername(fd, &peer) < 0 ? kConnecting : 0;
+  return getpeername(fd, &peer) < 0 ? kInProgress : 0;
 }
 
 Result has_own_name(int fd, Address* local) {

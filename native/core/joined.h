@@ -10,13 +10,12 @@ namespace core {
 /// network) may have replaced the peer at connect(2), and replaces it back in what getpeername(2) returns.
 Result is_joined(int fd);
 
-/// What connect_progress returns besides 0 and -errno.
-inline constexpr Result kConnecting = 1;
+/// What connect_progress returns besides 0, kInProgress and -errno.
 inline constexpr Result kConnectedApart = 2;
 
 /// How a connect(2) of a nonblocking socket stands: 0 when it is connected, kConnectedApart when that is
-/// moreover proven not to be to itself; kConnecting; or the -errno with which it ended, once (SO_ERROR, which
-/// this clears). It is kConnecting too when the SYN leaves with the first send(2) (TCP_FASTOPEN_CONNECT), and
+/// moreover proven not to be to itself; kInProgress; or the -errno with which it ended, once (SO_ERROR, which
+/// this clears). It is kInProgress too when the SYN leaves with the first send(2) (TCP_FASTOPEN_CONNECT), and
 /// when other code has read SO_ERROR.
 Result connect_progress(int fd);
 

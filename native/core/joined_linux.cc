@@ -45,12 +45,10 @@ bool is_proven_apart(const tcp_info& info) {
 
 Result connect_progress(int fd) {
   tcp_info info{};
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info) < 0) return named_progress(fd);
-  if (info.tcpi_state == syn_sent || info.tcpi_state == syn_received) return kConnecting;
-  if (info.tcpi_state == closed) {
-    const Result error = take_error(fd);
-    return error == 0 ? kConnecting : error < 0 ? error : -error;
-  }
+  const Result known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
+  // A connect that has ended without a connection has an error, and no peer.
+  if (known < 0 || info.tcpi_state == closed) return named_progress(fd);
+  if (info.tcpi_state == syn_sent || info.tcpi_state == syn_received) return kInProgress;
   return is_proven_apart(info) ? kConnectedApart : 0;
 }
 

@@ -125,7 +125,7 @@ Result disconnect(int fd) {
 
 Result begin_connect(int fd, const Address& peer) {
   const Result result = connect(fd, peer);
-  return is_in_progress(result) ? 1 : result;
+  return is_in_progress(result) ? kInProgress : result;
 }
 
 Result listen(int fd, int backlog) { return or_errno(::listen(fd, backlog)); }

@@ -43,7 +43,9 @@ Result connect(int fd, const Address& peer);
 /// connect(2) with AF_UNSPEC: sends RST, leaves no TIME-WAIT, and the socket can connect again. A port that
 /// the caller bound stays bound. -EAFNOSUPPORT in gVisor.
 Result disconnect(int fd);
-/// connect(2) on a nonblocking socket. Returns 0 when connected, 1 while in progress.
+/// A connect(2) of a nonblocking socket goes on.
+inline constexpr Result kInProgress = 1;
+/// connect(2) on a nonblocking socket. Returns 0 when connected, or kInProgress.
 Result begin_connect(int fd, const Address& peer);
 /// listen(2).
 Result listen(int fd, int backlog);

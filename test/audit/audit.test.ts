@@ -22,21 +22,12 @@ import {
   needsNamespaces,
   withNative,
 } from "../support/harness.ts";
+import { keep, plant, planted, resetPlanted } from "../support/planted.ts";
 
 /** A backlog for more connections than the first buffer has room for records. */
 const PLENTY = 2000;
 
-const planted: TcpSocket[] = [];
-
-afterEach(() => {
-  for (const socket of planted.splice(0)) socket.reset();
-});
-
-function plant(family: 4 | 6): TcpSocket {
-  const socket = TcpSocket.open(family);
-  planted.push(socket);
-  return socket;
-}
+afterEach(resetPlanted);
 
 /** Opens a socket that is joined to itself, and returns its address. */
 function plantJoined(family: 4 | 6): Address {
@@ -65,7 +56,7 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     expect(joined).toMatchObject({ local, state: "ESTABLISHED", owner: { pid: process.pid } });
     expect(joined!.ageMs).toBeGreaterThanOrEqual(0);
     expect(found.verdict).toBe("found");
-    for (const socket of planted.splice(0)) socket.reset();
+    resetPlanted();
     expect((await audit()).joined.filter((one) => one.local.port === local.port)).toEqual([]);
   });
 
@@ -109,7 +100,7 @@ describe.each(FAMILIES)("IPv%i", (family) => {
     const client = plant(family);
     client.connect(listener);
     const { port } = client.getsockname();
-    planted.push(planted[0]!.accept()!);
+    keep(planted[0]!.accept()!);
     expect((await audit()).joined.filter((one) => [port, listener.port].includes(one.local.port))).toEqual(
       [],
     );
@@ -315,7 +306,7 @@ describe("selfconnect audit", () => {
         printed += text;
         if (!local) local = plantListener(4);
         else if (isPrinted("-")) child.kill("SIGINT");
-        else if (isPrinted("+")) for (const socket of planted.splice(0)) socket.reset();
+        else if (isPrinted("+")) resetPlanted();
       });
     });
     const { status, stdout } = await watching;

@@ -23,18 +23,11 @@ import {
   needsNamespaces,
   withNative,
 } from "../support/harness.ts";
+import { keep, resetPlanted } from "../support/planted.ts";
 
 const INDEX = new URL("../../dist/index.js", import.meta.url).pathname;
-const planted: TcpSocket[] = [];
 
-afterEach(() => {
-  for (const socket of planted.splice(0)) socket.reset();
-});
-
-function plant(socket: TcpSocket): TcpSocket {
-  planted.push(socket);
-  return socket;
-}
+afterEach(resetPlanted);
 
 /** Runs a program in another process, which prints a line when it is ready, while `use` runs. */
 async function withProgram(
@@ -59,7 +52,7 @@ const LISTEN = `
 describe("a listener", () => {
   test("is not at risk while another process is on its port too; the control: it is when that has ended", async () => {
     const local = deadPeer(4);
-    plant(TcpSocket.open(4).bind(local).listen());
+    keep(TcpSocket.open(4).bind(local).listen());
     const find = async () =>
       (await audit()).listeners.find((one) => one.local.port === local.port && one.local.host === local.host);
     await withProgram(LISTEN, ["127.0.0.3", String(local.port)], async (pid) => {
@@ -70,8 +63,8 @@ describe("a listener", () => {
 
   test("is at risk although this process has another socket on its port, which ends with it", async () => {
     const local = deadPeer(4);
-    plant(TcpSocket.open(4).bind(local).listen());
-    plant(
+    keep(TcpSocket.open(4).bind(local).listen());
+    keep(
       TcpSocket.open(4)
         .bind({ ...local, host: "127.0.0.3" })
         .listen(),
@@ -85,7 +78,7 @@ describe("a listener", () => {
 /** A client whose SYN is dropped for a second: the listener's backlog was full, and the listener has ended since. */
 function plantKnocking(peer: Address, local?: Address): void {
   const listener = TcpSocket.open(4).bind(peer).listen(0);
-  const clients = Array.from({ length: 4 }, () => plant(TcpSocket.open(4)));
+  const clients = Array.from({ length: 4 }, () => keep(TcpSocket.open(4)));
   if (local) clients.at(-1)!.bind(local);
   for (const client of clients) client.connect(peer);
   listener.close();
@@ -112,8 +105,8 @@ describe("a client whose SYN is unanswered", () => {
 
   test("is not at risk while a listener holds its peer's port", async () => {
     const peer = deadPeer(4);
-    plant(TcpSocket.open(4).bind(peer).listen(0));
-    for (let count = 0; count < 4; count++) plant(TcpSocket.open(4)).connect(peer);
+    keep(TcpSocket.open(4).bind(peer).listen(0));
+    for (let count = 0; count < 4; count++) keep(TcpSocket.open(4)).connect(peer);
     const mine = (await audit()).knocking.filter((one) => one.peer.port === peer.port);
     expect(mine.length).toBeGreaterThan(0);
     for (const one of mine) expect(one).toMatchObject({ owner: { pid: process.pid }, risk: "held" });
@@ -254,7 +247,7 @@ describe("the table is read once, off the event loop", () => {
   test("two dumps and one for the ages, however many sockets are joined to themselves", async () => {
     for (let count = 0; count < 40; count++) {
       const self = deadPeer(count % 2 === 0 ? 4 : 6);
-      plant(TcpSocket.open(self.family).bind(self)).connect(self);
+      keep(TcpSocket.open(self.family).bind(self)).connect(self);
     }
     const dump = vi.fn(loadNative().dump);
     const { joined } = await withNative({ dump }, () => audit());
@@ -269,9 +262,9 @@ describe("the table is read once, off the event loop", () => {
     "EINTR",
   ] as const)("where sock_diag fails (%s), /proc has the same", async (code) => {
     const self = deadPeer(4);
-    plant(TcpSocket.open(4).bind(self)).connect(self);
+    keep(TcpSocket.open(4).bind(self)).connect(self);
     const listening = deadPeer(6);
-    plant(TcpSocket.open(6).bind(listening).listen());
+    keep(TcpSocket.open(6).bind(listening).listen());
     const dump = (...args: unknown[]) => {
       setImmediate(args.at(-1) as (result: number) => void, -os.constants.errno[code]);
       return 0;

@@ -1,21 +1,22 @@
 /** connectMany() and each answer of the kernel, which the test makes up: what is asked, and what is reported. */
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import os from "node:os";
 import { describe, expect, it } from "vitest";
 import type { AttemptMessage, RejectedMessage } from "../../lib/guard/channels.ts";
 import { ATTEMPT_CHANNEL, REJECTED_CHANNEL } from "../../lib/guard/channels.ts";
-import { IN_PROGRESS, JOINED } from "../../lib/guard/connect-batch.ts";
+import { JOINED } from "../../lib/guard/connect-batch.ts";
 import type { ConnectManyOptions, ConnectResult } from "../../lib/guard/connect-many.ts";
 import { connectMany } from "../../lib/guard/connect-many.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { encodeAddress } from "../../lib/socket/address.ts";
+import { IN_PROGRESS } from "../../lib/socket/connecting.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
+import { connectAll, UNBOUNDED } from "../support/connect-all.ts";
 import { deadPeer, LOOPBACK, requires, withNative } from "../support/harness.ts";
+import { published } from "../support/published.ts";
 
 const native = loadNative();
 const { ECONNREFUSED, EMFILE, EBADF } = os.constants.errno;
-const UNBOUNDED = { concurrency: Infinity, perSecond: Infinity } as const;
 const LOCAL = { family: 4, host: LOOPBACK[4], port: 4711 } as const;
 const at = (port: number): Address => ({ family: 4, host: LOOPBACK[4], port });
 
@@ -44,43 +45,18 @@ function answering(answers: readonly number[], made = (count: number) => count) 
   return { asked, connects };
 }
 
-async function all(
-  addresses: readonly Address[],
-  options: ConnectManyOptions = UNBOUNDED,
-): Promise<ConnectResult[]> {
-  const results: ConnectResult[] = [];
-  for await (const result of connectMany(addresses, options)) {
-    result.socket?.reset();
-    results.push(result);
-  }
-  return results;
-}
-
 const outcomes = (results: readonly ConnectResult[]) => results.map(({ outcome }) => outcome);
-
-/** The messages of a channel while `use` runs. */
-async function published<T>(channel: string, use: () => Promise<unknown>): Promise<T[]> {
-  const messages: T[] = [];
-  const listener = (message: unknown) => void messages.push(message as T);
-  subscribe(channel, listener);
-  try {
-    await use();
-  } finally {
-    unsubscribe(channel, listener);
-  }
-  return messages;
-}
 
 describe("a refused socket", () => {
   it("connects again, one address after another", async () => {
     const { asked, connects } = answering([-ECONNREFUSED]);
-    await withNative({ connects }, () => all([at(1), at(2), at(3)], { ...UNBOUNDED, concurrency: 1 }));
+    await withNative({ connects }, () => connectAll([at(1), at(2), at(3)], { ...UNBOUNDED, concurrency: 1 }));
     expect(asked.map(({ handle }) => handle)).toEqual(Array(3).fill(asked[0]!.handle));
   });
 
   it("does not after another errno", async () => {
     const { asked, connects } = answering([-os.constants.errno.ETIMEDOUT]);
-    await withNative({ connects }, () => all([at(1), at(2)], { ...UNBOUNDED, concurrency: 1 }));
+    await withNative({ connects }, () => connectAll([at(1), at(2)], { ...UNBOUNDED, concurrency: 1 }));
     expect(asked[0]!.handle).not.toBe(asked[1]!.handle);
   });
 
@@ -94,7 +70,7 @@ describe("a refused socket", () => {
     ] as const) {
       const { asked, connects } = answering([-ECONNREFUSED]);
       await withNative({ connects }, () =>
-        all([at(1), peer, at(2), at(3)], { ...UNBOUNDED, concurrency: 1, options }),
+        connectAll([at(1), peer, at(2), at(3)], { ...UNBOUNDED, concurrency: 1, options }),
       );
       const ranges = asked.map((one) => one.ranges);
       expect(ranges[0], "no range outside the kernel's").toEqual([]);
@@ -107,7 +83,7 @@ describe("a refused socket", () => {
 
 it("connects again what a batch had no descriptor for", async () => {
   const { asked, connects } = answering([-ECONNREFUSED], (count) => Math.ceil(count / 2));
-  const results = await withNative({ connects }, () => all([at(1), at(2), at(3), at(4), at(5)]));
+  const results = await withNative({ connects }, () => connectAll([at(1), at(2), at(3), at(4), at(5)]));
   expect(outcomes(results)).toEqual(Array(5).fill("ECONNREFUSED"));
   expect(new Set(results.map(({ address }) => address.port))).toEqual(new Set([1, 2, 3, 4, 5]));
   expect(asked).toHaveLength(5);
@@ -127,7 +103,9 @@ describe("a local address", () => {
       binds.push({ handle, port: bytes[2]! * 256 + bytes[3]! });
       return 0;
     };
-    await withNative({ connects, setsockopt, bind }, () => all([peer], { ...UNBOUNDED, local, options }));
+    await withNative({ connects, setsockopt, bind }, () =>
+      connectAll([peer], { ...UNBOUNDED, local, options }),
+    );
     const [{ handle, ranges }] = asked as [Asked];
     // The route is asked with a UDP socket, which is bound too.
     const bound = binds.filter((one) => one.handle === handle).map(({ port }) => port);
@@ -144,7 +122,7 @@ describe("a local address", () => {
 
   it("that cannot have a socket is SocketError, of socket(2)", () =>
     withNative({ socket: () => -EMFILE }, () =>
-      expect(all([at(1)], { ...UNBOUNDED, local: LOOPBACK[4] })).rejects.toMatchObject({
+      expect(connectAll([at(1)], { ...UNBOUNDED, local: LOOPBACK[4] })).rejects.toMatchObject({
         code: "EMFILE",
         syscall: "socket",
       }),
@@ -155,7 +133,7 @@ describe("a local address", () => {
     const { asked, connects } = answering([JOINED]);
     await withNative({ connects }, async () => {
       const [message] = await published<RejectedMessage>(REJECTED_CHANNEL, async () =>
-        expect(await all([peer], { local: peer, guard: "detect" })).toEqual([
+        expect(await connectAll([peer], { local: peer, guard: "detect" })).toEqual([
           { address: peer, outcome: "self-connect", local: peer, elapsedMs: 0 },
         ]),
       );
@@ -164,7 +142,7 @@ describe("a local address", () => {
         wasConnected: false,
       });
       expect(asked).toEqual([]);
-      expect(outcomes(await all([peer], { local: peer, guard: "off" }))).toEqual(["connected"]);
+      expect(outcomes(await connectAll([peer], { local: peer, guard: "off" }))).toEqual(["connected"]);
     });
   });
 });
@@ -195,7 +173,7 @@ describe("a connect in progress", () => {
   it("is asked again when the poller reports it, and its time is that since its connect", async () => {
     const { calls, watched, wakeAll, unwatched } = polling([IN_PROGRESS, 0]);
     await withNative(calls, async () => {
-      const reading = all([at(1)]);
+      const reading = connectAll([at(1)]);
       await expect.poll(() => watched.length).toBe(1);
       wakeAll();
       const [result] = await reading;
@@ -214,7 +192,7 @@ describe("a connect in progress", () => {
       return native.reset(handle);
     };
     await withNative({ ...calls, reset: counting }, async () => {
-      const results = await all([at(1), at(2)], { ...UNBOUNDED, deadlineMs: 20 });
+      const results = await connectAll([at(1), at(2)], { ...UNBOUNDED, deadlineMs: 20 });
       expect(outcomes(results)).toEqual(["deadline", "deadline"]);
       for (const { elapsedMs } of results) {
         expect(elapsedMs).toBeGreaterThanOrEqual(20);
@@ -227,14 +205,14 @@ describe("a connect in progress", () => {
 
   it("that cannot be watched is the poller's errno", () =>
     withNative({ ...polling([IN_PROGRESS]).calls, watch: () => -EBADF }, () =>
-      expect(all([at(1)])).rejects.toMatchObject({ code: "EBADF", syscall: "epoll_ctl" }),
+      expect(connectAll([at(1)])).rejects.toMatchObject({ code: "EBADF", syscall: "epoll_ctl" }),
     ));
 });
 
 it("publishes each attempt, with its local address where there is one", async () => {
   const { connects } = answering([0, -ECONNREFUSED, JOINED]);
   const messages = await withNative({ connects }, () =>
-    published<AttemptMessage>(ATTEMPT_CHANNEL, () => all([at(1), at(2), at(3)])),
+    published<AttemptMessage>(ATTEMPT_CHANNEL, () => connectAll([at(1), at(2), at(3)])),
   );
   expect(messages.map(({ attempt }) => attempt)).toEqual([
     { outcome: "connected", peer: at(1), local: LOCAL, elapsedMs: 2 },
@@ -259,5 +237,5 @@ it.each([
   { deadlineMs: 0 },
   { deadlineMs: 2 ** 31 - 1 },
 ])("%j is allowed", async (options) => {
-  expect(await all([], options)).toEqual([]);
+  expect(await connectAll([], options)).toEqual([]);
 });

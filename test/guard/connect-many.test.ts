@@ -2,28 +2,15 @@
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { ConnectManyOptions, ConnectResult } from "../../lib/guard/connect-many.ts";
+import type { ConnectResult } from "../../lib/guard/connect-many.ts";
 import { connectMany } from "../../lib/guard/connect-many.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import { connectAll, UNBOUNDED } from "../support/connect-all.ts";
 import { openDescriptors } from "../support/descriptors.ts";
 import { deadPeer, FAMILIES, LOOPBACK, requires, withListener, withNative } from "../support/harness.ts";
-
-const UNBOUNDED = { concurrency: Infinity, perSecond: Infinity } as const;
-
-async function all(
-  addresses: Parameters<typeof connectMany>[0],
-  options: ConnectManyOptions = UNBOUNDED,
-): Promise<ConnectResult[]> {
-  const results: ConnectResult[] = [];
-  for await (const result of connectMany(addresses, options)) {
-    result.socket?.reset();
-    results.push(result);
-  }
-  return results;
-}
 
 /** Endless, and different: the hosts of 127.0.0.0/8. */
 function* hosts(port: number): Generator<Address> {
@@ -86,7 +73,7 @@ describe.each(FAMILIES)("connectMany over IPv%i", (family) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
     const options = { localPortRange: { low: peer.port, high: peer.port } };
-    expect(await all([peer], { guard: "detect", options })).toMatchObject([
+    expect(await connectAll([peer], { guard: "detect", options })).toMatchObject([
       { address: peer, outcome: "self-connect", local: peer },
     ]);
     expect(listenRefusal(peer)).toBe(null);
@@ -95,24 +82,26 @@ describe.each(FAMILIES)("connectMany over IPv%i", (family) => {
   it("keeps the kernel from picking the peer's port, on used sockets too", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peers = Array.from({ length: 40 }, () => deadPeer(family));
-    const results = await all(peers.map(({ port }) => ({ family, host: LOOPBACK[family], port })));
+    const results = await connectAll(peers.map(({ port }) => ({ family, host: LOOPBACK[family], port })));
     expect(results.map(({ outcome }) => outcome)).not.toContain("self-connect");
     // Two ports to choose from, and one of them would be a self-connect.
     const { port } = peers[0]!;
     const options = { localPortRange: { low: port, high: port + 1 } };
     for (let i = 0; i < 20; i++) {
-      expect(await all([peers[0]!], { options })).toMatchObject([{ outcome: "ECONNREFUSED" }]);
+      expect(await connectAll([peers[0]!], { options })).toMatchObject([{ outcome: "ECONNREFUSED" }]);
     }
   });
 
   it("rejects a local port fixed to the peer's without a connect", async () => {
     const peer = deadPeer(family);
-    expect(await all([peer], { local: peer })).toMatchObject([{ outcome: "self-connect", elapsedMs: 0 }]);
+    expect(await connectAll([peer], { local: peer })).toMatchObject([
+      { outcome: "self-connect", elapsedMs: 0 },
+    ]);
   });
 
   it("ends a connect without a reply at its deadline", () =>
     withSilentPeer(family, async (peer) => {
-      const [result] = await all([peer], { deadlineMs: 50 });
+      const [result] = await connectAll([peer], { deadlineMs: 50 });
       expect(result).toMatchObject({ address: peer, outcome: "deadline" });
       expect(result!.elapsedMs).toBeGreaterThanOrEqual(50);
     }));
@@ -128,13 +117,13 @@ describe.each(FAMILIES)("connectMany over IPv%i", (family) => {
         const holder = TcpSocket.open(family, options);
         holder.connect(live);
         await holder.connected();
-        const [result] = await all([live], { options });
+        const [result] = await connectAll([live], { options });
         holder.reset();
         expect(result).toMatchObject({ outcome: "EADDRNOTAVAIL" });
         expect(result!.fix).toContain("no port of the ephemeral range is free towards this peer");
       },
     );
-    const [refused] = await all([deadPeer(family)]);
+    const [refused] = await connectAll([deadPeer(family)]);
     expect(refused).toMatchObject({ outcome: "ECONNREFUSED" });
     expect(refused).not.toHaveProperty("fix");
   });
@@ -145,7 +134,7 @@ describe.each(FAMILIES)("connectMany over IPv%i", (family) => {
       family,
       () => undefined,
       async (peer) => {
-        const [result] = await all([peer], { local });
+        const [result] = await connectAll([peer], { local });
         expect(result).toMatchObject({ outcome: "connected", local: { host: LOOPBACK[family] } });
       },
     );
@@ -156,7 +145,7 @@ describe("the addresses of connectMany", () => {
   it("are connected to once each: text, object and IPv4-mapped form of one are duplicates", async () => {
     const peer = deadPeer();
     const text = `127.0.0.1:${peer.port}`;
-    const results = await all([peer, text, `[::ffff:127.0.0.1]:${peer.port}`, text, deadPeer(6)]);
+    const results = await connectAll([peer, text, `[::ffff:127.0.0.1]:${peer.port}`, text, deadPeer(6)]);
     expect(results).toHaveLength(2);
   });
 
@@ -170,7 +159,7 @@ describe("the addresses of connectMany", () => {
       for (;;) yield "127.0.0.1:1";
     })();
     const signal = AbortSignal.timeout(50);
-    await expect(all(same, { ...UNBOUNDED, signal })).rejects.toThrow("timeout");
+    await expect(connectAll(same, { ...UNBOUNDED, signal })).rejects.toThrow("timeout");
   });
 
   it("are taken from an asynchronous source, which is ended when the reader leaves", async () => {
@@ -278,17 +267,17 @@ describe("what connectMany leaves", () => {
     withSilentPeer(4, async (silent) => {
       const reason = new Error("enough");
       const controller = new AbortController();
-      const reading = all([silent], { signal: controller.signal });
+      const reading = connectAll([silent], { signal: controller.signal });
       await sleep(10);
       controller.abort(reason);
       await expect(reading).rejects.toBe(reason);
-      await expect(all([silent], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+      await expect(connectAll([silent], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     }));
 
   it("no descriptor for the next socket is SocketError EMFILE that names the fix", async () => {
     const connects = () => -24;
     await withNative({ connects }, () =>
-      expect(all([deadPeer()])).rejects.toMatchObject({
+      expect(connectAll([deadPeer()])).rejects.toMatchObject({
         code: "EMFILE",
         syscall: "socket",
         message: expect.stringContaining("lower concurrency"),
@@ -311,7 +300,7 @@ describe("what connectMany leaves", () => {
       return made;
     };
     await withNative({ connects }, async () => {
-      const results = await all(take(200, hosts(1)));
+      const results = await connectAll(take(200, hosts(1)));
       expect(results.map(({ outcome }) => outcome)).toEqual(Array(200).fill("ECONNREFUSED"));
     });
     expect(again).toBeGreaterThan(0);

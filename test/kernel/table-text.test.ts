@@ -4,24 +4,14 @@ import { walkTableText } from "../../lib/kernel/table-text.ts";
 import type { TableSocket } from "../../lib/kernel/tables.ts";
 import { socketTable } from "../../lib/kernel/tables.ts";
 import { isSelfConnect } from "../../lib/socket/self-connect.ts";
-import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, FAMILIES } from "../support/harness.ts";
+import { plant, resetPlanted } from "../support/planted.ts";
 
 const CONNECTIONS = 400;
 /** More rows than one piece of the text can have, and less than the connections have. */
 const MOST_ROWS = 500;
 
-const planted: TcpSocket[] = [];
-
-afterEach(() => {
-  for (const socket of planted.splice(0)) socket.reset();
-});
-
-function plant(family: 4 | 6): TcpSocket {
-  const socket = TcpSocket.open(family);
-  planted.push(socket);
-  return socket;
-}
+afterEach(resetPlanted);
 
 /** Visits the sockets that have one of these ports at an end. */
 async function walkPorts(ports: readonly number[], visit: (socket: TableSocket) => void): Promise<void> {

@@ -168,7 +168,7 @@ void connect_progress_tells_how_the_connect_stands() {
     core::Address peer;
     CHECK(core::getsockname(listener, &peer) == 0);
     const int connected = core::socket(family, core::Blocking::no);
-    CHECK(core::connect_progress(connected) == core::kConnecting);
+    CHECK(core::connect_progress(connected) == core::kInProgress);
     CHECK(core::begin_connect(connected, peer) == 1);
 #ifdef __linux__
     CHECK(core::connect_progress(connected) == core::kConnectedApart);
@@ -177,11 +177,11 @@ void connect_progress_tells_how_the_connect_stands() {
     const int refused = core::socket(family, core::Blocking::no);
     CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
     CHECK(core::connect_progress(refused) == -ECONNREFUSED);
-    CHECK(core::connect_progress(refused) == core::kConnecting);  // The error is told once.
+    CHECK(core::connect_progress(refused) == core::kInProgress);  // The error is told once.
     CHECK(core::begin_connect(refused, refusing_peer(family)) == -ECONNABORTED);
     CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
     CHECK(core::named_progress(refused) == -ECONNREFUSED &&
-          core::named_progress(refused) == core::kConnecting);
+          core::named_progress(refused) == core::kInProgress);
     const core::Address self = find_dead_peer(family);
     const int joined = core::socket(family, core::Blocking::no);
     CHECK(core::bind(joined, self) == 0 && core::begin_connect(joined, self) >= 0);

@@ -11,21 +11,12 @@ import {
 import { predictReport, predictText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
-import { TcpSocket } from "../../lib/socket/socket.ts";
 import { cli, deadPeer, inNamespace, MAIN, needsNamespaces, requires } from "../support/harness.ts";
+import { keep, plant, resetPlanted } from "../support/planted.ts";
 
-const planted: TcpSocket[] = [];
 const PEER: Address = { family: 4, host: "127.0.0.1", port: 1 };
 
-afterEach(() => {
-  for (const socket of planted.splice(0)) socket.reset();
-});
-
-function plant(family: 4 | 6, options: OpenOptions = {}): TcpSocket {
-  const socket = TcpSocket.open(family, options);
-  planted.push(socket);
-  return socket;
-}
+afterEach(resetPlanted);
 
 /** A connection to a listener elsewhere, from a port that bind(2) or the kernel put it on. */
 async function connectElsewhere(local: Address, isBound: boolean): Promise<void> {
@@ -36,7 +27,7 @@ async function connectElsewhere(local: Address, isBound: boolean): Promise<void>
   await client.connected();
   let accepted = server.accept();
   for (; accepted === null; accepted = server.accept()) await sleep(1);
-  planted.push(accepted);
+  keep(accepted);
 }
 
 test("a listener and a bound socket of any address hold their ports for connect(2)", () => {

@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { runCommand } from "./run-command.mjs";
 
 const PAGE = "docs/machines.md";
 /** From each room what asks most of a machine. */
@@ -81,7 +82,10 @@ async function testMachine({ prefix, isBusy = false, without }, files) {
       "--reporter=verbose",
       ...files,
     ];
-    const { status, output } = await run([...prefix, process.execPath, ...vitest], env);
+    const { status, output } = await runCommand([...prefix, process.execPath, ...vitest], {
+      env,
+      timeout: MOST_MS,
+    });
     return readOutput(status, output);
   } finally {
     for (const burner of burners) burner.kill();
@@ -105,20 +109,6 @@ function pathWithout(programs, folder) {
     }
   }
   return links;
-}
-
-function run([command, ...args], env) {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"], timeout: MOST_MS });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
-      });
-    }
-    child.on("error", ({ message }) => resolve({ status: null, output: message }));
-    child.on("close", (status) => resolve({ status, output }));
-  });
 }
 
 /** The names of failed tests, how many passed, and how many were skipped for each reason: "↓ file > name 5ms [reason]". */

@@ -41,7 +41,7 @@ export const connectBucket: Experiment = {
 };
 
 function connectFrom(instruments: Instruments, port: number, peer: Address): Promise<TcpSocket> {
-  return instruments.withRange({ low: port, high: port }, () => completeConnect(TcpSocket.open(4), peer));
+  return instruments.withPort(port, () => completeConnect(TcpSocket.open(4), peer));
 }
 
 /** close(2) at this end, then at the other: this end is in TIME-WAIT. */
@@ -60,6 +60,6 @@ async function askForPort(
 ): Promise<string> {
   const [same, elsewhere] = [await instruments.pickFrom(port, peer), await instruments.pickFrom(port, other)];
   const bind = (local: number) => bindRefusal(loopback(local)) ?? "picked";
-  const any = await instruments.withRange({ low: port, high: port }, async () => bind(0));
+  const any = await instruments.withPort(port, async () => bind(0));
   return `to its peer ${same}, to another ${elsewhere}, bind(0) ${any}, bind(P) ${bind(port)}`;
 }

@@ -28,7 +28,7 @@ export const freeing: Experiment = {
 /** The kernel picks the port from a range of one. */
 function endPicked(instruments: Instruments, way: FreedBy): Promise<string> {
   const port = instruments.findPort();
-  return instruments.withRange({ low: port, high: port }, async () => {
+  return instruments.withPort(port, async () => {
     using socket = TcpSocket.open(4);
     const outcome = await outcomeOf(() => connect(socket, port));
     return outcome === "connected" ? await end(port, way) : `never (${outcome})`;

@@ -38,7 +38,7 @@ function hasMptcp(): boolean {
 
 function joinPicked(instruments: Instruments): Promise<string> {
   const port = instruments.findPort();
-  return instruments.withRange({ low: port, high: port }, async () => {
+  return instruments.withPort(port, async () => {
     using socket = TcpSocket.open(4, { mptcp: true });
     return await join(socket, port);
   });

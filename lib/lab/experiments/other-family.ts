@@ -52,7 +52,5 @@ async function pickBeside(
 
 /** The kernel picks the port for this socket. */
 function connectFrom(instruments: Instruments, holder: TcpSocket, port: number, listener: TcpSocket) {
-  return instruments.withRange({ low: port, high: port }, () =>
-    completeConnect(holder, listener.getsockname()),
-  );
+  return instruments.withPort(port, () => completeConnect(holder, listener.getsockname()));
 }

@@ -17,7 +17,7 @@ export const peers: Experiment = {
     const joined: string[] = [];
     for (const host of HOSTS) {
       const port = instruments.findPort();
-      await instruments.withRange({ low: port, high: port }, async () => {
+      await instruments.withPort(port, async () => {
         const { outcome } = await instruments.connectOnce(toAddress(host, port));
         counts[`${host} ${outcome}`] = 1;
         if (outcome === "self-connect") joined.push(host);

@@ -43,7 +43,7 @@ async function shareWith(
   const bind = (local: number) => bindRefusal(loopback(local), options) ?? "picked";
   return {
     "connect()": await instruments.pickFrom(port, loopback(dead)),
-    "bind(0)": await instruments.withRange({ low: port, high: port }, async () => bind(0)),
+    "bind(0)": await instruments.withPort(port, async () => bind(0)),
     "bind(P)": bind(port),
   };
 }

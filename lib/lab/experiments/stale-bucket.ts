@@ -22,9 +22,7 @@ export const staleBucket: Experiment = {
     using listener = instruments.listenOutside();
     const [port, other] = [instruments.findPort(), loopback(instruments.findPortOutside())];
     using used = TcpSocket.open(4);
-    await instruments.withRange({ low: port, high: port }, () =>
-      completeConnect(used, listener.getsockname()),
-    );
+    await instruments.withPort(port, () => completeConnect(used, listener.getsockname()));
     const ends = [await instruments.pickFrom(port, other)];
     using binder = TcpSocket.open(4).bind(toAddress(ELSEWHERE, port));
     ends.push(await instruments.pickFrom(port, other));

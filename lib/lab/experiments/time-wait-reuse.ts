@@ -76,7 +76,7 @@ function withSysctls(
 async function measureReuse(instruments: Instruments): Promise<number | null> {
   const port = instruments.findPort();
   const socket = TcpSocket.open(4);
-  await instruments.withRange({ low: port, high: port }, () => completeConnect(socket, loopback(port)));
+  await instruments.withPort(port, () => completeConnect(socket, loopback(port)));
   const now = Number(process.hrtime.bigint() / 1_000_000n) % SECOND_MS;
   await sleep((CLOSED_AT_MS - now + SECOND_MS) % SECOND_MS);
   socket.close();

@@ -77,7 +77,7 @@ async function leave(instruments: Instruments, way: "picked" | "bound" | "reuse"
   const port = instruments.findPort();
   const socket = TcpSocket.open(4, { reuseAddress: way === "reuse" });
   if (way !== "picked") socket.bind(loopback(port));
-  await instruments.withRange({ low: port, high: port }, () => completeConnect(socket, loopback(port)));
+  await instruments.withPort(port, () => completeConnect(socket, loopback(port)));
   socket.close();
   return port;
 }

@@ -1,0 +1,16 @@
+import { spawn } from "node:child_process";
+
+/** Runs a command to its end: its exit code, null when it was killed or did not start, and both outputs in one text. */
+export function runCommand([command, ...args], options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    }
+    child.on("error", ({ message }) => resolve({ status: null, output: message }));
+    child.on("close", (status) => resolve({ status, output }));
+  });
+}
