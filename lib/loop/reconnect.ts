@@ -14,7 +14,7 @@ import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
-import type { Strategy } from "./strategy.ts";
+import type { Engine, Strategy } from "./strategy.ts";
 
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
@@ -37,6 +37,13 @@ export interface ReconnectOptions {
   readonly attemptsPerSecond?: number;
   /** Receives the local port of every attempt, in order, in batches that it may keep. Needs `threads` 1. */
   readonly onPorts?: (ports: Uint16Array) => void;
+  /**
+   * What makes the attempts. By default ("auto") both engines make some hundred attempts, and then the one that took
+   * less processor time for each makes the others; a process learns that once for each strategy. `onPorts` and
+   * `attemptsPerSecond` need the plain engine. io_uring makes up to 8 attempts at once: with "fresh", the last attempts
+   * of a loop may come after the one that connected.
+   */
+  readonly engine?: Engine | "auto";
   /** When it aborts, the loop stops with the verdict "interrupted". */
   readonly signal?: AbortSignal;
 }
@@ -58,6 +65,10 @@ export interface ReconnectResult extends ReconnectProgress {
   readonly peer: Address;
   readonly strategy: Strategy;
   readonly threads: number;
+  /** What made most of the attempts. */
+  readonly engine: Engine;
+  /** Why io_uring made none, in words; null when it made some, was not asked for or takes more processor time. */
+  readonly engineRefusal: string | null;
   /** getsockname(2) of the socket that connected. */
   readonly local: Address | null;
   /** The socket that connected, to itself or to a listener. The caller closes it. */
@@ -86,12 +97,16 @@ const OPTION_KEYS = [
     "threads",
     "attemptsPerSecond",
     "onPorts",
+    "engine",
   ],
   "signal",
 ];
 
-/** A BurstReport (native/core/burst.h): the recent port, the resets, the destination, then the counters by errno. */
-const REPORT_HEADER_WORDS = 3;
+/**
+ * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the attempts by io_uring, the errno
+ * of its refusal, then the counters by errno.
+ */
+const REPORT_HEADER_WORDS = 5;
 /** Why attempts do not go to this host, by the Destination of native/core/home.h. */
 const ELSEWHERE: readonly ((peer: string) => string)[] = [
   (peer) => `${peer} is not an address of this host`,
@@ -114,6 +129,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   readonly peer: Address;
   readonly strategy: Strategy;
   readonly threads: number;
+  readonly #engine: Engine | "auto";
   readonly #options: ReconnectOptions;
   readonly #native: Native;
   readonly #trustsBind: 0 | 1;
@@ -126,6 +142,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #reserved = 0;
   #localPort = 0;
   #selfConnects = 0;
+  #ringAttempts = 0;
+  #ringRefusal = 0;
   #startedAt = 0;
   #endedAt = 0;
   /** Due attempts are counted from this time; it moves forward when a stall has made too many attempts due. */
@@ -142,6 +160,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
+    this.#engine = chooseEngine(options, native);
     checkOwn(this.peer);
     this.#options = options;
     this.#native = native;
@@ -308,6 +327,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
         ports,
         report,
         this.#trustsBind,
+        this.#engine,
         resolve,
       );
       if (refused < 0) resolve(0);
@@ -316,7 +336,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#reserved -= attempts;
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
-    if (result < 0) throw new SocketError(result, { syscall: "socket" });
+    if (result < 0) throw burstError(result, report);
     if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
@@ -333,6 +353,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const ended = addOutcomes(this.#outcomes, report);
     this.#ended += ended;
     this.#selfConnects += report[1]!;
+    this.#ringAttempts += report[3]!;
+    this.#ringRefusal = report[4]!;
     this.#localPort = report[0] || this.#localPort;
     return ended;
   }
@@ -385,6 +407,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
       peer: this.peer,
       strategy: this.strategy,
       threads: this.threads,
+      engine: this.#ringAttempts * 2 > this.#ended ? "io_uring" : "plain",
+      engineRefusal: this.#ringRefusal === 0 ? null : nameRefusal(this.#ringRefusal),
       local: this.#end?.local ?? null,
       socket: this.#end?.socket ?? null,
     };
@@ -412,15 +436,47 @@ export function summarizeTrials(trials: readonly Trial[]): {
 
 function checkStrategy(strategy: Strategy, native: Native): Strategy {
   if (!native.strategies.includes(strategy)) {
-    const meant = nearest(String(strategy), native.strategies);
-    const fix = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${fix}`);
+    throw unknownName("ERR_UNKNOWN_STRATEGY", String(strategy), "a strategy", native.strategies);
   }
   if (strategy === "range" && !supported("localPortRange")) {
     const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
   return strategy;
+}
+
+function chooseEngine(
+  { engine, onPorts, attemptsPerSecond }: ReconnectOptions,
+  native: Native,
+): Engine | "auto" {
+  if (engine !== undefined && !native.engines.includes(engine)) {
+    throw unknownName("ERR_UNKNOWN_ENGINE", String(engine), "an engine", native.engines);
+  }
+  const [needs] =
+    Object.entries({ onPorts, attemptsPerSecond }).find(([, value]) => value !== undefined) ?? [];
+  if (needs && engine === "io_uring") {
+    throw invalidArgument(
+      "ERR_ENGINE_UNSUPPORTED",
+      `${needs} needs the plain engine: leave out engine "io_uring"`,
+    );
+  }
+  return needs ? "plain" : (engine ?? "auto");
+}
+
+/** Why io_uring makes no attempts here. */
+function nameRefusal(errno: number): string {
+  return `io_uring: ${errnoName(-errno)}`;
+}
+
+function burstError(result: number, report: Uint32Array): SocketError {
+  const isRefused = report[4]! === -result;
+  return new SocketError(result, { syscall: isRefused ? "io_uring_setup" : "socket" });
+}
+
+function unknownName(code: string, name: string, kind: string, names: readonly string[]): Error {
+  const meant = nearest(name, names);
+  const fix = meant ? `did you mean "${meant}"?` : `use one of ${names.join(", ")}`;
+  return invalidArgument(code, `"${name}" is not ${kind}: ${fix}`);
 }
 
 function checkLimits(options: ReconnectOptions, threads: number): void {

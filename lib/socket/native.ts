@@ -173,6 +173,7 @@ export interface Native {
     ports: Uint16Array | null,
     report: Uint32Array,
     trustsBind: 0 | 1,
+    engine: string,
     done: (result: number) => void,
   ): number;
   /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */
@@ -239,6 +240,7 @@ export interface Native {
   /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];
+  readonly engines: readonly string[];
   /** The number of outcome counters in a burst's report. */
   readonly outcomes: number;
   /** The index of the counter of attempts to which the peer did not reply. */

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <span>
 
 #include "binding/value.h"
 
@@ -42,7 +43,7 @@ const int32_t* read_stop(Arguments& arguments, size_t index) {
   return words.data();
 }
 
-/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, trustsBind,
+/// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, trustsBind, engine,
 /// done): starts a burst.
 /// It fills the empty handle with the socket that connected, then calls done(0) or done(-errno). When burst
 /// itself returns -errno, it started nothing and does not call done: -EAGAIN when no thread can be created.
@@ -58,7 +59,9 @@ core::Result burst(Arguments& arguments) {
   job->plan.ports = read_ports(arguments, 7, job->plan.attempts);
   job->plan.report = read_report(arguments, 8);
   job->plan.trusts_bind = arguments.read_flag(9);
-  const Napi::Function done = arguments.read_function(10);
+  job->plan.engine =
+      static_cast<core::EngineName>(arguments.read_choice(10, core::kEngineNames, "an engine"));
+  const Napi::Function done = arguments.read_function(11);
   if (arguments.is_refused()) return 0;
   if (!job->connected->is_empty()) return -EALREADY;
   Environment& environment = arguments.environment();
@@ -83,15 +86,18 @@ core::Result burst(Arguments& arguments) {
   });
 }
 
+Napi::Array list_names(Napi::Env env, std::span<const char* const> names) {
+  Napi::Array list = Napi::Array::New(env);
+  uint32_t count = 0;
+  for (const char* name : names) list.Set(count++, Napi::String::New(env, name));
+  return list;
+}
+
 }  // namespace
 
 void export_burst(Napi::Env env, Napi::Object exports) {
-  Napi::Array strategies = Napi::Array::New(env);
-  uint32_t count = 0;
-  for (const char* name : core::kStrategyNames) {
-    strategies.Set(count++, Napi::String::New(env, name));
-  }
-  exports.Set("strategies", strategies);
+  exports.Set("strategies", list_names(env, core::kStrategyNames));
+  exports.Set("engines", list_names(env, core::kEngineNames));
   exports.Set("outcomes", Napi::Number::New(env, core::kOutcomes));
   exports.Set("unanswered", Napi::Number::New(env, core::kUnanswered));
   export_call<burst>(exports, "burst");

@@ -13,6 +13,10 @@ namespace core {
 enum class Strategy { fresh, reuse, autobind, bind, range };
 inline constexpr const char* kStrategyNames[] = {"fresh", "reuse", "autobind", "bind", "range"};
 
+/// What makes the attempts (core/engine.h), in the order of kEngineNames.
+enum class EngineName { automatic, plain, ring };
+inline constexpr const char* kEngineNames[] = {"auto", "plain", "io_uring"};
+
 /// The counters of outcomes, by errno: 0 counts connects; the last one, above every errno, counts attempts
 /// without a reply.
 inline constexpr size_t kOutcomes = 256;
@@ -25,6 +29,8 @@ struct BurstReport {
   uint32_t local_port;           ///< The local port of a recent attempt; 0 before the first.
   uint32_t resets;               ///< Self-connects that the burst reset.
   uint32_t destination;          ///< A Destination (core/home.h): anything but the host has ended the burst.
+  uint32_t ring_attempts;        ///< How many attempts were made by io_uring.
+  uint32_t ring_refusal;         ///< The errno for which io_uring could not make attempts; 0 when it could.
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.
 };
 
@@ -37,6 +43,7 @@ struct BurstPlan {
   const std::atomic<bool>* closing;  ///< True when the environment shuts down; ends the burst.
   uint16_t* ports;                   ///< Memory for `attempts` local ports, or null.
   BurstReport* report;
+  EngineName engine = EngineName::automatic;
   bool trusts_bind = true;     ///< bind(2) to an address proves that this host has it (core/home.h).
   uint32_t self_connects = 1;  ///< The self-connect to return, counted from 1; earlier ones are reset.
 };
@@ -44,8 +51,8 @@ struct BurstPlan {
 /// socket(2), bind(2), connect(2), repeatedly: makes attempts until one connects (and is not reset), a limit
 /// of the plan is reached, `stop` or `closing` is set, or the attempts go to another host. Returns the
 /// connected fd (nonblocking) plus one, or 0 when no attempt connected. Returns -errno, which is not an
-/// attempt's outcome, when no socket can be created or prepared, or when connect(2) stays in progress without
-/// waiting.
+/// attempt's outcome, when no socket can be created or prepared, when the engine that was asked
+/// for cannot make attempts, or when connect(2) stays in progress without waiting.
 Result burst(const BurstPlan& plan);
 
 }  // namespace core

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "core/diag.h"
+#include "core/engine.h"
 #include "core/joined.h"
 #include "core/message.h"
 #include "core/option.h"
@@ -22,6 +23,8 @@ Result is_joined(int fd) {
   Address local;
   return has_own_name(fd, &local);
 }
+
+Result make_ring_engine(Attempts&, std::unique_ptr<Engine>*) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }
 Result send_stamped(int, std::span<const std::span<const uint8_t>>, Stamps) { return -ENOSYS; }

@@ -12,8 +12,8 @@ import { loadNative } from "../../lib/socket/native.ts";
 import { deadPeer, withListener, withNative } from "../support/harness.ts";
 
 const { EAGAIN, ECONNREFUSED, EMFILE, ENOPROTOOPT } = os.constants.errno;
-/** Before the counters by errno: a recent local port, and the resets. */
-const HEADER_WORDS = 3;
+/** Before the counters by errno: a recent local port, the resets, the destination, and two words about io_uring. */
+const HEADER_WORDS = 5;
 
 /** One burst under way: what native code was asked, and what the test lets come of it. */
 class Burst {
@@ -29,7 +29,7 @@ class Burst {
 
   constructor(values: Parameters<Native["burst"]>) {
     [this.connected, this.strategy, , this.attempts, this.selfConnects] = values;
-    [, , , , , this.sliceMs, this.stop, this.ports, this.report, , this.done] = values;
+    [, , , , , this.sliceMs, this.stop, this.ports, this.report, , , this.done] = values;
   }
 
   /** So many attempts have ended in an errno; 0 is "connected". */

@@ -1,5 +1,6 @@
 /** A loop floods nobody but its own host, in namespaces: this host, alone or joined by a cable to another host. */
 import { describe, expect, it } from "vitest";
+import type { Engine, Strategy } from "../../lib/loop/strategy.ts";
 import type { OutcomeCounts } from "../../lib/socket/errors.ts";
 import { command, needsNamespaces, requires } from "../support/harness.ts";
 
@@ -77,23 +78,26 @@ exec "$@"`;
   expect(packets).toBeLessThanOrEqual(NEIGHBOURS);
 });
 
-it.for([
-  ["fresh", "127.0.0.1:9"],
-  ["reuse", "127.0.0.1:9"],
-  ["autobind", "127.0.0.1:9"],
-  ["bind", "127.0.0.1:50000"],
-  ["range", "127.0.0.1:50000"],
-] as const)("%s sends one SYN for each attempt that it counts", async ([strategy, peer], context) => {
+it.for(
+  ["plain", "io_uring"].flatMap((engine) => [
+    ["fresh", "127.0.0.1:9", engine],
+    ["reuse", "127.0.0.1:9", engine],
+    ["autobind", "127.0.0.1:9", engine],
+    ["bind", "127.0.0.1:50000", engine],
+    ["range", "127.0.0.1:50000", engine],
+  ]) as [Strategy, string, Engine][],
+)("%s to %s sends one SYN for each attempt that it counts: %s", async ([strategy, peer, engine], context) => {
   needsNamespaces(context);
   if (strategy === "range") requires(context, "6.3", "localPortRange");
   const script = `ip link set lo up
 count() { awk '/^Tcp: [0-9]/ { print $6 }' /proc/net/snmp; }
 "$@"
 count`;
-  const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM, peer, strategy, "300"];
+  const parts = ["sh", "-c", script, "sh", process.execPath, PROGRAM, peer, strategy, "300", engine];
   const { stdout } = await command("unshare", ["-rn", ...parts]);
   const [end, opens] = stdout.trim().split("\n");
-  const { outcomes }: End = JSON.parse(end!);
+  const { outcomes, code }: End = JSON.parse(end!);
+  if (engine === "io_uring" && code !== undefined) context.skip(`io_uring: ${code}`);
   expect(outcomes).toEqual({
     [strategy === "bind" || strategy === "range" ? "self-connect" : "ECONNREFUSED"]: 300,
   });

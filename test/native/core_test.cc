@@ -634,6 +634,26 @@ void a_burst_whose_connects_never_wait_returns_the_errno() {
   }
 }
 
+/// A plan that io_uring carries out, which does not record ports.
+struct RingPlan : Plan {
+  RingPlan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
+      : Plan(strategy, peer, attempts) {
+    plan.ports = nullptr;
+    plan.engine = core::EngineName::ring;
+  }
+};
+
+/// Whether the kernel has what the strategy needs of io_uring; says so where it has not.
+bool can_ring(core::Strategy strategy) {
+  RingPlan plan(strategy, refusing_peer(4), 1);
+  const core::Result result = core::burst(plan.plan);
+  if (result > 0) core::reset(result - 1);
+  if (plan.report.ring_refusal == 0) return true;
+  std::printf("skipped: io_uring for %s: errno %u\n", core::kStrategyNames[static_cast<size_t>(strategy)],
+              plan.report.ring_refusal);
+  return false;
+}
+
 void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
   // A listener whose backlog is full drops the SYN.
   const int listener = core::socket(4, core::Blocking::no);
@@ -645,16 +665,90 @@ void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
     fill.push_back(core::socket(4, core::Blocking::no));
     core::begin_connect(fill.back(), peer);
   }
-  Plan plan(core::Strategy::fresh, peer, 5);
-  std::thread stopper([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
-  });
-  CHECK(core::burst(plan.plan) == 0);
-  stopper.join();
-  CHECK(plan.attempts() == 1 && plan.report.outcomes[core::kUnanswered] == 1);
+  const auto burst_stopped = [&](core::Strategy strategy, core::EngineName engine) {
+    Plan plan(strategy, peer, 5);
+    plan.plan.engine = engine;
+    if (engine == core::EngineName::ring) plan.plan.ports = nullptr;
+    std::thread stopper([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
+    });
+    CHECK(core::burst(plan.plan) == 0);
+    stopper.join();
+    CHECK(plan.report.outcomes[core::kUnanswered] == plan.attempts());
+    return plan.attempts();
+  };
+  for (const core::Strategy strategy : {core::Strategy::fresh, core::Strategy::reuse}) {
+    CHECK(burst_stopped(strategy, core::EngineName::plain) == 1);
+    if (can_ring(strategy)) CHECK(burst_stopped(strategy, core::EngineName::ring) == 1);
+  }
   for (const int fd : fill) CHECK(core::close(fd) == 0);
   CHECK(core::close(listener) == 0);
+}
+
+void a_ring_counts_every_attempt() {
+  for (const core::Strategy strategy :
+       {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
+    if (!can_ring(strategy)) continue;
+    for (const int family : {4, 6}) {
+      RingPlan plan(strategy, refusing_peer(family), 501);
+      CHECK(core::burst(plan.plan) == 0);
+      CHECK(plan.attempts() == 501 && plan.report.ring_attempts == 501);
+      CHECK(plan.report.outcomes[ECONNREFUSED] == 501 && plan.report.local_port != 0);
+    }
+  }
+}
+
+void a_ring_resets_self_connects_except_the_last() {
+  for (const core::Strategy strategy : {core::Strategy::bind, core::Strategy::range}) {
+    if (!can_ring(strategy)) continue;
+    for (const uint32_t wanted : {1U, 2U, 33U, 100U}) {
+      RingPlan plan(strategy, find_dead_peer(4), 1000);
+      plan.plan.self_connects = wanted;
+      const core::Result result = core::burst(plan.plan);
+      CHECK(result > 0 && plan.attempts() == wanted && plan.report.outcomes[0] == wanted);
+      CHECK(plan.report.resets == wanted - 1 && core::is_joined(result - 1) == 1);
+      CHECK(core::reset(result - 1) == 0);
+    }
+  }
+}
+
+void a_ring_hands_over_one_connection_to_a_listener() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 64) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  for (const core::Strategy strategy : {core::Strategy::fresh, core::Strategy::reuse}) {
+    if (!can_ring(strategy)) continue;
+    RingPlan plan(strategy, peer, 100);
+    const core::Result result = core::burst(plan.plan);
+    CHECK(result > 0 && plan.attempts() == 1 && plan.report.outcomes[0] == 1 && plan.report.resets == 0);
+    CHECK(core::reset(result - 1) == 0);
+  }
+  CHECK(core::close(listener) == 0);
+}
+
+void an_engine_that_is_forbidden_is_an_error_or_replaced_by_the_plain_one() {
+  constexpr long kSetup = 425;
+  for (const int error : {EPERM, ENOSYS}) {
+    run_with_refused_calls({kSetup}, error, [&] {
+      RingPlan asked(core::Strategy::reuse, refusing_peer(4), 100);
+      CHECK(core::burst(asked.plan) == -error && asked.attempts() == 0);
+      RingPlan automatic(core::Strategy::reuse, refusing_peer(4), 100);
+      automatic.plan.engine = core::EngineName::automatic;
+      CHECK(core::burst(automatic.plan) == 0 && automatic.attempts() == 100);
+      CHECK(automatic.report.ring_attempts == 0);
+      CHECK(automatic.report.ring_refusal == static_cast<uint32_t>(error));
+    });
+  }
+}
+
+void engines_are_compared_by_attempts_that_count() {
+  if (!can_ring(core::Strategy::reuse)) return;
+  RingPlan plan(core::Strategy::reuse, refusing_peer(4), 3000);
+  plan.plan.engine = core::EngineName::automatic;
+  CHECK(core::burst(plan.plan) == 0 && plan.attempts() == 3000);
+  CHECK(plan.report.ring_attempts >= 640 && plan.report.ring_attempts <= 3000 - 640);
 }
 
 void two_sockets_that_meet_open_simultaneously() {
@@ -919,6 +1013,11 @@ constexpr Test kTests[] = {
     TEST(a_burst_without_a_socket_returns_EMFILE),
     TEST(a_burst_whose_connects_never_wait_returns_the_errno),
     TEST(an_attempt_without_a_reply_is_counted_when_the_burst_stops),
+    TEST(a_ring_counts_every_attempt),
+    TEST(a_ring_resets_self_connects_except_the_last),
+    TEST(a_ring_hands_over_one_connection_to_a_listener),
+    TEST(an_engine_that_is_forbidden_is_an_error_or_replaced_by_the_plain_one),
+    TEST(engines_are_compared_by_attempts_that_count),
     TEST(two_sockets_that_meet_open_simultaneously),
     TEST(a_capture_keeps_one_copy_of_each_ipv4_packet_between_its_ports),
     TEST(a_capture_keeps_one_copy_of_each_ipv6_packet_between_its_ports),

@@ -1,0 +1,103 @@
+#include "core/attempts.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/counter.h"
+#include "core/joined.h"
+#include "core/syscall.h"
+
+namespace core {
+
+namespace {
+
+/// People watch the local port as progress, so a sample is enough: reading it at each attempt costs 2 % of
+/// the rate.
+constexpr uint32_t kSamplePortEvery = 256;
+/// The attempts are checked to go to this host after the first few of a burst, and then this often: another
+/// host gets 10 ms of them at most.
+constexpr uint32_t kFirstAttempts = 16;
+constexpr int64_t kCheckEveryNs = 10'000'000;
+
+}  // namespace
+
+Attempts::Attempts(const BurstPlan& plan)
+    : plan_(plan),
+      home_(plan.peer, plan.trusts_bind),
+      now_ns_(monotonic_ns()),
+      ends_ns_(now_ns_ + static_cast<int64_t>(plan.slice_ms) * 1'000'000),
+      next_check_ns_(now_ns_ + kCheckEveryNs) {}
+
+bool Attempts::is_over() {
+  if (made_ >= plan_.attempts || is_stopped()) return true;
+  now_ns_ = monotonic_ns();
+  return made_ > 0 && now_ns_ >= ends_ns_;
+}
+
+bool Attempts::is_stopped() const {
+  return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed) ||
+         load_word(&plan_.report->destination) != 0;
+}
+
+uint32_t Attempts::limit_batch(uint32_t most) const {
+  const uint32_t until = made_ < kFirstAttempts ? std::min(kFirstAttempts, plan_.attempts) : plan_.attempts;
+  return std::min(most, until - made_);
+}
+
+Result Attempts::check_destination_when_due() {
+  return made_ == kFirstAttempts || now_ns_ >= next_check_ns_ ? check_destination() : 0;
+}
+
+Result Attempts::check_destination() {
+  const Result destination = home_.check(load_word(&plan_.report->outcomes[ECONNREFUSED]));
+  if (destination > 0) store_word(&plan_.report->destination, static_cast<uint32_t>(destination));
+  next_check_ns_ = now_ns_ + kCheckEveryNs;
+  return destination;
+}
+
+void Attempts::count(Result result, int fd) {
+  if (plan_.ports != nullptr || made_ % kSamplePortEvery == 0) {
+    show_port(fd);
+    if (plan_.ports != nullptr)
+      plan_.ports[made_] = static_cast<uint16_t>(load_word(&plan_.report->local_port));
+  }
+  count(result);
+}
+
+void Attempts::count(Result result) {
+  const size_t outcome = is_in_progress(result) ? kUnanswered : static_cast<size_t>(-result);
+  count_word(&plan_.report->outcomes[outcome < kOutcomes ? outcome : kUnanswered]);
+  made_++;
+}
+
+void Attempts::show_port(int fd) {
+  Address local;
+  store_word(&plan_.report->local_port, getsockname(fd, &local) < 0 ? 0 : port_of(local));
+}
+
+/// The name alone tells: the peer is known. The socket that is handed over is looked at more closely, by
+/// JavaScript.
+bool Attempts::must_reset(int fd) const {
+  if (resets_left() == 0) return false;
+  Address local;
+  if (getsockname(fd, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0) return true;
+  return is_joined(fd) > 0;
+}
+
+uint32_t Attempts::resets_left() const {
+  const uint32_t counted = load_word(&plan_.report->resets) + 1;
+  return counted < plan_.self_connects ? plan_.self_connects - counted : 0;
+}
+
+void Attempts::count_reset() { count_word(&plan_.report->resets); }
+
+void Attempts::count_by_ring(uint32_t attempts) {
+  uint32_t* word = &plan_.report->ring_attempts;
+  store_word(word, load_word(word) + attempts);
+}
+
+void Attempts::note_ring_refusal(Result result) {
+  store_word(&plan_.report->ring_refusal, static_cast<uint32_t>(-result));
+}
+
+}  // namespace core

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/burst.h"
+#include "core/home.h"
+#include "core/result.h"
+
+namespace core {
+
+/// What the engines of a burst share: its plan, when it is over, and the counters that JavaScript reads.
+class Attempts {
+ public:
+  explicit Attempts(const BurstPlan& plan);
+
+  const BurstPlan& plan() const { return plan_; }
+  /// How many attempts were counted.
+  uint32_t made() const { return made_; }
+  /// Whether a limit of the plan is reached. Even the shortest slice makes one attempt.
+  bool is_over();
+  bool is_stopped() const;
+  /// The size of the next batch of at most `most` attempts: the destination is checked between batches.
+  uint32_t limit_batch(uint32_t most) const;
+  /// Checks, every 10 ms and after the first attempts, that they go to this host. Returns 0 when they do, a
+  /// Destination, which is also in the report and ends the burst, or -errno without an answer.
+  Result check_destination_when_due();
+  Result check_destination();
+
+  /// Counts an attempt by what connect(2) answered; one that stays in progress was not answered. Records its
+  /// local port where the plan has memory for it.
+  void count(Result result, int fd);
+  /// Counts an attempt whose local port is not recorded.
+  void count(Result result);
+  /// The local port of the socket's last attempt, which people watch as progress.
+  void show_port(int fd);
+
+  /// Whether the socket is joined to itself, and more self-connects are to follow.
+  bool must_reset(int fd) const;
+  /// How many more self-connects are to be reset.
+  uint32_t resets_left() const;
+  void count_reset();
+
+  /// Notes that the ring made these attempts.
+  void count_by_ring(uint32_t attempts);
+  /// Notes why no ring can make attempts.
+  void note_ring_refusal(Result result);
+
+ private:
+  const BurstPlan& plan_;
+  Home home_;
+  int64_t now_ns_;
+  const int64_t ends_ns_;
+  int64_t next_check_ns_;
+  uint32_t made_ = 0;
+};
+
+}  // namespace core
