@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import { holdersInTheWay } from "../audit/index.ts";
-import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
+import type { Address, Engine, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
 import { formatAddress, listenRefusal, ReconnectLoop } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
 import { findFourTuple, socketOwner, socketTable } from "../kernel/index.ts";
@@ -28,6 +28,7 @@ import {
 
 interface Flags {
   readonly strategy: Strategy;
+  readonly engine: Engine | "auto";
   readonly attempts: number;
   readonly duration: number;
   readonly trials: number;
@@ -59,6 +60,11 @@ export function reconnectCommand(): Command {
       new Option("--strategy <name>", "how an attempt gets its local port")
         .choices(STRATEGIES)
         .default("fresh"),
+    )
+    .addOption(
+      new Option("--engine <name>", "what makes the attempts; auto tries both, and takes the cheaper one")
+        .choices(["auto", "plain", "io_uring"])
+        .default("auto"),
     )
     .option("--attempts <count>", "at most this many, in each trial", parseCount, 5_000_000)
     .addOption(
@@ -123,6 +129,7 @@ async function runTrials(
     const loop = new ReconnectLoop({
       peer,
       strategy: flags.strategy,
+      engine: flags.engine,
       attempts: flags.attempts,
       durationMs: flags.duration,
       threads: flags.threads,

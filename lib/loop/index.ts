@@ -1,4 +1,6 @@
 /** ReconnectLoop: connects again and again until a self-connect. Statistics of trials. */
+
+export type { Engine } from "./engine.ts";
 export type {
   ReconnectOptions,
   ReconnectProgress,

@@ -6,15 +6,17 @@ import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
-import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
+import { errnoName, threadError } from "../socket/errors.ts";
+import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
+import type { Engine } from "./engine.ts";
+import { burstError, checkEngine, nameRefusal, unknownName } from "./engine.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
-import type { Engine, Strategy } from "./strategy.ts";
+import type { Strategy } from "./strategy.ts";
 
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
@@ -103,8 +105,8 @@ const OPTION_KEYS = [
 ];
 
 /**
- * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the attempts by io_uring, the errno
- * of its refusal, then the counters by errno.
+ * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the attempts by io_uring and the
+ * errno of its refusal, then the counters by errno.
  */
 const REPORT_HEADER_WORDS = 5;
 /** Why attempts do not go to this host, by the Destination of native/core/home.h. */
@@ -160,7 +162,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
-    this.#engine = chooseEngine(options, native);
+    this.#engine = checkEngine(options, native);
     checkOwn(this.peer);
     this.#options = options;
     this.#native = native;
@@ -443,40 +445,6 @@ function checkStrategy(strategy: Strategy, native: Native): Strategy {
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
   return strategy;
-}
-
-function chooseEngine(
-  { engine, onPorts, attemptsPerSecond }: ReconnectOptions,
-  native: Native,
-): Engine | "auto" {
-  if (engine !== undefined && !native.engines.includes(engine)) {
-    throw unknownName("ERR_UNKNOWN_ENGINE", String(engine), "an engine", native.engines);
-  }
-  const [needs] =
-    Object.entries({ onPorts, attemptsPerSecond }).find(([, value]) => value !== undefined) ?? [];
-  if (needs && engine === "io_uring") {
-    throw invalidArgument(
-      "ERR_ENGINE_UNSUPPORTED",
-      `${needs} needs the plain engine: leave out engine "io_uring"`,
-    );
-  }
-  return needs ? "plain" : (engine ?? "auto");
-}
-
-/** Why io_uring makes no attempts here. */
-function nameRefusal(errno: number): string {
-  return `io_uring: ${errnoName(-errno)}`;
-}
-
-function burstError(result: number, report: Uint32Array): SocketError {
-  const isRefused = report[4]! === -result;
-  return new SocketError(result, { syscall: isRefused ? "io_uring_setup" : "socket" });
-}
-
-function unknownName(code: string, name: string, kind: string, names: readonly string[]): Error {
-  const meant = nearest(name, names);
-  const fix = meant ? `did you mean "${meant}"?` : `use one of ${names.join(", ")}`;
-  return invalidArgument(code, `"${name}" is not ${kind}: ${fix}`);
 }
 
 function checkLimits(options: ReconnectOptions, threads: number): void {

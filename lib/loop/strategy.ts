@@ -10,10 +10,3 @@ export type Strategy =
   | "bind"
   /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, because the kernel can only choose P. */
   | "range";
-
-/** What makes the attempts. */
-export type Engine =
-  /** A system call for each step of an attempt: works everywhere. */
-  | "plain"
-  /** Many attempts with one system call, on Linux 6.1 and later: io_uring(7). */
-  | "io_uring";

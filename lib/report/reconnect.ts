@@ -14,7 +14,8 @@ import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
 /** The object of docs/schema/reconnect-1.json. */
-export interface ReconnectReport extends Pick<ReconnectResult, "strategy" | "threads" | "verdict" | "local"> {
+export interface ReconnectReport
+  extends Pick<ReconnectResult, "strategy" | "threads" | "engine" | "engineRefusal" | "verdict" | "local"> {
   readonly schema: "selfconnect.reconnect/1";
   readonly peer: Pick<Address, "family" | "host" | "port">;
   readonly never: Never | null;
@@ -51,6 +52,8 @@ export function reconnectReport(results: readonly ReconnectResult[], never: Neve
     peer: { family, host, port },
     strategy: last.strategy,
     threads: last.threads,
+    engine: last.engine,
+    engineRefusal: last.engineRefusal,
     verdict: last.verdict,
     never,
     attempts,
@@ -114,7 +117,7 @@ function failureText(result: ReconnectResult, listener: SocketOwner | null): str
 
 function momentLines(result: ReconnectResult, rows: NonNullable<ReconnectTextOptions["rows"]>): Line[] {
   const name = formatAddress(result.local!);
-  const rate = `${count(result.attemptsPerSecond)} attempts per second`;
+  const rate = `${count(result.attemptsPerSecond)} attempts per second, engine ${result.engine}`;
   const after = `${pluralize(result.attempts, "attempt")} in ${duration(result.elapsedMs)} (${rate})`;
   return [
     [paint("bold", "joined to itself"), ` after ${after}`],

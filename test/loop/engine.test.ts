@@ -82,7 +82,7 @@ it("io_uring connects at most eight times to a listener that starts meanwhile, a
   const loop = new ReconnectLoop({ peer, engine: "io_uring", durationMs: 20_000 });
   const end = loop.run();
   while (loop.progress().attempts < 1000) await sleep(1);
-  using listener = TcpSocket.open(4, { reuseAddress: true }).bind(peer).listen(64);
+  using listener = TcpSocket.open(4, { reuseAddress: true }).bind(peer).listen();
   const { verdict, outcomes, socket } = await end;
   expect(verdict).toBe("connected");
   expect(socket!.getpeername()).toEqual(listener.getsockname());

@@ -1,6 +1,7 @@
 /** A loop floods nobody but its own host, in namespaces: this host, alone or joined by a cable to another host. */
 import { describe, expect, it } from "vitest";
-import type { Engine, Strategy } from "../../lib/loop/strategy.ts";
+import type { Engine } from "../../lib/loop/engine.ts";
+import type { Strategy } from "../../lib/loop/strategy.ts";
 import type { OutcomeCounts } from "../../lib/socket/errors.ts";
 import { command, needsNamespaces, requires } from "../support/harness.ts";
 

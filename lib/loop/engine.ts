@@ -1,0 +1,51 @@
+/** The engines of a loop: how one is chosen, and why io_uring makes no attempts. */
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { invalidArgument, nearest } from "../socket/misuse.ts";
+import type { Native } from "../socket/native.ts";
+
+/** What makes the attempts. */
+export type Engine =
+  /** A system call for each step of an attempt: works everywhere. */
+  | "plain"
+  /** Many attempts with one system call, on Linux 6.1 and later: io_uring(7). */
+  | "io_uring";
+
+/** The options of a loop that decide about its engine. */
+interface Wanted {
+  readonly engine?: Engine | "auto";
+  readonly onPorts?: unknown;
+  readonly attemptsPerSecond?: number;
+}
+
+/** Returns the engine that was asked for; the plain one where only that can do what else was asked for. */
+export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, native: Native): Engine | "auto" {
+  if (engine !== undefined && !native.engines.includes(engine)) {
+    throw unknownName("ERR_UNKNOWN_ENGINE", String(engine), "an engine", native.engines);
+  }
+  const [needs] =
+    Object.entries({ onPorts, attemptsPerSecond }).find(([, value]) => value !== undefined) ?? [];
+  if (needs && engine === "io_uring") {
+    throw invalidArgument(
+      "ERR_ENGINE_UNSUPPORTED",
+      `${needs} needs the plain engine: leave out engine "io_uring"`,
+    );
+  }
+  return needs ? "plain" : (engine ?? "auto");
+}
+
+/** Why io_uring makes no attempts here. */
+export function nameRefusal(errno: number): string {
+  return `io_uring: ${errnoName(-errno)}`;
+}
+
+/** The error of a burst; the report says whether it was io_uring that failed. */
+export function burstError(result: number, report: Uint32Array): SocketError {
+  const isRefused = report[4]! === -result;
+  return new SocketError(result, { syscall: isRefused ? "io_uring_setup" : "socket" });
+}
+
+export function unknownName(code: string, name: string, kind: string, names: readonly string[]): Error {
+  const meant = nearest(name, names);
+  const fix = meant ? `did you mean "${meant}"?` : `use one of ${names.join(", ")}`;
+  return invalidArgument(code, `"${name}" is not ${kind}: ${fix}`);
+}
