@@ -85,15 +85,16 @@ const NO_RANGES: readonly PortRange[] = [];
  * no address: resolve it first. Addresses are taken from the iterable when there is room, so it may be endless; what
  * grows is the memory of the addresses seen, about 16 bytes for each (IPv6: 80). A result that the reader has not
  * taken counts as a connect, so that a slow reader slows the connects. Leaving the loop, or an abort, resets every
- * socket that was not yielded. A self-connect is not tried again. Throws what the iterable throws, ERR_INVALID_ADDRESS
- * for a wrong address, SocketError EMFILE when there is no descriptor for the next socket, and SocketError of bind(2).
- * Wrong options throw at once, a misspelt one ERR_UNKNOWN_OPTION.
+ * socket that was not yielded, and return() does not wait for the source. A self-connect is not tried again. Throws
+ * what the iterable throws, ERR_INVALID_ADDRESS or ERR_INVALID_PORT for a wrong address, SocketError EMFILE when there
+ * is no descriptor for the next socket, and SocketError of bind(2). Wrong options throw at once, a misspelt one
+ * ERR_UNKNOWN_OPTION.
  */
 export function connectMany(
   addresses: AddressSource,
   options: ConnectManyOptions = {},
 ): AsyncGenerator<ConnectResult, void, void> {
-  return new Connects(addresses, options).results();
+  return new Connects(addresses, options).iterate();
 }
 
 /** One call of connectMany(). */
@@ -140,7 +141,20 @@ class Connects {
     });
   }
 
-  async *results(): AsyncGenerator<ConnectResult, void, void> {
+  /** A generator's own return() would wait until the source replies, if the reader waits for it. */
+  iterate(): AsyncGenerator<ConnectResult, void, void> {
+    const results = this.#yieldResults();
+    const end = results.return.bind(results);
+    return Object.assign(results, {
+      return: () => {
+        this.#close("left");
+        this.#wake?.();
+        return end();
+      },
+    });
+  }
+
+  async *#yieldResults(): AsyncGenerator<ConnectResult, void, void> {
     const { signal } = this.#options;
     const removeAbort = onAbort(signal, () => {
       this.#close({ error: signal!.reason });
@@ -150,7 +164,8 @@ class Connects {
       signal?.throwIfAborted();
       for (;;) {
         for (let next = this.#results.shift(); next; next = this.#results.shift()) yield next;
-        if (typeof this.#end === "object") throw this.#end.error;
+        if (this.#end === "left") return;
+        if (this.#end) throw this.#end.error;
         const isMore = this.#fill();
         if (isMore || this.#results.length > 0) await yieldToLoop();
         else if (this.#end) continue;
@@ -292,7 +307,7 @@ class Connects {
       this.#reject(address, local, elapsedMs, true);
     } else {
       const local = this.#batch.local(index);
-      const socket = TcpSocket.adopt(handle);
+      const socket = TcpSocket.adopt(handle, result !== JOINED);
       this.#report({ address, outcome: "connected", socket, local, elapsedMs });
     }
   }

@@ -1,7 +1,7 @@
 /** punch(): TCP hole punching by simultaneous open (RFC 5128, section 3.4). */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkAddress, checkLocalAddress, formatAddress, isSameAddress } from "../socket/address.ts";
+import { checkLocalAddress, checkPeer, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { checkDeadline, checkKeys, checkSignal } from "../socket/misuse.ts";
@@ -59,7 +59,7 @@ export async function punch(
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
   checkDeadline(deadlineMs);
   checkSignal(options.signal);
-  return new Punch(checkLocalAddress(local), checkAddress(peer), deadlineMs, options).run();
+  return new Punch(checkLocalAddress(local), checkPeer(peer), deadlineMs, options).run();
 }
 
 /** One call of punch(). */

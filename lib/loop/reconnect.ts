@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bindProves, isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
-import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
+import { addressBytes, checkPeer, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
@@ -90,8 +90,8 @@ const OPTION_KEYS = [
   "signal",
 ];
 
-/** A BurstReport (native/core/burst.h): the recent port, the resets, the destination, then the counters by errno. */
-const REPORT_HEADER_WORDS = 3;
+/** A BurstReport (native/core/burst.h): recent port, resets, destination, failed call, then the counters by errno. */
+const REPORT_HEADER_WORDS = 4;
 /** Why attempts do not go to this host, by the Destination of native/core/home.h. */
 const ELSEWHERE: readonly ((peer: string) => string)[] = [
   (peer) => `${peer} is not an address of this host`,
@@ -138,7 +138,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     checkKeys("ReconnectLoop", options, OPTION_KEYS);
     checkSignal(options.signal);
     const native = loadNative();
-    this.peer = checkAddress(options.peer);
+    this.peer = checkPeer(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
@@ -316,7 +316,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#reserved -= attempts;
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
-    if (result < 0) throw new SocketError(result, { syscall: "socket" });
+    if (result < 0) throw new SocketError(result, { syscall: this.#native.burstCalls[report[3]!]! });
     if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
@@ -444,9 +444,6 @@ function checkLimits(options: ReconnectOptions, threads: number): void {
 }
 
 function checkOwn(peer: Address): void {
-  if (peer.port === 0) {
-    throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
-  }
   if (isOwnAddress(peer)) return;
   throw notThisHost(peer, 0);
 }

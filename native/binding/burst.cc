@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <span>
 
 #include "binding/value.h"
 
@@ -83,15 +84,18 @@ core::Result burst(Arguments& arguments) {
   });
 }
 
+Napi::Array to_array(Napi::Env env, std::span<const char* const> names) {
+  Napi::Array array = Napi::Array::New(env);
+  uint32_t count = 0;
+  for (const char* name : names) array.Set(count++, Napi::String::New(env, name));
+  return array;
+}
+
 }  // namespace
 
 void export_burst(Napi::Env env, Napi::Object exports) {
-  Napi::Array strategies = Napi::Array::New(env);
-  uint32_t count = 0;
-  for (const char* name : core::kStrategyNames) {
-    strategies.Set(count++, Napi::String::New(env, name));
-  }
-  exports.Set("strategies", strategies);
+  exports.Set("strategies", to_array(env, core::kStrategyNames));
+  exports.Set("burstCalls", to_array(env, core::kCallNames));
   exports.Set("outcomes", Napi::Number::New(env, core::kOutcomes));
   exports.Set("unanswered", Napi::Number::New(env, core::kUnanswered));
   export_call<burst>(exports, "burst");

@@ -53,7 +53,7 @@ class Burst {
       if (result < 0) return result;
       result = attempt();
       if (is_refused_reuse(result)) continue;
-      if (is_in_progress(result) && !is_stopped()) return result;
+      if (is_in_progress(result) && !is_stopped()) return report_failure(Call::connect, result);
       count_outcome(result);
       record_port(attempts_);
       attempts_++;
@@ -75,6 +75,12 @@ class Burst {
            load_word(&plan_.report->destination) != 0;
   }
 
+  /// Returns the result.
+  Result report_failure(Call call, Result result) {
+    if (result < 0) store_word(&plan_.report->failed_call, static_cast<uint32_t>(call));
+    return result;
+  }
+
   /// Even the shortest slice makes one attempt.
   bool is_spent() {
     now_ns_ = monotonic_ns();
@@ -88,7 +94,7 @@ class Burst {
     const Result destination = home_.check(load_word(&plan_.report->outcomes[ECONNREFUSED]));
     if (destination > 0) store_word(&plan_.report->destination, static_cast<uint32_t>(destination));
     next_check_ns_ = now_ns_ + kCheckEveryNs;
-    return destination;
+    return report_failure(Call::socket, destination);
   }
 
   void count_outcome(Result result) {
@@ -99,13 +105,13 @@ class Burst {
   Result prepare_socket() {
     if (fd_ >= 0) return 0;
     fd_ = socket(plan_.peer.family, Blocking::yes);
-    if (fd_ < 0) return std::exchange(fd_, -1);
+    if (fd_ < 0) return report_failure(Call::socket, std::exchange(fd_, -1));
     Result result = set_connect_wait(fd_, kConnectWaitMs);
     if (result >= 0 && plan_.strategy == Strategy::range) {
       const uint16_t port = port_of(plan_.peer);
       result = set_local_port_range(fd_, port, port);
     }
-    return result;
+    return report_failure(Call::setsockopt, result);
   }
 
   /// A port of the caller's stays bound when the socket is refused or reset; one that the kernel picked does
@@ -165,9 +171,10 @@ class Burst {
   }
 
   Result hand_over() {
-    Result result = set_connect_wait(fd_, 0);
-    if (result >= 0) result = set_nonblocking(fd_);
-    return result < 0 ? result : std::exchange(fd_, -1) + 1;
+    const Result unlimited = report_failure(Call::setsockopt, set_connect_wait(fd_, 0));
+    if (unlimited < 0) return unlimited;
+    const Result nonblocking = report_failure(Call::fcntl, set_nonblocking(fd_));
+    return nonblocking < 0 ? nonblocking : std::exchange(fd_, -1) + 1;
   }
 
   void drop() {

@@ -25,7 +25,12 @@ Result connect_in(int fd, const Address& peer, std::span<const PortBounds> range
 
 Result close_checked(int fd) {
   const Result joined = is_joined(fd);
-  return joined == 0 || joined == -ENOTCONN ? close(fd) : reset(fd);
+  return joined > 0 || joined == -ENOTCONN ? reset(fd) : close(fd);
+}
+
+Result reset_at_close_if_joined(int fd) {
+  const Result joined = is_joined(fd);
+  return joined > 0 ? set_reset_at_close(fd) : joined;
 }
 
 Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local) {

@@ -13,7 +13,7 @@ import { deadPeer, withListener, withNative } from "../support/harness.ts";
 
 const { EAGAIN, ECONNREFUSED, EMFILE, ENOPROTOOPT } = os.constants.errno;
 /** Before the counters by errno: a recent local port, and the resets. */
-const HEADER_WORDS = 3;
+const HEADER_WORDS = 4;
 
 /** One burst under way: what native code was asked, and what the test lets come of it. */
 class Burst {
