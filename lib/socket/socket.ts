@@ -4,6 +4,7 @@ import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
 import {
+  addressError,
   checkSamePeer,
   deadlineError,
   hasPeer,
@@ -143,8 +144,9 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   bind(local: LocalAddress): this {
     const address = checkLocalAddress(local);
     const bytes = addressBytes(address, this.#native);
-    this.#checkResult(this.#native.bind(this.open, bytes), { syscall: "bind", local: address });
-    return this;
+    const result = this.#native.bind(this.open, bytes);
+    if (result >= 0) return this;
+    throw addressError(this.#native, this.open, result, { syscall: "bind", local: address });
   }
 
   /**
@@ -364,7 +366,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     // While a connect is in progress, the kernel returns the result of that one.
     const asked = this.#state.name === "connecting" ? this.#state.peer : peer;
     if (result < 0) {
-      const error = new SocketError(result, { syscall: "connect", peer: asked });
+      const error = addressError(this.#native, this.open, result, { syscall: "connect", peer: asked });
       if (error.code !== "EISCONN") this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
