@@ -258,7 +258,8 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /**
    * shutdown(2). "write" and "both" send FIN: of a socket that is joined to itself TIME-WAIT then keeps the port for a
-   * minute, which nothing can end. Use reset().
+   * minute, which nothing can end. Use reset(). Without a peer it throws ENOTCONN; Linux sends the FIN all the same
+   * when the socket connects later.
    */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
