@@ -4,14 +4,20 @@ import net from "node:net";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import { expect, it } from "vitest";
+import { connectMany } from "../../lib/guard/connect-many.ts";
+import { dial } from "../../lib/guard/dial.ts";
+import { punch } from "../../lib/guard/punch.ts";
 import { findFourTuple } from "../../lib/kernel/tables.ts";
+import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { isSameAddress } from "../../lib/socket/address.ts";
 import { DialError, SocketError } from "../../lib/socket/errors.ts";
 import { WaitError } from "../../lib/socket/limits.ts";
 import type { OptionName } from "../../lib/socket/options.ts";
+import { createServer } from "../../lib/socket/server.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import type { SocketState } from "../../lib/socket/state.ts";
+import { socketOptions } from "../../lib/socket/stream-options.ts";
 import { optionTable } from "../../lib/socket/supported.ts";
 import { openDescriptors } from "../support/descriptors.ts";
 import { deadPeer, FAMILIES, LOOPBACK, random } from "../support/harness.ts";
@@ -43,7 +49,7 @@ const pick = <T>(from: readonly T[]): T => from[upTo(from.length)]!;
 class Round {
   readonly family: 4 | 6 = pick(FAMILIES);
   readonly sockets: TcpSocket[] = [];
-  readonly others: { destroy(): void }[] = [];
+  readonly others: (net.Socket | net.Server)[] = [];
   readonly waits: Promise<unknown>[] = [];
   readonly selves: Address[] = [];
   readonly log: string[] = [];
@@ -77,6 +83,10 @@ class Round {
 
   keep(stream: net.Socket): void {
     this.others.push(stream.on("error", () => {}).resume());
+  }
+
+  keepServer(server: net.Server): void {
+    this.others.push(server);
   }
 }
 
@@ -124,7 +134,8 @@ const ACTS: Readonly<Record<string, Act>> = {
   shutdown: (socket) => {
     // A FIN that a socket sends to itself leaves TIME-WAIT, as documented. Linux keeps a shutdown that failed before
     // connect(2), and sends FIN then.
-    if (socket.state === "connected" && !socket.isSelfConnected()) socket.shutdown(pick(["read", "write", "both"]));
+    if (socket.state === "connected" && !socket.isSelfConnected())
+      socket.shutdown(pick(["read", "write", "both"]));
   },
   getsockopt: (socket) => socket.getsockopt(pick(OPTIONS)),
   setsockopt: (socket) => {
@@ -143,8 +154,53 @@ const ACTS: Readonly<Record<string, Act>> = {
   },
   toStream: (socket, round) => round.keep(socket.toStream({ allowHalfOpen: upTo(2) === 0 })),
   toServer: (socket, round) => {
-    const server = socket.toServer(net.createServer((stream) => round.keep(stream)));
-    round.others.push({ destroy: () => server.close() });
+    round.keepServer(socket.toServer(net.createServer((stream) => round.keep(stream))));
+  },
+  loop: async (_, round) => {
+    const { deadlineMs, signal } = round.limits();
+    const limit = { durationMs: deadlineMs + 1, ...(signal && { signal }), selfConnects: 1 + upTo(2) };
+    const strategy = pick(["fresh", "reuse", "autobind", "bind", "range"] as const);
+    await using loop = new ReconnectLoop({ peer: round.peer(), strategy, threads: 1 + upTo(2), ...limit });
+    if (upTo(3) === 0) return loop.progress();
+    const isIterated = upTo(2) === 0;
+    for await (const _progress of isIterated ? loop : []) if (upTo(2) === 0) break;
+    const { socket, local } = await loop.run(round.limits().signal);
+    if (local) round.selves.push(local);
+    round.add(socket);
+    return loop.progress();
+  },
+  connectMany: async (_, round) => {
+    const peers = [round.peer(), round.peer(), round.listener.getsockname()];
+    const guard = pick(["prevent", "detect", "off"] as const);
+    const results = connectMany(peers, { ...round.limits(), guard, concurrency: 1 + upTo(3) });
+    for await (const { socket, local } of results) {
+      if (local) round.selves.push(local);
+      round.add(socket ?? null);
+      if (upTo(3) === 0) break;
+    }
+  },
+  dial: async (_, round) => {
+    const { socket } = await dial(round.peer(), { ...round.limits(), attempts: 1 + upTo(3) });
+    expect(socket.isSelfConnected()).toBe(false);
+    round.add(socket);
+  },
+  punch: async (_, round) => {
+    const peer = pick([round.dead, round.peer()]);
+    const { socket } = await punch(pick([round.host(0), peer]), peer, round.limits());
+    expect(socket.isSelfConnected()).toBe(false);
+    round.add(socket);
+  },
+  socketOptions: (_, round) => {
+    const options = socketOptions(pick(round.others));
+    const name = pick(OPTIONS);
+    if (LEFT_OUT.has(name)) return options.information();
+    return upTo(2) === 0 ? options.get(name) : options.set(name, pick(VALUES) as never);
+  },
+  createServer: (_, round) => {
+    const acceptedOptions = { noDelay: true, ...(upTo(4) === 0 && { congestion: "x" }) };
+    const server = createServer({ acceptedOptions }, (stream) => round.keep(stream));
+    server.on("error", () => {}).listen(pick([0, round.dead.port]), LOOPBACK[round.family]);
+    round.keepServer(server);
   },
   abortAll: (_, round) => round.abort.abort(new Error("aborted")),
   turn: () => nextTurn(),
@@ -152,8 +208,15 @@ const ACTS: Readonly<Record<string, Act>> = {
   close: (socket) => socket.close(),
   reset: (socket) => socket.reset(),
 };
-/** These end a socket, so that a sequence with many of them has little to do. */
-const RARE: ReadonlySet<string> = new Set(["toStream", "toServer", "close", "reset", "abortAll"]);
+/** These end a socket or take long, so that a sequence with many of them has little to do. */
+const RARE: ReadonlySet<string> = new Set([
+  ...["loop", "connectMany", "dial", "punch", "createServer"],
+  "toStream",
+  "toServer",
+  "close",
+  "reset",
+  "abortAll",
+]);
 const NAMES = Object.keys(ACTS).flatMap((name) => (RARE.has(name) ? [name] : [name, name, name]));
 
 /** Fails for an error that no caller could handle by its code. */
@@ -192,7 +255,10 @@ async function end(round: Round): Promise<void> {
     expect([socket.state, socket.fd]).toEqual(["closed", -1]);
   }
   round.listener.close();
-  for (const other of round.others) other.destroy();
+  for (const other of round.others) {
+    if (other instanceof net.Socket) other.destroy();
+    else other.close();
+  }
   const late = sleep(HANGS_AFTER_MS, "late", { ref: false });
   const all = Promise.all(round.waits).then(() => "over");
   const ended = await Promise.race([all, late]);
