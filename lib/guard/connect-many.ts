@@ -5,7 +5,8 @@ import { checkLocalAddress } from "../socket/address.ts";
 import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkLimits } from "../socket/limits.ts";
+import { invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -120,14 +121,12 @@ class Connects {
   #end: "left" | { readonly error: unknown } | undefined;
 
   constructor(addresses: AddressSource, options: ConnectManyOptions) {
-    checkKeys("connectMany()", options, NAMES);
+    checkLimits("connectMany()", options, NAMES);
     const { concurrency = DEFAULT_CONCURRENCY, perSecond = DEFAULT_PER_SECOND } = options;
     const isCount = Number.isInteger(concurrency) || concurrency === Infinity;
     if (!isCount || concurrency < 1)
       throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
     if (!(perSecond > 0)) throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
-    checkDeadline(options.deadlineMs);
-    checkSignal(options.signal);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };

@@ -62,7 +62,13 @@ export function checkAddress(value: Address | string): Address {
 /** checkAddress() of an address to connect to. Throws ERR_INVALID_PORT for port 0. */
 export function checkPeer(value: Address | string): Address {
   const peer = checkAddress(value);
-  if (peer.port !== 0) return peer;
+  checkPeerPort(peer.port);
+  return peer;
+}
+
+/** Throws ERR_INVALID_PORT for port 0, which nobody can listen on. */
+export function checkPeerPort(port: number): void {
+  if (port !== 0) return;
   throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
 }
 

@@ -176,6 +176,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   async connected(limits: WaitLimits = {}): Promise<this> {
     checkLimits("connected()", limits);
+    limits.signal?.throwIfAborted();
     this.#assertOpen();
     // On loopback the connect has mostly ended already, and asking the kernel is cheaper than starting a wait.
     const settled = this.#settle(false);

@@ -154,6 +154,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   async #perform<T>(create: () => SocketOperation<T>, limits: WaitLimits): Promise<T> {
     const operation = create();
     checkLimits(operation.method, limits);
+    limits.signal?.throwIfAborted();
     const waits = this.#openWaits();
     const startedAt = performance.now();
     let { deadlineMs } = limits;

@@ -96,6 +96,8 @@ it("port 0 cannot be connected to: ERR_INVALID_PORT, a RangeError", async () => 
     () => punch(`${LOOPBACK[4]}:0`, nowhere),
     async () => new ReconnectLoop({ peer: nowhere, attempts: 1 }),
     () => connectMany([nowhere]).next(),
+    () => dial(nowhere),
+    () => dial("localhost:0"),
   ]) {
     const error: unknown = await call().catch((reason) => reason);
     expect(error, String(call)).toBeInstanceOf(RangeError);
