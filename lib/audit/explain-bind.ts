@@ -6,8 +6,9 @@ import type { Address } from "../socket/address.ts";
 import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
+import { checkLimits } from "../socket/limits.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
-import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
@@ -115,9 +116,7 @@ export async function waitUntilFree(
   target: BindTarget,
   options: WaitUntilFreeOptions = {},
 ): Promise<boolean> {
-  checkKeys("waitUntilFree()", options, ["deadlineMs", "signal"]);
-  checkDeadline(options.deadlineMs);
-  checkSignal(options.signal);
+  checkLimits("waitUntilFree()", options);
   const { deadlineMs = 30_000, signal } = options;
   const address = toBindAddress(target);
   const endsAt = performance.now() + deadlineMs;

@@ -1,6 +1,6 @@
 /** The addresses that a caller passes in an iterable of either kind, each once. */
 import type { Address } from "../socket/address.ts";
-import { addressBytes, checkAddress } from "../socket/address.ts";
+import { addressBytes, checkPeer } from "../socket/address.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { SeenAddresses } from "./seen.ts";
@@ -92,7 +92,7 @@ export class AddressInput {
       this.#state = "ended";
       return;
     }
-    const address = checkAddress(value);
+    const address = checkPeer(value);
     const bytes = addressBytes(address, this.#native);
     if (this.#seen.add(bytes)) this.waiting.push({ address, bytes });
   }

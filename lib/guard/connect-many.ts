@@ -5,7 +5,8 @@ import { checkLocalAddress } from "../socket/address.ts";
 import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkLimits } from "../socket/limits.ts";
+import { invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -85,15 +86,16 @@ const NO_RANGES: readonly PortRange[] = [];
  * no address: resolve it first. Addresses are taken from the iterable when there is room, so it may be endless; what
  * grows is the memory of the addresses seen, about 16 bytes for each (IPv6: 80). A result that the reader has not
  * taken counts as a connect, so that a slow reader slows the connects. Leaving the loop, or an abort, resets every
- * socket that was not yielded. A self-connect is not tried again. Throws what the iterable throws, ERR_INVALID_ADDRESS
- * for a wrong address, SocketError EMFILE when there is no descriptor for the next socket, and SocketError of bind(2).
- * Wrong options throw at once, a misspelt one ERR_UNKNOWN_OPTION.
+ * socket that was not yielded, and return() does not wait for the source. A self-connect is not tried again. Throws
+ * what the iterable throws, ERR_INVALID_ADDRESS or ERR_INVALID_PORT for a wrong address, SocketError EMFILE when there
+ * is no descriptor for the next socket, and SocketError of bind(2). Wrong options throw at once, a misspelt one
+ * ERR_UNKNOWN_OPTION.
  */
 export function connectMany(
   addresses: AddressSource,
   options: ConnectManyOptions = {},
 ): AsyncGenerator<ConnectResult, void, void> {
-  return new Connects(addresses, options).results();
+  return new Connects(addresses, options).iterate();
 }
 
 /** One call of connectMany(). */
@@ -119,14 +121,12 @@ class Connects {
   #end: "left" | { readonly error: unknown } | undefined;
 
   constructor(addresses: AddressSource, options: ConnectManyOptions) {
-    checkKeys("connectMany()", options, NAMES);
+    checkLimits("connectMany()", options, NAMES);
     const { concurrency = DEFAULT_CONCURRENCY, perSecond = DEFAULT_PER_SECOND } = options;
     const isCount = Number.isInteger(concurrency) || concurrency === Infinity;
     if (!isCount || concurrency < 1)
       throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
     if (!(perSecond > 0)) throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
-    checkDeadline(options.deadlineMs);
-    checkSignal(options.signal);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };
@@ -140,7 +140,20 @@ class Connects {
     });
   }
 
-  async *results(): AsyncGenerator<ConnectResult, void, void> {
+  /** A generator's own return() would wait until the source replies, if the reader waits for it. */
+  iterate(): AsyncGenerator<ConnectResult, void, void> {
+    const results = this.#yieldResults();
+    const end = results.return.bind(results);
+    return Object.assign(results, {
+      return: () => {
+        this.#close("left");
+        this.#wake?.();
+        return end();
+      },
+    });
+  }
+
+  async *#yieldResults(): AsyncGenerator<ConnectResult, void, void> {
     const { signal } = this.#options;
     const removeAbort = onAbort(signal, () => {
       this.#close({ error: signal!.reason });
@@ -150,7 +163,8 @@ class Connects {
       signal?.throwIfAborted();
       for (;;) {
         for (let next = this.#results.shift(); next; next = this.#results.shift()) yield next;
-        if (typeof this.#end === "object") throw this.#end.error;
+        if (this.#end === "left") return;
+        if (this.#end) throw this.#end.error;
         const isMore = this.#fill();
         if (isMore || this.#results.length > 0) await yieldToLoop();
         else if (this.#end) continue;
@@ -292,7 +306,7 @@ class Connects {
       this.#reject(address, local, elapsedMs, true);
     } else {
       const local = this.#batch.local(index);
-      const socket = TcpSocket.adopt(handle);
+      const socket = TcpSocket.adopt(handle, result !== JOINED);
       this.#report({ address, outcome: "connected", socket, local, elapsedMs });
     }
   }

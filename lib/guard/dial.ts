@@ -4,13 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Exhaustion } from "../kernel/exhaustion.ts";
 import { exhaustion } from "../kernel/exhaustion.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, formatAddress, toAddress } from "../socket/address.ts";
+import { checkAddress, checkPeerPort, formatAddress, toAddress } from "../socket/address.ts";
 import type { HostAndPort } from "../socket/address-forms.ts";
 import { parseHostAndPort } from "../socket/address-forms.ts";
 import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkLimits } from "../socket/limits.ts";
+import { invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -127,7 +128,7 @@ class Dial {
   readonly #startedAt = performance.now();
 
   constructor(peer: Peer, options: DialOptions) {
-    checkKeys("dial()", options, DIAL_KEYS);
+    checkLimits("dial()", options, DIAL_KEYS);
     this.#peer = checkPeer(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#locals = new LocalTurns(options.local);
@@ -136,8 +137,6 @@ class Dial {
       const message = `attempts ${this.#most} is not a count: use 1 or more`;
       throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
     }
-    checkDeadline(options.deadlineMs);
-    checkSignal(options.signal);
     checkNextAddress(options.nextAddressMs);
     checkBackoff(options.backoff);
     for (const name of options.retryOn ?? []) if (name !== "ENOTFOUND") checkErrnoName(name);
@@ -417,6 +416,12 @@ function checkNextAddress(ms: number | undefined): void {
 
 /** An address, or a name with a port. */
 function checkPeer(peer: Peer): Address | HostAndPort {
+  const parsed = parsePeer(peer);
+  checkPeerPort(parsed.port);
+  return parsed;
+}
+
+function parsePeer(peer: Peer): Address | HostAndPort {
   if (typeof peer !== "string" && !isNamed(peer)) return checkAddress(peer as Address);
   const { host, port } = parseHostAndPort(typeof peer === "string" ? peer : `${peer.host}:${peer.port}`);
   return hostBytes(host.split("%")[0]!) ? toAddress(host, port) : { host, port };

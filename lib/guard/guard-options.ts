@@ -1,5 +1,5 @@
 /** Checks the options of everything that guards, at once, so that a wrong one is not an 'error' event later. */
-import { checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkKeys, checkObject, invalidArgument, nearest } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import { encodeOption, optionIndex } from "../socket/option-values.ts";
 import type { OptionName, SocketOptions } from "../socket/options.ts";
@@ -61,7 +61,8 @@ export function checkGuardKeys(of: string, given: object): void {
 export function checkGuardOptions(given: GuardOptions): GuardOptions {
   const guard = checkGuard(given.guard);
   const { options } = given;
-  if (!options) return WITHOUT_OPTIONS[guard];
+  if (options === undefined) return WITHOUT_OPTIONS[guard];
+  checkObject("options", options, ["the names of optionTable()"]);
   const runtime = otherRuntime();
   if (runtime) {
     const message = `\`options\` need a handle of Node's, which ${runtime} does not have: dial() sets them here`;

@@ -1,10 +1,10 @@
 /** punch(): TCP hole punching by simultaneous open (RFC 5128, section 3.4). */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkAddress, checkLocalAddress, formatAddress, isSameAddress } from "../socket/address.ts";
+import { checkLocalAddress, checkPeer, formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
-import { checkDeadline, checkKeys, checkSignal } from "../socket/misuse.ts";
+import { checkLimits } from "../socket/limits.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { countAttempts, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
@@ -55,11 +55,9 @@ export async function punch(
   peer: Address | string,
   options: PunchOptions = {},
 ): Promise<Dialed> {
-  checkKeys("punch()", options, NAMES);
+  checkLimits("punch()", options, NAMES);
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
-  checkDeadline(deadlineMs);
-  checkSignal(options.signal);
-  return new Punch(checkLocalAddress(local), checkAddress(peer), deadlineMs, options).run();
+  return new Punch(checkLocalAddress(local), checkPeer(peer), deadlineMs, options).run();
 }
 
 /** One call of punch(). */

@@ -1,5 +1,5 @@
 /** The engines of a loop: how one is chosen, and why io_uring makes no attempts. */
-import { errnoName, SocketError } from "../socket/errors.ts";
+import { errnoName } from "../socket/errors.ts";
 import { invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 
@@ -36,12 +36,6 @@ export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, nati
 /** Why io_uring makes no attempts here. */
 export function nameRefusal(errno: number): string {
   return `io_uring: ${errnoName(-errno)}`;
-}
-
-/** The error of a burst; the report says whether it was io_uring that failed. */
-export function burstError(result: number, report: Uint32Array): SocketError {
-  const isRefused = report[4]! === -result;
-  return new SocketError(result, { syscall: isRefused ? "io_uring_setup" : "socket" });
 }
 
 export function unknownName(code: string, name: string, kind: string, names: readonly string[]): Error {

@@ -4,16 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bindProves, isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
-import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
+import { addressBytes, checkPeer, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
-import { errnoName, threadError } from "../socket/errors.ts";
+import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { burstError, checkEngine, nameRefusal, unknownName } from "./engine.ts";
+import { checkEngine, nameRefusal, unknownName } from "./engine.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
 import type { Strategy } from "./strategy.ts";
@@ -105,10 +105,10 @@ const OPTION_KEYS = [
 ];
 
 /**
- * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the attempts by io_uring and the
- * errno of its refusal, then the counters by errno.
+ * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the failed call, the attempts by
+ * io_uring and the errno of its refusal, then the counters by errno.
  */
-const REPORT_HEADER_WORDS = 5;
+const REPORT_HEADER_WORDS = 6;
 /** Why attempts do not go to this host, by the Destination of native/core/home.h. */
 const ELSEWHERE: readonly ((peer: string) => string)[] = [
   (peer) => `${peer} is not an address of this host`,
@@ -158,7 +158,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     checkKeys("ReconnectLoop", options, OPTION_KEYS);
     checkSignal(options.signal);
     const native = loadNative();
-    this.peer = checkAddress(options.peer);
+    this.peer = checkPeer(options.peer);
     this.strategy = checkStrategy(options.strategy ?? "fresh", native);
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
@@ -338,7 +338,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#reserved -= attempts;
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
-    if (result < 0) throw burstError(result, report);
+    if (result < 0) throw new SocketError(result, { syscall: this.#native.burstCalls[report[3]!]! });
     if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
@@ -355,8 +355,8 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const ended = addOutcomes(this.#outcomes, report);
     this.#ended += ended;
     this.#selfConnects += report[1]!;
-    this.#ringAttempts += report[3]!;
-    this.#ringRefusal = report[4]!;
+    this.#ringAttempts += report[4]!;
+    this.#ringRefusal = report[5]!;
     this.#localPort = report[0] || this.#localPort;
     return ended;
   }
@@ -468,9 +468,6 @@ function checkLimits(options: ReconnectOptions, threads: number): void {
 }
 
 function checkOwn(peer: Address): void {
-  if (peer.port === 0) {
-    throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
-  }
   if (isOwnAddress(peer)) return;
   throw notThisHost(peer, 0);
 }

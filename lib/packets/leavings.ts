@@ -1,4 +1,5 @@
 /** Observes what each way to end a self-connect leaves behind, and whether a server can then listen on the port. */
+import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
@@ -68,11 +69,16 @@ async function observeOne(
   }
 }
 
+/** close(2), as other programs do: TcpSocket resets a socket that is joined to itself. */
+export function closePlainly(socket: TcpSocket): void {
+  closeSync(socket.release());
+}
+
 /** Ends a socket in one of the three ways. */
 export function end(socket: TcpSocket, closing: Closing): void {
-  if (closing === "reset") socket.reset();
   if (closing === "shutdown") socket.shutdown("both");
-  socket.close();
+  if (closing === "reset") socket.reset();
+  else closePlainly(socket);
 }
 
 /** Waits until the state at the self-connect's four-tuple is final. Returns it, and whether a server can listen. */

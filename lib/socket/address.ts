@@ -59,6 +59,19 @@ export function checkAddress(value: Address | string): Address {
   return address;
 }
 
+/** checkAddress() of an address to connect to. Throws ERR_INVALID_PORT for port 0. */
+export function checkPeer(value: Address | string): Address {
+  const peer = checkAddress(value);
+  checkPeerPort(peer.port);
+  return peer;
+}
+
+/** Throws ERR_INVALID_PORT for port 0, which nobody can listen on. */
+export function checkPeerPort(port: number): void {
+  if (port !== 0) return;
+  throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
+}
+
 /** Parses an address that is text; returns an Address as it is, for functions that are called too often to check it. */
 export function parseText(value: Address | string): Address {
   return typeof value === "string" ? parseAddress(value) : value;

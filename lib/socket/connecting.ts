@@ -1,7 +1,7 @@
 /** A connect(2) in progress: its result, as far as the kernel reports it, and the error at its deadline. */
 import { constants } from "node:os";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, isSameAddress } from "./address.ts";
+import { ADDRESS_BYTES, addressBytes, isSameAddress, readAddress } from "./address.ts";
 import type { Attempt } from "./errors.ts";
 import { DialError, errnoName, SocketError } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";
@@ -45,6 +45,27 @@ export function checkSamePeer(
   if (!isUnderWay || first === null || isSameAddress(specify(first), specify(peer))) return;
   const errno = name === "connecting" && result > 0 ? constants.errno.EALREADY : constants.errno.EISCONN;
   throw new SocketError(-errno, { syscall: "connect", peer: first });
+}
+
+/** The error of bind(2) or connect(2). An address of the other family is EAFNOSUPPORT, or EINVAL of an IPv6 socket. */
+export function addressError(
+  native: Native,
+  handle: Handle,
+  result: number,
+  context: { readonly syscall: "bind"; local: Address } | { readonly syscall: "connect"; peer: Address },
+): SocketError {
+  const code = errnoName(result);
+  const address = "local" in context ? context.local : context.peer;
+  const own =
+    code === "EAFNOSUPPORT" || code === "EINVAL" ? readAddress(native, handle, "getsockname") : null;
+  if (own === null || typeof own === "number" || own.family === address.family)
+    return new SocketError(result, context);
+  const mapped = own.family === 6 ? `, or write the address as ::ffff:${address.host}` : "";
+  const is = `this is an IPv${own.family} socket and ${address.host} an IPv${address.family} address`;
+  return new SocketError(result, {
+    ...context,
+    fix: `${is}: open the socket with family ${address.family}${mapped}`,
+  });
 }
 
 /** The error with which connected() rejects at its deadline. */

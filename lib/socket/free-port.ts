@@ -1,6 +1,7 @@
 /** Finds a port on which a listener can start now. */
 import type { Address } from "./address.ts";
 import { listenRefusal } from "./listen-refusal.ts";
+import { checkKeys } from "./misuse.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
 
@@ -27,6 +28,7 @@ const TAKEN = ["EADDRINUSE", "EACCES"];
  * throws ERR_NO_FREE_PORT.
  */
 export function findFreePort(range: PortRange, options: FreePortOptions = {}): number {
+  checkKeys("findFreePort()", options, ["addresses", "parity", "count", "from", "isWanted"]);
   const { addresses = LOOPBACK, parity = "any", count = 1, isWanted = () => true } = options;
   const step = parity === "any" ? 1 : 2;
   const first = range.low + (parity === "other" ? 1 : 0);

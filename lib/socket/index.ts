@@ -31,6 +31,7 @@ export type {
   TcpInformation,
 } from "./option-structures.ts";
 export type {
+  AcceptOptions,
   AddressPreference,
   OpenOptions,
   OptionName,
@@ -41,8 +42,8 @@ export type { PortRange } from "./port-range.ts";
 export { isSelfConnect, wouldSelfConnect } from "./self-connect.ts";
 export type { ListenOptions, ServerOptions } from "./server.ts";
 export { createServer, listen } from "./server.ts";
-export type { SocketState } from "./socket.ts";
 export { TcpSocket } from "./socket.ts";
+export type { SocketState } from "./state.ts";
 export type { StreamOptions } from "./stream-options.ts";
 export { socketOptions } from "./stream-options.ts";
 export { optionTable, supported } from "./supported.ts";

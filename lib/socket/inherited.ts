@@ -7,6 +7,7 @@ import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { readOption } from "./option-access.ts";
+import type { State } from "./state.ts";
 
 /**
  * A connected, listening or unconnected socket on its way to another thread of this process: what transfer() returns
@@ -24,7 +25,7 @@ export interface SocketTransfer {
 /** A socket that was opened elsewhere, and its state. */
 export interface KnownSocket {
   readonly handle: Handle;
-  readonly state: KnownState;
+  readonly state: State;
 }
 
 /** Puts the descriptor `fd` into a new handle, which then owns it. When it throws, the fd is the caller's. */
@@ -67,7 +68,7 @@ export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
   }
   const handle = native.handle();
   const result = native.claim(handle, ticket);
-  if (result >= 0) return { handle, state: readStateOr("close", native, handle, peer) };
+  if (result >= 0) return { handle, state: readStateOr("closeChecked", native, handle, peer) };
   throw invalidTransfer(
     "this socket was taken before: a transfer can be used once, by one copy of selfconnect",
   );
@@ -77,18 +78,13 @@ function invalidTransfer(message: string): TypeError | RangeError {
   return invalidArgument("ERR_INVALID_TRANSFER", message);
 }
 
-type KnownState =
-  | { readonly name: "unconnected" | "listening" }
-  | { readonly name: "connected"; readonly peer: Address }
-  | { readonly name: "connecting"; readonly peer: Address; wait: null };
-
 /** Returns the state of the socket. When it throws, the handle is empty: the socket was released or closed. */
 function readStateOr(
-  undo: "release" | "close",
+  undo: "release" | "closeChecked",
   native: Native,
   handle: Handle,
   peer: Address | undefined,
-): KnownState {
+): State {
   try {
     return readState(native, handle, peer);
   } catch (error) {
@@ -98,16 +94,16 @@ function readStateOr(
 }
 
 /** The state that the kernel reports of a socket that was opened elsewhere. `asked` is the peer of its connect(2). */
-function readState(native: Native, handle: Handle, asked: Address | undefined): KnownState {
+function readState(native: Native, handle: Handle, asked: Address | undefined): State {
   const get = (row: number, into: BigInt64Array | Uint8Array) => native.getsockopt(handle, row, into);
-  if (readOption(native, "listening", get)) return { name: "listening" };
-  const connected = readAddress(native, handle, "getpeername");
-  const hasPeer = typeof connected === "object";
-  const peer = hasPeer ? connected : asked;
+  if (readOption(native, "listening", get)) return { name: "listening", acceptedOptions: {} };
+  const peer = readAddress(native, handle, "getpeername");
+  if (typeof peer === "object") return { name: "connected", peer, isApart: false };
   const { state } = readOption(native, "information", get);
   const isConnecting = state === "SYN-SENT" || state === "SYN-RECEIVED";
-  if (!isConnecting) return peer && hasPeer ? { name: "connected", peer } : { name: "unconnected" };
-  if (peer) return { name: "connecting", peer, wait: null };
+  // A connect that has ended without a connection has an error, which connected() reports.
+  if (asked && (isConnecting || state === "CLOSED")) return { name: "connecting", peer: asked, wait: null };
+  if (!isConnecting) return { name: "unconnected" };
   const fix =
     "pass its peer too, the address that was given to connect(2), or wait until the connect has ended";
   throw invalidArgument("ERR_PEER_UNKNOWN", `fd ${native.fd(handle)} is still connecting: ${fix}`);

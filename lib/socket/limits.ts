@@ -11,12 +11,13 @@ export interface WaitLimits {
   readonly signal?: AbortSignal;
 }
 
-/** Throws ERR_UNKNOWN_OPTION, ERR_INVALID_DEADLINE, ERR_INVALID_SIGNAL, or the reason of a signal that has aborted. */
-export function checkLimits(call: string, limits: WaitLimits): void {
-  checkKeys(call, limits, ["deadlineMs", "signal"]);
+const LIMIT_KEYS = ["deadlineMs", "signal"] as const satisfies readonly (keyof WaitLimits)[];
+
+/** Throws ERR_INVALID_OPTIONS, ERR_UNKNOWN_OPTION for a key that is none of `names`, and for a wrong limit its code. */
+export function checkLimits(call: string, limits: WaitLimits, names: readonly string[] = LIMIT_KEYS): void {
+  checkKeys(call, limits, names);
   checkDeadline(limits.deadlineMs);
   checkSignal(limits.signal);
-  limits.signal?.throwIfAborted();
 }
 
 /** The error of a wait that ended because `method` closed the socket; `what` says who waited. */

@@ -133,7 +133,11 @@ export interface Native {
     acknowledged: Flag,
     requested: Flag,
   ): number;
+  /** SO_LINGER {1, 0} where the socket is joined to itself; see native/core/checked.h. */
+  resetAtCloseIfJoined(socket: Handle): number;
   close(socket: Handle): number;
+  /** close(2), or a reset where the socket is joined to itself or still connects; see native/core/checked.h. */
+  closeChecked(socket: Handle): number;
   reset(socket: Handle): number;
   release(socket: Handle): number;
   /** socket(2), then IP_LOCAL_PORT_RANGE. Returns a plain fd, which the caller gives to its owner at once. */
@@ -241,6 +245,8 @@ export interface Native {
   readonly tcpStates: readonly (TcpState | "")[];
   readonly strategies: readonly string[];
   readonly engines: readonly string[];
+  /** The system calls that end a burst when they fail, by the number in its report. */
+  readonly burstCalls: readonly string[];
   /** The number of outcome counters in a burst's report. */
   readonly outcomes: number;
   /** The index of the counter of attempts to which the peer did not reply. */

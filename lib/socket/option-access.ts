@@ -1,7 +1,8 @@
 /** Reads and sets one socket option, by name or raw, whoever owns the socket; a failure becomes an error here. */
 import { readFileSync } from "node:fs";
+import { inspect } from "node:util";
 import { errnoName, SocketError } from "./errors.ts";
-import { invalidArgument } from "./misuse.ts";
+import { checkObject, invalidArgument } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { allocateValue, decodeOption, encodeOption, optionIndex } from "./option-values.ts";
@@ -57,14 +58,17 @@ export function writeOptions(
 }
 
 /**
- * Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE or ERR_OPTION_READ_ONLY, before there is a socket to set them on.
- * `otherKeys` are names that the object may have beside options; their values are not checked.
+ * Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE or ERR_OPTION_READ_ONLY, before there is a socket to set them on, and
+ * ERR_INVALID_OPTIONS for what is no object. `of` names it. `otherKeys` are names that it may have beside options;
+ * their values are not checked.
  */
 export function checkOptions(
+  of: string,
   native: Native,
   options: Partial<SocketOptions>,
   otherKeys: readonly string[] = [],
 ): void {
+  checkObject(of, options, ["the names of optionTable()", ...otherKeys]);
   for (const [name, value] of Object.entries(options)) {
     if (otherKeys.includes(name)) continue;
     const index = optionIndex(native.options, name, otherKeys);
@@ -135,7 +139,8 @@ function optionError(row: OptionRow, result: number, syscall: string, value: unk
     const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
     return invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
-  const given = syscall === "setsockopt" && typeof value === "string" ? ` "${value}"` : "";
+  const shown = typeof value === "string" ? JSON.stringify(value) : inspect(value, { breakLength: Infinity });
+  const given = syscall === "setsockopt" ? ` ${shown}` : "";
   return new SocketError(result, { syscall, fix: `${row.constant}${given}, ${fixFor(row, code)}` });
 }
 

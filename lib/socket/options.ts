@@ -230,6 +230,15 @@ export interface OpenOptions extends Partial<SocketOptions> {
   readonly namespace?: string;
 }
 
+/** What accepted sockets get. */
+export interface AcceptOptions {
+  /**
+   * Set on each accepted socket before anybody uses it. On Linux accepted sockets inherit nearly all options of the
+   * listening one anyway.
+   */
+  readonly acceptedOptions?: Partial<SocketOptions>;
+}
+
 /** @internal The keys of OpenOptions that are not socket options. */
 export const OPEN_KEYS = ["mptcp", "namespace"] as const satisfies readonly (keyof OpenOptions)[];
 

@@ -9,29 +9,31 @@ import { checkHandover } from "./inherited.ts";
 import { checkObject, invalidArgument, nearest } from "./misuse.ts";
 import { loadNative } from "./native.ts";
 import { checkOptions } from "./option-access.ts";
-import type { OpenOptions, SocketOptions } from "./options.ts";
+import type { AcceptOptions, OpenOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
-import { setStreamOptions } from "./stream-options.ts";
+import { setAcceptedOptions } from "./stream-options.ts";
 
 /** The options of a listening socket, and its backlog. */
-export interface ListenOptions extends OpenOptions {
+export interface ListenOptions extends OpenOptions, AcceptOptions {
   /** Of listen(2): 0 to 2^31 - 1, by default 511. Linux caps it at net.core.somaxconn. */
   readonly backlog?: number;
 }
 
 /**
  * socket(2), setsockopt(2), bind(2), listen(2): a listening socket with these options, which are set before bind(2).
- * SO_REUSEADDR is set unless `reuseAddress` is false, as Node does. Hand it to a server by toServer(). Throws what
- * TcpSocket.open(), bind() and listen() throw; nothing then stays open.
+ * SO_REUSEADDR is set unless `reuseAddress` is false, as Node does. Hand it to a server by toServer(), which then sets
+ * `acceptedOptions`, as accept() does. Throws what TcpSocket.open(), bind() and listen() throw; nothing then stays
+ * open.
  */
 export function listen(address: LocalAddress, options: ListenOptions = {}): TcpSocket {
-  const { backlog, ...ofSocket } = options;
   const local = checkLocalAddress(address);
-  checkOptions(loadNative(), ofSocket, [...OPEN_KEYS, "backlog"]);
+  checkOptions("listen()", loadNative(), options, [...OPEN_KEYS, "backlog", "acceptedOptions"]);
+  const { backlog, acceptedOptions = {}, ...ofSocket } = options;
+  checkOptions("acceptedOptions", loadNative(), acceptedOptions);
   const listener = TcpSocket.open(local.family, { reuseAddress: true, ...ofSocket });
   try {
-    return listener.bind(local).listen(backlog);
+    return listener.bind(local).listen(backlog, { acceptedOptions });
   } catch (error) {
     listener.close();
     throw error;
@@ -39,14 +41,9 @@ export function listen(address: LocalAddress, options: ListenOptions = {}): TcpS
 }
 
 /** The options of net.createServer(), and those of its sockets. */
-export interface ServerOptions extends net.ServerOpts {
+export interface ServerOptions extends net.ServerOpts, AcceptOptions {
   /** Set on the listening socket before bind(2). On Linux accepted sockets inherit nearly all of them. */
   readonly options?: OpenOptions;
-  /**
-   * Set on each accepted socket before 'connection' is emitted. A socket on which one cannot be set is destroyed with
-   * the error.
-   */
-  readonly acceptedOptions?: Partial<SocketOptions>;
 }
 
 /**
@@ -72,13 +69,11 @@ class OptionsServer extends net.Server {
   constructor(options: ServerOptions, onConnection?: (socket: net.Socket) => void) {
     checkServerKeys(options);
     const { options: ofListener = {}, acceptedOptions = {}, ...ofServer } = options;
-    checkOptions(loadNative(), ofListener, OPEN_KEYS);
-    checkOptions(loadNative(), acceptedOptions);
+    checkOptions("options", loadNative(), ofListener, OPEN_KEYS);
+    checkOptions("acceptedOptions", loadNative(), acceptedOptions);
     super(ofServer);
     this.#options = ofListener;
-    if (Object.keys(acceptedOptions).length > 0) {
-      this.on("connection", (socket: net.Socket) => setOptions(socket, acceptedOptions));
-    }
+    setAcceptedOptions(this, acceptedOptions);
     if (onConnection) this.on("connection", onConnection);
   }
 
@@ -149,14 +144,6 @@ function listenOnAny(listenOn: (host: string) => void): void {
     if (!(error instanceof SocketError) || !["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes(error.code))
       throw error;
     listenOn("0.0.0.0");
-  }
-}
-
-function setOptions(socket: net.Socket, options: Partial<SocketOptions>): void {
-  try {
-    setStreamOptions(socket, options);
-  } catch (error) {
-    socket.destroy(error as Error);
   }
 }
 

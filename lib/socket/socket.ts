@@ -3,53 +3,38 @@ import net from "node:net";
 import { inspect } from "node:util";
 import type { Address, LocalAddress } from "./address.ts";
 import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
-import { checkSamePeer, deadlineError, hasPeer, PROVEN_APART, readConnectResult } from "./connecting.ts";
+import {
+  addressError,
+  checkSamePeer,
+  deadlineError,
+  hasPeer,
+  IN_PROGRESS,
+  PROVEN_APART,
+  readConnectResult,
+} from "./connecting.ts";
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
 import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
-import { checkBacklog, checkKeys, invalidArgument } from "./misuse.ts";
+import { checkBacklog, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { openSocket } from "./open.ts";
-import { getRawOption, readOption, setRawOption, writeOption, writeOptions } from "./option-access.ts";
-import type { OpenOptions, OptionName, SocketOptions } from "./options.ts";
+import { checkOptions } from "./option-access.ts";
+import type { AcceptOptions, OpenOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
-import { isSelfConnect, specify } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
+import type { Connecting, Failed, Joining, SocketState, State } from "./state.ts";
+import { setAcceptedOptions } from "./stream-options.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
 const DEFAULT_BACKLOG = 511;
 /** The constructor requires it, and only this file has it: users call TcpSocket.open(). */
 const OPENED_HERE = Symbol("TcpSocket.open");
-
-/** The state of a socket. */
-type State =
-  | { readonly name: "unconnected" | "listening" | "closed" }
-  | {
-      readonly name: "connecting";
-      readonly peer: Address;
-      /** Null until connected() waits for the first time. */
-      wait: SharedWait | null;
-    }
-  | {
-      readonly name: "connected";
-      readonly peer: Address | null;
-      /** Whether the kernel has proven that another socket is at the other end. */
-      readonly isApart?: boolean;
-    }
-  | { readonly name: "failed"; readonly peer: Address; readonly error: SocketError };
-
-type Connecting = Extract<State, { name: "connecting" }>;
-
-/**
- * "failed": the last connect(2) did not connect. connected() rejects with its error, and connect() may be called again.
- */
-export type SocketState = State["name"];
 
 /** One TCP socket, nonblocking and close-on-exec. It owns its file descriptor until release(). */
 export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
@@ -62,20 +47,16 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * `namespace` also ENOENT, and EPERM without CAP_SYS_ADMIN; with `mptcp` also EPROTONOSUPPORT or ENOPROTOOPT, where
    * the kernel lacks Multipath TCP or net.mptcp.enabled is 0.
    */
-  static open(family: 4 | 6, { namespace, mptcp = false, ...options }: OpenOptions = {}): TcpSocket {
+  static open(family: 4 | 6, options: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
       throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
     }
+    checkObject("TcpSocket.open()", options, ["the names of optionTable()", ...OPEN_KEYS]);
+    const { namespace, mptcp = false, ...ofSocket } = options;
     const native = loadNative();
     const socket = new TcpSocket(OPENED_HERE, native, native.handle(), { name: "unconnected" });
     openSocket(native, socket.#handle, family, mptcp, namespace);
-    try {
-      writeOptions(native, options, (row, from) => native.setsockopt(socket.#handle, row, from), OPEN_KEYS);
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
-    return socket;
+    return socket.setAll(ofSocket, OPEN_KEYS);
   }
 
   /**
@@ -87,8 +68,8 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   /** @internal Creates a TcpSocket from a handle into which a native call put a connected socket. */
-  static adopt(handle: Handle): TcpSocket {
-    return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null });
+  static adopt(handle: Handle, isApart = false): TcpSocket {
+    return new TcpSocket(OPENED_HERE, loadNative(), handle, { name: "connected", peer: null, isApart });
   }
 
   /**
@@ -121,7 +102,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     const locals = [one.getsockname(), other.getsockname()] as const;
     const [ofOne, ofOther] = locals.map((local) => addressBytes(local, native)) as [Uint8Array, Uint8Array];
     const results = new Int32Array(2);
-    const meeting = native.meet(one.#open, ofOther, other.#open, ofOne, results);
+    const meeting = native.meet(one.open, ofOther, other.open, ofOne, results);
     if (meeting < 0) throw threadError(meeting, "connect");
     one.#enterConnect(results[0]!, locals[1]);
     other.#enterConnect(results[1]!, locals[0]);
@@ -143,7 +124,10 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return this.#native.fd(this.#handle);
   }
 
-  /** The state after the last call. It stays "connecting" after the connect has ended, until connected() checks. */
+  /**
+   * The state after the last call. It stays "connecting" after the connect has ended, until connected() checks, and
+   * "connected" after the peer has reset the connection, until a call returns that error.
+   */
   get state(): SocketState {
     return this.#state.name;
   }
@@ -160,8 +144,9 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   bind(local: LocalAddress): this {
     const address = checkLocalAddress(local);
     const bytes = addressBytes(address, this.#native);
-    this.#checkResult(this.#native.bind(this.#open, bytes), { syscall: "bind", local: address });
-    return this;
+    const result = this.#native.bind(this.open, bytes);
+    if (result >= 0) return this;
+    throw addressError(this.#native, this.open, result, { syscall: "bind", local: address });
   }
 
   /**
@@ -173,26 +158,28 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   connect(peer: Address | string): "connected" | "in-progress" {
     const address = checkAddress(peer);
     const bytes = addressBytes(address, this.#native);
-    let result = this.#native.connect(this.#open, bytes);
+    let result = this.#native.connect(this.open, bytes);
     // On Linux, after SO_ERROR returned the error of a connect, the next connect(2) only ends that one and returns
     // ECONNABORTED (inet_stream_connect in net/ipv4/af_inet.c). The one after it starts a new connect.
-    if (this.#state.name === "failed" && result < 0 && errnoName(result) === "ECONNABORTED") {
-      result = this.#native.connect(this.#open, bytes);
+    if (this.#state.name !== "connecting" && result < 0 && errnoName(result) === "ECONNABORTED") {
+      result = this.#native.connect(this.open, bytes);
     }
     return this.#enterConnect(result, address);
   }
 
   /**
-   * epoll(7), then TCP_INFO, then SO_ERROR: waits until the connect in progress has ended. Resolves at once
-   * when the socket is connected already. Rejects with the SocketError that a blocking connect(2) would return, at
-   * each call until the next connect(). Rejects with DialError ERR_DEADLINE or the signal's reason while the socket
-   * goes on connecting; call connected() again to go on waiting. Any number of callers may wait.
+   * epoll(7), then TCP_INFO, then SO_ERROR: waits until the connect in progress has ended. Resolves at once when the
+   * socket is connected. Rejects with the SocketError that a blocking connect(2) would return, at each call until the
+   * next connect(); after the peer has reset the connection with ECONNRESET. Rejects with DialError ERR_DEADLINE or the
+   * signal's reason while the socket goes on connecting; call it again to go on waiting. Any number of callers may
+   * wait.
    */
   async connected(limits: WaitLimits = {}): Promise<this> {
     checkLimits("connected()", limits);
+    limits.signal?.throwIfAborted();
     this.#assertOpen();
     // On loopback the connect has mostly ended already, and asking the kernel is cheaper than starting a wait.
-    const settled = this.#state.name === "connecting" ? this.#settle(this.#state, false) : this.#state;
+    const settled = this.#settle(false);
     if (settled.name === "connecting") await this.#wait(settled, limits);
     else if (settled.name === "failed" || settled.name === "connected") await yieldToLoop();
     else throw invalidArgument("ERR_NOT_CONNECTING", "call connect() before connected()");
@@ -201,24 +188,33 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return this;
   }
 
-  /** listen(2). Linux caps `backlog` at net.core.somaxconn. Throws SocketError EADDRINUSE … */
-  listen(backlog: number = DEFAULT_BACKLOG): this {
+  /**
+   * listen(2). Linux caps `backlog` at net.core.somaxconn. `acceptedOptions` are set on each socket that accept()
+   * returns. Throws SocketError EADDRINUSE …
+   */
+  listen(backlog: number = DEFAULT_BACKLOG, options: AcceptOptions = {}): this {
     checkBacklog(backlog);
-    this.#checkResult(this.#native.listen(this.#open, backlog), { syscall: "listen" });
-    this.#enter({ name: "listening" });
+    checkKeys("listen()", options, ["acceptedOptions"]);
+    const { acceptedOptions = {} } = options;
+    checkOptions("acceptedOptions", this.#native, acceptedOptions);
+    this.#checkResult(this.#native.listen(this.open, backlog), { syscall: "listen" });
+    this.#enter({ name: "listening", acceptedOptions });
     return this;
   }
 
   /**
    * accept4(2). Returns the next connection, or null when no connection is waiting (EAGAIN). Throws SocketError EINVAL
    * before listen(), EMFILE …; ECONNABORTED when the peer has reset the connection already (other kernels than Linux).
+   * A connection on which an option of listen() cannot be set is reset, and the error thrown.
    */
   accept(): TcpSocket | null {
     const handle = this.#native.handle();
-    const result = this.#native.accept(this.#open, handle);
+    const result = this.#native.accept(this.open, handle);
     if (result < 0 && errnoName(result) === "EAGAIN") return null;
     this.#checkResult(result, { syscall: "accept" });
-    return TcpSocket.adopt(handle);
+    // A SYN to the address that it comes from reaches the socket that sent it, and no listener.
+    const accepted = TcpSocket.adopt(handle, true);
+    return this.#state.name === "listening" ? accepted.setAll(this.#state.acceptedOptions) : accepted;
   }
 
   /**
@@ -235,45 +231,15 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   /**
-   * getsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_WRITE_ONLY, ERR_OPTION_UNSUPPORTED; SocketError with any other
-   * errno, such as ENOTCONN.
-   */
-  getsockopt<N extends OptionName>(name: N): SocketOptions[N] {
-    return readOption(this.#native, name, (row, into) => this.#native.getsockopt(this.#open, row, into));
-  }
-
-  /**
-   * setsockopt(2). Throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_READ_ONLY, ERR_OPTION_UNSUPPORTED;
-   * SocketError with any other errno, such as EPERM.
-   */
-  setsockopt<N extends OptionName>(name: N, value: SocketOptions[N]): this {
-    writeOption(this.#native, name, value, (row, from) => this.#native.setsockopt(this.#open, row, from));
-    return this;
-  }
-
-  /**
-   * getsockopt(2) of an option that the table lacks: `level` and `name` are numbers of socketConstants(). Returns what
-   * the kernel wrote, up to `length` bytes. Throws ERR_OPTION_CONSTANT, ERR_OPTION_VALUE; SocketError ENOPROTOOPT …
-   */
-  rawGetsockopt(level: number, name: number, length: number): Uint8Array {
-    return getRawOption(this.#native, this.#open, level, name, length);
-  }
-
-  /** setsockopt(2) of an option that the table lacks, in the kernel's own bytes. Throws as rawGetsockopt() does. */
-  rawSetsockopt(level: number, name: number, bytes: Uint8Array): this {
-    setRawOption(this.#native, this.#open, level, name, bytes);
-    return this;
-  }
-
-  /**
-   * getsockopt(2), SO_ERROR: returns the pending error and clears it; the next call returns null. An error ends a
-   * connect in progress: the state is then "failed", and connected() rejects with the same error.
+   * getsockopt(2), SO_ERROR: returns the pending error and clears it; the next call returns null. An error that ended
+   * a connect in progress or a connection: the state is then "failed", and connected() rejects with the same error.
    */
   takeError(): SocketError | null {
-    const errno = this.#checkResult(this.#native.takeError(this.#open), { syscall: "getsockopt" });
+    const errno = this.#checkResult(this.#native.takeError(this.open), { syscall: "getsockopt" });
     if (errno === 0) return null;
-    if (this.#state.name === "connecting") return this.#fail(-errno, this.#state).error;
-    return new SocketError(-errno, { syscall: "getsockopt", ...this.#errorAddresses() });
+    return (
+      this.#endBy(-errno) ?? new SocketError(-errno, { syscall: "getsockopt", ...this.#errorAddresses() })
+    );
   }
 
   /**
@@ -282,25 +248,31 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * SocketError when the kernel does not report it.
    */
   isSelfConnected(): boolean {
-    if (this.#state.name === "connected" && this.#state.isApart) return false;
-    const joined = this.#native.isJoined(this.#open);
+    const state = this.#state;
+    if (state.name === "connected" && state.isApart) return false;
+    const joined = this.#native.isJoined(this.open);
+    if (joined === 0 && state.name === "connected") this.#enter({ ...state, isApart: true });
     if (joined >= 0) return joined > 0;
-    if (errnoName(joined) === "ENOTCONN" && this.state !== "connected") return false;
+    if (errnoName(joined) === "ENOTCONN" && state.name !== "connected") return false;
     throw new SocketError(joined, { syscall: "getpeername", ...this.#errorAddresses() });
   }
 
-  /** shutdown(2). */
+  /**
+   * shutdown(2). "write" and "both" send FIN: of a socket that is joined to itself TIME-WAIT then keeps the port for a
+   * minute, which nothing can end. Use reset(). Without a peer it throws ENOTCONN; Linux sends the FIN all the same
+   * when the socket connects later.
+   */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
       throw invalidArgument("ERR_INVALID_SHUTDOWN", `"${String(how)}" is not "read", "write" or "both"`);
     }
-    this.#checkResult(this.#native.shutdown(this.#open, how), {
+    this.#checkResult(this.#native.shutdown(this.open, how), {
       syscall: "shutdown",
       ...this.#errorAddresses(),
     });
     // Linux takes a listener back to a socket that is not connected, and ends a connect in progress by ECONNRESET.
     if (this.#state.name === "listening" && how !== "write") this.#enter({ name: "unconnected" });
-    if (this.#state.name === "connecting") this.#settle(this.#state, true);
+    if (this.#state.name === "connecting") this.#settle(true);
     return this;
   }
 
@@ -310,8 +282,9 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   /**
-   * close(2). Idempotent. A socket that still connects to its own local address is reset instead: if it is joined to
-   * itself by then, close(2) would keep the port in TIME-WAIT for a minute.
+   * close(2). Idempotent. A socket that is joined to itself is reset instead, for close(2) would keep its port in
+   * TIME-WAIT for a minute; so is one that still connects. The kernel is asked only where no earlier call has proven
+   * that another socket is at the other end. release() is the way to a plain close(2).
    */
   close(): void {
     this.#end("close", "close()");
@@ -344,23 +317,29 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /**
    * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays
-   * writable after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED.
+   * writable after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED,
+   * also after the peer has reset the connection. SO_LINGER {1, 0} is set on a socket that is joined to itself, so that
+   * destroy() resets it; end() sends FIN, as shutdown() does.
    */
   toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
     checkKeys("toStream()", options, ["allowHalfOpen"]);
     this.#assertOpen();
+    if (this.#state.name === "connected") this.#settle(false);
     checkStreamable(this.state);
+    if (this.#mayBeJoined()) this.#native.resetAtCloseIfJoined(this.#handle);
     return new net.Socket({ fd: this.release(), readable: true, writable: true, ...options });
   }
 
   /**
    * listen(2), again, with the same backlog: gives the listening socket to a server of net, http, https or http2, by
-   * default a new net.Server. It emits 'listening' next; the state here is "closed". Throws ERR_NOT_LISTENING,
+   * default a new net.Server. It emits 'listening' next; the state here is "closed". The options for accepted sockets
+   * go with it: one on which they cannot be set is destroyed with the error. Throws ERR_NOT_LISTENING,
    * ERR_SERVER_LISTENING; ERR_CLUSTER_WORKER in node:cluster, where Node takes the number for one of the primary's fds.
    */
   toServer<S extends net.Server = net.Server>(server: S = net.createServer() as S): S {
     this.#assertOpen();
     checkHandover(this.state, server);
+    if (this.#state.name === "listening") setAcceptedOptions(server, this.#state.acceptedOptions);
     const backlog = this.getsockopt("information").sackedPackets;
     return server.listen({ fd: this.release() }, backlog);
   }
@@ -374,8 +353,8 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return `TcpSocket ${inspect(this.toJSON(), options)}`;
   }
 
-  /** The handle of an open socket; throws ERR_SOCKET_CLOSED. */
-  get #open(): Handle {
+  /** @internal */
+  protected override get open(): Handle {
     this.#assertOpen();
     return this.#handle;
   }
@@ -389,15 +368,14 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     // While a connect is in progress, the kernel returns the result of that one.
     const asked = this.#state.name === "connecting" ? this.#state.peer : peer;
     if (result < 0) {
-      const error = new SocketError(result, { syscall: "connect", peer: asked });
-      if (error.code !== "EALREADY" && error.code !== "EISCONN")
-        this.#enter({ name: "failed", peer: asked, error });
+      const error = addressError(this.#native, this.open, result, { syscall: "connect", peer: asked });
+      if (error.code !== "EISCONN") this.#enter({ name: "failed", peer: asked, error });
       throw error;
     }
     checkSamePeer(this.#state, peer, result);
     // With TCP_FASTOPEN_CONNECT connect(2) returns 0 before a SYN has left; there is no peer then.
     const isConnected = result === 0 && hasPeer(this.#native, this.#handle);
-    if (isConnected) this.#enter({ name: "connected", peer: asked });
+    if (isConnected) this.#enter({ name: "connected", peer: asked, isApart: false });
     else if (this.#state.name !== "connecting") this.#enter({ name: "connecting", peer: asked, wait: null });
     return isConnected ? "connected" : "in-progress";
   }
@@ -413,11 +391,20 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     else last.wait?.end(closedError(by, "connected() waited"));
   }
 
-  #fail(errno: number, { peer }: Connecting): Extract<State, { name: "failed" }> {
-    const error = new SocketError(errno, { syscall: "connect", ...this.#errorAddresses() });
+  #fail(errno: number, { peer }: Joining, syscall: string): Failed {
+    const error = new SocketError(errno, { syscall, ...this.#errorAddresses() });
     const failed = { name: "failed", peer, error } as const;
     this.#enter(failed);
     return failed;
+  }
+
+  /** An error that a call returned: when it ended the connect or the connection, the state is then "failed". */
+  #endBy(errno: number, syscall = "getsockopt"): SocketError | null {
+    const state = this.#state;
+    if (state.name === "connecting") return this.#fail(errno, state, "connect").error;
+    // An error queue (IP_RECVERR) reports errors that a connection outlives.
+    if (state.name !== "connected" || hasPeer(this.#native, this.open)) return null;
+    return this.#fail(errno, state, syscall).error;
   }
 
   /** Returns a result of 0 or more; throws SocketError for -errno. */
@@ -427,15 +414,15 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   #readAddress(call: "getsockname" | "getpeername"): Address {
-    const result = readAddress(this.#native, this.#open, call);
+    const result = readAddress(this.#native, this.open, call);
     if (typeof result === "number") throw new SocketError(result, { syscall: call });
     return result;
   }
 
   /** getsockname(2) and getpeername(2); an address is absent when its call fails. */
   #readAddresses(): { local?: Address; peer?: Address } {
-    const local = readAddress(this.#native, this.#open, "getsockname");
-    const peer = readAddress(this.#native, this.#open, "getpeername");
+    const local = readAddress(this.#native, this.open, "getsockname");
+    const peer = readAddress(this.#native, this.open, "getpeername");
     return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
   }
 
@@ -451,31 +438,40 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     syscall: string,
     call: (native: Native, handle: Handle) => number,
   ): number | null {
-    const result = call(this.#native, this.#open);
-    if (result >= 0) return result;
-    const code = errnoName(result);
+    const result = call(this.#native, this.open);
+    const state = this.#state;
+    // After one call has returned the error of a connection, recv(2) returns 0 as at the end of the stream.
+    const isBroken = result === 0 && state.name === "failed" && syscall.startsWith("recv");
+    const errno = isBroken ? state.error.errno : result;
+    if (errno >= 0) return errno;
+    const code = errnoName(errno);
     if (code === "EAGAIN") return null;
-    const error = new SocketError(result, { syscall, ...this.#errorAddresses() });
-    const isOwnError = code === "ENOTCONN" || code === "EINVAL" || syscall === "setsockopt";
-    if (this.#state.name === "connecting" && !isOwnError) this.#fail(result, this.#state);
+    const error = new SocketError(errno, { syscall, ...this.#errorAddresses() });
+    const isShutDown = code === "EPIPE" && state.name === "connected" && syscall.startsWith("send");
+    const isOwnError = code === "ENOTCONN" || code === "EINVAL" || syscall === "setsockopt" || isShutDown;
+    if (!isOwnError) this.#endBy(errno, syscall);
     throw error;
   }
 
-  /** Asks the kernel whether the connect has ended, and enters the state that follows. */
-  #settle(connecting: Connecting, isReady: boolean): State {
-    const { peer } = connecting;
-    const result = readConnectResult(this.#native, this.#open, peer, isReady);
-    if (result < 0) this.#fail(result, connecting);
-    else if (result === 0) this.#enter({ name: "connected", peer });
-    else if (result === PROVEN_APART) this.#enter({ name: "connected", peer, isApart: true });
+  /** Asks the kernel how the connect or the connection stands, and enters the state that follows. */
+  #settle(isReady: boolean): State {
+    const state = this.#state;
+    if (state.name === "connected") {
+      const result = this.#native.connectProgress(this.open);
+      if (result < 0) this.#fail(result, state, "getsockopt");
+    } else if (state.name === "connecting") {
+      const { peer } = state;
+      const result = readConnectResult(this.#native, this.open, peer, isReady);
+      if (result < 0) this.#fail(result, state, "connect");
+      else if (result !== IN_PROGRESS)
+        this.#enter({ name: "connected", peer, isApart: result === PROVEN_APART });
+    }
     return this.#state;
   }
 
   #createWait(): SharedWait {
     const start = (ready: () => void) => watchWritable(this.#native, this.#handle, ready);
-    const isOver = () =>
-      this.#state.name !== "connecting" || this.#settle(this.#state, true).name !== "connecting";
-    return new SharedWait(start, isOver);
+    return new SharedWait(start, () => this.#settle(true).name !== "connecting");
   }
 
   async #wait(connecting: Connecting, limits: WaitLimits): Promise<void> {
@@ -488,11 +484,15 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   #end(how: "close" | "reset", by: string): void {
-    const state = this.#state;
-    if (state.name === "closed") return;
-    const local = state.name === "connecting" && this.#readAddresses().local;
-    const mayBeJoined = local && isSelfConnect(local, specify(state.peer));
+    if (this.closed) return;
+    const mayBeJoined = this.#mayBeJoined();
     this.#enter({ name: "closed" }, by);
-    this.#native[mayBeJoined ? "reset" : how](this.#handle);
+    this.#native[how === "close" && mayBeJoined ? "closeChecked" : how](this.#handle);
+  }
+
+  /** Whether the kernel has not proven that this socket is not joined to itself. */
+  #mayBeJoined(): boolean {
+    const state = this.#state;
+    return state.name === "connecting" || (state.name === "connected" && !state.isApart);
   }
 }

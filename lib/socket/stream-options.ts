@@ -8,7 +8,7 @@ import { loadNative } from "./native.ts";
 import { readOption, writeOption } from "./option-access.ts";
 import type { TcpInformation } from "./option-structures.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
-import { TcpSocket } from "./socket.ts";
+import { StreamSocket } from "./stream-socket.ts";
 
 /** An HTTP/2 stream has a session, which has a socket: no object of Node is further from its socket. */
 const MOST_STEPS = 4;
@@ -29,7 +29,7 @@ interface NodeObject {
  * ERR_STREAM_WITHOUT_FD.
  */
 export function socketOptions(stream: object): StreamOptions {
-  if (stream instanceof TcpSocket) {
+  if (stream instanceof StreamSocket) {
     const fix = "use its own getsockopt() and setsockopt()";
     throw invalidArgument("ERR_INVALID_STREAM", `this is a TcpSocket: ${fix}`);
   }
@@ -40,6 +40,21 @@ export function socketOptions(stream: object): StreamOptions {
   const expected =
     "a net.Socket, TLS socket, net.Server, http request or response, or http2 session or stream";
   throw invalidArgument("ERR_INVALID_STREAM", `this is not ${expected}`);
+}
+
+/**
+ * @internal Sets the options on each socket that the server accepts, before its 'connection' event reaches anybody. A
+ * socket on which one cannot be set is destroyed with the error.
+ */
+export function setAcceptedOptions(server: net.Server, options: Partial<SocketOptions>): void {
+  if (Object.keys(options).length === 0) return;
+  server.prependListener("connection", (socket: net.Socket) => {
+    try {
+      setStreamOptions(socket, options);
+    } catch (error) {
+      socket.destroy(error as Error);
+    }
+  });
 }
 
 /** @internal set() for each option in the order given; one that is undefined is left out. */

@@ -13,6 +13,7 @@ import type {
 import { RawMessage, receive, sendMessage, setReports } from "./message.ts";
 import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
+import { OptionSocket } from "./option-socket.ts";
 import { yieldToLoop } from "./reactor.ts";
 import type { SocketOperation } from "./transfer.ts";
 import {
@@ -26,7 +27,7 @@ import {
 import { SocketWaits } from "./waits.ts";
 
 /** TcpSocket is the only subclass; `Accepted` is TcpSocket too, which this file cannot import. */
-export abstract class StreamSocket<Accepted extends { reset(): void }> {
+export abstract class StreamSocket<Accepted extends { reset(): void }> extends OptionSocket {
   /** Null until a method other than connected() waits for the first time. */
   #waits: SocketWaits | null = null;
 
@@ -153,6 +154,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
   async #perform<T>(create: () => SocketOperation<T>, limits: WaitLimits): Promise<T> {
     const operation = create();
     checkLimits(operation.method, limits);
+    limits.signal?.throwIfAborted();
     const waits = this.#openWaits();
     const startedAt = performance.now();
     let { deadlineMs } = limits;

@@ -86,18 +86,19 @@ core::Result burst(Arguments& arguments) {
   });
 }
 
-Napi::Array list_names(Napi::Env env, std::span<const char* const> names) {
-  Napi::Array list = Napi::Array::New(env);
+Napi::Array to_array(Napi::Env env, std::span<const char* const> names) {
+  Napi::Array array = Napi::Array::New(env);
   uint32_t count = 0;
-  for (const char* name : names) list.Set(count++, Napi::String::New(env, name));
-  return list;
+  for (const char* name : names) array.Set(count++, Napi::String::New(env, name));
+  return array;
 }
 
 }  // namespace
 
 void export_burst(Napi::Env env, Napi::Object exports) {
-  exports.Set("strategies", list_names(env, core::kStrategyNames));
-  exports.Set("engines", list_names(env, core::kEngineNames));
+  exports.Set("strategies", to_array(env, core::kStrategyNames));
+  exports.Set("engines", to_array(env, core::kEngineNames));
+  exports.Set("burstCalls", to_array(env, core::kCallNames));
   exports.Set("outcomes", Napi::Number::New(env, core::kOutcomes));
   exports.Set("unanswered", Napi::Number::New(env, core::kUnanswered));
   export_call<burst>(exports, "burst");

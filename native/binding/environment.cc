@@ -1,6 +1,7 @@
 #include "binding/environment.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "core/checked.h"
@@ -14,6 +15,24 @@ namespace {
 core::Result or_errno(napi_status status) {
   if (status == napi_ok) return 0;
   return status == napi_closing ? -ECANCELED : -ENOMEM;
+}
+
+/// The environments of the process.
+struct Living {
+  std::mutex mutex;
+  std::unordered_set<Environment*> environments;
+};
+
+Living& living() {
+  // Never destroyed: threads may still end while the process runs its destructors.
+  static auto* const only = new Living;
+  return *only;
+}
+
+/// process.exit() on the main thread runs no cleanup hook: the kernel closes what is open then.
+void reset_joined_at_exit() {
+  const std::lock_guard lock(living().mutex);
+  for (Environment* environment : living().environments) environment->reset_joined_at_close();
 }
 
 }  // namespace
@@ -44,9 +63,16 @@ Environment::Environment(Napi::Env env) : env_(env) {
         env, [](void* self) { static_cast<Environment*>(self)->take_down(); }, this);
   }
   readiness_ = or_errno(status);
+  static const int registered = std::atexit(reset_joined_at_exit);
+  static_cast<void>(registered);
+  const std::lock_guard lock(living().mutex);
+  living().environments.insert(this);
 }
 
-Environment::~Environment() = default;
+Environment::~Environment() {
+  const std::lock_guard lock(living().mutex);
+  living().environments.erase(this);
+}
 
 Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
@@ -103,6 +129,7 @@ core::Result Environment::unhold() {
 
 Socket* Environment::create_socket() {
   auto* socket = new Socket(this);
+  const std::lock_guard lock(sockets_mutex_);
   sockets_.insert(socket);
   return socket;
 }
@@ -120,6 +147,7 @@ void Environment::forget(Socket* socket) {
       core::close_checked(socket->take());
       owner->leaks++;
     }
+    const std::lock_guard lock(owner->sockets_mutex_);
     owner->sockets_.erase(socket);
   }
   delete socket;
@@ -142,6 +170,14 @@ core::Result Environment::unwatch(Socket* socket) {
   return result < 0 ? result : unhold_result;
 }
 
+void Environment::reset_joined_at_close() {
+  const std::lock_guard lock(sockets_mutex_);
+  for (const Socket* socket : sockets_) {
+    // This result is ignored, because nobody can receive it.
+    if (!socket->is_empty()) static_cast<void>(core::reset_at_close_if_joined(socket->fd()));
+  }
+}
+
 void Environment::take_down() {
   {
     const std::lock_guard lock(mutex_);
@@ -156,7 +192,10 @@ void Environment::take_down() {
     socket->environment = nullptr;
     socket->watched = false;
   }
-  sockets_.clear();
+  {
+    const std::lock_guard lock(sockets_mutex_);
+    sockets_.clear();
+  }
   // Nobody can receive a failure: the environment ends with this hook.
   static_cast<void>(napi_release_threadsafe_function(wake_, napi_tsfn_abort));
 }

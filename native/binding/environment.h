@@ -72,6 +72,8 @@ class Environment {
   core::Result unwatch(Socket* socket);
 
   const std::atomic<bool>& closing() const { return closing_; }
+  /// Sets the sockets that are joined to themselves to be reset when they are closed. Any thread may call it.
+  void reset_joined_at_close();
 
   std::unique_ptr<core::Reactor> reactor;
   int leaks = 0;  ///< Sockets that only garbage collection closed.
@@ -89,6 +91,7 @@ class Environment {
   bool woken_ = false;
   std::vector<std::function<void(Napi::Env)>> tasks_;
   std::list<core::Thread> threads_;
+  std::mutex sockets_mutex_;  ///< Only the JavaScript thread changes sockets_; it reads them without this.
   std::unordered_set<Socket*> sockets_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "binding/value.h"
+#include "core/checked.h"
 #include "core/remote.h"
 #include "core/syscall.h"
 
@@ -39,6 +40,8 @@ core::Result shelve(Arguments& arguments) {
   if (socket->is_empty()) return -EBADF;
   // Its result would hide the ticket: a watch that cannot be taken back reports to nobody.
   static_cast<void>(arguments.environment().unwatch(socket));
+  // Nobody may ever take it, and then the kernel closes it.
+  static_cast<void>(core::reset_at_close_if_joined(socket->fd()));
   return core::shelve(socket->take());
 }
 

@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "binding/value.h"
+#include "core/checked.h"
 #include "core/host.h"
 #include "core/joined.h"
 #include "core/syscall.h"
@@ -145,7 +146,9 @@ void export_socket(Napi::Env env, Napi::Object exports) {
   export_call<with_fd<core::connect_progress>>(exports, "connectProgress");
   export_call<with_fd<core::take_error>>(exports, "takeError");
   export_call<shutdown>(exports, "shutdown");
+  export_call<with_fd<core::reset_at_close_if_joined>>(exports, "resetAtCloseIfJoined");
   export_call<end<core::close>>(exports, "close");
+  export_call<end<core::close_checked>>(exports, "closeChecked");
   export_call<end<core::reset>>(exports, "reset");
   export_call<end<return_fd>>(exports, "release");
   export_call<if_nametoindex>(exports, "ifNameToIndex");

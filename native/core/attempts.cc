@@ -52,7 +52,12 @@ Result Attempts::check_destination() {
   const Result destination = home_.check(load_word(&plan_.report->outcomes[ECONNREFUSED]));
   if (destination > 0) store_word(&plan_.report->destination, static_cast<uint32_t>(destination));
   next_check_ns_ = now_ns_ + kCheckEveryNs;
-  return destination;
+  return report_failure(Call::socket, destination);
+}
+
+Result Attempts::report_failure(Call call, Result result) {
+  if (result < 0) store_word(&plan_.report->failed_call, static_cast<uint32_t>(call));
+  return result;
 }
 
 void Attempts::count(Result result, int fd) {

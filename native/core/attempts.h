@@ -40,6 +40,9 @@ class Attempts {
   uint32_t resets_left() const;
   void count_reset();
 
+  /// Notes the call whose -errno ends the burst. Returns `result`.
+  Result report_failure(Call call, Result result);
+
   /// Notes that the ring made these attempts.
   void count_by_ring(uint32_t attempts);
   /// Notes why no ring can make attempts.

@@ -14,10 +14,11 @@ namespace {
 
 Result run_ring(Attempts& attempts) {
   std::unique_ptr<Engine> ring;
-  Result result = make_ring_engine(attempts, &ring);
-  if (result >= 0) result = ring->run(UINT32_MAX);
-  if (ring == nullptr || result == -EOPNOTSUPP) attempts.note_ring_refusal(result);
-  return result;
+  const Result made = make_ring_engine(attempts, &ring);
+  const Result result = made < 0 ? made : ring->run(UINT32_MAX);
+  if (made >= 0 && result != -EOPNOTSUPP) return result;
+  attempts.note_ring_refusal(result);
+  return attempts.report_failure(Call::ring_setup, result);
 }
 
 /// Attempts by whichever engine is cheaper; by the plain one where the ring cannot make them.

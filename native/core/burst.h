@@ -22,6 +22,11 @@ inline constexpr const char* kEngineNames[] = {"auto", "plain", "io_uring"};
 inline constexpr size_t kOutcomes = 256;
 inline constexpr size_t kUnanswered = kOutcomes - 1;
 
+/// The system calls whose failure ends a burst, in the order of kCallNames.
+enum class Call : uint32_t { socket, setsockopt, connect, fcntl, ring_setup, ring_enter };
+inline constexpr const char* kCallNames[] = {"socket", "setsockopt",     "connect",
+                                             "fcntl",  "io_uring_setup", "io_uring_enter"};
+
 /// A burst writes it into the caller's memory while it runs, word by word (core/counter.h). JavaScript reads
 /// it as a Uint32Array. The number of attempts is the sum of the outcomes; a separate counter could differ
 /// from it.
@@ -29,6 +34,7 @@ struct BurstReport {
   uint32_t local_port;           ///< The local port of a recent attempt; 0 before the first.
   uint32_t resets;               ///< Self-connects that the burst reset.
   uint32_t destination;          ///< A Destination (core/home.h): anything but the host has ended the burst.
+  uint32_t failed_call;          ///< The Call whose -errno the burst returns.
   uint32_t ring_attempts;        ///< How many attempts were made by io_uring.
   uint32_t ring_refusal;         ///< The errno for which io_uring could not make attempts; 0 when it could.
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.

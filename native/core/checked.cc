@@ -25,12 +25,19 @@ Result connect_in(int fd, const Address& peer, std::span<const PortBounds> range
 
 Result close_checked(int fd) {
   const Result joined = is_joined(fd);
-  return joined == 0 || joined == -ENOTCONN ? close(fd) : reset(fd);
+  return joined > 0 || joined == -ENOTCONN ? reset(fd) : close(fd);
+}
+
+Result reset_at_close_if_joined(int fd) {
+  const Result joined = is_joined(fd);
+  return joined > 0 ? set_reset_at_close(fd) : joined;
 }
 
 Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local) {
   Result result = connect_in(fd, peer, ranges);
   // On loopback the reply has mostly arrived by now, and asking again is cheaper than waiting for the poller.
+  // By connect(2), not by connect_progress(): a refused socket whose SO_ERROR was read needs one more
+  // connect(2) before it connects again, and the next address of a batch gets this socket.
   if (result == -EINPROGRESS) result = connect(fd, peer);
   if (is_in_progress(result)) return kInProgress;
   if (result < 0 && result != -EISCONN) return result;

@@ -17,9 +17,13 @@ struct PortBounds {
 /// What connect_checked returns besides 0, kInProgress and -errno.
 inline constexpr Result kJoined = 2;
 
-/// close(2); a socket that is joined to itself, or may be, is reset: TIME_WAIT would keep its port for a
-/// minute.
+/// close(2). A socket that is joined to itself is reset, for TIME_WAIT would keep its port for a minute; so
+/// is one that still connects, of which that is not known.
 Result close_checked(int fd);
+
+/// SO_LINGER {1, 0} for a socket that is joined to itself: whoever closes it, and the kernel when the process
+/// ends, resets it. Does nothing to another socket.
+Result reset_at_close_if_joined(int fd);
 
 /// connect(2) of a nonblocking socket, new or in progress, from the first of `ranges` that has a free port
 /// (from any port when there are none). Returns 0 when it is connected and writes `local`; kJoined when it is

@@ -31,7 +31,9 @@ class PlainEngine : public Engine {
       if (result < 0) return result;
       result = attempt();
       if (is_refused_reuse(result)) continue;
-      if (is_in_progress(result) && !attempts_.is_stopped()) return result;
+      if (is_in_progress(result) && !attempts_.is_stopped()) {
+        return attempts_.report_failure(Call::connect, result);
+      }
       attempts_.count(result, fd_);
       if (result == 0 && !attempts_.must_reset(fd_)) return hand_over();
       if (is_in_progress(result)) return 0;  // Stopped.
@@ -54,13 +56,13 @@ class PlainEngine : public Engine {
   Result prepare_socket() {
     if (fd_ >= 0) return 0;
     fd_ = socket(plan_.peer.family, Blocking::yes);
-    if (fd_ < 0) return std::exchange(fd_, -1);
+    if (fd_ < 0) return attempts_.report_failure(Call::socket, std::exchange(fd_, -1));
     Result result = set_connect_wait(fd_, kConnectWaitMs);
     if (result >= 0 && plan_.strategy == Strategy::range) {
       const uint16_t port = port_of(plan_.peer);
       result = set_local_port_range(fd_, port, port);
     }
-    return result;
+    return attempts_.report_failure(Call::setsockopt, result);
   }
 
   /// A port of the caller's stays bound when the socket is refused or reset; one that the kernel picked does
@@ -103,9 +105,10 @@ class PlainEngine : public Engine {
   }
 
   Result hand_over() {
-    Result result = set_connect_wait(fd_, 0);
-    if (result >= 0) result = set_nonblocking(fd_);
-    return result < 0 ? result : std::exchange(fd_, -1) + 1;
+    const Result unlimited = attempts_.report_failure(Call::setsockopt, set_connect_wait(fd_, 0));
+    if (unlimited < 0) return unlimited;
+    const Result nonblocking = attempts_.report_failure(Call::fcntl, set_nonblocking(fd_));
+    return nonblocking < 0 ? nonblocking : std::exchange(fd_, -1) + 1;
   }
 
   void drop() {

@@ -89,7 +89,7 @@ class RingEngine : public Engine {
   Result prepare_socket() {
     if (fd_ >= 0) return 0;
     fd_ = socket(plan_.peer.family, Blocking::yes);
-    if (fd_ < 0) return std::exchange(fd_, -1);
+    if (fd_ < 0) return attempts_.report_failure(Call::socket, std::exchange(fd_, -1));
     if (plan_.strategy == Strategy::bind) {
       const Result result = bind(fd_, plan_.peer);
       if (result >= 0) return 0;
@@ -98,7 +98,7 @@ class RingEngine : public Engine {
     }
     if (plan_.strategy != Strategy::range) return 0;
     const uint16_t port = port_of(plan_.peer);
-    return set_local_port_range(fd_, port, port);
+    return attempts_.report_failure(Call::setsockopt, set_local_port_range(fd_, port, port));
   }
 
   /// Connects on one socket, one after another. When one connects, the others send no SYN; with a known port
@@ -116,7 +116,7 @@ class RingEngine : public Engine {
       ring_.connect(socket, peer_, peer_length_, link);
       if (has_known_port() && link != Link::none) ring_.connect(socket, nowhere_, sizeof(sockaddr), link);
     }
-    result = ring_.run([this] { return attempts_.is_stopped(); });
+    result = run_ring();
     if (result < 0) return result;
     Batch batch;
     const uint32_t step = is_autobind() || has_known_port() ? 2 : 1;
@@ -140,13 +140,14 @@ class RingEngine : public Engine {
       ring_.socket(plan_.peer.family, slot, Link::soft);
       ring_.connect({slot, true}, peer_, peer_length_, Link::none);
     }
-    Result result = ring_.run([this] { return attempts_.is_stopped(); });
+    Result result = run_ring();
     if (result < 0) return result;
     Batch batch;
     bool is_connected[kSlots] = {};
     for (uint32_t i = 0; i < length; i++) {
       result = ring_.result(2 * i);
-      if (result < 0) return result == Ring::kNotRun ? -EOPNOTSUPP : result;
+      if (result < 0)
+        return attempts_.report_failure(Call::socket, result == Ring::kNotRun ? -EOPNOTSUPP : result);
       result = ring_.result(2 * i + 1);
       is_connected[i] = result == 0;
       // The SYN of a connect that was cancelled was sent.
@@ -219,29 +220,33 @@ class RingEngine : public Engine {
   /// disconnected: closed plainly, a self-connect would keep its port in TIME-WAIT.
   Result take_slot(int slot) {
     ring_.install(slot);
-    Result result = run_ring();
+    Result result = finish_ring();
     if (result < 0) return result;
-    const Result fd = ring_.result(0);
+    const Result fd = attempts_.report_failure(Call::ring_enter, ring_.result(0));
     if (fd < 0) ring_.connect({slot, true}, nowhere_, sizeof(sockaddr), Link::hard);
     ring_.close_slot(slot);
-    result = run_ring();
+    result = finish_ring();
     return result < 0 ? result : fd;
   }
 
   void show_slot(int slot) {
     ring_.install(slot);
-    if (run_ring() < 0 || ring_.result(0) < 0) return;
+    if (finish_ring() < 0 || ring_.result(0) < 0) return;
     attempts_.show_port(ring_.result(0));
     close(ring_.result(0));
   }
 
-  /// Runs a batch that does not wait for a peer.
   Result run_ring() {
-    return ring_.run([] { return false; });
+    return attempts_.report_failure(Call::ring_enter, ring_.run([this] { return attempts_.is_stopped(); }));
   }
 
-  static Result hand_over(int fd) {
-    const Result result = set_nonblocking(fd);
+  /// Runs entries that wait for nobody, also after a stop.
+  Result finish_ring() {
+    return attempts_.report_failure(Call::ring_enter, ring_.run([] { return false; }));
+  }
+
+  Result hand_over(int fd) {
+    const Result result = attempts_.report_failure(Call::fcntl, set_nonblocking(fd));
     if (result >= 0) return fd + 1;
     reset(fd);
     return result;

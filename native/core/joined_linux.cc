@@ -41,6 +41,10 @@ bool is_proven_apart(const tcp_info& info) {
   }
 }
 
+bool is_connecting(const tcp_info& info) {
+  return info.tcpi_state == syn_sent || info.tcpi_state == syn_received;
+}
+
 }  // namespace
 
 Result connect_progress(int fd) {
@@ -48,14 +52,15 @@ Result connect_progress(int fd) {
   const Result known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
   // A connect that has ended without a connection has an error, and no peer.
   if (known < 0 || info.tcpi_state == closed) return named_progress(fd);
-  if (info.tcpi_state == syn_sent || info.tcpi_state == syn_received) return kInProgress;
+  if (is_connecting(info)) return kInProgress;
   return is_proven_apart(info) ? kConnectedApart : 0;
 }
 
 Result is_joined(int fd) {
   tcp_info info{};
   const Result known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
-  if (known >= 0 && info.tcpi_state == syn_sent) return -ENOTCONN;
+  // In SYN-RECEIVED a joined socket has received one segment too, its own SYN.
+  if (known >= 0 && is_connecting(info)) return -ENOTCONN;
   if (known >= 0 && is_proven_apart(info)) return 0;
   Address local;
   const Result named = has_own_name(fd, &local);

@@ -207,9 +207,13 @@ Result poll(int fd, Directions directions) {
 
 Result close(int fd) { return or_errno(::close(fd)); }
 
-Result reset(int fd) {
+Result set_reset_at_close(int fd) {
   const linger abort_at_close = {1, 0};
-  const Result result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close);
+  return setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close);
+}
+
+Result reset(int fd) {
+  const Result result = set_reset_at_close(fd);
   const Result close_result = close(fd);
   return result < 0 ? result : close_result;
 }

@@ -76,6 +76,8 @@ Result recv(int fd, void* bytes, size_t length, Transfer flags = {});
 Result poll(int fd, Directions directions);
 /// close(2).
 Result close(int fd);
+/// setsockopt(2), SO_LINGER {1, 0}: close(2) sends RST and leaves no TIME-WAIT.
+Result set_reset_at_close(int fd);
 /// setsockopt(2), SO_LINGER {1, 0}, then close(2): sends RST and leaves no TIME-WAIT.
 Result reset(int fd);
 /// fcntl(2), FD_CLOEXEC.

@@ -1,12 +1,13 @@
 /** The audit against planted sockets, against ss and /proc, and in a clean namespace. */
 
-import { closeSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { audit } from "../../lib/audit/index.ts";
 import { parseCgroup } from "../../lib/audit/owners.ts";
 import { findFourTuple, findSockets, portFacts, socketTable } from "../../lib/kernel/index.ts";
+import { closePlainly } from "../../lib/packets/leavings.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
@@ -34,11 +35,6 @@ function plantJoined(family: 4 | 6): Address {
   const address = deadPeer(family);
   plant(family).bind(address).connect(address);
   return address;
-}
-
-/** close(2), as other programs do, which leaves TIME-WAIT: TcpSocket resets a socket that is joined to itself. */
-function closePlainly(socket: TcpSocket): void {
-  closeSync(socket.release());
 }
 
 function plantListener(family: 4 | 6, parity: "connect" | "other" = "connect"): Address {

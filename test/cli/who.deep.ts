@@ -1,4 +1,5 @@
 /** TIME-WAIT waited out: the minute that a self-connect which was closed and not reset keeps its port. */
+import { closeSync } from "node:fs";
 import net from "node:net";
 import { expect, it } from "vitest";
 import { explainBind } from "../../lib/audit/index.ts";
@@ -24,7 +25,7 @@ it("who --wait returns when the time that it says is over, and then a server sta
   const socket = TcpSocket.open(4).bind(self);
   socket.connect(self);
   await socket.connected();
-  socket.close();
+  closeSync(socket.release());
   const closedAt = performance.now();
   const [holder] = (await explainBind(name)).holders;
   expect(holder).toMatchObject({ kind: "self-connect-time-wait", state: "TIME-WAIT" });

@@ -179,6 +179,49 @@ describe("the addresses of connectMany", () => {
     await expect.poll(() => isEnded).toBe(true);
   });
 
+  it("return() does not wait for a source that is silent, and everything is closed", () =>
+    withSilentPeer(4, async (silent) => {
+      const before = openDescriptors();
+      let isEnded = false;
+      const source = {
+        given: 0,
+        [Symbol.asyncIterator]() {
+          return this;
+        },
+        next() {
+          // One that stays in progress, then nothing, for ever.
+          if (this.given++ > 0) return new Promise<never>(() => {});
+          return Promise.resolve({ value: silent, done: false as const });
+        },
+        async return() {
+          isEnded = true;
+          return { value: undefined, done: true as const };
+        },
+      };
+      const results = connectMany(source);
+      const next = results.next();
+      while (openDescriptors().size === before.size || source.given < 2) await sleep(1);
+      expect(await results.return()).toEqual({ value: undefined, done: true });
+      expect(await next).toEqual({ value: undefined, done: true });
+      expect(await results.next()).toEqual({ value: undefined, done: true });
+      expect([openDescriptors(), isEnded]).toEqual([before, true]);
+    }));
+
+  it("return() before the first next() ends the source too", async () => {
+    let isEnded = false;
+    const source = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ value: "127.0.0.1:9", done: false as const }),
+        return: () => {
+          isEnded = true;
+          return { value: undefined, done: true as const };
+        },
+      }),
+    };
+    await connectMany(source as Iterable<string>).return();
+    expect(isEnded).toBe(true);
+  });
+
   it("that are wrong, and a source that fails, reject after the results before them", async () => {
     const failing = (async function* () {
       yield "127.0.0.1:1";

@@ -12,8 +12,8 @@ import { loadNative } from "../../lib/socket/native.ts";
 import { deadPeer, withListener, withNative } from "../support/harness.ts";
 
 const { EAGAIN, ECONNREFUSED, EMFILE, ENOPROTOOPT } = os.constants.errno;
-/** Before the counters by errno: a recent local port, the resets, the destination, and two words about io_uring. */
-const HEADER_WORDS = 5;
+/** Before the counters by errno: the local port, resets, destination, failed call, and two words about io_uring. */
+const HEADER_WORDS = 6;
 
 /** One burst under way: what native code was asked, and what the test lets come of it. */
 class Burst {
@@ -156,6 +156,19 @@ describe("a socket that connects", () => {
         bursts[1]!.done(-EMFILE);
         await expect(run).rejects.toMatchObject({ code: "EMFILE", syscall: "socket" });
         expect(listenRefusal(peer)).toBeNull();
+      },
+    ));
+
+  it.each(
+    loadNative().burstCalls.map((call, index) => [call, index] as const),
+  )("names the call of a burst that failed: %s", (call, index) =>
+    withBursts(
+      () => {},
+      async (bursts) => {
+        const run = runOf({ attempts: 10 }).loop.run();
+        bursts[0]!.report[HEADER_WORDS - 1] = index;
+        bursts[0]!.done(-EMFILE);
+        await expect(run).rejects.toMatchObject({ code: "EMFILE", syscall: call });
       },
     ));
 

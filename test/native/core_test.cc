@@ -217,6 +217,15 @@ void close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself() {
   CHECK(core::close_checked(-1) == -EBADF);
 }
 
+void reset_at_close_if_joined_makes_a_plain_close_leave_no_TIME_WAIT() {
+  for (const int family : {4, 6}) {
+    const core::Address self = find_dead_peer(family);
+    const int fd = open_joined(self);
+    CHECK(core::reset_at_close_if_joined(fd) == 0 && core::close(fd) == 0 && try_bind(self) == 0);
+  }
+  CHECK(core::reset_at_close_if_joined(-1) == -EBADF);
+}
+
 void an_error_is_negative_errno() {
   CHECK(core::bind(-1, loopback(4, 0)) == -EBADF);
   CHECK(core::close(-1) == -EBADF);
@@ -530,6 +539,7 @@ void a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches() {
 struct Plan {
   explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
       : ports(attempts), plan{strategy, peer, attempts, 60'000, &stop, &closing, ports.data(), &report} {}
+  bool failed(core::Call call) const { return report.failed_call == static_cast<uint32_t>(call); }
   uint32_t attempts() const { return std::accumulate(report.outcomes, std::end(report.outcomes), 0U); }
 
   std::vector<uint16_t> ports;
@@ -620,7 +630,7 @@ void a_burst_without_a_socket_returns_EMFILE() {
     all.push_back(fd);
   }
   Plan plan(core::Strategy::fresh, loopback(4, 1), 1);
-  CHECK(core::burst(plan.plan) == -EMFILE && plan.attempts() == 0);
+  CHECK(core::burst(plan.plan) == -EMFILE && plan.attempts() == 0 && plan.failed(core::Call::socket));
   for (const int fd : all) CHECK(core::close(fd) == 0);
   setrlimit(RLIMIT_NOFILE, &before);
 }
@@ -629,7 +639,7 @@ void a_burst_whose_connects_never_wait_returns_the_errno() {
   for (const int error : {EALREADY, EINTR}) {
     run_with_refused_calls({SYS_connect}, error, [&] {
       Plan plan(core::Strategy::fresh, refusing_peer(4), 3);
-      CHECK(core::burst(plan.plan) == -error && plan.attempts() == 0);
+      CHECK(core::burst(plan.plan) == -error && plan.attempts() == 0 && plan.failed(core::Call::connect));
     });
   }
 }
@@ -652,6 +662,13 @@ bool can_ring(core::Strategy strategy) {
   std::printf("skipped: io_uring for %s: errno %u\n", core::kStrategyNames[static_cast<size_t>(strategy)],
               plan.report.ring_refusal);
   return false;
+}
+
+void a_burst_whose_sockets_take_no_option_returns_the_errno() {
+  run_with_refused_calls({SYS_setsockopt}, EPERM, [&] {
+    Plan plan(core::Strategy::fresh, refusing_peer(4), 3);
+    CHECK(core::burst(plan.plan) == -EPERM && plan.attempts() == 0 && plan.failed(core::Call::setsockopt));
+  });
 }
 
 void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
@@ -986,6 +1003,7 @@ constexpr Test kTests[] = {
     TEST(connect_checked_returns_how_the_connect_ended),
     TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
     TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),
+    TEST(reset_at_close_if_joined_makes_a_plain_close_leave_no_TIME_WAIT),
     TEST(an_error_is_negative_errno),
     TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),
@@ -1012,6 +1030,7 @@ constexpr Test kTests[] = {
     TEST(a_burst_stops_when_another_thread_sets_stop),
     TEST(a_burst_without_a_socket_returns_EMFILE),
     TEST(a_burst_whose_connects_never_wait_returns_the_errno),
+    TEST(a_burst_whose_sockets_take_no_option_returns_the_errno),
     TEST(an_attempt_without_a_reply_is_counted_when_the_burst_stops),
     TEST(a_ring_counts_every_attempt),
     TEST(a_ring_resets_self_connects_except_the_last),

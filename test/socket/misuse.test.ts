@@ -1,19 +1,24 @@
 /** Wrong arguments: refused at once, with a code, whatever their type. */
 import type net from "node:net";
+import { constants } from "node:os";
 import { afterAll, describe, expect, it } from "vitest";
 import { audit, explainBind, free, reserve, waitUntilFree } from "../../lib/audit/index.ts";
 import { connectMany } from "../../lib/guard/connect-many.ts";
 import { dial } from "../../lib/guard/dial.ts";
+import { connect } from "../../lib/guard/net.ts";
 import { punch } from "../../lib/guard/punch.ts";
 import { findSockets } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
-import { createServer } from "../../lib/socket/server.ts";
+import { findFreePort } from "../../lib/socket/free-port.ts";
+import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import { createServer, listen } from "../../lib/socket/server.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK } from "../support/harness.ts";
+import { deadPeer, LOOPBACK, withNative } from "../support/harness.ts";
 
 const socket = TcpSocket.open(4);
 const listener = TcpSocket.open(4).bind(`${LOOPBACK[4]}:0`).listen();
 const peer = deadPeer(4, "other");
+const byte = new Uint8Array(1);
 afterAll(() => {
   socket.close();
   listener.close();
@@ -29,21 +34,95 @@ async function codeOf(call: () => unknown): Promise<unknown> {
   return "no error";
 }
 
+/** Each call of the sockets, the guard and the loop that takes an object of options. */
+function callsWith(options: never): readonly (() => unknown)[] {
+  return [
+    () => TcpSocket.open(4, options),
+    () => socket.connected(options),
+    () => socket.listen(1, options),
+    () => listener.accepted(options),
+    () => socket.readable(options),
+    () => socket.writable(options),
+    () => socket.send(byte, options),
+    () => socket.sendmsg([byte], options),
+    () => socket.sendAll(byte, options),
+    () => socket.recv(byte, options),
+    () => socket.recvmsg(byte, options),
+    () => socket.receiveExactly(1, options),
+    () => socket.reportMessages(options),
+    () => socket.toStream(options),
+    () => listen(`${LOOPBACK[4]}:0`, options),
+    () => listen(`${LOOPBACK[4]}:0`, { acceptedOptions: options }),
+    () => createServer({ options }),
+    () => createServer({ acceptedOptions: options }),
+    () => findFreePort({ low: 2000, high: 3000 }, options),
+    () => connectMany([], options),
+    () => connectMany([], { options }),
+    () => dial(peer, options),
+    () => dial(peer, { options }),
+    () => punch(`${LOOPBACK[4]}:0`, peer, options),
+    () => new ReconnectLoop(options),
+  ];
+}
+
 describe("options that are no object", () => {
   it.each([null, 5, "x", true])("%j is ERR_INVALID_OPTIONS", async (wrong) => {
     const options = wrong as never;
     for (const call of [
-      () => listener.accepted(options),
-      () => socket.readable(options),
-      () => socket.toStream(options),
-      () => connectMany([], options),
-      () => dial(peer, options),
-      () => punch(`${LOOPBACK[4]}:0`, peer, options),
-      () => new ReconnectLoop(options),
+      ...callsWith(options),
       () => createServer(options),
+      () => listenRefusal(peer, options),
+      () => connect({ ...peer, options }),
       () => findSockets(options),
+      () => audit(options),
+      () => explainBind(peer, options),
+      () => free(peer, options),
+      () => reserve(peer.port, options),
+      () => waitUntilFree(peer, options),
     ])
       expect(await codeOf(call), String(call)).toBe("ERR_INVALID_OPTIONS");
+  });
+});
+
+it("a misspelt key of options is ERR_UNKNOWN_OPTION", async () => {
+  for (const call of callsWith({ deadlinMs: 1, nodelay: true } as never))
+    expect(await codeOf(call), String(call)).toBe("ERR_UNKNOWN_OPTION");
+  expect([socket.state, listener.state]).toEqual(["unconnected", "listening"]);
+});
+
+it("port 0 cannot be connected to: ERR_INVALID_PORT, a RangeError", async () => {
+  const nowhere = { ...peer, port: 0 };
+  for (const call of [
+    () => punch(`${LOOPBACK[4]}:0`, nowhere),
+    async () => new ReconnectLoop({ peer: nowhere, attempts: 1 }),
+    () => connectMany([nowhere]).next(),
+    () => dial(nowhere),
+    () => dial("localhost:0"),
+  ]) {
+    const error: unknown = await call().catch((reason) => reason);
+    expect(error, String(call)).toBeInstanceOf(RangeError);
+    expect(error).toMatchObject({ code: "ERR_INVALID_PORT" });
+  }
+});
+
+it("an address of the other family names both, in bind() and in connect()", () => {
+  using six = TcpSocket.open(6);
+  for (const call of [() => six.bind(peer), () => six.connect(peer)])
+    expect(call).toThrow(
+      /IPv6 socket and 127\.0\.0\.1 an IPv4 address: .* family 4, or .* ::ffff:127\.0\.0\.1/,
+    );
+  using four = TcpSocket.open(4);
+  for (const call of [() => four.bind("[::1]:0"), () => four.connect("[::1]:9")])
+    expect(call).toThrow(/IPv4 socket and ::1 an IPv6 address: open the socket with family 6$/);
+});
+
+it("an option that cannot be set is named with its value", () => {
+  const setsockopt = () => -constants.errno.EPERM;
+  return withNative({ setsockopt }, () => {
+    expect(() => socket.setsockopt("priority", 7)).toThrow(/SO_PRIORITY 7, /);
+    expect(() => socket.setsockopt("congestion", "x")).toThrow(/TCP_CONGESTION "x", /);
+    expect(() => socket.setsockopt("keepAlive", true)).toThrow(/SO_KEEPALIVE true, /);
+    expect(() => socket.setsockopt("localPortRange", { low: 1, high: 9 })).toThrow(/\{ low: 1, high: 9 \}, /);
   });
 });
 

@@ -104,7 +104,7 @@ describe("the addon", () => {
     expect(raw.socket(handle, 4, 0)).toBe(-EALREADY);
     expect(raw.accept(listener, handle)).toBe(-EALREADY);
     expect(raw.captureOpen(handle, "lo", 1, 1, 4096)).toBe(-EALREADY);
-    const report = new Uint32Array(5 + raw.outcomes);
+    const report = new Uint32Array(6 + raw.outcomes);
     const done = () => expect.unreachable("done() was called after burst() returned -errno");
     const stop = new Int32Array(1);
     expect(raw.burst(handle, "fresh", addressMemory, 1, 1, 1, stop, null, report, 1, "auto", done)).toBe(
@@ -155,7 +155,7 @@ describe("the addon", () => {
 
   it("names the wrong argument of a burst, before any attempt", () => {
     const handle = raw.handle();
-    const report = new Uint32Array(5 + raw.outcomes);
+    const report = new Uint32Array(6 + raw.outcomes);
     const burst = (...values: unknown[]) => (raw.burst as (...all: unknown[]) => number)(...values);
     const stop = new Int32Array(1);
     const done = () => {};

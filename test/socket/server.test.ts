@@ -118,6 +118,44 @@ describe("createServer()", () => {
     await end(server);
   });
 
+  it("accept() and accepted() of listen() set its acceptedOptions", async () => {
+    using listener = listen("127.0.0.1:0", { priority: 3, acceptedOptions: { priority: 5, noDelay: true } });
+    for (const accept of [() => listener.accept()!, () => listener.accepted()]) {
+      using client = TcpSocket.open(4);
+      client.connect(listener.getsockname());
+      await client.connected();
+      await listener.readable();
+      using accepted = await accept();
+      expect([accepted.getsockopt("priority"), accepted.getsockopt("noDelay")]).toEqual([5, true]);
+    }
+    expect(listener.getsockopt("priority")).toBe(3);
+  });
+
+  it("toServer() takes acceptedOptions along, before the server's own listeners", async () => {
+    const server = net.createServer();
+    const seen = new Promise<number>((resolve) =>
+      server.on("connection", (socket) => resolve(socketOptions(socket).get("priority"))),
+    );
+    listen("127.0.0.1:0", { acceptedOptions: { priority: 5 } }).toServer(server);
+    await once(server, "listening");
+    const client = net.connect((server.address() as AddressInfo).port, "127.0.0.1").on("error", () => {});
+    expect(await seen).toBe(5);
+    client.destroy();
+    await end(server);
+  });
+
+  it("an accepted socket on which an option cannot be set is reset, and accept() throws", async () => {
+    using listener = listen("127.0.0.1:0", { acceptedOptions: { congestion: "no-such-algorithm" } });
+    using client = TcpSocket.open(4);
+    client.connect(listener.getsockname());
+    await client.connected();
+    await listener.readable();
+    expect(() => listener.accept()).toThrow(/TCP_CONGESTION "no-such-algorithm"/);
+    await client.readable();
+    expect(() => client.recv(new Uint8Array(1))).toThrow(/ECONNRESET/);
+    expect(listener.state).toBe("listening");
+  });
+
   it("throws programmer errors at once, and leaves nothing open", () => {
     const listenTo = (...given: unknown[]) =>
       (createServer({}).listen as (...all: unknown[]) => void)(...given);

@@ -1,3 +1,4 @@
+import { closeSync } from "node:fs";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
@@ -70,13 +71,13 @@ describe.each(FAMILIES)("TcpSocket over IPv%i", (family) => {
     expect(findFourTuple(self, self)).toEqual([]);
   });
 
-  it("leaves TIME-WAIT and EADDRINUSE after close(), which is why the guard resets", async () => {
+  it("leaves TIME-WAIT and EADDRINUSE after close(2), which is why the guard resets", async () => {
     const self = deadPeer(family);
     const socket = TcpSocket.open(family).bind(self);
     socket.connect(self);
     await socket.connected();
     expect(socket.isSelfConnected()).toBe(true);
-    socket.close();
+    closeSync(socket.release());
     expect(findFourTuple(self, self).map((row) => row.state)).toEqual(["TIME-WAIT"]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
   });

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import koffi from "koffi";
 import type { HolderKind, NeededOption } from "../../lib/audit/holders.ts";
 import { findPortHolders } from "../../lib/kernel/port-holders.ts";
+import { closePlainly } from "../../lib/packets/leavings.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
@@ -315,7 +316,7 @@ export const PLANTINGS: readonly Planting[] = [
     plant: async () => {
       const socket = await join("127.0.0.1");
       const local = socket.getsockname();
-      close(socket);
+      closePlainly(socket);
       await waitForState(local.port, "TIME-WAIT");
       return planted(local);
     },

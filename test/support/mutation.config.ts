@@ -12,7 +12,7 @@ export default defineConfig({
   test: {
     include: [
       "test/socket/{errors,inherited,options,pair,reactor,server,shared-wait}.test.ts",
-      "test/socket/{socket,socket.answers,socket.connected,socket.states,stream-socket}.test.ts",
+      "test/socket/{socket,socket.answers,socket.connected,socket.ends,socket.states,stream-socket}.test.ts",
       "test/guard/{attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.policy}.test.ts",
       "test/guard/{guard,guard-options,handle,http,local-turns,net,pace,prevention,punch}.test.ts",
       "test/guard/{register.inside,seen,statistics,streams,undici}.test.ts",

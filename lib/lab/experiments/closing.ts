@@ -1,6 +1,7 @@
 /** What each way to close a self-connect leaves behind, and who can then bind the port. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../../kernel/tables.ts";
+import { closePlainly } from "../../packets/leavings.ts";
 import { SocketError } from "../../socket/errors.ts";
 import { listenRefusal } from "../../socket/listen-refusal.ts";
 import { TcpSocket } from "../../socket/socket.ts";
@@ -10,12 +11,12 @@ import { loopback, RANGE } from "../instruments.ts";
 
 const WAYS = {
   open: () => {},
-  close: (socket: TcpSocket) => socket.close(),
+  close: closePlainly,
   "shutdown and close": (socket: TcpSocket) => {
     socket.shutdown("both");
     socket.close();
   },
-  "SO_REUSEADDR and close": (socket: TcpSocket) => socket.close(),
+  "SO_REUSEADDR and close": closePlainly,
   reset: (socket: TcpSocket) => socket.reset(),
 } as const;
 

@@ -1,6 +1,7 @@
 /** How the self-connect of another process can be ended, and whether its port is free then. */
 import type { FreedBy } from "../../audit/free.ts";
 import { free } from "../../audit/free.ts";
+import { closePlainly } from "../../packets/leavings.ts";
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import type { Instruments } from "../instruments.ts";
@@ -42,7 +43,7 @@ async function endBound(instruments: Instruments, way: FreedBy): Promise<string>
 
 async function endTimeWait(instruments: Instruments): Promise<string> {
   const port = instruments.findPort();
-  (await joinBound(port)).close();
+  closePlainly(await joinBound(port));
   return await end(port, "SOCK_DESTROY");
 }
 

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sysctl } from "../../kernel/host.ts";
 import { isAtLeast } from "../../kernel/release.ts";
+import { closePlainly } from "../../packets/leavings.ts";
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
@@ -79,7 +80,7 @@ async function measureReuse(instruments: Instruments): Promise<number | null> {
   await instruments.withPort(port, () => completeConnect(socket, loopback(port)));
   const now = Number(process.hrtime.bigint() / 1_000_000n) % SECOND_MS;
   await sleep((CLOSED_AT_MS - now + SECOND_MS) % SECOND_MS);
-  socket.close();
+  closePlainly(socket);
   const closedAt = performance.now();
   while (performance.now() - closedAt < LONGEST_MS) {
     if ((await instruments.pickFrom(port, loopback(port))) !== "EADDRNOTAVAIL")

@@ -1,5 +1,6 @@
 /** When a port in TIME-WAIT may be taken again, with tcp_tw_reuse 0. The kernel has no setting for these 60 s. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { closePlainly } from "../../packets/leavings.ts";
 import { bindRefusal } from "../../socket/listen-refusal.ts";
 import { TcpSocket } from "../../socket/socket.ts";
 import type { Experiment } from "../experiment.ts";
@@ -78,7 +79,7 @@ async function leave(instruments: Instruments, way: "picked" | "bound" | "reuse"
   const socket = TcpSocket.open(4, { reuseAddress: way === "reuse" });
   if (way !== "picked") socket.bind(loopback(port));
   await instruments.withPort(port, () => completeConnect(socket, loopback(port)));
-  socket.close();
+  closePlainly(socket);
   return port;
 }
 
