@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
 import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
-import { listenRefusal, ReconnectLoop } from "../index.ts";
+import { listenRefusal, ReconnectLoop, STRATEGIES } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
 import { findFourTuple, socketOwner, socketTable } from "../kernel/index.ts";
 import type { PortSituation } from "../ports/index.ts";
@@ -35,7 +35,6 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const STRATEGIES: Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
 const LOOK_EVERY_MS = 100;
 const SECRET = "hello, myself";
 const ECHO_WAIT_MS = 1000;

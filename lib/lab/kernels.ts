@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { compareNumbers } from "../kernel/release.ts";
 import type { Offer } from "./apt.ts";
 import { Apt } from "./apt.ts";
 import type { KernelMachine } from "./experiment.ts";
@@ -232,14 +233,10 @@ function isNamed({ release, version }: KernelPackage, word: string): boolean {
 }
 
 function newestFirst(one: KernelPackage, other: KernelPackage): number {
-  const [a, b] = [numbersOf(one.version), numbersOf(other.version)];
-  for (let i = 0; i < Math.max(a.length, b.length); i++) {
-    const difference = (b[i] ?? 0) - (a[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
+  return compareNumbers(numbersOf(other.version), numbersOf(one.version));
 }
 
+/** All numbers of a version of Debian's, with those of the package: "6.1.176-1" is newer than "6.1.176". */
 function numbersOf(version: string): number[] {
   return version.split(/\D+/).filter(Boolean).map(Number);
 }

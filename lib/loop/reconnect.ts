@@ -7,14 +7,15 @@ import type { Address } from "../socket/address.ts";
 import { addressBytes, checkAddress, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS, nearest } from "../socket/misuse.ts";
+import { checkArray, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import type { Strategy } from "../socket/strategy.ts";
+import { checkStrategyName } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
-import type { Strategy } from "./strategy.ts";
 
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
@@ -139,7 +140,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     checkSignal(options.signal);
     const native = loadNative();
     this.peer = checkAddress(options.peer);
-    this.strategy = checkStrategy(options.strategy ?? "fresh", native);
+    this.strategy = checkStrategy(options.strategy ?? "fresh");
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
     checkOwn(this.peer);
@@ -403,6 +404,7 @@ export function summarizeTrials(trials: readonly Trial[]): {
   attempts: Summary | null;
   elapsedMs: Summary | null;
 } {
+  checkArray("summarizeTrials() takes an array of trials", trials);
   const selfConnected = trials.filter((trial) => trial.verdict === "self-connect");
   return {
     attempts: summarize(selfConnected.map((trial) => trial.attempts)),
@@ -410,12 +412,8 @@ export function summarizeTrials(trials: readonly Trial[]): {
   };
 }
 
-function checkStrategy(strategy: Strategy, native: Native): Strategy {
-  if (!native.strategies.includes(strategy)) {
-    const meant = nearest(String(strategy), native.strategies);
-    const fix = meant ? `did you mean "${meant}"?` : `use one of ${native.strategies.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_STRATEGY", `"${strategy}" is not a strategy: ${fix}`);
-  }
+function checkStrategy(strategy: Strategy): Strategy {
+  checkStrategyName(strategy);
   if (strategy === "range" && !supported("localPortRange")) {
     const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);

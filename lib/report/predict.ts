@@ -3,6 +3,7 @@ import type { ExplainedHolder } from "../audit/explain-bind.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { summarize } from "../loop/statistics.ts";
+import type { AlgorithmName } from "../ports/algorithms.ts";
 import type { NeverCheck, PredictionCheck } from "../ports/check.ts";
 import type { Method } from "../ports/method.ts";
 import type { Wait } from "../ports/model.ts";
@@ -47,7 +48,7 @@ export interface PredictReport {
   readonly schema: "selfconnect.predict/1";
   readonly peer: Pick<Address, "family" | "host" | "port">;
   readonly method: Method;
-  readonly algorithm: string;
+  readonly algorithm: AlgorithmName;
   readonly basis: Prediction["basis"];
   readonly never: NeverReason | null;
   /** How a server on the peer's port is safe. */

@@ -1,5 +1,7 @@
 /** Loads the addon, which no other file does, and declares its interface. */
+
 import { createRequire } from "node:module";
+import type { Strategy } from "./strategy.ts";
 import type { TcpState } from "./tcp-state.ts";
 
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
@@ -164,7 +166,7 @@ export interface Native {
    */
   burst(
     connected: Handle,
-    strategy: string,
+    strategy: Strategy,
     peer: Uint8Array,
     attempts: number,
     selfConnects: number,
@@ -238,7 +240,7 @@ export interface Native {
   readonly otherOptions: Readonly<Record<string, string>>;
   /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
-  readonly strategies: readonly string[];
+  readonly strategies: readonly Strategy[];
   /** The number of outcome counters in a burst's report. */
   readonly outcomes: number;
   /** The index of the counter of attempts to which the peer did not reply. */

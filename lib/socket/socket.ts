@@ -21,6 +21,7 @@ import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { isSelfConnect, specify } from "./self-connect.ts";
 import { SharedWait } from "./shared-wait.ts";
+import type { SocketState } from "./stream-socket.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
 const DEFAULT_BACKLOG = 511;
@@ -45,11 +46,6 @@ type State =
   | { readonly name: "failed"; readonly peer: Address; readonly error: SocketError };
 
 type Connecting = Extract<State, { name: "connecting" }>;
-
-/**
- * "failed": the last connect(2) did not connect. connected() rejects with its error, and connect() may be called again.
- */
-export type SocketState = State["name"];
 
 /** One TCP socket, nonblocking and close-on-exec. It owns its file descriptor until release(). */
 export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {

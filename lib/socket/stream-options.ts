@@ -46,7 +46,7 @@ export function socketOptions(stream: object): StreamOptions {
 export function setStreamOptions(stream: object, options: Partial<SocketOptions>): void {
   const settable = socketOptions(stream);
   for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined) settable.set(name as OptionName, value as never);
+    if (value !== undefined) settable.set(name as OptionName, value as SocketOptions[OptionName]);
   }
 }
 

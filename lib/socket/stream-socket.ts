@@ -25,12 +25,17 @@ import {
 } from "./transfer.ts";
 import { SocketWaits } from "./waits.ts";
 
+/**
+ * "failed": the last connect(2) did not connect. connected() rejects with its error, and connect() may be called again.
+ */
+export type SocketState = "unconnected" | "connecting" | "connected" | "failed" | "listening" | "closed";
+
 /** TcpSocket is the only subclass; `Accepted` is TcpSocket too, which this file cannot import. */
 export abstract class StreamSocket<Accepted extends { reset(): void }> {
   /** Null until a method other than connected() waits for the first time. */
   #waits: SocketWaits | null = null;
 
-  abstract readonly state: string;
+  abstract readonly state: SocketState;
   abstract connected(limits?: WaitLimits): Promise<this>;
   abstract accept(): Accepted | null;
   abstract toJSON(): { readonly local?: Address; readonly peer?: Address };
@@ -192,7 +197,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> {
 }
 
 /** accept(2) reports a wrong state itself. A listener can only become readable. */
-function checkState({ method, syscall, direction }: SocketOperation<unknown>, state: string): void {
+function checkState({ method, syscall, direction }: SocketOperation<unknown>, state: SocketState): void {
   if (state === "connected" || syscall === "accept") return;
   if (state === "listening" && syscall === "poll" && direction === "read") return;
   const fix = state === "listening" ? "call it on a socket that accepted() returned" : "call connect() first";
