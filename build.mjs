@@ -162,7 +162,10 @@ function sourceOf(door) {
   return door.replace("./dist/", "lib/").replace(/\.js$/, ".ts");
 }
 
-/** One CommonJS file for dist/register.cjs: it loads in a quarter of the time of its modules, and on Node 20.12. */
+/**
+ * One CommonJS file for dist/register.cjs: it loads in a quarter of the time of its modules, and on Node 20.12. It has a
+ * copy of SocketError: brand() of lib/socket/errors.ts makes `instanceof` true for the errors of both.
+ */
 async function buildPreload(build, transform) {
   const moduleUrl = "const moduleUrl = require('node:url').pathToFileURL(__filename).href;";
   await build({

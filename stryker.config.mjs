@@ -1,7 +1,8 @@
 /** Mutation testing, part of `npm run check:deep`: docs/mutation.md says how to read it. */
 export default {
   mutate: [
-    "lib/socket/{socket,shared-wait,reactor}.ts",
+    "lib/socket/{socket,shared-wait,reactor,transfer,waits,connecting,stream-socket}.ts",
+    "lib/socket/{inherited,pair,option-access,self-connect}.ts",
     "lib/guard/*.ts",
     "!lib/guard/index.ts",
     "lib/loop/reconnect.ts",

@@ -95,7 +95,7 @@ class Bench {
   async #listen(): Promise<ListenerProcess | null> {
     try {
       const command = this.#workshop.command("listener.c");
-      this.#livePort = findDeadPort("outside");
+      this.#livePort = findPeerPort("outside");
       return await ListenerProcess.start(command, this.#livePort);
     } catch {
       return null; // The drivers of this trial then report why they cannot run.
@@ -139,7 +139,7 @@ class Bench {
   #port(plan: CellPlan): number {
     if (plan.namespace) return plan.namespace.low;
     if (plan.peer === "live") return this.#livePort;
-    return findDeadPort(plan.peer === "dead" ? "outside" : "ephemeral");
+    return findPeerPort(plan.peer === "dead" ? "outside" : "ephemeral");
   }
 
   async #measureMemory(): Promise<void> {
@@ -181,7 +181,7 @@ class Bench {
     if (this.#signal.aborted || this.#ledger.isMissing(guardCell(place, "node:net", "connect"))) return;
     send({ progress: `after the rounds · guard, ${place.where}` });
     try {
-      const port = findDeadPort(place.isInside ? "ephemeral" : "outside");
+      const port = findPeerPort(place.isInside ? "ephemeral" : "outside");
       using _listener = await ListenerProcess.start(this.#workshop.command("listener.c"), port);
       const { cellMs } = this.#options;
       const { guard, heldPorts } = place;
@@ -261,7 +261,7 @@ class Bench {
 }
 
 /** A port where nothing listens: in the ephemeral range with the parity that connect(2) picks, or outside of it. */
-function findDeadPort(where: "ephemeral" | "outside"): number {
+function findPeerPort(where: "ephemeral" | "outside"): number {
   const { low, high } = portFacts().ephemeralRange ?? { low: 32_768, high: 60_999 };
   if (where === "ephemeral") return findFreePort({ low, high }, { parity: "low" });
   return findFreePort(low > 1100 ? { low: 1024, high: low - 1 } : { low: high + 1, high: 65_535 });

@@ -72,22 +72,25 @@ describe("the published package", () => {
     const node = ["--types", "node", "--typeRoots", path.resolve("node_modules/@types")];
     const resolution = ["--module", "nodenext", "--moduleResolution", "nodenext"];
     expect(run(process.execPath, [...tsc, ...node, ...resolution, "uses.mts"])).toBe("");
-    const inside = [
-      "socket",
-      "guard",
-      "loop",
-      "cli",
-      "socket/native",
-      "dist/index.js",
-      "dist/socket/native.js",
-    ];
-    const asked = [...doors, ...inside.map((name) => `selfconnect/${name}`)];
+    const files = readdirSync(installed, { recursive: true, encoding: "utf8" })
+      .map((name) => name.split(path.sep).join("/"))
+      .filter((name) => name !== "package.json");
+    const rooms = files.flatMap((name) => /^dist\/([^.]+)\.js$/.exec(name)?.[1] ?? []);
+    const inside = [...files, ...rooms, "socket", "guard", "loop", "cli", "socket/native"]
+      .map((name) => `selfconnect/${name}`)
+      .filter((name) => !doors.includes(name));
+    expect(inside).toEqual(expect.arrayContaining(["selfconnect/dist/index.js", "selfconnect/kernel/index"]));
     const script = `
-      const codeOf = (name) => { try { import.meta.resolve(name); return "open"; } catch (error) { return error.code; } };
-      console.log(JSON.stringify(${JSON.stringify(asked)}.map(codeOf)));`;
-    const codes = JSON.parse(run(process.execPath, ["--input-type=module", "-e", script]));
-    const closed = inside.map(() => "ERR_PACKAGE_PATH_NOT_EXPORTED");
-    expect(codes).toEqual([...doors.map(() => "open"), ...closed]);
+      const codeOf = (name) => { try { import.meta.resolve(name); return name; } catch (error) { return error.code; } };
+      const codes = ${JSON.stringify(inside)}.map(codeOf);
+      const counts = [];
+      for (const door of ${JSON.stringify(doors)}) counts.push(Object.keys(await import(door)).length);
+      console.log(JSON.stringify({ codes: [...new Set(codes)], counts }));`;
+    const { codes, counts } = JSON.parse(run(process.execPath, ["--input-type=module", "-e", script]));
+    expect(codes).toEqual(["ERR_PACKAGE_PATH_NOT_EXPORTED"]);
+    // The preload exports nothing; every other door does.
+    const empty = doors.filter((_, index) => counts[index] === 0);
+    expect(empty).toEqual(["selfconnect/register"]);
   });
 
   it("has one native loader and one SocketError, whatever is imported; the preload has copies of its own", () => {

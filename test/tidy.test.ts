@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
+import ts from "typescript";
 import { describe, expect, it } from "vitest";
 
 interface SourceFile {
@@ -76,7 +77,9 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
   core: ({ path: where, text }) =>
     where.startsWith("native/core/")
       ? lines(text, (line) =>
-          /#include <(napi|node|uv|v8)/.test(line) ? ["the core must not include Node's headers"] : [],
+          /#include (<(napi|node|uv|v8)|"binding\/)/.test(line)
+            ? ["the core includes neither Node's headers nor the binding's"]
+            : [],
         )
       : [],
 
@@ -140,15 +143,14 @@ function isNamedAfterItsSubject(folder: string, file: string): boolean {
   return subjects.some((subject) => existsSync(`lib/${subject}`) || existsSync(subject));
 }
 
-/** The path of each relative import, from the root of the project. */
+/** The path of each relative import, from the root of the project: import, export from, import() and require(). */
 function importsOf(file: SourceFile): string[] {
-  if (!/^(lib|benchmarks|examples|test)\/.*\.(ts|mjs)$/.test(file.path)) return [];
-  const matches = file.text.matchAll(
-    /^\s*(?:import|export|\} from)\b[^"\n]*"(\.[^"]+\.\w+)"|import\("(\.[^"]+\.\w+)"\)/gm,
-  );
-  return [...matches].map((match) =>
-    path.normalize(path.join(path.dirname(file.path), (match[1] ?? match[2])!)),
-  );
+  if (!/^(lib|benchmarks|examples|test)\/.*\.([cm]?ts|mjs|cjs)$/.test(file.path)) return [];
+  return ts
+    .preProcessFile(file.text, true, true)
+    .importedFiles.map(({ fileName }) => fileName)
+    .filter((name) => name.startsWith("."))
+    .map((name) => path.normalize(path.join(path.dirname(file.path), name)));
 }
 
 function layerViolation(from: string, to: string): string[] {
@@ -158,7 +160,7 @@ function layerViolation(from: string, to: string): string[] {
     const isPlain = from.startsWith("lib/cli/") && PLAIN_FILES.test(to);
     return isDoor || isOfOthers || isPlain ? [] : [`${to}: the front imports doors only`];
   }
-  if (!from.startsWith("lib/") || /^lib\/(index|register)\.ts$/.test(from)) return [];
+  if (!from.startsWith("lib/") || /^lib\/(index|register)\.c?ts$/.test(from)) return [];
   if (isDoor) return [`${to} is for users: import the file itself`];
   const [own, other] = [roomOf(from), roomOf(to)];
   return other.level <= own.level
@@ -206,7 +208,7 @@ function lines(text: string, check: (line: string) => string[]): string[] {
 }
 
 function isCode(where: string): boolean {
-  return /^(native|lib|benchmarks|examples)\/.*\.(ts|mjs|js|cc|c|h)$/.test(where);
+  return /^(native|lib|benchmarks|examples)\/.*\.([cm]?ts|[cm]?js|cc|c|h)$/.test(where);
 }
 
 function isProse(where: string): boolean {
@@ -297,6 +299,30 @@ describe("the house is tidy", () => {
 
 /** Each rule must find a violation: a rule that cannot fail is worthless. */
 describe("tidy itself", () => {
+  it.each([
+    ["an import of many lines", 'import {\n  one,\n  other,\n} from\n  "../kernel/host.ts";'],
+    ["a type's import", 'import type { One } from "../kernel/host.ts";'],
+    ["an import for its effects", 'import "../kernel/host.ts";'],
+    ["an export", 'export * from "../kernel/host.ts";'],
+    ["import()", 'const one = await import("../kernel/host.ts");'],
+    ["import() of a template", "const one = await import(`../kernel/host.ts`);"],
+    ["require()", 'const one = require("../kernel/host.ts");'],
+    ["import = require()", 'import one = require("../kernel/host.ts");'],
+  ])("reads %s", (_, text) => {
+    for (const name of ["lib/socket/x.ts", "lib/socket/x.cts", "lib/socket/x.mjs"])
+      expect(importsOf({ path: name, text })).toEqual(["lib/kernel/host.ts"]);
+  });
+
+  it("reads no import in a text or a comment", () => {
+    const text = `const text = 'import "./a.ts"'; // import "./b.ts"\nimport "node:fs";`;
+    expect(importsOf({ path: "lib/socket/x.ts", text })).toEqual([]);
+  });
+
+  it("finds a core that includes the binding", () => {
+    const text = '#include "binding/value.h"';
+    expect(rules.core!({ path: "native/core/x.cc", text })).not.toEqual([]);
+  });
+
   it("finds a circle", () => {
     const circle = new Map([
       ["a", ["b"]],
@@ -336,7 +362,7 @@ describe("tidy itself", () => {
         "there is no such folder here: put the file into a room",
         "it tests no file or folder of this name: name it after one, or list its story in tidy",
         "put what tests share into test/support/",
-        "line 1: the core must not include Node's headers: #include <napi.h>",
+        "line 1: the core includes neither Node's headers nor the binding's: #include <napi.h>",
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
         "line 1: #ifdef only in option.cc, option_numbers.h and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",

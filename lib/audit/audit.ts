@@ -2,7 +2,7 @@
 import os from "node:os";
 import { readJoinedSockets, walkSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
-import { localAddressTowards, OWN_NAMESPACE, portFacts, sandbox } from "../kernel/host.ts";
+import { findRoute, OWN_NAMESPACE, readPortFacts, sandbox } from "../kernel/host.ts";
 import type { SocketRow, TableSocket, TableSource } from "../kernel/tables.ts";
 import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
@@ -111,7 +111,7 @@ export function audit(options: AuditOptions = {}): Promise<Audit> {
 
 async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audit> {
   const namespaceFd = namespace?.fd ?? OWN_NAMESPACE;
-  const facts = portFacts(namespaceFd);
+  const facts = readPortFacts(namespaceFd);
   const table = await readTable(facts, namespaceFd);
   const self = await withAges(table.joined, namespaceFd);
   const owners = await findOwners([...table.bound, ...self, ...table.connecting].map(({ inode }) => inode));
@@ -123,7 +123,7 @@ async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audi
     facts,
     algorithm: hostAlgorithm(),
     heldPorts: new Set(byPort.keys()),
-    findLocal: (peer) => localAddressTowards(peer, namespaceFd),
+    findLocal: (peer) => findRoute(peer, namespaceFd),
   };
   const listeners = bound
     .filter(({ state, local }) => state === "LISTEN" && isAssessed(local.port, facts, asked))

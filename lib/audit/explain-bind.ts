@@ -96,11 +96,6 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
   };
 }
 
-/** The holders of explainBind() that are in the way of a server on the address. */
-export function holdersInTheWay(target: BindTarget): ExplainedHolder[] {
-  return explainBind(target).holders.filter(({ isInTheWay }) => isInTheWay);
-}
-
 /** When waitUntilFree() gives up. */
 export interface WaitUntilFreeOptions {
   /** Default 30 seconds. */

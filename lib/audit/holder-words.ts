@@ -1,4 +1,7 @@
-/** The sentences about a holder of a port: what it is, and what to do. Every command prints these. */
+/**
+ * The sentences about a holder of a port: what it is, and what to do, as calls of this package. report/who.ts names the
+ * commands instead.
+ */
 import type { Process } from "../kernel/owners.ts";
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress } from "../socket/address.ts";
@@ -52,7 +55,7 @@ export function describeProcess({ pid, command, user, unit, container, fd }: Pro
   return `pid ${pid} (${parts.join(", ")})`;
 }
 
-/** What makes the port free or usable for a server. */
+/** What makes the port free or usable for a server. Calls: free(), waitUntilFree(), explainBind(). */
 export function remedyFor(holder: Holder, needs: readonly NeededOption[] | null, asked: Address): string {
   if (needs?.includes("reuseAddress")) {
     return "set SO_REUSEADDR before bind(2), as listen() of Node does: a server then starts at once";
@@ -71,12 +74,11 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
     `${endText(holder)}, or end this connection without TIME-WAIT, as root: ${killText(holder)}`,
   accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
-  "self-connect": ({ local }) => `selfconnect free ${shellText(local)}`,
-  "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s, or as root: ${killText(holder)}`,
-  "self-connect-time-wait": ({ local }) =>
-    `selfconnect who ${local.port} --wait 60s, or as root: selfconnect free ${shellText(local)}`,
+  "self-connect": (holder) => freeText(holder),
+  "time-wait": (holder) => `${waitText(holder)}, or as root: ${killText(holder)}`,
+  "self-connect-time-wait": (holder) => `${waitText(holder)}, or as root: ${freeText(holder)}`,
   orphan: (holder) => `wait until the kernel gives up, or as root: ${killText(holder)}`,
-  unknown: ({ local }) => `as root: selfconnect who ${local.port}`,
+  unknown: ({ local }) => `as root: explainBind(${local.port})`,
 };
 
 function endText({ processes }: Holder): string {
@@ -96,10 +98,12 @@ function killText({ local, peer }: Holder): string {
   return `ss -K -a -${local.family} 'src ${formatAddress(bare(local))}${to}'`;
 }
 
-/** The address as an argument for a shell, which takes brackets for a pattern. */
-function shellText(local: Address): string {
-  const text = formatAddress(local);
-  return text.startsWith("[") ? `'${text}'` : text;
+function freeText({ local }: Holder): string {
+  return `free("${formatAddress(local)}")`;
+}
+
+function waitText({ local }: Holder): string {
+  return `waitUntilFree(${local.port})`;
 }
 
 function peerText({ peer }: Holder): string {

@@ -58,7 +58,7 @@ const FOLDER = "/etc/sysctl.d";
 /** Sorts behind the numbered files, because of several files that set a key the last one wins. */
 const FILE = "zz-selfconnect.conf";
 const HEAD =
-  "# Ports that the kernel must not pick as local ones. Written by `selfconnect reserve --persist`.\n";
+  "# Ports that the kernel must not pick as local ones. Written by selfconnect: reserve(), persist.\n";
 /** The file that `persist` writes. */
 export const SYSCTL_FILE = path.join(FOLDER, FILE);
 /** sysctl(8) reads the files of all folders in the order of their names, and this one last. */

@@ -5,7 +5,7 @@ import { portAlgorithm } from "../ports/algorithms.ts";
 import type { PortSituation } from "../ports/held.ts";
 import { FULL_SPEED, waitFor } from "../ports/model.ts";
 import type { Never } from "../ports/never.ts";
-import { modelFacts, neverAtPort, whyNever } from "../ports/never.ts";
+import { modelFacts, neverAtPort, whyNeverFrom } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
 import { specify } from "../socket/self-connect.ts";
 
@@ -60,10 +60,10 @@ export function assessPort(local: Address, isHeld: boolean, situation: Situation
     ...facts,
     heldPorts: [...situation.heldPorts].filter((port) => port !== peer.port),
   };
-  const never = whyNever(peer, "fresh", ports, findLocal);
+  const never = whyNeverFrom(peer, "fresh", ports, findLocal);
   if (never && !PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
   if (isHeld) return { risk: "held", never, meanMs: null };
-  const isByBind = never !== null && whyNever(peer, "autobind", ports, findLocal) === null;
+  const isByBind = never !== null && whyNeverFrom(peer, "autobind", ports, findLocal) === null;
   const isByLateBind =
     never !== null && LATE_BIND.includes(never.reason) && neverAtPort(peer.port, "fresh", ports) === null;
   if (never && !isByBind && !isByLateBind) return { risk: "safe", never, meanMs: null };

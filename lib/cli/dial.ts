@@ -1,7 +1,7 @@
 /** selfconnect dial <peer>: one guarded connect, fit for a health check. */
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
-import type { Address, Attempt, Dialed, DialOptions, Guard } from "../index.ts";
+import type { Address, Attempt, Dialed, DialOptions, ErrnoName, Guard } from "../index.ts";
 import { DialError, dial, formatAddress, SocketError } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { DialOutcome } from "../report/index.ts";
@@ -22,7 +22,7 @@ interface Flags {
 
 const DEFAULT_WAIT_MS = 30_000;
 /** After these a service that starts may be there a moment later: its host and its name come up as well. */
-const NOT_YET = [
+const NOT_YET: readonly ErrnoName[] = [
   "ECONNREFUSED",
   "ECONNRESET",
   "ETIMEDOUT",

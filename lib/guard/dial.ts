@@ -8,7 +8,7 @@ import { checkAddress, checkPeerPort, formatAddress, toAddress } from "../socket
 import type { HostAndPort } from "../socket/address-forms.ts";
 import { parseHostAndPort } from "../socket/address-forms.ts";
 import { checkPort, hostBytes } from "../socket/address-text.ts";
-import type { Attempt, DialErrorCode, Outcome } from "../socket/errors.ts";
+import type { Attempt, DialErrorCode, ErrnoName, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
 import { invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
@@ -42,7 +42,7 @@ export interface DialOptions extends GuardOptions {
    * EAI_AGAIN wait for its name, with as many lookups as `attempts`. Default: [].
    * It always tries again after a self-connect, and after EADDRNOTAVAIL although ports are free.
    */
-  readonly retryOn?: readonly string[];
+  readonly retryOn?: readonly ErrnoName[];
   /**
    * How long to wait between attempts. Default: after an errno of `retryOn` 50 to 100 ms, doubled up to 2 s, as
    * `{ kind: "exponential", firstMs: 100, mostMs: 2000, jitter: 0.5 }`; else no wait.
@@ -273,12 +273,16 @@ class Dial {
     if (outcome === "self-connect") return true;
     if (outcome === null || outcome === "deadline" || outcome === "abandoned") return false;
     // Ports are free: the kernel lost a race for one of them and gave up.
-    return this.#options.retryOn?.includes(outcome) === true || exhausted?.isReal === false;
+    return this.#isRetried(outcome) || exhausted?.isReal === false;
+  }
+
+  #isRetried(code: string | null): boolean {
+    return this.#options.retryOn?.some((name) => name === code) === true;
   }
 
   /** Waits until the next attempt is due. Returns as #pause() does. */
   #wait(made: number, { error }: Lost, lane: Lane): Promise<unknown> {
-    const isAsked = this.#options.retryOn?.includes(outcomeOf(error)!) === true;
+    const isAsked = this.#isRetried(outcomeOf(error));
     return this.#pause(delayMs(this.#options.backoff ?? (isAsked ? DEFAULT_BACKOFF : undefined), made), lane);
   }
 
@@ -316,7 +320,7 @@ class Dial {
         return await this.#resolve();
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
-        if (made >= this.#most || !code || !this.#options.retryOn?.includes(code)) throw error;
+        if (made >= this.#most || !code || !this.#isRetried(code)) throw error;
         const ended = await this.#pause(
           delayMs(this.#options.backoff ?? DEFAULT_BACKOFF, made),
           this.#options,

@@ -2,11 +2,12 @@
 import type http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
+import { checkShape } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkOnlyGuardOptions } from "./guard-options.ts";
 import { guardStream, withAsyncLookup } from "./streams.ts";
 
-type CreateConnection = (options: object, created?: (error: Error | null, stream: Duplex) => void) => Duplex;
+type CreateConnection = http.Agent["createConnection"];
 
 /**
  * Guards every connect(2) that this agent makes from now on, and returns the agent: an http.Agent, an https.Agent,
@@ -14,14 +15,14 @@ type CreateConnection = (options: object, created?: (error: Error | null, stream
  */
 export function guardAgent<A extends http.Agent>(agent: A, options: GuardOptions = {}): A {
   const checked = checkOnlyGuardOptions("guardAgent()", options);
-  const own = agent as unknown as { createConnection: CreateConnection };
-  const { createConnection } = own;
-  own.createConnection = (request, created) =>
+  checkShape("guardAgent() takes an agent of http or https", agent, ["createConnection"]);
+  const createConnection: CreateConnection = Reflect.get(agent, "createConnection");
+  const guarded: CreateConnection = (request, created) =>
     guardIfSocket(createConnection.call(agent, withAsyncLookup(request), created), checked);
-  return agent;
+  return Object.assign(agent, { createConnection: guarded });
 }
 
 /** Returns other kinds of streams unguarded, and nothing for an agent that passes the stream to its callback. */
-function guardIfSocket(stream: Duplex, options: GuardOptions): Duplex {
+function guardIfSocket<D extends Duplex | null | undefined>(stream: D, options: GuardOptions): D {
   return stream instanceof net.Socket ? guardStream(stream, options) : stream;
 }

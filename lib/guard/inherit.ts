@@ -2,12 +2,14 @@
  * Passes the guard on to what the program starts: worker threads and child processes with flags or an environment of
  * their own would run without it.
  */
+
 import childProcess from "node:child_process";
 import { syncBuiltinESMExports } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { WorkerOptions } from "node:worker_threads";
 import workerThreads from "node:worker_threads";
+import { checkShape } from "../socket/misuse.ts";
 
 /** Warns that this call starts something that the guard does not reach; under SELFCONNECT_GUARD=strict it throws. */
 export type Unguarded = (call: string, reason: string) => void;
@@ -32,6 +34,7 @@ const OTHER_RUNTIMES: ReadonlySet<string> = new Set(["bun", "bunx"]);
  * Unchanged where SELFCONNECT_GUARD is "off".
  */
 export function guardedEnvironment(environment: Environment = process.env): Environment {
+  checkShape("guardedEnvironment() takes an environment, as process.env", environment, []);
   const copy: Environment = {};
   for (const name in environment) copy[name] = environment[name]; // As spawn() does: inherited names too.
   for (const name of SETTINGS) if (!(name in copy) && name in process.env) copy[name] = process.env[name];
@@ -121,11 +124,13 @@ function isInvalidFlag(error: unknown): error is Error {
   return (error as NodeJS.ErrnoException).code === "ERR_WORKER_INVALID_EXEC_ARGV";
 }
 
+interface SpawnPrototype {
+  spawn(options: { file?: string; envPairs?: string[] }): number;
+}
+
 /** spawn, exec, execFile, fork and cluster all end here, with the environment as "NAME=value". */
 function wrapSpawn(unguarded: Unguarded): void {
-  const prototype = childProcess.ChildProcess.prototype as unknown as {
-    spawn(options: { file?: string; envPairs?: string[] }): number;
-  };
+  const prototype: SpawnPrototype = Object(childProcess.ChildProcess.prototype);
   const { spawn } = prototype;
   prototype.spawn = function (this: unknown, options) {
     checkRuntime("child_process.spawn", options?.file, unguarded);

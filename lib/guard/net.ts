@@ -2,9 +2,9 @@
 
 import { channel } from "node:diagnostics_channel";
 import type net from "node:net";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkObject, invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
-import { checkGuardKeys, checkGuardOptions } from "./guard-options.ts";
+import { checkGuardKeys, checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
 import { GuardedSocket } from "./streams.ts";
 
 /** The options of net.connect and of the guard. */
@@ -25,6 +25,7 @@ export function connect(port: number, host?: string, onConnect?: () => void): ne
 export function connect(port: number, onConnect?: () => void): net.Socket;
 export function connect(path: string, onConnect?: () => void): net.Socket;
 export function connect(first: ConnectOptions | number | string, ...rest: unknown[]): net.Socket {
+  if (first === null) checkObject("connect()", first, ["port", "host", "path", ...GUARD_KEYS]);
   const given = (typeof first === "object" ? first : {}) as GivenOptions;
   checkGuardKeys("connect()", given);
   const checked = checkGuardOptions(given);

@@ -4,6 +4,8 @@ import type { PortFacts } from "../kernel/host.ts";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
+import { checkPort } from "../socket/address-text.ts";
+import { checkArray, checkShape } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { nativeOrNull } from "../socket/native.ts";
 import type { OptionName, SocketOptions } from "../socket/options.ts";
@@ -14,7 +16,7 @@ import { canSelfConnect, pickRouting } from "../socket/route.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { supported } from "../socket/supported.ts";
 import type { Guard } from "./guard.ts";
-import { PORT_STEP, PortWalk } from "./port-walk.ts";
+import { OnePortRanges, PORT_STEP } from "./one-port-ranges.ts";
 
 /** Facts about the host are read again after this time. If they changed in between, detection still works. */
 const FACTS_LIVE_MS = 1000;
@@ -60,7 +62,7 @@ export function preventionFor(peer: Address, guard: Guard, input: RouteInput = {
   if (without.length === 0 || (!asked && isPreventedByParity(peer.port, ephemeralRange))) return null;
   if (isCachedRoutedBack(peer, input) === false || !isOptionSupported("localPortRange")) return null;
   if (asked) return () => without.values();
-  const walk = new PortWalk(ephemeralRange, peer.port, reservedPorts);
+  const walk = new OnePortRanges(ephemeralRange, peer.port, reservedPorts);
   return function* drawRanges() {
     yield* walk.draw();
     yield* without;
@@ -92,12 +94,16 @@ export function cachedPeer(host: string, port: number, nowMs: number): CachedPee
  * the longer range first. Use the second when the first is exhausted; then `port` is the only one left out. Returns
  * [] when the kernel cannot pick `port` anyway (it is outside the range or reserved), or when it has no other port.
  * With a range Linux 6.8 and later pick ports of both parities, and 6.3 to 6.7 those of its low end's parity first.
+ * Throws ERR_INVALID_PORT and ERR_INVALID_ARGUMENT.
  */
 export function rangesWithout(
   port: number,
   range: PortRange,
   reserved: readonly PortRange[] = [],
 ): readonly PortRange[] {
+  checkPort(port);
+  checkShape("rangesWithout() takes a range, { low, high }", range, ["low", "high"]);
+  checkArray("rangesWithout() takes an array of reserved ranges", reserved);
   if (!holds(range, port) || reserved.some((each) => holds(each, port))) return [];
   const below = { low: range.low, high: port - 1 };
   const above = { low: port + 1, high: range.high };

@@ -3,7 +3,7 @@ import net from "node:net";
 import { formatAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { DialError } from "../socket/errors.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkShape, invalidArgument } from "../socket/misuse.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import { setStreamOptions } from "../socket/stream-options.ts";
 import {
@@ -77,6 +77,7 @@ type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object 
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const checked = checkOnlyGuardOptions("guardStream()", options);
+  checkShape("guardStream() takes a net.Socket", socket, ["connect", "destroy"]);
   const stream = socket as S & Guarded;
   if (stream[GUARD]) stream[GUARD].options = checked;
   else {

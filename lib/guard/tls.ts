@@ -1,8 +1,8 @@
 /** tls.connect, guarded. */
 import tls from "node:tls";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkObject, invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
-import { checkGuardKeys, checkGuardOptions } from "./guard-options.ts";
+import { checkGuardKeys, checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
 import { guardStream, withAsyncLookup } from "./streams.ts";
 
 /** The options of tls.connect and of the guard. */
@@ -13,6 +13,7 @@ export type TlsConnectOptions = tls.ConnectionOptions & GuardOptions;
  * With `socket`, it does not guard that stream: guard it where you create it. Throws as guardStream() does.
  */
 export function connectTls(given: TlsConnectOptions, onSecure?: () => void): tls.TLSSocket {
+  checkObject("connectTls()", given, ["port", "host", "socket", ...GUARD_KEYS]);
   checkGuardKeys("connectTls()", given);
   const { guard, options } = given;
   const checked = checkGuardOptions({ ...(guard && { guard }), ...(options && { options }) });

@@ -1,5 +1,6 @@
 /** A guarded connector for undici and its fetch: `new Agent({ connect: undiciConnect(buildConnector) })`. */
 import net from "node:net";
+import { invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkOnlyGuardOptions } from "./guard-options.ts";
 import { guardStream, withAsyncLookup } from "./streams.ts";
@@ -25,6 +26,11 @@ export function undiciConnect<Options extends object, Connector extends UndiciCo
   options: GuardOptions = {},
 ): Connector {
   const checked = checkOnlyGuardOptions("undiciConnect()", options);
+  if (typeof buildConnector !== "function")
+    throw invalidArgument(
+      "ERR_INVALID_ARGUMENT",
+      "undiciConnect() takes buildConnector, which undici exports",
+    );
   const connect = buildConnector(withAsyncLookup(connectorOptions ?? ({} as Options))) as unknown as Connect;
   const guarded: Connect = (request, connected) => {
     const stream = connect(request, connected);

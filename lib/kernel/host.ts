@@ -58,11 +58,13 @@ export function sysctl(name: string, namespaceFd = OWN_NAMESPACE): string | null
   return text?.trim().replace(/\s+/g, " ") ?? null;
 }
 
-/**
- * proc(5), /proc/sys/net/ipv4: reads ip_local_port_range and ip_local_reserved_ports of a network namespace at each
- * call.
- */
-export function portFacts(namespaceFd = OWN_NAMESPACE): PortFacts {
+/** proc(5), /proc/sys/net/ipv4: reads ip_local_port_range and ip_local_reserved_ports at each call. */
+export function portFacts(): PortFacts {
+  return readPortFacts(OWN_NAMESPACE);
+}
+
+/** portFacts() of a network namespace. */
+export function readPortFacts(namespaceFd: number): PortFacts {
   const [low, high] = (sysctl("net.ipv4.ip_local_port_range", namespaceFd) ?? "").split(" ").map(Number);
   const reservedPorts = readReservedPorts(namespaceFd);
   return {
@@ -127,7 +129,12 @@ export function environment(): Environment {
  * connect(2) of a UDP socket to the peer, then getsockname(2): the local address that the route gives a plain connect,
  * with port 0. Sends no packet. Returns null when there is no route, or no addon.
  */
-export function localAddressTowards(peer: Address | string, namespaceFd = OWN_NAMESPACE): Address | null {
+export function localAddressTowards(peer: Address | string): Address | null {
+  return findRoute(peer, OWN_NAMESPACE);
+}
+
+/** localAddressTowards() in a network namespace. */
+export function findRoute(peer: Address | string, namespaceFd: number): Address | null {
   const to = unmap(parseText(peer));
   const native = nativeOrNull();
   const local = new Uint8Array(ADDRESS_BYTES);

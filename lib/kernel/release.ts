@@ -41,7 +41,7 @@ export const WALKS: readonly WalkRow[] = [
 
 /** Whether a version is `least` or later: "6.12.107" is at least "6.8". */
 export function isAtLeast(version: string, least: string): boolean {
-  return compare(parseNumbers(version), parseNumbers(least)) >= 0;
+  return compareNumbers(parseNumbers(version), parseNumbers(least)) >= 0;
 }
 
 /** Whether a release has a change: it is `mainline` or later, or the release in `stable` of its series or later. */
@@ -50,7 +50,7 @@ export function hasChange(release: string, mainline: string, stable: readonly st
   const numbers = parseUpstreamNumbers(release);
   return stable
     .map(parseNumbers)
-    .some((since) => isSameSeries(numbers, since) && compare(numbers, since) >= 0);
+    .some((since) => isSameSeries(numbers, since) && compareNumbers(numbers, since) >= 0);
 }
 
 /** Finds how Linux of this release walks its ports; null before 4.6. An observation of the kernel takes precedence. */
@@ -79,8 +79,8 @@ function isSameSeries(one: readonly number[], other: readonly number[]): boolean
   return one[0] === other[0] && one[1] === other[1];
 }
 
-/** Returns less than 0 when `one` is earlier; a missing number counts as 0. */
-function compare(one: readonly number[], other: readonly number[]): number {
+/** Compares the numbers of two versions: less than 0 when `one` is earlier; a missing number counts as 0. */
+export function compareNumbers(one: readonly number[], other: readonly number[]): number {
   for (let index = 0; index < Math.max(one.length, other.length); index++) {
     const [left = 0, right = 0] = [one[index], other[index]];
     if (left !== right) return left - right;

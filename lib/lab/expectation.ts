@@ -1,6 +1,6 @@
 /** Answers that are expected of kernels, written from one lab's result and compared with another's. */
 import { readFileSync } from "node:fs";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkShape, invalidArgument } from "../socket/misuse.ts";
 import type { LabKernel, LabResult } from "./lab.ts";
 import { record, text } from "./transcript.ts";
 
@@ -40,6 +40,7 @@ export interface Judgement {
 
 /** The answers of this result. Throws an Error where there is none. */
 export function expectationOf(result: LabResult): Expectation {
+  checkResult("expectationOf()", result);
   const kernels = result.kernels.map(({ id }) => ({ id, answers: answersOf(result, id) }));
   const answered = kernels.filter(({ answers }) => Object.keys(answers).length > 0);
   if (answered.length === 0) throw new Error("no kernel gave an answer to expect");
@@ -78,12 +79,23 @@ function checkKernel(value: unknown): ExpectedKernel {
 }
 
 /** The experiments that an expectation names, in no particular order. */
-export function experimentsOf({ kernels }: Expectation): string[] {
-  return [...new Set(kernels.flatMap(({ answers }) => Object.keys(answers)))];
+export function experimentsOf(expectation: Expectation): string[] {
+  checkExpectation("experimentsOf()", expectation);
+  return [...new Set(expectation.kernels.flatMap(({ answers }) => Object.keys(answers)))];
+}
+
+function checkResult(of: string, result: LabResult): void {
+  checkShape(`${of} takes what runLab() returned`, result, ["kernels", "findings", "experiments"]);
+}
+
+function checkExpectation(of: string, expectation: Expectation): void {
+  checkShape(`${of} takes what readExpectation() returned`, expectation, ["schema", "kernels"]);
 }
 
 /** Compares a result with an expectation, kernel by kernel and question by question. */
 export function judge(result: LabResult, expectation: Expectation): Judgement {
+  checkResult("judge()", result);
+  checkExpectation("judge()", expectation);
   const judged = result.kernels.flatMap((kernel) => judgeKernel(result, kernel, expectation));
   return {
     asExpected: judged.filter(({ answer, expected }) => answer !== null && answer === expected).length,

@@ -3,7 +3,6 @@ import { writeFileSync } from "node:fs";
 import { sysctl } from "../kernel/host.ts";
 import type { ReconnectResult } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
-import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
@@ -13,6 +12,7 @@ import { findFreePort } from "../socket/free-port.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import type { Strategy } from "../socket/strategy.ts";
 
 /** Small, so that a lap takes seconds on an emulated kernel; the answers do not depend on its size. */
 export const RANGE: PortRange = { low: 40_000, high: 40_999 };

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { compareNumbers } from "../kernel/release.ts";
 import type { Offer } from "./apt.ts";
 import { Apt } from "./apt.ts";
 import type { KernelMachine } from "./experiment.ts";
@@ -143,13 +144,13 @@ export class KernelShelf {
     return { file, release };
   }
 
-  #fetch(kernel: KernelPackage): Kernel {
+  async #fetch(kernel: KernelPackage): Promise<Kernel> {
     checkTools();
     mkdirSync(this.#kernels, { recursive: true });
     const folder = mkdtempSync(path.join(this.#kernels, "fetch-"));
     try {
       const release =
-        kernel.machine === "uml" ? this.#fetchUml(kernel, folder) : this.#fetchImage(kernel, folder);
+        kernel.machine === "uml" ? await this.#fetchUml(kernel, folder) : this.#fetchImage(kernel, folder);
       const file = this.#file(kernel.machine, release);
       const entry: Entry = {
         machine: kernel.machine,
@@ -173,10 +174,11 @@ export class KernelShelf {
   }
 
   /** Keeps the program, and the C library of its suite where this host's does not run it. Returns its release. */
-  #fetchUml({ version, suite }: KernelPackage, folder: string): string {
+  async #fetchUml({ version, suite }: KernelPackage, folder: string): Promise<string> {
     const archive = this.#apt.download({ name: UML_PACKAGE, version }, folder);
     const made = path.join(folder, "made");
-    const release = unpackUml(archive, made, () => this.#apt.download(this.#libraryOf(suite), folder));
+    const fetchLibrary = () => this.#apt.download(this.#libraryOf(suite), folder);
+    const release = await unpackUml(archive, made, fetchLibrary);
     const kept = path.dirname(this.#file("uml", release));
     rmSync(kept, { recursive: true, force: true });
     renameSync(made, kept);
@@ -231,14 +233,10 @@ function isNamed({ release, version }: KernelPackage, word: string): boolean {
 }
 
 function newestFirst(one: KernelPackage, other: KernelPackage): number {
-  const [a, b] = [numbersOf(one.version), numbersOf(other.version)];
-  for (let i = 0; i < Math.max(a.length, b.length); i++) {
-    const difference = (b[i] ?? 0) - (a[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
+  return compareNumbers(numbersOf(other.version), numbersOf(one.version));
 }
 
+/** All numbers of a version of Debian's, with those of the package: "6.1.176-1" is newer than "6.1.176". */
 function numbersOf(version: string): number[] {
   return version.split(/\D+/).filter(Boolean).map(Number);
 }

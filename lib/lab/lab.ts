@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
 import { environment } from "../kernel/host.ts";
-import { invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkArray, checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
 import { LIMITS, runGuest } from "./machine.ts";
@@ -68,6 +68,9 @@ export interface LabOptions {
   readonly signal?: AbortSignal;
 }
 
+const OPTION_KEYS = [
+  ...["machines", "experiments", "trials", "jobs", "resume", "save", "begin", "command", "limits", "signal"],
+];
 const TRIALS = 12;
 /** An experiment is given up after this many guests have died in it. */
 const MOST_DEATHS = 2;
@@ -76,7 +79,8 @@ const MOST_DEATHS = 2;
 export async function findExperiments(names?: readonly string[]): Promise<readonly Experiment[]> {
   // Loaded only here, so that a program that only opens a socket does not load two dozen files.
   const { EXPERIMENTS } = await import("./experiments.ts");
-  if (!names) return EXPERIMENTS;
+  if (names === undefined) return EXPERIMENTS;
+  checkArray("findExperiments() takes names of experiments", names);
   return names.map((name) => {
     const found = EXPERIMENTS.find((experiment) => experiment.name === name);
     if (found) return found;
@@ -89,6 +93,8 @@ export async function findExperiments(names?: readonly string[]): Promise<readon
 
 /** Runs the experiments, several machines side by side. When the signal aborts, resolves with the findings so far. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
+  checkKeys("runLab()", options, OPTION_KEYS);
+  checkArray("runLab() takes machines of makeMachines()", options.machines);
   const lab = new Lab(options, await findExperiments(options.experiments));
   const waiting = [...options.machines];
   const runNext = async () => {

@@ -1,6 +1,6 @@
 /** Creates the machines of a lab from their names and the names of kernels. */
 import path from "node:path";
-import { invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkKeys, checkShape, invalidArgument, nearest } from "../socket/misuse.ts";
 import type { KernelMachine, MachineName } from "./experiment.ts";
 import { machineOfFile } from "./kernel-file.ts";
 import type { Kernel, KernelShelf } from "./kernels.ts";
@@ -59,10 +59,13 @@ export function listMachines(): MachineAbout[] {
  * returns the reason. Throws ERR_UNKNOWN_MACHINE.
  */
 export async function makeMachines(
-  { machines: names, kernels }: MachineChoice,
+  choice: MachineChoice,
   shelf: KernelShelf,
   fetching: (kernel: string) => void = () => {},
 ): Promise<Machine[]> {
+  checkKeys("makeMachines()", choice, ["machines", "kernels"]);
+  const { machines: names, kernels } = choice;
+  checkShape("makeMachines() takes a KernelShelf", shelf, ["get", "folder"]);
   for (const name of names ?? []) checkName(name);
   const wanted = names ?? defaultMachines(kernels);
   const made: Machine[] = [];

@@ -1,5 +1,5 @@
 /** Sysctls as an axis of the lab: each machine once for every combination of values. */
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkArray, invalidArgument } from "../socket/misuse.ts";
 import type { Machine } from "./machine.ts";
 
 /** A sysctl, and the values that it is given. */
@@ -14,7 +14,7 @@ const VALUE = /^[\w .:-]{0,100}$/;
 
 /** Reads "net.ipv4.tcp_tw_reuse=0,1,2". Throws ERR_INVALID_SYSCTL. */
 export function parseSysctlAxis(text: string): SysctlAxis {
-  const [name = "", list] = text.split("=", 2);
+  const [name = "", list] = String(text).split("=", 2);
   const values = list?.split(",") ?? [];
   if (NAME.test(name) && values.length > 0 && values.every((value) => VALUE.test(value)))
     return { name, values };
@@ -26,6 +26,8 @@ export function parseSysctlAxis(text: string): SysctlAxis {
 
 /** Returns a machine for every combination of values; the same machines where there is no axis. */
 export function spreadSysctls(machines: readonly Machine[], axes: readonly SysctlAxis[]): Machine[] {
+  checkArray("spreadSysctls() takes machines of makeMachines()", machines);
+  checkArray("spreadSysctls() takes axes of parseSysctlAxis()", axes);
   return axes.reduce<Machine[]>(
     (spread, { name, values }) =>
       spread.flatMap((machine) => values.map((value) => withSysctl(machine, name, value))),

@@ -1,6 +1,6 @@
 /** The engines of a loop: how one is chosen, and why io_uring makes no attempts. */
 import { errnoName } from "../socket/errors.ts";
-import { invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkChoice, invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 
 /** What makes the attempts. */
@@ -19,9 +19,7 @@ interface Wanted {
 
 /** Returns the engine that was asked for; the plain one where only that can do what else was asked for. */
 export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, native: Native): Engine | "auto" {
-  if (engine !== undefined && !native.engines.includes(engine)) {
-    throw unknownName("ERR_UNKNOWN_ENGINE", String(engine), "an engine", native.engines);
-  }
+  if (engine !== undefined) checkChoice("ERR_UNKNOWN_ENGINE", "an engine", engine, native.engines);
   const [needs] =
     Object.entries({ onPorts, attemptsPerSecond }).find(([, value]) => value !== undefined) ?? [];
   if (needs && engine === "io_uring") {
@@ -36,10 +34,4 @@ export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, nati
 /** Why io_uring makes no attempts here. */
 export function nameRefusal(errno: number): string {
   return `io_uring: ${errnoName(-errno)}`;
-}
-
-export function unknownName(code: string, name: string, kind: string, names: readonly string[]): Error {
-  const meant = nearest(name, names);
-  const fix = meant ? `did you mean "${meant}"?` : `use one of ${names.join(", ")}`;
-  return invalidArgument(code, `"${name}" is not ${kind}: ${fix}`);
 }

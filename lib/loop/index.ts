@@ -11,4 +11,3 @@ export type {
 export { ReconnectLoop, summarizeTrials } from "./reconnect.ts";
 export type { Summary, TestResult } from "./statistics.ts";
 export { summarize } from "./statistics.ts";
-export type { Strategy } from "./strategy.ts";

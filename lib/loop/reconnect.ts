@@ -7,16 +7,17 @@ import type { Address } from "../socket/address.ts";
 import { addressBytes, checkPeer, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, SocketError, threadError } from "../socket/errors.ts";
-import { checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkArray, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import type { Strategy } from "../socket/strategy.ts";
+import { checkStrategyName } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { checkEngine, nameRefusal, unknownName } from "./engine.ts";
+import { checkEngine, nameRefusal } from "./engine.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
-import type { Strategy } from "./strategy.ts";
 
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
@@ -159,7 +160,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     checkSignal(options.signal);
     const native = loadNative();
     this.peer = checkPeer(options.peer);
-    this.strategy = checkStrategy(options.strategy ?? "fresh", native);
+    this.strategy = checkStrategy(options.strategy ?? "fresh");
     this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
     checkLimits(options, this.threads);
     this.#engine = checkEngine(options, native);
@@ -429,6 +430,7 @@ export function summarizeTrials(trials: readonly Trial[]): {
   attempts: Summary | null;
   elapsedMs: Summary | null;
 } {
+  checkArray("summarizeTrials() takes an array of trials", trials);
   const selfConnected = trials.filter((trial) => trial.verdict === "self-connect");
   return {
     attempts: summarize(selfConnected.map((trial) => trial.attempts)),
@@ -436,10 +438,8 @@ export function summarizeTrials(trials: readonly Trial[]): {
   };
 }
 
-function checkStrategy(strategy: Strategy, native: Native): Strategy {
-  if (!native.strategies.includes(strategy)) {
-    throw unknownName("ERR_UNKNOWN_STRATEGY", String(strategy), "a strategy", native.strategies);
-  }
+function checkStrategy(strategy: Strategy): Strategy {
+  checkStrategyName(strategy);
   if (strategy === "range" && !supported("localPortRange")) {
     const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
     throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);

@@ -1,5 +1,8 @@
 /** Statistics of samples: summaries, quantiles, tests, entropy. */
 
+import { checkArray } from "../socket/misuse.ts";
+
+/** The least, the middle and the greatest of some samples, in their unit. */
 export interface Summary {
   readonly min: number;
   readonly median: number;
@@ -10,6 +13,7 @@ export interface Summary {
 
 /** Summarizes samples; null when there are no samples. */
 export function summarize(samples: readonly number[]): Summary | null {
+  checkArray("summarize() takes an array of numbers", samples);
   if (samples.length === 0) return null;
   const sorted = [...samples].sort((a, b) => a - b);
   return {

@@ -1,4 +1,5 @@
 /** Reads capture files, pcap and pcapng, as a stream in bounded memory. Damaged files are errors that say where. */
+import { invalidArgument } from "../socket/misuse.ts";
 import type { Frame } from "./capture.ts";
 import { isKnownLink } from "./link.ts";
 import { BYTE_ORDER, INTERFACE, LONGEST_PACKET, PACKET, RESOLUTION, SECTION } from "./pcapng.ts";
@@ -240,8 +241,16 @@ export async function readCaptureFile(
   pieces: AsyncIterable<Uint8Array>,
   onFrame: OnFrame,
 ): Promise<CaptureFileEnd> {
+  checkPieces("readCaptureFile()", pieces);
   const reader = new CaptureFileReader(onFrame);
   for await (const piece of pieces) reader.push(piece);
   const cutBytes = reader.end();
   return { packets: reader.packets, cutBytes };
+}
+
+/** Throws ERR_INVALID_ARGUMENT for what is no stream of bytes. */
+export function checkPieces(of: string, pieces: AsyncIterable<Uint8Array>): void {
+  if (typeof pieces === "object" && typeof pieces?.[Symbol.asyncIterator] === "function") return;
+  const message = `${of} takes a stream of bytes, as createReadStream(file)`;
+  throw invalidArgument("ERR_INVALID_ARGUMENT", message);
 }

@@ -1,6 +1,7 @@
 /** Decodes a captured frame to one TCP segment. Pure; never throws, whatever the bytes. */
 import type { Address } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
+import { invalidArgument } from "../socket/misuse.ts";
 import { ETHERNET, findIp } from "./link.ts";
 
 /** The control bits of RFC 9293 section 3.1, in the usual order ("SYN,ACK"). */
@@ -77,6 +78,9 @@ export interface TcpPacket {
  * the capture, by default Ethernet. Never throws.
  */
 export function decodeFrame(frame: Uint8Array, link = ETHERNET): Segment | Undecoded {
+  if (!(frame instanceof Uint8Array)) {
+    throw invalidArgument("ERR_INVALID_BYTES", "decodeFrame() takes the bytes of a frame");
+  }
   const packet = findTcp(frame, link);
   return "problem" in packet ? packet : segmentOf(packet);
 }

@@ -1,6 +1,8 @@
 /** The ladder: captured packets in order, with the states of their ends and reasons. Plain data, fit for JSON. */
+
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress, isSameAddress } from "../socket/address.ts";
+import { checkArray } from "../socket/misuse.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Frame } from "./capture.ts";
 import type { Flag, Segment, SegmentOptions } from "./decode.ts";
@@ -91,6 +93,8 @@ export function framesBetween(
 
 /** Builds the ladder from captured frames. `addresses` has one address for a self-connect, two for a pair. */
 export function ladderOf(frames: readonly Frame[], addresses: readonly Address[], title: string): Ladder {
+  checkArray("ladderOf() takes frames of a Capture", frames);
+  checkArray("ladderOf() takes one address or two", addresses);
   const [one, other = one] = addresses as [Address, Address?];
   const { own, others } = framesBetween(frames, one, other);
   const isSelf = addresses.length === 1;

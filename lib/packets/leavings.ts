@@ -3,7 +3,7 @@ import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { bare } from "../socket/address.ts";
+import { bare, checkAddress } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -43,9 +43,10 @@ const CASES: readonly (readonly [Closing | null, boolean])[] = [
 
 /**
  * bind(2) with port 0, connect(2) to that port, and each way to end the socket, once. Leaves sockets in TIME-WAIT on
- * ports that the kernel picked. Throws SocketError.
+ * ports that the kernel picked. Throws SocketError, and ERR_INVALID_ADDRESS.
  */
-export async function observeLeavings(host: Address): Promise<Leaving[]> {
+export async function observeLeavings(near: Address | string): Promise<Leaving[]> {
+  const host = checkAddress(near);
   const found: Leaving[] = [];
   for (const [closing, hadReuseAddress] of CASES)
     found.push(await observeOne(host, closing, hadReuseAddress));

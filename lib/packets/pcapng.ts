@@ -1,4 +1,5 @@
 /** Writes captured packets as pcapng (draft-ietf-opsawg-pcapng), which Wireshark opens. Pure. */
+import { checkArray, checkShape } from "../socket/misuse.ts";
 import type { CaptureCounts, Frame } from "./capture.ts";
 import { ETHERNET } from "./link.ts";
 
@@ -48,6 +49,13 @@ type Piece = Uint8Array;
 
 /** Returns the whole file, in little-endian order on every machine. */
 export function pcapng(frames: readonly CommentedFrame[], options: PcapngOptions): Uint8Array {
+  checkArray("pcapng() takes an array of frames", frames);
+  checkShape("pcapng() takes what a Capture counted", options, [
+    "comment",
+    "system",
+    "application",
+    "counts",
+  ]);
   return concatenate([
     sectionBlock(options),
     interfaceBlock(options),

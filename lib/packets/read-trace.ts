@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Frame } from "./capture.ts";
-import { captureFileError, readCaptureFile } from "./capture-file.ts";
+import { captureFileError, checkPieces, readCaptureFile } from "./capture-file.ts";
 import type { Segment } from "./decode.ts";
 import { decodeFrame } from "./decode.ts";
 import { framesBetween, ladderOf } from "./ladder.ts";
@@ -35,6 +35,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
  * privilege; memory is bounded. Throws ERR_CAPTURE_FILE where the file has none, or cannot be read.
  */
 export async function readTrace(source: string | AsyncIterable<Uint8Array>): Promise<TraceReading> {
+  if (typeof source !== "string") checkPieces("readTrace()", source);
   const stream = typeof source === "string" ? createReadStream(source) : source;
   const connections = new Map<string, Connection>();
   const counts = { bytes: 0, left: 0 };

@@ -1,7 +1,9 @@
 /** The algorithms by which kernels pick local ports, in the terms of RFC 6056: for the fingerprint and the model. */
 import type { LinuxWalk } from "../kernel/release.ts";
 import { isAtLeast, linuxWalk, WALKS } from "../kernel/release.ts";
+import { checkChoice, checkShape, invalidArgument } from "../socket/misuse.ts";
 import type { Method } from "./method.ts";
+import { checkMethod } from "./method.ts";
 
 /** How attempts to different peers depend on one another. */
 export type Counters =
@@ -112,11 +114,17 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
   textbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
 ];
 
-/** The row of PORT_ALGORITHMS with this name. Throws RangeError if the name is unknown. */
+/** The row of PORT_ALGORITHMS with this name. Throws ERR_UNKNOWN_ALGORITHM with the near miss. */
 export function portAlgorithm(name: string): PortAlgorithm {
-  const found = PORT_ALGORITHMS.find((algorithm) => algorithm.name === name);
-  if (!found) throw new RangeError(`"${name}" is not a port algorithm`);
-  return found;
+  const names = PORT_ALGORITHMS.map((algorithm) => algorithm.name);
+  checkChoice("ERR_UNKNOWN_ALGORITHM", "a port algorithm", name, names);
+  return PORT_ALGORITHMS.find((algorithm) => algorithm.name === name)!;
+}
+
+/** Throws ERR_INVALID_ARGUMENT for what is no row of PORT_ALGORITHMS, and has not its fields. */
+export function checkAlgorithm(algorithm: PortAlgorithm): void {
+  const names = ["name", "increments", "stride", "parity", "counters", "saltMs"];
+  checkShape("an algorithm is what portAlgorithm() returned", algorithm, names);
 }
 
 const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
@@ -127,9 +135,13 @@ const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
 
 /**
  * The algorithm that a kernel of this release probably uses; for kernels that cannot be observed. Stable kernels have
- * changes from later releases, so the release does not name the algorithm for sure.
+ * changes from later releases, so the release does not name the algorithm for sure. Throws ERR_UNKNOWN_METHOD, and
+ * ERR_INVALID_ARGUMENT for a release that is not text.
  */
 export function supposeAlgorithm(method: Method, release: string): PortAlgorithm {
+  checkMethod(method);
+  if (typeof release !== "string")
+    throw invalidArgument("ERR_INVALID_ARGUMENT", `release ${String(release)} is not text, as "6.1.0"`);
   if (method === "bind") return portAlgorithm("linux-bind");
   if (method === "range" && isAtLeast(release, "6.8")) return portAlgorithm("linux-6.8-range");
   return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);

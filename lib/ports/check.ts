@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { TestResult } from "../loop/statistics.ts";
 import { goodnessOfFit } from "../loop/statistics.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkKeys, checkShape, invalidArgument } from "../socket/misuse.ts";
 import type { Wait } from "./model.ts";
 import { FULL_SPEED, waitFor } from "./model.ts";
 import { modelFacts } from "./never.ts";
@@ -46,9 +46,12 @@ const FEWEST_TRIALS = 10;
  */
 export async function checkPrediction(
   prediction: Prediction,
-  { trials: asked, signal, onTrial, random = Math.random }: PredictionCheckOptions,
+  options: PredictionCheckOptions,
 ): Promise<PredictionCheck> {
-  if (asked < FEWEST_TRIALS) {
+  checkPredictionShape("checkPrediction()", prediction);
+  checkKeys("checkPrediction()", options, ["trials", "signal", "onTrial", "random"]);
+  const { trials: asked, signal, onTrial, random = Math.random } = options;
+  if (!Number.isInteger(asked) || asked < FEWEST_TRIALS) {
     const message = `trials ${asked} are too few to test a prediction: use at least ${FEWEST_TRIALS}`;
     throw invalidArgument("ERR_TOO_FEW_TRIALS", message);
   }
@@ -78,6 +81,10 @@ export async function checkPrediction(
   return { trials, asked, attemptsPerSecond, wait, test, holds };
 }
 
+function checkPredictionShape(of: string, prediction: Prediction): void {
+  checkShape(`${of} takes what predict() returned`, prediction, ["peer", "method", "algorithm", "situation"]);
+}
+
 /** Attempts that were predicted never to end in a self-connect. */
 export interface NeverCheck {
   readonly attempts: number;
@@ -92,6 +99,7 @@ const NEVER_ATTEMPTS = 20_000;
  * not a dead port of this host: nobody wants so many connections to a server at work.
  */
 export async function checkNever(prediction: Prediction, signal?: AbortSignal): Promise<NeverCheck | null> {
+  checkPredictionShape("checkNever()", prediction);
   const { peer, never, method, situation } = prediction;
   if (never?.reason === "other-host" || listenRefusal(peer) !== null) return null;
   const pick = pickerOf(method, situation);

@@ -1,6 +1,7 @@
 /** Names the algorithm that picked a sequence of local ports. Pure. */
 
 import { entropyBits, quantile } from "../loop/statistics.ts";
+import { checkShape } from "../socket/misuse.ts";
 import type { Dependence } from "./dependence.ts";
 import { dependenceOf } from "./dependence.ts";
 import type { Picks } from "./picks.ts";
@@ -55,6 +56,7 @@ interface Walk {
 
 /** Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike. */
 export function fingerprint(observation: Observation): Fingerprint {
+  checkShape("fingerprint() takes what samplePorts() returned", observation, ["method", "ports", "atMs"]);
   const walk = walkOf(observation);
   const { ports, low, high } = walk;
   const odd = ports.reduce((sum, port) => sum + (port & 1), 0);
@@ -148,7 +150,7 @@ function picksOf({ ports, weave, atMs }: Observation): Picks {
 }
 
 function verdictOf(observation: Observation): FingerprintVerdict {
-  const verdict = judgePicks(picksOf(observation), FEWEST_PICKS);
+  const verdict = judgePicks(picksOf(observation), { independent: FEWEST_PICKS });
   const { method, ports } = observation;
   if (ports.length < FEWEST_PICKS) {
     return unknown(verdict, `${ports.length} attempts are too few: use ${FEWEST_PICKS} or more`);

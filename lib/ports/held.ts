@@ -6,15 +6,17 @@ import { findPortHolders, overlaps, showsBoundSockets } from "../kernel/port-hol
 import { isAtLeast } from "../kernel/release.ts";
 import { socketOwners } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, isSameHost, parseText } from "../socket/address.ts";
+import { checkAddress, formatAddress, isSameHost } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
+import { checkShape, invalidArgument, nearest } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, UNPRIVILEGED } from "../socket/port-range.ts";
 import { specify } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { supported } from "../socket/supported.ts";
 import type { Method } from "./method.ts";
+import { checkMethod } from "./method.ts";
 
 /** Everything on which the kernel's choice of a local port depends. */
 export interface PortSituation extends PortFacts {
@@ -34,6 +36,27 @@ export interface PortSituation extends PortFacts {
   readonly unseen?: readonly string[];
 }
 
+const SITUATION_KEYS = [
+  ...["ephemeralRange", "reservedPorts"],
+  ...["heldPorts", "keeper", "stepWidth", "reuseAddress", "unseen"],
+];
+
+/**
+ * Throws ERR_INVALID_ARGUMENT for what is no situation, and ERR_UNKNOWN_OPTION for a key that nearly is one of its.
+ * Other keys pass: environment() returns a situation with more.
+ */
+export function checkSituation(situation: PortSituation): void {
+  const what = "a situation is what portSituation() or portFacts() returned";
+  checkShape(what, situation, ["ephemeralRange", "reservedPorts"]);
+  for (const key of Object.keys(situation)) {
+    const meant = SITUATION_KEYS.includes(key) ? null : nearest(key, SITUATION_KEYS);
+    if (meant) {
+      const message = `"${key}" is not a fact of a situation: did you mean "${meant}"?`;
+      throw invalidArgument("ERR_UNKNOWN_OPTION", message);
+    }
+  }
+}
+
 /** So many connects to a dead port take less than a second. */
 const MOST_QUESTIONS = 20_000;
 
@@ -41,9 +64,11 @@ const MOST_QUESTIONS = 20_000;
  * sock_diag(7), proc(5): reads the ephemeral range, the reserved ports, and every socket that keeps a port from a
  * client that connects to `peer` by `method`. A connected socket does so if bind(2) or a listener put it on its port,
  * which no table shows: the kernel is asked, by a connect to a dead port of this host from a range of that one port.
+ * Throws ERR_INVALID_ADDRESS and ERR_UNKNOWN_METHOD.
  */
 export function portSituation(asked: Address | string, method: Method): PortSituation {
-  const peer = parseText(asked);
+  const peer = checkAddress(asked);
+  checkMethod(method);
   const facts = portFacts();
   const stepWidth = Number(sysctl("net.ipv4.ip_local_port_step_width") ?? 0);
   const { ephemeralRange } = facts;

@@ -1,3 +1,6 @@
+/** The methods by which a client gets its local port. */
+import { checkChoice } from "../socket/misuse.ts";
+
 /** The system calls by which the kernel picks a local port. */
 export type Method =
   /** connect(2) on an unbound socket. */
@@ -11,3 +14,8 @@ export type Method =
 
 /** Every method. */
 export const METHODS: readonly Method[] = ["connect", "bind", "late-bind", "range"];
+
+/** Throws ERR_UNKNOWN_METHOD with the near miss. */
+export function checkMethod(method: Method): void {
+  checkChoice("ERR_UNKNOWN_METHOD", "a method", method, METHODS);
+}

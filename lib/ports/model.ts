@@ -1,12 +1,14 @@
 /** A model of how the kernel picks a local port: a simulator of its walk, and the exact distribution of the wait. */
 
+import { checkShape } from "../socket/misuse.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
+import { checkAlgorithm } from "./algorithms.ts";
 import type { Chain } from "./chain.ts";
 import { buildChain, pickChance } from "./chain.ts";
 import { meansOf } from "./mean.ts";
 import type { ModelFacts } from "./scan.ts";
 import { searchedParts, strideChances } from "./scan.ts";
-import type { Segment } from "./segment.ts";
+import type { WalkSegment } from "./segment.ts";
 import { segmentOf } from "./segment.ts";
 
 export type { ModelFacts } from "./scan.ts";
@@ -133,6 +135,7 @@ export function simulateWait(
   random: () => number,
   most = 10_000_000,
 ): number | null {
+  checkModel(algorithm, facts);
   const walk = new PortWalk(algorithm, facts, random);
   const perSalt = attemptsPerSalt(algorithm, attemptsPerSecond);
   let untilSalt = random() * perSalt;
@@ -172,11 +175,17 @@ export function waitFor(
   port: number,
   attemptsPerSecond: number,
 ): Wait {
+  checkModel(algorithm, facts);
   const chancePerAttempt = pickChance(algorithm, facts, port);
   const perSalt = attemptsPerSalt(algorithm, attemptsPerSecond);
   if (chancePerAttempt === 0) return NEVER;
   if (algorithm.counters === "none" || perSalt <= 1) return independentWait(chancePerAttempt);
   return new WalkWait(buildChain(algorithm, facts, port), chancePerAttempt, perSalt);
+}
+
+function checkModel(algorithm: PortAlgorithm, facts: ModelFacts): void {
+  checkAlgorithm(algorithm);
+  checkShape("a model takes { ephemeralRange, unusable }", facts, ["ephemeralRange", "unusable"]);
 }
 
 const NEVER: Wait = {
@@ -208,7 +217,7 @@ class WalkWait implements Wait {
   readonly #chain: Chain;
   readonly #perSalt: number;
   readonly #phases: readonly number[];
-  #segment: Segment | null = null;
+  #segment: WalkSegment | null = null;
   #mean: number | null = null;
 
   constructor(chain: Chain, chancePerAttempt: number, perSalt: number) {
@@ -239,7 +248,7 @@ class WalkWait implements Wait {
     return above;
   }
 
-  get #walk(): Segment {
+  get #walk(): WalkSegment {
     this.#segment ??= segmentOf(this.#chain, Math.ceil(this.#perSalt));
     return this.#segment;
   }

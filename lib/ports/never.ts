@@ -1,15 +1,17 @@
 /** Why the kernel never gives a client the peer's port, and advice that is checked before it is given. */
 import { localAddressTowards, sandbox } from "../kernel/host.ts";
-import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, parseText, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
+import type { Strategy } from "../socket/strategy.ts";
+import { checkStrategyName } from "../socket/strategy.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
 import { portAlgorithm } from "./algorithms.ts";
 import { pickChance } from "./chain.ts";
 import type { PortSituation } from "./held.ts";
+import { checkSituation } from "./held.ts";
 import type { ModelFacts } from "./scan.ts";
 
 /** Why a client is never joined to itself. */
@@ -43,17 +45,28 @@ const OTHER_STRATEGIES: readonly Strategy[] = ["fresh", "autobind", "range", "bi
 const NEAR = 8;
 
 /**
- * Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know.
- * `findLocal` reports the local address that a plain connect to the peer gets; by default the kernel is asked.
+ * Why a loop cannot self-connect. Returns null where it can, or where this host does not report enough to know. Throws
+ * ERR_INVALID_ADDRESS and ERR_UNKNOWN_STRATEGY, and for a situation with a misspelt key ERR_UNKNOWN_OPTION.
  */
 export function whyNever(
   asked: Address | string,
   strategy: Strategy,
   situation: PortSituation,
-  findLocal: (peer: Address) => Address | null = localAddressTowards,
+): Never | null {
+  const peer = parseText(asked);
+  checkStrategyName(strategy);
+  checkSituation(situation);
+  return whyNeverFrom(peer, strategy, situation, localAddressTowards);
+}
+
+/** whyNever() where `findLocal` returns the local address that a plain connect to the peer gets. */
+export function whyNeverFrom(
+  peer: Address,
+  strategy: Strategy,
+  situation: PortSituation,
+  findLocal: (peer: Address) => Address | null,
 ): Never | null {
   if (strategy === "bind") return null;
-  const peer = parseText(asked);
   // After bind(2) to the address it is the local one; without bind the route decides.
   const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
   if (elsewhere) return elsewhere;

@@ -1,19 +1,22 @@
 /** Whether, and after how many attempts, the kernel picks the peer's port as the local one. */
 import os from "node:os";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
-import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
+import { checkKeys, checkShape } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, UNPRIVILEGED } from "../socket/port-range.ts";
+import type { Strategy } from "../socket/strategy.ts";
+import { checkStrategyName } from "../socket/strategy.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
-import { portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
+import { checkAlgorithm, portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PortSituation } from "./held.ts";
-import { portSituation } from "./held.ts";
+import { checkSituation, portSituation } from "./held.ts";
 import type { Method } from "./method.ts";
+import { checkMethod } from "./method.ts";
 import type { Wait } from "./model.ts";
 import { FULL_SPEED, remainingAttempts, waitFor } from "./model.ts";
 import type { NeverReason } from "./never.ts";
@@ -80,8 +83,12 @@ const METHOD_OF: Readonly<Record<Strategy, Method>> = {
  * as samplePorts() does.
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
+  checkKeys("predict()", options, ["peer", "method", "algorithm", "facts", "reuseAddress"]);
   const { method = "connect", reuseAddress = false } = options;
   const peer = checkAddress(options.peer);
+  checkMethod(method);
+  if (options.algorithm) checkAlgorithm(options.algorithm);
+  if (options.facts) checkSituation(options.facts);
   const situation = { ...(options.facts ?? portSituation(peer, method)), reuseAddress };
   const isOwn = isOwnAddress(peer);
   const { algorithm, basis } = options.algorithm
@@ -178,7 +185,8 @@ export function findDeadPort(
   near: Address | string,
   range: PortRange | null = portFacts().ephemeralRange,
 ): number {
-  const peer = parseText(near);
+  const peer = checkAddress(near);
+  if (range !== null) checkShape("findDeadPort() takes a range, { low, high }", range, ["low", "high"]);
   const loopback: Address[] =
     peer.family === 4 ? ["127.0.0.2", "127.0.0.3"].map((host) => ({ ...peer, host })) : [];
   const isOutside = (port: number) => port !== peer.port && !(range && holds(range, port));
@@ -204,9 +212,12 @@ export function expectedAttempts(
   asked: Address | string,
   strategy: Strategy,
   situation: PortSituation,
-  { algorithm = algorithmOf(strategy), attemptsPerSecond = FULL_SPEED }: ExpectOptions = {},
+  options: ExpectOptions = {},
 ): number | null {
-  const peer = parseText(asked);
+  const peer = checkLoop(asked, strategy, situation);
+  checkKeys("expectedAttempts()", options, ["algorithm", "attemptsPerSecond"]);
+  const { algorithm = algorithmOf(strategy), attemptsPerSecond = FULL_SPEED } = options;
+  checkAlgorithm(algorithm);
   if (strategy === "bind") return 1;
   const facts = modelFacts(situation, peer.port);
   if (!facts || whyNever(peer, strategy, situation)) return null;
@@ -222,16 +233,27 @@ export function expectedRemaining(
   strategy: Strategy,
   situation: PortSituation,
 ): (localPort: number) => number | null {
-  const peer = parseText(asked);
+  const peer = checkLoop(asked, strategy, situation);
   const facts = modelFacts(situation, peer.port);
   if (strategy === "bind" || strategy === "range") return () => 1;
   if (!facts || whyNever(peer, strategy, situation)) return () => null;
   return remainingAttempts(algorithmOf(strategy), facts, peer.port);
 }
 
-/** portSituation() for a strategy of the loop. */
+/**
+ * portSituation() for a strategy of the loop. whyNever(), expectedAttempts() and expectedRemaining() take it, so that
+ * all of them answer about the same moment.
+ */
 export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
+  checkStrategyName(strategy);
   return portSituation(peer, METHOD_OF[strategy]);
+}
+
+function checkLoop(asked: Address | string, strategy: Strategy, situation: PortSituation): Address {
+  const peer = parseText(asked);
+  checkStrategyName(strategy);
+  checkSituation(situation);
+  return peer;
 }
 
 function algorithmOf(strategy: Strategy): PortAlgorithm {

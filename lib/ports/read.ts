@@ -1,10 +1,11 @@
 /** Names how other hosts pick local ports: from the SYNs in a capture file, or from a list of ports. */
 import { createReadStream } from "node:fs";
 import type { Frame } from "../packets/capture.ts";
-import { captureFileError, readCaptureFile } from "../packets/capture-file.ts";
+import { captureFileError, checkPieces, readCaptureFile } from "../packets/capture-file.ts";
 import { findTcp } from "../packets/decode.ts";
 import type { Address } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
+import { checkKeys } from "../socket/misuse.ts";
 import { portAlgorithm } from "./algorithms.ts";
 import type { Picks } from "./picks.ts";
 import { spanOf } from "./picks.ts";
@@ -87,6 +88,8 @@ export async function readPorts(
   source: string | AsyncIterable<Uint8Array>,
   options: ReadPortsOptions = {},
 ): Promise<PortsReading> {
+  if (typeof source !== "string") checkPieces("readPorts()", source);
+  checkKeys("readPorts()", options, ["onProgress"]);
   const stream =
     typeof source === "string" ? createReadStream(source, { highWaterMark: PIECE_BYTES }) : source;
   const pieces = withProgress(stream, options.onProgress)[Symbol.asyncIterator]();

@@ -2,17 +2,17 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { isOwnAddress, portFacts } from "../kernel/host.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
-import type { Strategy } from "../loop/strategy.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { UNPRIVILEGED } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
+import type { Strategy } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Method } from "./method.ts";
-import { METHODS } from "./method.ts";
+import { checkMethod } from "./method.ts";
 import type { NamespacePicks } from "./namespace.ts";
 import { pickInNamespaces } from "./namespace.ts";
 
@@ -65,6 +65,7 @@ const MOST_PICKS = 100_000_000;
  * ERR_NOT_THIS_HOST, ERR_UNKNOWN_METHOD, ERR_OUT_OF_RANGE, ERR_OPTION_UNSUPPORTED, or SocketError.
  */
 export async function samplePorts(options: SampleOptions): Promise<Observation> {
+  checkKeys("samplePorts()", options, ["peer", "method", "count", "namespaces", "signal", "onProgress"]);
   const { method = "connect", count, signal, onProgress } = options;
   const peer = checkAddress(options.peer);
   checkSample(peer, method, count);
@@ -215,9 +216,7 @@ function weavePorts(peers: readonly Address[], pick: (peer: Address) => Pick): U
 }
 
 function checkSample(peer: Address, method: Method, count: number): void {
-  if (!METHODS.includes(method)) {
-    throw invalidArgument("ERR_UNKNOWN_METHOD", `"${method}" is not a method: use ${METHODS.join(", ")}`);
-  }
+  checkMethod(method);
   if (!Number.isInteger(count) || count < 1 || count > MOST_PICKS) {
     const message = `count ${count} is not a count: use 1 to ${MOST_PICKS}`;
     throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);

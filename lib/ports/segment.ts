@@ -3,7 +3,7 @@ import type { Chain, Moves } from "./chain.ts";
 import { LapDistribution } from "./laps.ts";
 
 /** The wait from a random place, while no new salt moves the walk. */
-export interface Segment {
+export interface WalkSegment {
   /** The probability that so many attempts, a whole number, have not picked the port. */
   survival(attempts: number): number;
   /** The mean number of attempts made when at most so many are. */
@@ -19,7 +19,7 @@ const NEGLIGIBLE = 1e-9;
  * Computes the segment up to `most` attempts. Where it is affordable, iterates over all places attempt by attempt,
  * which is exact; else over all places lap by lap.
  */
-export function segmentOf(chain: Chain, most: number): Segment {
+export function segmentOf(chain: Chain, most: number): WalkSegment {
   const advances = chain.usual.advances.length;
   const needed = Math.min(most, 24 * chain.places);
   const cost = needed * chain.places * advances;
@@ -55,7 +55,7 @@ function spread(to: Float64Array, place: number, mass: number, { advances, chanc
 }
 
 /** Beyond the table the survival falls by the same factor for each attempt as it did in the table's second half. */
-function tabulate(survivals: Float64Array): Segment {
+function tabulate(survivals: Float64Array): WalkSegment {
   const last = survivals.length - 1;
   const sums = new Float64Array(last + 1);
   for (let index = 1; index <= last; index++) sums[index] = sums[index - 1]! + survivals[index - 1]!;

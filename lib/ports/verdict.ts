@@ -1,5 +1,7 @@
 /** Names the algorithm that explains local ports best, or reports why none can be named. Pure. */
+
 import { chiSquared } from "../loop/statistics.ts";
+import { checkShape } from "../socket/misuse.ts";
 import type { AlgorithmName } from "./algorithms.ts";
 import type { Explanation } from "./explanations.ts";
 import { EXPLANATIONS, stepChances } from "./explanations.ts";
@@ -76,7 +78,11 @@ interface Fit {
  * `independent` is how many picks show that they are independent: fewer where the picks of only one socket after
  * another were observed.
  */
-export function judgePicks(picks: Picks, independent = FEWEST_INDEPENDENT): FingerprintVerdict {
+export function judgePicks(
+  picks: Picks,
+  { independent = FEWEST_INDEPENDENT }: { readonly independent?: number } = {},
+): FingerprintVerdict {
+  checkShape("judgePicks() takes picks, { ports, atMs, peers }", picks, ["ports", "atMs", "peers"]);
   const { length } = picks.ports;
   if (length < FEWEST_PICKS) {
     const reason = `${length} attempts are too few: use ${FEWEST_PICKS} or more`;

@@ -2,12 +2,15 @@
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { Address } from "../socket/address.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
+import { checkKeys } from "../socket/misuse.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { PortAlgorithm } from "./algorithms.ts";
-import { meanIncrement } from "./algorithms.ts";
+import { checkAlgorithm, meanIncrement } from "./algorithms.ts";
 import { pickablePorts } from "./chain.ts";
 import type { PortSituation } from "./held.ts";
+import { checkSituation } from "./held.ts";
 import type { Method } from "./method.ts";
+import { checkMethod } from "./method.ts";
 import { waitFor } from "./model.ts";
 import { modelFacts } from "./never.ts";
 import type { Pick } from "./sample.ts";
@@ -39,6 +42,10 @@ export interface MeasuredWait {
 
 export type Picker = (peer: Address) => Pick;
 
+const OPTION_KEYS = [
+  ...["host", "family", "method", "algorithm", "situation", "count"],
+  ...["durationMs", "signal", "onWait", "random"],
+];
 /** A wait gives up after this many times its mean. No wait is so long if the model is right. */
 const MOST_MEANS = 40;
 const LEAST_BOUND = 1000;
@@ -56,6 +63,10 @@ const FEWEST_WANDERED = 500;
  * for each salt. Returns fewer waits when one gives up, and when the time is up.
  */
 export async function measureWaits(options: MeasureWaitsOptions): Promise<MeasuredWait[]> {
+  checkKeys("measureWaits()", options, OPTION_KEYS);
+  checkMethod(options.method);
+  checkAlgorithm(options.algorithm);
+  checkSituation(options.situation);
   const { family, host, algorithm, signal, onWait, random = Math.random } = options;
   const facts = modelFacts(options.situation, 0);
   if (!facts) throw new Error("this host does not report its ephemeral range");

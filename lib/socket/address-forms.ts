@@ -26,6 +26,7 @@ const NUMERIC = /^(?:[\d.]+|0x[\da-f.]*)$/i;
  * ERR_INVALID_ADDRESS or ERR_INVALID_PORT, with what to write instead, and never with the password of a URL.
  */
 export function parseHostAndPort(text: string): HostAndPort {
+  if (typeof text !== "string") throw invalidArgument("ERR_INVALID_ADDRESS", "this address is not a string");
   const [, scheme, rest] = /^([a-z][a-z\d+.-]*):\/\/(.*)$/is.exec(text) ?? [];
   if (scheme !== undefined) return parseUrl(text, scheme.toLowerCase(), rest!);
   if (/^\d+$/.test(text)) return { host: "localhost", port: parsePort(text, text) };

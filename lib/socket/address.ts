@@ -72,9 +72,12 @@ export function checkPeerPort(port: number): void {
   throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
 }
 
-/** Parses an address that is text; returns an Address as it is, for functions that are called too often to check it. */
+/**
+ * Parses an address that is text; returns an object with a host as it is, for functions that are called too often to
+ * check all of it. Throws ERR_INVALID_ADDRESS for anything else.
+ */
 export function parseText(value: Address | string): Address {
-  return typeof value === "string" ? parseAddress(value) : value;
+  return typeof value !== "string" && typeof value?.host === "string" ? value : checkAddress(value);
 }
 
 /** An address of this host, as text or as an object. Without a port, "10.0.0.1", the kernel picks one (port 0). */
@@ -127,14 +130,16 @@ export function toAddress(host: string, port: number): Address {
 
 /** Formats an address as "127.0.0.1:80" or "[fe80::1%eth0]:80". */
 export function formatAddress(address: Address): string {
+  if (typeof address?.host !== "string") checkAddress(address);
   if (address.family === 4) return `${address.host}:${address.port}`;
   const scope = address.scope === undefined ? "" : `%${address.scope}`;
   return `[${address.host}${scope}]:${address.port}`;
 }
 
 /** Whether two addresses have the same host, scope and port; ::ffff:127.0.0.1 is the same host as 127.0.0.1. */
-export function isSameAddress(one: Address, other: Address): boolean {
-  return one.port === other.port && isSameHost(one, other);
+export function isSameAddress(one: Address | string, other: Address | string): boolean {
+  const [a, b] = [parseText(one), parseText(other)];
+  return a.port === b.port && isSameHost(a, b);
 }
 
 /** Whether two addresses have the same host and scope; their ports may differ. */

@@ -1,14 +1,16 @@
 /** Finds a port on which a listener can start now. */
-import type { Address } from "./address.ts";
+import type { Address, LocalAddress } from "./address.ts";
+import { checkLocalAddress } from "./address.ts";
+import { checkPort } from "./address-text.ts";
 import { listenRefusal } from "./listen-refusal.ts";
-import { checkKeys } from "./misuse.ts";
+import { checkChoice, checkKeys, checkShape, invalidArgument } from "./misuse.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
 
 /** Which ports to try, and in which order. */
 export interface FreePortOptions {
   /** The port must be free on each of these addresses (default 127.0.0.1). Their own ports are ignored. */
-  readonly addresses?: readonly Address[];
+  readonly addresses?: readonly LocalAddress[];
   /** Try every second port only: ports with the parity of the range's low end, or of the other parity. */
   readonly parity?: "low" | "other" | "any";
   /** This many consecutive ports must be free; the first is returned. */
@@ -19,17 +21,20 @@ export interface FreePortOptions {
   readonly isWanted?: (port: number) => boolean;
 }
 
+const PARITIES = ["low", "other", "any"] as const;
 const LOOPBACK: readonly Address[] = [{ family: 4, host: "127.0.0.1", port: 0 }];
 /** These errors concern one port. Any other, such as an address that this host lacks, would recur on every port. */
 const TAKEN = ["EADDRINUSE", "EACCES"];
 
 /**
  * bind(2), listen(2): returns a port of the range on which listenRefusal() is null. Tries each port once at most, then
- * throws ERR_NO_FREE_PORT.
+ * throws ERR_NO_FREE_PORT. Throws ERR_INVALID_PORT for a range with bounds that are no ports, ERR_UNKNOWN_OPTION,
+ * ERR_UNKNOWN_PARITY, ERR_OUT_OF_RANGE, and ERR_INVALID_ADDRESS.
  */
 export function findFreePort(range: PortRange, options: FreePortOptions = {}): number {
-  checkKeys("findFreePort()", options, ["addresses", "parity", "count", "from", "isWanted"]);
-  const { addresses = LOOPBACK, parity = "any", count = 1, isWanted = () => true } = options;
+  checkOptions(range, options);
+  const { parity = "any", count = 1, isWanted = () => true } = options;
+  const addresses = options.addresses?.map(checkLocalAddress) ?? LOOPBACK;
   const step = parity === "any" ? 1 : 2;
   const first = range.low + (parity === "other" ? 1 : 0);
   const places = Math.max(0, Math.floor((range.high - count + 1 - first) / step) + 1);
@@ -44,6 +49,22 @@ export function findFreePort(range: PortRange, options: FreePortOptions = {}): n
     last = refusal;
   }
   throw noFreePort(range, options, places === 0 ? "it has none" : `${places} tried, ${last}`);
+}
+
+function checkOptions(range: PortRange, options: FreePortOptions): void {
+  checkShape("findFreePort() takes a range, { low, high }", range, ["low", "high"]);
+  checkPort(range.low);
+  checkPort(range.high);
+  checkKeys("findFreePort()", options, ["addresses", "parity", "count", "from", "isWanted"]);
+  const { parity = "any", count = 1, from } = options;
+  checkChoice("ERR_UNKNOWN_PARITY", "a parity", parity, PARITIES);
+  if (!Number.isInteger(count) || count < 1)
+    throw invalidArgument(
+      "ERR_OUT_OF_RANGE",
+      `count ${count} is not a number of ports: use 1 or more`,
+      RangeError,
+    );
+  if (from !== undefined) checkPort(from);
 }
 
 /** "the last was EADDRINUSE", or null when all of these ports are free. */

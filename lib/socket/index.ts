@@ -44,6 +44,8 @@ export type { ListenOptions, ServerOptions } from "./server.ts";
 export { createServer, listen } from "./server.ts";
 export { TcpSocket } from "./socket.ts";
 export type { SocketState } from "./state.ts";
+export type { Strategy } from "./strategy.ts";
+export { STRATEGIES } from "./strategy.ts";
 export type { StreamOptions } from "./stream-options.ts";
 export { socketOptions } from "./stream-options.ts";
 export { optionTable, supported } from "./supported.ts";

@@ -1,13 +1,17 @@
 /** Tests whether a server can listen on an address now. */
-import type { Address } from "./address.ts";
+import type { Address, LocalAddress } from "./address.ts";
+import { checkLocalAddress } from "./address.ts";
 import type { ErrnoName } from "./errors.ts";
 import { SocketError } from "./errors.ts";
 import type { OpenOptions } from "./options.ts";
 import { TcpSocket } from "./socket.ts";
 
-/** bind(2), listen(2) with these options (default none). Returns the errno name, or null when listening worked. */
-export function listenRefusal(address: Address, options: OpenOptions = {}): ErrnoName | null {
-  return refusalOf(address, options, (socket) => socket.listen());
+/**
+ * bind(2), listen(2) with these options (default none). Returns the errno name, or null when listening worked. Throws
+ * ERR_INVALID_ADDRESS.
+ */
+export function listenRefusal(address: LocalAddress, options: OpenOptions = {}): ErrnoName | null {
+  return refusalOf(checkLocalAddress(address), options, (socket) => socket.listen());
 }
 
 /**

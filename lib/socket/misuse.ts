@@ -30,6 +30,30 @@ export function checkObject(of: string, options: unknown, names: readonly string
   throw invalidArgument("ERR_INVALID_OPTIONS", message);
 }
 
+/** Throws `code` for a value that is none of the known names, with the near miss; `what` is "a method". */
+export function checkChoice(code: string, what: string, value: unknown, known: readonly string[]): void {
+  if (known.some((name) => name === value)) return;
+  const meant = nearest(String(value), known);
+  const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
+  throw invalidArgument(code, `${inspect(value, { depth: 0 })} is not ${what}: ${fix}`);
+}
+
+/**
+ * Throws ERR_INVALID_ARGUMENT unless the value is an object with these properties; `what` says what is expected:
+ * "fingerprint() takes what samplePorts() returned".
+ */
+export function checkShape(what: string, value: unknown, names: readonly string[]): void {
+  const isObject = (typeof value === "object" || typeof value === "function") && value !== null;
+  if (isObject && names.every((name) => name in value)) return;
+  throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}, not ${inspect(value, { depth: 0 })}`);
+}
+
+/** Throws ERR_INVALID_ARGUMENT unless the value is an array; `what` as in checkShape(). */
+export function checkArray(what: string, value: unknown): void {
+  if (Array.isArray(value)) return;
+  throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}, not ${inspect(value, { depth: 0 })}`);
+}
+
 /** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */
 export function nearest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;

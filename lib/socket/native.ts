@@ -1,5 +1,7 @@
 /** Loads the addon, which no other file does, and declares its interface. */
+
 import { createRequire } from "node:module";
+import type { Strategy } from "./strategy.ts";
 import type { TcpState } from "./tcp-state.ts";
 
 /** An opaque, type-tagged owner of one fd; empty until a call puts a socket into it. */
@@ -168,7 +170,7 @@ export interface Native {
    */
   burst(
     connected: Handle,
-    strategy: string,
+    strategy: Strategy,
     peer: Uint8Array,
     attempts: number,
     selfConnects: number,
@@ -243,7 +245,7 @@ export interface Native {
   readonly otherOptions: Readonly<Record<string, string>>;
   /** The names of the states by the number in tcpi_state; "" for a number without a state. */
   readonly tcpStates: readonly (TcpState | "")[];
-  readonly strategies: readonly string[];
+  readonly strategies: readonly Strategy[];
   readonly engines: readonly string[];
   /** The system calls that end a burst when they fail, by the number in its report. */
   readonly burstCalls: readonly string[];

@@ -64,11 +64,17 @@ function startReactor(native: Native): Reactor | number {
   return reactor;
 }
 
-let yieldedAt = 0;
-/** Whether the last turn that was taken accepted a connection. */
-let isAccepting = false;
-/** How many connections the servers of this thread have accepted; undefined until they are counted. */
-let accepted: number | undefined;
+interface Turns {
+  /** When the last one was taken. */
+  yieldedAt: number;
+  /** Whether the last one accepted a connection. */
+  isAccepting: boolean;
+  /** How many connections the servers of this thread have accepted; null until they are counted. */
+  accepted: number | null;
+}
+
+/** The turns of the event loop that this thread has taken. */
+const turns: Turns = { yieldedAt: 0, isAccepting: false, accepted: null };
 
 /**
  * Yields to timers and I/O, at most once in a millisecond. Awaiting a settled promise does not yield to them, so a loop
@@ -77,20 +83,21 @@ let accepted: number | undefined;
  * is due.
  */
 export function yieldToLoop(): Promise<void> | undefined {
-  return isAccepting || performance.now() - yieldedAt > YIELD_MS ? takeTurn() : undefined;
+  return turns.isAccepting || performance.now() - turns.yieldedAt > YIELD_MS ? takeTurn() : undefined;
 }
 
 async function takeTurn(): Promise<void> {
-  if (accepted === undefined) countAccepted();
-  const before = accepted;
+  if (turns.accepted === null) countAccepted();
+  const before = turns.accepted;
   await nextTurn();
-  isAccepting = accepted !== before;
-  yieldedAt = performance.now();
+  turns.isAccepting = turns.accepted !== before;
+  turns.yieldedAt = performance.now();
 }
 
 function countAccepted(): void {
-  accepted = 0;
+  let accepted = 0;
+  turns.accepted = accepted;
   subscribe("net.server.socket", () => {
-    accepted!++;
+    turns.accepted = ++accepted;
   });
 }

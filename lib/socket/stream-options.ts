@@ -61,7 +61,7 @@ export function setAcceptedOptions(server: net.Server, options: Partial<SocketOp
 export function setStreamOptions(stream: object, options: Partial<SocketOptions>): void {
   const settable = socketOptions(stream);
   for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined) settable.set(name as OptionName, value as never);
+    if (value !== undefined) settable.set(name as OptionName, value as SocketOptions[OptionName]);
   }
 }
 

@@ -15,6 +15,7 @@ import { checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { OptionSocket } from "./option-socket.ts";
 import { yieldToLoop } from "./reactor.ts";
+import type { SocketState } from "./state.ts";
 import type { SocketOperation } from "./transfer.ts";
 import {
   acceptOperation,
@@ -31,7 +32,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   /** Null until a method other than connected() waits for the first time. */
   #waits: SocketWaits | null = null;
 
-  abstract readonly state: string;
+  abstract readonly state: SocketState;
   abstract connected(limits?: WaitLimits): Promise<this>;
   abstract accept(): Accepted | null;
   abstract toJSON(): { readonly local?: Address; readonly peer?: Address };
@@ -194,7 +195,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
 }
 
 /** accept(2) reports a wrong state itself. A listener can only become readable. */
-function checkState({ method, syscall, direction }: SocketOperation<unknown>, state: string): void {
+function checkState({ method, syscall, direction }: SocketOperation<unknown>, state: SocketState): void {
   if (state === "connected" || syscall === "accept") return;
   if (state === "listening" && syscall === "poll" && direction === "read") return;
   const fix = state === "listening" ? "call it on a socket that accepted() returned" : "call connect() first";

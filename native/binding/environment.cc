@@ -106,13 +106,14 @@ core::Result Environment::run(std::function<core::Result()> work,
     post([this, self, result_of_work, done](Napi::Env env) {
       self->join();
       threads_.erase(self);
-      unhold();
-      done(env, result_of_work);
+      const core::Result unheld = unhold();
+      done(env, result_of_work >= 0 && unheld < 0 ? unheld : result_of_work);
     });
   });
   if (result >= 0) return 0;
   threads_.erase(self);
-  unhold();
+  // The first failure is the one to report.
+  static_cast<void>(unhold());
   return result;
 }
 

@@ -63,7 +63,7 @@ async function follow(
   context: TestContext,
 ): Promise<boolean> {
   if (remedy.startsWith("set ")) return false;
-  if (remedy.includes("selfconnect free")) {
+  if (remedy.includes('free("')) {
     const [freed] = await free(local, { settleMs: 0 });
     if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
     // The owner of a socket that it had bound itself keeps the port until it closes the socket.

@@ -151,7 +151,7 @@ describe("happy eyeballs", () => {
       async ({ port }) => {
         resolveTo("127.0.0.2", "127.0.0.1");
         const backoff = { kind: "fixed", delayMs: 20_000 } as const;
-        const waits = { backoff, retryOn: ["ECONNREFUSED"], nextAddressMs: 2000, deadlineMs: 1000 };
+        const waits = { backoff, retryOn: ["ECONNREFUSED"] as const, nextAddressMs: 2000, deadlineMs: 1000 };
         const { socket, attempts } = await dial(`name.test:${port}`, waits);
         expect(attempts.map(({ outcome }) => outcome)).toEqual(["ECONNREFUSED", "connected"]);
         socket.close();
@@ -228,7 +228,7 @@ describe("several local addresses", () => {
         }
         expect(hosts.slice(0, 3)).toEqual(hosts.slice(3));
         expect([...hosts.slice(0, 3)].sort()).toEqual(["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
-        const retried = { retryOn: ["ECONNREFUSED"], backoff: AT_ONCE, local: sources };
+        const retried = { retryOn: ["ECONNREFUSED"] as const, backoff: AT_ONCE, local: sources };
         const error = await errorOf(dial(deadPeer(4, "other"), retried));
         expect(new Set(error.attempts.map(({ local }) => local?.host)).size).toBe(3);
       },
@@ -282,7 +282,7 @@ describe("the record of the attempts", () => {
 
   it("has all of them up to twenty", async () => {
     for (const attempts of [1, 10, 11, 20]) {
-      const retried = { attempts, retryOn: ["ECONNREFUSED"], backoff: AT_ONCE };
+      const retried = { attempts, retryOn: ["ECONNREFUSED"] as const, backoff: AT_ONCE };
       const error = await errorOf(dial(deadPeer(4, "other"), { ...retried, guard: "detect" }));
       if (attempts > 1) expect([error.attempts.length, error.attemptCount]).toEqual([attempts, attempts]);
     }
@@ -294,7 +294,7 @@ describe("without a backoff", () => {
     const stop = AbortSignal.timeout(450);
     let made = 0;
     const onAttempt = () => void made++;
-    const endless = { retryOn: ["ECONNREFUSED"], attempts: 1e9, signal: stop, onAttempt };
+    const endless = { retryOn: ["ECONNREFUSED"] as const, attempts: 1e9, signal: stop, onAttempt };
     await errorOf(dial(deadPeer(4, "other"), endless));
     expect(made).toBeGreaterThan(1); // The second begins after 50 to 100 ms, the fourth after 350 to 700.
     expect(made).toBeLessThan(5);
@@ -436,7 +436,7 @@ describe("limits", () => {
 
   it("a deadline of 0 is one, and the longest too", async () => {
     const peer = deadPeer(4, "other");
-    const retryOn = ["ECONNREFUSED"];
+    const retryOn = ["ECONNREFUSED"] as const;
     expect((await errorOf(dial(peer, { deadlineMs: 0, retryOn }))).code).toBe("ERR_DEADLINE");
     expect((await errorOf(dial(peer, { deadlineMs: 2 ** 31 - 1 }))).code).toBe("ECONNREFUSED");
   });

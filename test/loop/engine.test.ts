@@ -4,9 +4,9 @@ import { describe, expect, it, type TestContext } from "vitest";
 import { findSockets } from "../../lib/kernel/tables.ts";
 import type { ReconnectOptions } from "../../lib/loop/reconnect.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
-import type { Strategy } from "../../lib/loop/strategy.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import type { Strategy } from "../../lib/socket/strategy.ts";
 import { deadPeer, echo, FAMILIES, requires } from "../support/harness.ts";
 
 const ENGINES = ["plain", "io_uring"] as const;

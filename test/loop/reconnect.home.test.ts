@@ -1,8 +1,8 @@
 /** A loop floods nobody but its own host, in namespaces: this host, alone or joined by a cable to another host. */
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../lib/loop/engine.ts";
-import type { Strategy } from "../../lib/loop/strategy.ts";
 import type { OutcomeCounts } from "../../lib/socket/errors.ts";
+import type { Strategy } from "../../lib/socket/strategy.ts";
 import { command, needsNamespaces, requires } from "../support/harness.ts";
 
 const PROGRAM = new URL("../support/programs/flood.mjs", import.meta.url).pathname;

@@ -4,10 +4,10 @@ import { describe, expect, it, vi } from "vitest";
 import { portFacts } from "../../lib/kernel/index.ts";
 import type { ReconnectOptions, ReconnectProgress } from "../../lib/loop/reconnect.ts";
 import { ReconnectLoop, summarizeTrials } from "../../lib/loop/reconnect.ts";
-import type { Strategy } from "../../lib/loop/strategy.ts";
 import { SocketError } from "../../lib/socket/errors.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Native } from "../../lib/socket/native.ts";
+import type { Strategy } from "../../lib/socket/strategy.ts";
 import { deadPeer, FAMILIES, requires, withListener, withNative } from "../support/harness.ts";
 
 async function runLoop(options: ReconnectOptions) {

@@ -1,7 +1,6 @@
 /** "never, because …": what can be known before the first attempt, compared with what then happens. */
 import os from "node:os";
 import { describe, expect, it } from "vitest";
-import type { Strategy } from "../../lib/loop/strategy.ts";
 import type { PortSituation } from "../../lib/ports/index.ts";
 import {
   expectedAttempts,
@@ -10,6 +9,7 @@ import {
   waitFor,
   whyNever,
 } from "../../lib/ports/index.ts";
+import type { Strategy } from "../../lib/socket/strategy.ts";
 import { command, inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
 
 const facts: PortSituation = {

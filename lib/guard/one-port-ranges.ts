@@ -14,7 +14,7 @@ const MOST_STEPS = 8;
  * a port comes again only after thousands of others, when its TIME-WAIT is over. A range of one port keeps the parity;
  * any longer one gives it up, and then the ports of servers are taken.
  */
-export class PortWalk {
+export class OnePortRanges {
   readonly #range: PortRange;
   readonly #ports: number;
   readonly #excluded: readonly PortRange[];

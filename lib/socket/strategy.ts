@@ -1,3 +1,6 @@
+/** The strategies of a loop. */
+import { checkChoice } from "./misuse.ts";
+
 /** How an attempt gets its local port. */
 export type Strategy =
   /** A new socket each time, autobind at connect: what `nc` in a loop does. */
@@ -10,3 +13,11 @@ export type Strategy =
   | "bind"
   /** IP_LOCAL_PORT_RANGE = [P, P]: self-connects at once, because the kernel can only choose P. */
   | "range";
+
+/** Every strategy. */
+export const STRATEGIES: readonly Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
+
+/** Throws ERR_UNKNOWN_STRATEGY with the near miss. */
+export function checkStrategyName(strategy: Strategy): void {
+  checkChoice("ERR_UNKNOWN_STRATEGY", "a strategy", strategy, STRATEGIES);
+}
