@@ -1,6 +1,8 @@
 /** Explains why a server cannot start on an address: tries, and names every socket that holds the port. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { hidesProcesses } from "../kernel/hidden-processes.ts";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
+import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { overlaps } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
@@ -79,10 +81,10 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
     throw invalidArgument("ERR_OUT_OF_RANGE", `mostHolders ${mostHolders} is not a count`, RangeError);
   }
   const address = toBindAddress(target);
-  const tries = [address, ...alternatives(address)].map(tryBind);
+  const tries = [address, ...alternatives(address)].map((one) => tryBind(one));
   const asked = tries[0]!;
   const found = findHolders(address.port, { allNamespaces });
-  const holders = explainHolders(asked, found);
+  const holders = explainHolders(asked, found, null);
   const canListen = isForNode(asked);
   return {
     address,
@@ -93,6 +95,22 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
     omitted: Math.max(0, holders.length - mostHolders),
     unseen: describeUnseen(found, holders),
   };
+}
+
+/** bind(2) in a network namespace: whether a server of Node could start on the address. */
+export function canStart(address: Address, namespace: NetworkNamespace | null = null): boolean {
+  return isForNode(tryBind(address, namespace));
+}
+
+/** Who is in the way of a server on an address of a network namespace; null when it could start. */
+export function findObstacles(
+  address: Address,
+  namespace: NetworkNamespace | null,
+): readonly ExplainedHolder[] | null {
+  const asked = tryBind(address, namespace);
+  if (isForNode(asked)) return null;
+  const found = findHolders(address.port, { namespace });
+  return explainHolders(asked, found, namespace).filter(({ isInTheWay }) => isInTheWay);
 }
 
 /** The holders of explainBind() that are in the way of a server on the address. */
@@ -121,7 +139,7 @@ export async function waitUntilFree(
   const { deadlineMs = 30_000, signal } = options;
   const address = toBindAddress(target);
   const endsAt = performance.now() + deadlineMs;
-  while (!isForNode(tryBind(address))) {
+  while (!canStart(address)) {
     const leftMs = endsAt - performance.now();
     if (leftMs <= 0 || signal?.aborted) return false;
     await sleep(Math.min(WAIT_STEP_MS, leftMs), undefined, { ...(signal && { signal }) }).catch(
@@ -164,9 +182,12 @@ function alternatives(address: Address): Address[] {
   return hosts.filter((other) => !isSameAddress(other, address));
 }
 
-function tryBind(local: Address): BindTry {
-  // Node sets IPV6_V6ONLY to 0, whatever net.ipv6.bindv6only is.
-  const base: OpenOptions = local.host === "::" ? { ipv6Only: false } : {};
+function tryBind(local: Address, namespace: NetworkNamespace | null = null): BindTry {
+  const base: OpenOptions = {
+    // Node sets IPV6_V6ONLY to 0, whatever net.ipv6.bindv6only is.
+    ...(local.host === "::" && { ipv6Only: false }),
+    ...(namespace && { namespace: `/proc/${namespace.pid}/ns/net` }),
+  };
   let refusal: ErrnoName | null = null;
   for (const needs of OPTIONS) {
     const set = Object.fromEntries(needs.map((name) => [name, true]));
@@ -188,7 +209,11 @@ function isForNode({ needs }: BindTry): boolean {
   return needs !== null && !needs.includes("reusePort");
 }
 
-function explainHolders(asked: BindTry, { holders }: Holders): ExplainedHolder[] {
+function explainHolders(
+  asked: BindTry,
+  { holders }: Holders,
+  namespace: NetworkNamespace | null,
+): ExplainedHolder[] {
   const explain = (holder: Holder, isInTheWay: boolean): ExplainedHolder => ({
     ...holder,
     isInTheWay,
@@ -196,7 +221,7 @@ function explainHolders(asked: BindTry, { holders }: Holders): ExplainedHolder[]
     remedy: isInTheWay ? remedyFor(holder, asked.needs, asked.local) : null,
   });
   const explained = holders.map((holder) => {
-    const isHere = holder.namespace === null;
+    const isHere = holder.namespace === (namespace?.id ?? null);
     const conflicts = isHere && overlaps(holder.local, holder.isV6Only, asked.local);
     return explain(holder, asked.refusal === "EADDRINUSE" && conflicts);
   });
@@ -216,19 +241,22 @@ function waitOf(blocking: readonly ExplainedHolder[]): number | null {
   return Math.max(...blocking.map(({ leftMs }) => leftMs!));
 }
 
+const INVISIBLE = "the process of a socket is not visible to this user";
+/** Said where /proc/PID/ns/net of some process is not readable. */
+export const NO_NAMESPACES = "some network namespaces are not visible to this user: run as root";
+
 function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): string[] {
   const isOwnerless = holders.some(({ processes, user }) => processes.length === 0 && user !== null);
+  const why = hidesProcesses() ? ", because /proc hides those of others (hidepid)" : "";
   const isUnknown = holders.some(({ kind }) => kind === "unknown");
   return [
-    ...(!found.seesAllProcesses && isOwnerless
-      ? ["the process of a socket is not visible to this user: run as root to see the owner"]
-      : []),
+    ...(!found.seesAllProcesses && isOwnerless ? [`${INVISIBLE}${why}: run as root to see the owner`] : []),
     ...(!found.showsBound && isUnknown
       ? [
           "this kernel reports no socket that is bound and neither listens nor is connected (Linux 6.8 does): " +
             "run as root to look for it among the descriptors of all processes",
         ]
       : []),
-    ...(found.seesAllNamespaces ? [] : ["some network namespaces are not visible to this user: run as root"]),
+    ...(found.seesAllNamespaces ? [] : [NO_NAMESPACES]),
   ];
 }

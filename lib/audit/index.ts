@@ -21,7 +21,7 @@ export type {
   WaitUntilFreeOptions,
 } from "./explain-bind.ts";
 export { explainBind, holdersInTheWay, waitUntilFree } from "./explain-bind.ts";
-export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
+export type { FreedBy, FreedSocket, FreeOptions, FreeResult, Obstacle } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
 export type { Owner } from "./owners.ts";

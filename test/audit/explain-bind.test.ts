@@ -1,12 +1,14 @@
 /** The truth table: each kind of holder is planted, named, and bind and listen are tried with what was named. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import type { TestContext } from "vitest";
 import { afterEach, describe, expect, test } from "vitest";
 import type { BindExplanation, BindTry } from "../../lib/audit/explain-bind.ts";
+import { findObstacles } from "../../lib/audit/explain-bind.ts";
 import { explainBind, free, waitUntilFree } from "../../lib/audit/index.ts";
+import { readNamespaceId } from "../../lib/kernel/namespaces.ts";
 import { showsBoundSockets } from "../../lib/kernel/port-holders.ts";
 import { whoText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
@@ -16,10 +18,11 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
+import { deadPeer, LOOPBACK, needsNamespaces, withListener, withNative } from "../support/harness.ts";
 import { openRing, PLANTINGS, removeHolders } from "../support/holders.ts";
 
 const native = loadNative();
+const ANY: Address = { family: 4, host: "0.0.0.0", port: 0 };
 
 afterEach(removeHolders);
 
@@ -64,7 +67,7 @@ async function follow(
 ): Promise<boolean> {
   if (remedy.startsWith("set ")) return false;
   if (remedy.includes("selfconnect free")) {
-    const [freed] = await free(local, { settleMs: 0 });
+    const [freed] = (await free(local, { settleMs: 0 })).sockets;
     if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
     // The owner of a socket that it had bound itself keeps the port until it closes the socket.
   } else if (remedy.includes("ss -K") && !killAsAdvised(remedy)) {
@@ -130,6 +133,27 @@ describe("on a kernel that does not report bound sockets", () => {
       },
     ]);
     expect(found.unseen).toEqual([]);
+  });
+
+  test("one of another network namespace is not named", async (context) => {
+    needsNamespaces(context);
+    const { port } = deadPeer();
+    const script = `const { TcpSocket } = await import("./dist/index.js");
+      TcpSocket.open(4).bind("127.0.0.1:${port}"); console.log("bound"); process.stdin.resume();`;
+    const node = `ip link set lo up; exec "${process.execPath}" --input-type=module -e '${script}'`;
+    const child = spawn("unshare", ["-rn", "sh", "-c", node], { stdio: ["pipe", "pipe", "inherit"] });
+    const exited = new Promise((resolve) => child.on("exit", resolve));
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    const found = await withNative(BEFORE_6_8, () => explainBind(port));
+    expect(found.holders).toEqual([]);
+    const inside = await withNative(BEFORE_6_8, () =>
+      findObstacles({ ...ANY, port }, { pid: child.pid!, id: readNamespaceId(child.pid!) as number }),
+    );
+    expect(inside, "control: it is found in that namespace").toMatchObject([
+      { kind: "bound", processes: [{ pid: child.pid }] },
+    ]);
+    child.stdin.end();
+    await exited;
   });
 
   test("one whose process is not readable is unknown, and never nothing", async () => {

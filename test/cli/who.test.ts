@@ -123,6 +123,24 @@ describe("who", () => {
     );
   });
 
+  it("where /proc hides processes, says that owners are hidden, and that not all namespaces were seen", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    const script = `mount -o remount,hidepid=2 /proc
+      listen; for i in $(seq 100); do $S who ${PORT} >/dev/null || break; done
+      O="setpriv --reuid=65534 --regid=65534 --clear-groups $S"
+      $O who ${PORT}; $O who ${PORT} --all-namespaces; $O free --all; echo "exit $?"`;
+    const setUp = `ip link set lo up; S="${process.execPath} ${MAIN}"
+      listen() { ${process.execPath} -e '${LISTEN}' 2>/dev/null & }; ${script}`;
+    const { stdout } = await command("unshare", ["-npfm", "--mount-proc", "--kill-child", "sh", "-c", setUp]);
+    const [first, second] = stdout.split(`a server on [::]:${PORT} cannot start`).slice(1);
+    expect(first).toContain("no visible process, of user root");
+    expect(first).toContain("because /proc hides those of others (hidepid): run as root");
+    expect(first).not.toContain("namespaces are not visible");
+    expect(second).toContain("some network namespaces are not visible to this user");
+    expect(second).toContain("no socket that was visible is joined to itself");
+    expect(second).toMatch(/exit 1\n$/);
+  });
+
   it("a process cannot write to the terminal by its name", async (context) => {
     needsNamespaces(context);
     const name = `$(printf 'x\\033[2J\\nfree')`;
