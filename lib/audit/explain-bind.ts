@@ -1,9 +1,9 @@
 /** Explains why a server cannot start on an address: tries, and names every socket that holds the port. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { hidesProcesses } from "../kernel/hidden-processes.ts";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
 import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { overlaps } from "../kernel/port-holders.ts";
+import { seesEveryProcess } from "../kernel/processes.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
@@ -247,7 +247,7 @@ export const NO_NAMESPACES = "some network namespaces are not visible to this us
 
 function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): string[] {
   const isOwnerless = holders.some(({ processes, user }) => processes.length === 0 && user !== null);
-  const why = hidesProcesses() ? ", because /proc hides those of others (hidepid)" : "";
+  const why = seesEveryProcess() ? "" : ", because /proc hides those of others (hidepid)";
   const isUnknown = holders.some(({ kind }) => kind === "unknown");
   return [
     ...(!found.seesAllProcesses && isOwnerless ? [`${INVISIBLE}${why}: run as root to see the owner`] : []),

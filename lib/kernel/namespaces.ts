@@ -1,6 +1,6 @@
 /** Lists the network namespaces of this host's processes. */
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
-import { hidesProcesses } from "./hidden-processes.ts";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses } from "./tables.ts";
 
 /** A network namespace, and a process in it. */
@@ -19,7 +19,7 @@ export interface FoundNamespaces {
 /** proc(5), /proc/PID/ns/net: finds every network namespace with a process, except the one of this process. */
 export function findOtherNamespaces(): FoundNamespaces {
   const found = new Map<number, NetworkNamespace>();
-  let isComplete = !hidesProcesses();
+  let isComplete = seesEveryProcess();
   const own = readNamespaceId("self");
   for (const pid of listProcesses()) {
     const id = readNamespaceId(pid);
@@ -50,8 +50,6 @@ export function readNamespaceId(pid: number | "self"): number | "unreadable" | n
     const id = /^net:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[1];
     return id === undefined ? null : Number(id);
   } catch (error) {
-    // EPERM is what hidepid=1 says.
-    const isForbidden = ["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code!);
-    return isForbidden ? "unreadable" : null; // Otherwise it has ended.
+    return isForbidden(error) ? "unreadable" : null; // It has ended.
   }
 }

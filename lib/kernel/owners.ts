@@ -1,6 +1,6 @@
 /** Finds the processes that have a socket open, and names their user, unit and container. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { hidesProcesses } from "./hidden-processes.ts";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses, readCommand } from "./tables.ts";
 
 /** A process that has a socket open. Several can have the same one: a parent and its children. */
@@ -21,7 +21,7 @@ export interface Process {
 /** The processes that have sockets open, and whether all processes could be read. */
 export interface FoundProcesses {
   readonly byInode: ReadonlyMap<number, readonly Process[]>;
-  /** False when the descriptors of some process are not readable without root, or some process is hidden. */
+  /** False when some process is not visible, or its descriptors are not readable without root. */
   readonly isComplete: boolean;
 }
 
@@ -33,7 +33,7 @@ export function findProcesses(inodes: Iterable<number>): FoundProcesses {
   const wanted = new Set([...inodes].filter((inode) => inode !== 0));
   const byInode = new Map<number, Process[]>();
   if (wanted.size === 0) return { byInode, isComplete: true };
-  let isComplete = !hidesProcesses();
+  let isComplete = seesEveryProcess();
   const users = readUsers();
   for (const pid of listProcesses()) {
     const uses = listUses(pid);
@@ -61,9 +61,7 @@ export function listUses(pid: number): SocketUse[] | null {
   try {
     fds = readdirSync(`/proc/${pid}/fd`);
   } catch (error) {
-    // EPERM is what hidepid=1 says.
-    const isForbidden = ["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code!);
-    return isForbidden ? null : []; // Otherwise it has ended.
+    return isForbidden(error) ? null : []; // It has ended.
   }
   return fds.flatMap((fd) => {
     const link = readLink(`/proc/${pid}/fd/${fd}`);

@@ -90,6 +90,16 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
   });
 });
 
+test.each(WAYS)("a self-connect of Multipath TCP is ended by %s", async (by, calls) => {
+  for (const { plant } of PLANTINGS.filter(({ title }) => /Multipath.*joined/.test(title))) {
+    const { port, close } = await plant();
+    expect(await withNative(calls, () => free(port, { settleMs: 0 }))).toMatchObject({ sockets: [{ by }] });
+    expect(explainBind(port).holders.filter(({ state }) => state === "ESTABLISHED")).toEqual([]);
+    close();
+    expect(explainBind(port).canListen).toBe(true);
+  }
+});
+
 test("where neither way is permitted, the errno of each is returned and nothing changes", async () => {
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");

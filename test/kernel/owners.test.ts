@@ -3,7 +3,6 @@
 import { statSync } from "node:fs";
 import os from "node:os";
 import { expect, test } from "vitest";
-import { isHidingMount } from "../../lib/kernel/hidden-processes.ts";
 import { findProcesses, parsePlace } from "../../lib/kernel/owners.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 
@@ -33,20 +32,4 @@ test("a socket that is open twice in a process has one owner, with its user", ()
   expect(byInode.get(inode)).toMatchObject([{ pid: process.pid, command: "node", user, fd: one.fd }]);
   expect(byInode.size).toBe(1);
   expect(isComplete).toBe(process.getuid!() === 0);
-});
-
-const MOUNT = "22 1 0:20 / /proc rw,nosuid - proc proc rw";
-
-test.each([
-  [MOUNT, false],
-  [`${MOUNT},hidepid=invisible`, true],
-  [`${MOUNT},gid=4,hidepid=2`, true],
-  [`${MOUNT},hidepid=ptraceable`, true],
-  [`${MOUNT},hidepid=noaccess`, false],
-  [`${MOUNT},hidepid=2\n${MOUNT}`, false],
-  [`${MOUNT}\n${MOUNT},hidepid=2\n23 1 0:21 / /sys rw - sysfs sys rw`, true],
-  [MOUNT.replace("/proc", "/other/proc").concat(",hidepid=2"), false],
-  ["", false],
-])("of the mounts %j the last on /proc hides processes: %s", (mountinfo, isHiding) => {
-  expect(isHidingMount(mountinfo)).toBe(isHiding);
 });
