@@ -1,21 +1,32 @@
 /** The sentences about a holder of a port: what it is, and what to do. Every command prints these. */
 import type { Process } from "../kernel/owners.ts";
+import { canDestroySockets } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress } from "../socket/address.ts";
 import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
 
+/** By IPV6_V6ONLY of a listener on [::]; /proc/net/tcp does not have it. */
+const FAMILIES = {
+  true: ", for IPv6 only",
+  false: ", for IPv4 and IPv6",
+  null: ", for IPv6, and maybe for IPv4",
+};
+
 /** What a holder of each kind is, without its subject, the address. */
 export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   listener: ({ isMultipath, isV6Only, local }) => {
-    const families = local.host !== "::" ? "" : isV6Only ? ", for IPv6 only" : ", for IPv4 and IPv6";
+    const families = local.host === "::" ? FAMILIES[`${isV6Only}`] : "";
     return `listens${isMultipath ? " (Multipath TCP)" : ""}${families}`;
   },
   bound: () => "is bound and neither listens nor is connected",
   connecting: (holder) => `connects to ${peerText(holder)}, which does not answer`,
   connection: (holder) => `is connected to ${peerText(holder)}`,
-  accepted: (holder) => `belongs to the listener, and is connected to ${peerText(holder)}`,
+  accepted: (holder) =>
+    holder.state === "CLOSE-WAIT"
+      ? `belongs to the listener, and ${peerText(holder)} has closed it (CLOSE-WAIT)`
+      : `belongs to the listener, and is connected to ${peerText(holder)}`,
   "half-closed": (holder) => `is a half-closed connection to ${peerText(holder)} (${holder.state})`,
   "self-connect": ({ state }) => `is joined to itself (${state})`,
   "time-wait": (holder) => `is in TIME-WAIT after a connection to ${peerText(holder)}`,
@@ -68,16 +79,21 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
   bound: (holder, asked) => `${endText(holder)}, or use another ${otherText(holder, asked)}`,
   connecting: (holder) => `${endText(holder)}, or wait until its connect has failed`,
   connection: (holder) =>
-    `${endText(holder)}, or end this connection without TIME-WAIT, as root: ${killText(holder)}`,
+    `${endText(holder)}${orAsRoot("end this connection without TIME-WAIT, ", killText(holder))}`,
   accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
   "self-connect": ({ local }) => `selfconnect free ${shellText(local)}`,
-  "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s, or as root: ${killText(holder)}`,
+  "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s${orAsRoot("", killText(holder))}`,
   "self-connect-time-wait": ({ local }) =>
-    `selfconnect who ${local.port} --wait 60s, or as root: selfconnect free ${shellText(local)}`,
-  orphan: (holder) => `wait until the kernel gives up, or as root: ${killText(holder)}`,
+    `selfconnect who ${local.port} --wait 60s${orAsRoot("", `selfconnect free ${shellText(local)}`)}`,
+  orphan: (holder) => `wait until the kernel gives up${orAsRoot("", killText(holder))}`,
   unknown: ({ local }) => `as root: selfconnect who ${local.port}`,
 };
+
+/** SOCK_DESTROY: nothing where this kernel cannot end a connection of another process. */
+function orAsRoot(what: string, command: string): string {
+  return canDestroySockets() ? `, or ${what}as root: ${command}` : "";
+}
 
 function endText({ processes }: Holder): string {
   if (processes.length === 0) return "end the process that has it open";

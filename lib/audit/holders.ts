@@ -54,7 +54,8 @@ export interface Holder {
   readonly namespace: number | null;
   /** Milliseconds until the kernel removes it by itself; null when that depends on a process or a peer. */
   readonly leftMs: number | null;
-  readonly isV6Only: boolean;
+  /** IPV6_V6ONLY; null when the kernel does not report it. */
+  readonly isV6Only: boolean | null;
   readonly isMultipath: boolean;
 }
 
@@ -135,12 +136,15 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
   if (isJoined) return "self-connect";
   if (state === "SYN-SENT") return "connecting";
   if (inode === 0 && NO_PROCESS.includes(state)) return "orphan";
-  if (HALF_CLOSED.includes(state)) return "half-closed";
   const isOfListener = (other: PortHolder) =>
     other.state === "LISTEN" &&
     other.namespace?.id === row.namespace?.id &&
     overlaps(other.local, other.isV6Only, local);
-  return rows.some(isOfListener) ? "accepted" : "connection";
+  // The peer of a connection that waits for accept(2) may have closed it.
+  const isHalfClosed = HALF_CLOSED.includes(state);
+  if (isHalfClosed && inode !== 0) return "half-closed";
+  if (rows.some(isOfListener)) return "accepted";
+  return isHalfClosed ? "half-closed" : "connection";
 }
 
 /**
@@ -175,7 +179,7 @@ function findBoundByProcesses(
 /** A holder of which only the address is known. */
 function boundHolder(local: Address): Holder {
   const unknown = { peer: null, state: null, processes: [], user: null, namespace: null, leftMs: null };
-  return { kind: "bound", local, ...unknown, isV6Only: false, isMultipath: false };
+  return { kind: "bound", local, ...unknown, isV6Only: null, isMultipath: false };
 }
 
 /** The holder that bind(2) implies when it fails and the kernel reports no socket that explains it. */

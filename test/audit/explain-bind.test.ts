@@ -18,8 +18,15 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK, needsNamespaces, withListener, withNative } from "../support/harness.ts";
-import { openRing, PLANTINGS, removeHolders } from "../support/holders.ts";
+import {
+  deadPeer,
+  LOOPBACK,
+  needsIpv6,
+  needsNamespaces,
+  withListener,
+  withNative,
+} from "../support/harness.ts";
+import { openRing, PLANTINGS, removeHolders, waitForState } from "../support/holders.ts";
 
 const native = loadNative();
 const ANY: Address = { family: 4, host: "0.0.0.0", port: 0 };
@@ -177,6 +184,47 @@ test("without sock_diag the rows of /proc/net/tcp are named", () =>
       expect(found.holders).toMatchObject([{ kind: "listener", processes: [{ pid: process.pid }] }]);
     },
   ));
+
+test("without sock_diag nobody knows whether a listener on [::] takes IPv4 too, and no word says so", async (context) => {
+  needsIpv6(context);
+  using listener = TcpSocket.open(6, { ipv6Only: true })
+    .bind({ ...deadPeer(6), host: "::" })
+    .listen();
+  const { port } = listener.getsockname();
+  const told = () => explainBind(port).holders.map(({ is, isV6Only }) => [is.split(": ")[0], isV6Only]);
+  expect(told(), "control").toEqual([["listens, for IPv6 only", true]]);
+  const calls = { diag: () => -os.constants.errno.ENOENT };
+  expect(await withNative(calls, told)).toEqual([["listens, for IPv6, and maybe for IPv4", null]]);
+});
+
+test("a connection that its peer has closed before accept(2) belongs to the listener", async () => {
+  using listener = TcpSocket.open(4).bind(deadPeer()).listen();
+  const peer = listener.getsockname();
+  const client = TcpSocket.open(4);
+  client.connect(peer);
+  await client.connected();
+  const from = formatAddress(client.getsockname());
+  client.close();
+  await waitForState(peer.port, "CLOSE-WAIT");
+  const [, waiting] = explainBind(peer).holders;
+  expect(waiting).toMatchObject({ kind: "accepted", state: "CLOSE-WAIT", processes: [] });
+  const is = `belongs to the listener, and ${from} has closed it (CLOSE-WAIT): not accepted yet`;
+  expect(waiting!.is).toBe(is);
+});
+
+test("where the kernel cannot end a connection of another process, nobody is told to", async () => {
+  const timeWait = PLANTINGS.filter(({ kind }) => kind.endsWith("time-wait"));
+  const { port } = await timeWait.at(-1)!.plant();
+  const remedy = () =>
+    explainBind(`127.0.0.1:${port}`).holders[0]?.remedy ?? explainBind(port).holders[0]!.remedy;
+  expect(remedy(), "control").toContain("as root");
+  for (const code of ["EOPNOTSUPP", "ENOENT", "EPROTONOSUPPORT"] as const) {
+    const calls = { destroy: () => -os.constants.errno[code] };
+    const text = await withNative(calls, remedy);
+    if (code === "ENOENT") expect(text).toContain("as root");
+    else expect(text).not.toContain("as root");
+  }
+});
 
 test("a port where nothing is in the way", () => {
   const { port } = deadPeer();

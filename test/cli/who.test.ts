@@ -84,6 +84,14 @@ describe("who", () => {
     expect(waited).toMatchObject({ status: 0, stdout: `a server on ${name} can start\n` });
   });
 
+  it("--wait before the port names the order that is right", async () => {
+    for (const target of ["50000", "127.0.0.1:50000"]) {
+      const { status, stderr } = await cli(["who", "--wait", target]);
+      expect(status).toBe(2);
+      expect(stderr).toContain(`For a port, put it first: who ${target} --wait.`);
+    }
+  });
+
   it("rejects what is no port", async () => {
     for (const target of ["0", "65536", "localhost", "127.0.0.1:0"]) {
       expect((await cli(["who", target])).status, target).toBe(2);

@@ -111,7 +111,8 @@ async function timeWait(options: ConnectionOptions): Promise<Planted> {
   return planted(local);
 }
 
-async function waitForState(port: number, state: string): Promise<void> {
+/** Waits until some socket on the port is in a state. */
+export async function waitForState(port: number, state: string): Promise<void> {
   const has = () =>
     findPortHolders({ low: port, high: port }).holders.some((holder) => holder.state === state);
   const endsAt = performance.now() + MOST_WAIT_MS;
