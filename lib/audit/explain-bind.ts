@@ -5,12 +5,13 @@ import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { overlaps } from "../kernel/port-holders.ts";
 import { seesEveryProcess } from "../kernel/processes.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
+import { checkAddress, isSameAddress, toAddress, unmap } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
 import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
+import { isUnspecified } from "../socket/self-connect.ts";
 import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
 import { findHolders, unknownHolder } from "./holders.ts";
@@ -220,14 +221,22 @@ function explainHolders(
     is: describeHolder(holder),
     remedy: isInTheWay ? remedyFor(holder, asked.needs, asked.local) : null,
   });
-  const explained = holders.map((holder) => {
-    const isHere = holder.namespace === (namespace?.id ?? null);
-    const conflicts = isHere && overlaps(holder.local, holder.isV6Only, asked.local);
-    return explain(holder, asked.refusal === "EADDRINUSE" && conflicts);
-  });
-  const isExplained = asked.refusal !== "EADDRINUSE" || explained.some(({ isInTheWay }) => isInTheWay);
+  const isRefused = asked.refusal === "EADDRINUSE";
+  const here = holders.filter((holder) => holder.namespace === (namespace?.id ?? null));
+  const certain = here.filter(({ local, isV6Only }) => overlaps(local, isV6Only, asked.local));
+  const inTheWay = new Set(certain.length > 0 ? certain : here.filter((one) => mayOverlap(one, asked.local)));
+  const explained = holders.map((holder) => explain(holder, isRefused && inTheWay.has(holder)));
+  const isExplained = !isRefused || explained.some(({ isInTheWay }) => isInTheWay);
   const all = isExplained ? explained : [explain(unknownHolder(asked.local), true), ...explained];
   return all.sort((one, other) => rank(one) - rank(other));
+}
+
+/**
+ * An IPv6 connection conflicts with 0.0.0.0 unless its socket was bound to its own address, which sets IPV6_V6ONLY: the
+ * kernel reports that of no connection.
+ */
+function mayOverlap({ local, peer }: Holder, asked: Address): boolean {
+  return peer !== null && unmap(local).family === 6 && asked.family === 4 && isUnspecified(asked);
 }
 
 /** Those in the way first; connections of a listener last. */

@@ -18,6 +18,8 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import type { Asked, Holding } from "../support/bind-scenarios.ts";
+import { describeScenario, judge } from "../support/bind-scenarios.ts";
 import {
   deadPeer,
   LOOPBACK,
@@ -117,6 +119,30 @@ describe.each(PLANTINGS)("$title", ({ title, kind, needs, remedy, plant }) => {
     }
     close();
   });
+});
+
+/** One of each answer, and those that were wrong once: the deep test draws many more. */
+const SCENARIOS: readonly (readonly [Asked, ...Holding[]])[] = [
+  [null, { role: "outgoing", host: "127.0.0.1", options: {} }],
+  ["localhost", { role: "listener", host: "0.0.0.0", options: { reusePort: true } }],
+  ["::ffff:127.0.0.1", { role: "joined", host: "127.0.0.1", options: { reuseAddress: true } }],
+  ["127.0.0.2", { role: "accepted and listener", host: "127.0.0.1", options: {} }],
+  ["::1", { role: "listener", host: "::", options: { ipv6Only: true } }],
+  // An IPv6 connection that is not for IPv6 only keeps 0.0.0.0.
+  ["0.0.0.0", { role: "joined, picked", host: "::1", options: {} }],
+  ["0.0.0.0", { role: "joined", host: "::", options: { reusePort: true } }],
+  ["0.0.0.0", { role: "accepted", host: "::", options: { reuseAddress: true } }],
+  [
+    "0.0.0.0",
+    { role: "accepted", host: "127.0.0.1", options: { reuseAddress: true } },
+    { role: "joined, picked", host: "::1", options: {} },
+  ],
+];
+
+test.for(SCENARIOS)("%s: explainBind() says what bind, listen and Node do", async (scenario, context) => {
+  const [asked, ...holdings] = scenario;
+  needsIpv6(context);
+  expect(await judge(holdings, asked), describeScenario(holdings, asked)).toEqual([]);
 });
 
 /** A kernel before 6.8, which ignores the bit of the bound sockets in a request. */
