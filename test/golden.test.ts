@@ -7,21 +7,25 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, vi } from "vitest";
-import { holdersInTheWay } from "../lib/audit/explain-bind.ts";
+import { explainBind } from "../lib/audit/explain-bind.ts";
 import { pacesOf } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
-import { announce, liveText, showHarm } from "../lib/cli/reconnect.ts";
+import { showHarm } from "../lib/cli/reconnect.ts";
 import { environment, portFacts } from "../lib/kernel/host.ts";
+import { expectationOf, judge } from "../lib/lab/expectation.ts";
+import type { Finding } from "../lib/lab/lab.ts";
 import { portAlgorithm } from "../lib/ports/algorithms.ts";
 import { checkPrediction } from "../lib/ports/check.ts";
 import { fingerprint } from "../lib/ports/fingerprint.ts";
 import { expectedRemaining, predict } from "../lib/ports/predict.ts";
 import { measureWaits } from "../lib/ports/waits.ts";
+import * as report from "../lib/report/index.ts";
 import {
   auditChangesText,
   auditMetrics,
   auditReport,
   auditText,
+  benchCsv,
   benchHtml,
   benchMarkdown,
   benchText,
@@ -31,28 +35,39 @@ import {
   dialText,
   freeReport,
   freeText,
+  holderText,
   hostAuditMetrics,
   hostAuditReport,
   hostAuditText,
+  judgementText,
   labCsv,
   labHtml,
   labKernelsReport,
   labKernelsText,
+  labListReport,
+  labListText,
   labMarkdown,
   labText,
   ladderSvg,
   mergeLabs,
+  neverText,
   parseLabResult,
   portsHtml,
+  portsReadHtml,
+  portsReadReport,
+  portsReadText,
   portsReport,
   portsText,
   predictReport,
   predictText,
+  reconnectProgressText,
   reconnectReport,
+  reconnectStartText,
   reconnectText,
   reserveReport,
   reserveText,
   traceHtml,
+  tracePcapng,
   traceReport,
   traceText,
   whoReport,
@@ -67,11 +82,14 @@ vi.mock("../lib/kernel/host.ts", { spy: true });
 vi.mock("../lib/audit/explain-bind.ts", { spy: true });
 vi.mock("../lib/socket/listen-refusal.ts", { spy: true });
 vi.mock("../lib/ports/waits.ts", { spy: true });
+// What each writer returns is kept, to find those that no golden records.
+vi.mock("../lib/report/index.ts", { spy: true });
 
 const FOLDER = new URL("golden/", import.meta.url);
 const ENVIRONMENT = JSON.parse(readFileSync(new URL("environment.json", FOLDER), "utf8"));
 const recorded = readdirSync(FOLDER).sort();
 const used = new Set(["environment.json"]);
+const compared: string[] = [];
 
 vi.mocked(environment).mockReturnValue(ENVIRONMENT);
 vi.mocked(portFacts).mockReturnValue(ENVIRONMENT);
@@ -94,14 +112,26 @@ function recordedResult(file: string) {
 
 async function expectGolden(file: string, text: string): Promise<void> {
   used.add(file);
+  compared.push(text);
   await expect(text).toMatchFileSnapshot(new URL(file, FOLDER).pathname);
 }
 
 /** Expects the object as --json prints it, and that it conforms to its published schema. */
 async function expectJson(name: string, schema: string, object: object): Promise<void> {
-  const text = `${JSON.stringify(object, null, 2)}\n`;
+  const text = jsonOf(object);
   expectSchema(schema, JSON.parse(text));
   await expectGolden(`${name}.json`, text);
+}
+
+function jsonOf(object: object): string {
+  return `${JSON.stringify(object, null, 2)}\n`;
+}
+
+/** Bytes as text, 32 a line. */
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes)
+    .toString("hex")
+    .replaceAll(/.{1,64}/g, "$&\n");
 }
 
 function expectSchema(schema: string, object: unknown): void {
@@ -147,7 +177,7 @@ describe("reconnect", () => {
     const { never, results, row } = recordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectReport(results, never));
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
-    vi.mocked(holdersInTheWay).mockReturnValueOnce(recordedResult("who-joined.input.json").holders);
+    vi.mocked(explainBind).mockReturnValueOnce(recordedResult("who-joined.input.json"));
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
     const moment = reconnectText([{ ...results[0], socket }], {
       rows: [[row, { pid: 4242, command: "node" }]],
@@ -155,6 +185,11 @@ describe("reconnect", () => {
     const signal = new AbortController().signal;
     const harm = await captureOutput(() => showHarm(socket as never, results[0].local, {}, signal));
     await expectGolden("reconnect.txt", `${moment}\n${harm}`);
+  });
+
+  it("that never ends, with advice", async () => {
+    const { never } = recordedResult("reconnect-never.input.json");
+    await expectGolden("never.txt", `${neverText(never)}\n`);
   });
 
   it.each(["reconnect-trials", "reconnect-never", "reconnect-listener"])("%s", async (name) => {
@@ -167,11 +202,10 @@ describe("reconnect", () => {
   it("the lines before and while it runs", async () => {
     const { results } = recordedResult("reconnect.input.json");
     const loop = results[0];
-    const text = await captureOutput(() => {
-      announce(loop, ENVIRONMENT);
-      const findRemaining = expectedRemaining(loop.peer, loop.strategy, ENVIRONMENT);
-      process.stdout.write(`${liveText(loop, ENVIRONMENT, findRemaining, "trial 1/3 · ")}\n`);
-    });
+    const findRemaining = expectedRemaining(loop.peer, loop.strategy, ENVIRONMENT);
+    const start = reconnectStartText(loop, ENVIRONMENT);
+    const now = reconnectProgressText(loop, ENVIRONMENT.ephemeralRange, findRemaining(loop.localPort));
+    const text = `${start}\ntrial 1/3 · ${now}\n`;
     await expectGolden("reconnect-live.txt", text);
   });
 });
@@ -192,6 +226,8 @@ describe("trace", () => {
     await expectGolden(`${name}.txt`, `${traceText(traced, extras)}\n`);
     if (traced.capture) await expectGolden(`${name}.svg`, ladderSvg(traced.ladder));
     await expectGolden(`${name}.html`, traceHtml(traced, extras));
+    const packets = tracePcapng(traced);
+    if (packets) await expectGolden(`${name}.pcapng.hex`, hexOf(packets));
   });
 });
 
@@ -201,6 +237,7 @@ it("bench", async () => {
   await expectGolden("bench.txt", `${benchText(report)}\n`);
   await expectGolden("bench.markdown", benchMarkdown(report));
   await expectGolden("bench.html", benchHtml(report));
+  await expectGolden("bench.csv", benchCsv(report));
 });
 
 describe("ports", () => {
@@ -210,6 +247,13 @@ describe("ports", () => {
     await expectJson(name, "ports", portsReport(observation, print));
     await expectGolden(`${name}.txt`, `${portsText(observation, print)}\n`);
     await expectGolden(`${name}.html`, portsHtml(observation, print));
+  });
+
+  it("of the hosts in a capture", async () => {
+    const reading = recordedResult("ports-read.input.json");
+    await expectJson("ports-read", "ports-read", portsReadReport("hosts.pcap", reading));
+    await expectGolden("ports-read.txt", `${portsReadText("hosts.pcap", reading)}\n`);
+    await expectGolden("ports-read.html", portsReadHtml("hosts.pcap", reading));
   });
 });
 
@@ -260,6 +304,7 @@ describe("who, free and reserve", () => {
     const found = recordedResult(`${name}.input.json`);
     await expectJson(name, "who", whoReport(found));
     await expectGolden(`${name}.txt`, `${whoText(found)}\n`);
+    await expectGolden(`${name}-line.txt`, `${holderText(found.holders[0])}\n`);
   });
 
   it.each(["free", "free-refused"])("%s", async (name) => {
@@ -305,6 +350,31 @@ describe("lab and report", () => {
     await expectGolden("compare.txt", compareText(comparison));
   });
 
+  it("the answers beside those that were expected", async () => {
+    const result = labs()[0]!;
+    const [first, second, ...others] = result.findings;
+    const unanswered: Finding = { ...second!, answer: "", note: "no time" };
+    Reflect.deleteProperty(unanswered, "answer");
+    const changed = [{ ...first!, answer: "another" }, unanswered];
+    const judgement = judge({ ...result, findings: [...changed, ...others] }, expectationOf(result));
+    await expectGolden("lab-expect.txt", `${judgementText(judgement)}\n`);
+  });
+
+  it("the experiments and the machines", async () => {
+    const about = { expected: () => null, run: () => Promise.reject(new Error("is only listed")) };
+    const experiments = [
+      { ...about, name: "parity", question: "which parity does connect(2) pick?" },
+      { ...about, name: "laps", question: "how long is a walk of the whole range?", isSlow: true as const },
+    ];
+    const machines = [
+      { name: "host" as const, about: "this host's kernel", missing: null },
+      { name: "gvisor" as const, about: "gVisor's network stack", missing: "needs runsc" },
+    ];
+    const report = labListReport(experiments, machines);
+    await expectJson("lab-list", "lab-list", report);
+    await expectGolden("lab-list.txt", `${labListText(report)}\n`);
+  });
+
   it("the kernels that are available to a lab", async () => {
     const qemu = { machine: "qemu", isCached: false } as const;
     const kernels = [
@@ -316,6 +386,20 @@ describe("lab and report", () => {
     await expectJson("lab-kernels", "lab-kernels", report);
     await expectGolden("lab-kernels.txt", `${labKernelsText(report)}\n`);
   });
+});
+
+it("every writer of selfconnect/report has a golden", () => {
+  const isRecorded = (value: unknown) => {
+    if (value instanceof Uint8Array) return compared.includes(hexOf(value));
+    const text = typeof value === "string" ? value : jsonOf(value as object);
+    return compared.some((golden) => golden.includes(text));
+  };
+  const writers = Object.entries(report).filter(([, value]) => typeof value === "function");
+  const missing = writers.filter(
+    ([, writer]) => !vi.mocked(writer as () => unknown).mock.results.some(({ value }) => isRecorded(value)),
+  );
+  expect(writers.length).toBeGreaterThan(30);
+  expect(missing.map(([name]) => name)).toEqual([]);
 });
 
 it("every recorded file is compared, and every compared file was recorded before", () => {

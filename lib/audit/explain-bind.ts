@@ -114,11 +114,6 @@ export function findObstacles(
   return explainHolders(asked, found, namespace).filter(({ isInTheWay }) => isInTheWay);
 }
 
-/** The holders of explainBind() that are in the way of a server on the address. */
-export function holdersInTheWay(target: BindTarget): ExplainedHolder[] {
-  return explainBind(target).holders.filter(({ isInTheWay }) => isInTheWay);
-}
-
 /** When waitUntilFree() gives up. */
 export interface WaitUntilFreeOptions {
   /** Default 30 seconds. */

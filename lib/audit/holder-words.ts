@@ -1,4 +1,7 @@
-/** The sentences about a holder of a port: what it is, and what to do. Every command prints these. */
+/**
+ * The sentences about a holder of a port: what it is, and what to do, as calls of this package. report/who.ts names the
+ * commands instead.
+ */
 import type { Process } from "../kernel/owners.ts";
 import { canDestroySockets } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
@@ -63,7 +66,7 @@ export function describeProcess({ pid, command, user, unit, container, fd }: Pro
   return `pid ${pid} (${parts.join(", ")})`;
 }
 
-/** What makes the port free or usable for a server. */
+/** What makes the port free or usable for a server. Calls: free(), waitUntilFree(), explainBind(). */
 export function remedyFor(holder: Holder, needs: readonly NeededOption[] | null, asked: Address): string {
   if (needs?.includes("reuseAddress")) {
     return "set SO_REUSEADDR before bind(2), as listen() of Node does: a server then starts at once";
@@ -82,12 +85,11 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
     `${endText(holder)}${orAsRoot("end this connection without TIME-WAIT, ", killText(holder))}`,
   accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
-  "self-connect": ({ local }) => `selfconnect free ${shellText(local)}`,
-  "time-wait": (holder) => `selfconnect who ${holder.local.port} --wait 60s${orAsRoot("", killText(holder))}`,
-  "self-connect-time-wait": ({ local }) =>
-    `selfconnect who ${local.port} --wait 60s${orAsRoot("", `selfconnect free ${shellText(local)}`)}`,
+  "self-connect": (holder) => freeText(holder),
+  "time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", killText(holder))}`,
+  "self-connect-time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", freeText(holder))}`,
   orphan: (holder) => `wait until the kernel gives up${orAsRoot("", killText(holder))}`,
-  unknown: ({ local }) => `as root: selfconnect who ${local.port}`,
+  unknown: (_, asked) => `as root: explainBind(${argumentText(asked)})`,
 };
 
 /** SOCK_DESTROY: nothing where this kernel cannot end a connection of another process. */
@@ -112,10 +114,17 @@ function killText({ local, peer }: Holder): string {
   return `ss -K -a -${local.family} 'src ${formatAddress(bare(local))}${to}'`;
 }
 
-/** The address as an argument for a shell, which takes brackets for a pattern. */
-function shellText(local: Address): string {
-  const text = formatAddress(local);
-  return text.startsWith("[") ? `'${text}'` : text;
+function freeText({ local }: Holder): string {
+  return `free("${formatAddress(local)}")`;
+}
+
+function waitText(asked: Address): string {
+  return `waitUntilFree(${argumentText(asked)})`;
+}
+
+/** What was asked for, as an argument: a port alone stands for [::]. */
+function argumentText(asked: Address): string {
+  return asked.host === "::" ? `${asked.port}` : `"${formatAddress(asked)}"`;
 }
 
 function peerText({ peer }: Holder): string {

@@ -20,7 +20,7 @@ export type {
   ExplainedHolder,
   WaitUntilFreeOptions,
 } from "./explain-bind.ts";
-export { explainBind, holdersInTheWay, waitUntilFree } from "./explain-bind.ts";
+export { explainBind, waitUntilFree } from "./explain-bind.ts";
 export type { FreedBy, FreedSocket, FreeOptions, FreeResult, Obstacle } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";

@@ -40,7 +40,7 @@ const FOLDER = "/etc/sysctl.d";
 /** Sorts behind the numbered files, because of several files that set a key the last one wins. */
 const FILE = "zz-selfconnect.conf";
 const HEAD =
-  "# Ports that the kernel must not pick as local ones. Written by `selfconnect reserve --persist`.\n";
+  "# Ports that the kernel must not pick as local ones. Written by selfconnect: reserve(), persist.\n";
 /** The file that `persist` writes. */
 export const SYSCTL_FILE = path.join(FOLDER, FILE);
 /** A file hides those of its name in later folders. The files are read in the order of their names. */

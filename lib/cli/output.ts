@@ -1,10 +1,9 @@
 /** What commands print: results on stdout, progress and errors on stderr. */
 import readline from "node:readline";
 import type { WriteStream } from "node:tty";
-import type { Never } from "../ports/index.ts";
 import { escapeJson, escapeTerminal } from "../report/escape.ts";
 import type { Line, TextOptions } from "../report/terminal.ts";
-import { paint, renderText } from "../report/terminal.ts";
+import { renderText } from "../report/terminal.ts";
 import { EXIT } from "./exit-codes.ts";
 
 /** Options for text on a stream: colours where the terminal has them; NO_COLOR and FORCE_COLOR are honoured. */
@@ -29,10 +28,6 @@ export function printJson(object: unknown, indent = 2): void {
 /** Prints lines for people to stderr, because stdout may be a JSON object. */
 export function printNotice(lines: readonly Line[]): void {
   console.error(renderText(lines, textOptions(process.stderr)));
-}
-
-export function neverLine({ because, instead }: Never): Line {
-  return [paint("yellow", "never"), `, because ${because}. Instead: ${instead}.`];
 }
 
 /** Exits when stdout fails: quietly if the reader has closed the pipe, else with an error. */

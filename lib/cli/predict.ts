@@ -1,6 +1,7 @@
 /** selfconnect predict [peer]: how long until a client that keeps connecting is joined to itself. */
 import { Argument, Command, Option } from "commander";
-import { holdersInTheWay } from "../audit/index.ts";
+import type { ExplainedHolder } from "../audit/index.ts";
+import { explainBind } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
 import type { MeasuredWait, Method, Prediction, PredictionCheck } from "../ports/index.ts";
@@ -13,12 +14,11 @@ import {
   predict,
 } from "../ports/index.ts";
 import type { PredictPace } from "../report/index.ts";
-import { holderLines, predictReport, predictText } from "../report/index.ts";
+import { predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
-import { indent } from "../report/terminal.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
   readonly method: Method;
@@ -91,18 +91,14 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
     flags.check !== undefined && prediction.never ? await checkNever(prediction, signal) : null;
   const question = { clients, paces: pacesOf(flags), check, neverCheck };
   if (flags.json) printJson(predictReport(prediction, question));
-  else print(predictText(prediction, question, textOptions()));
-  if (!flags.json) printHolders(peer);
+  else print(predictText(prediction, { ...question, holders: findHolders(peer) }, textOptions()));
   if (signal.aborted) return EXIT.interrupted;
   const isRefuted = (check && !check.holds) || (neverCheck && neverCheck.selfConnects > 0);
   return !isKnown || isRefuted ? EXIT.failed : EXIT.done;
 }
 
-/** Prints who holds the peer's port now: a self-connect needs it free. */
-function printHolders(peer: Address): void {
-  if (!isOwnAddress(peer)) return;
-  const held = holdersInTheWay(peer);
-  if (held.length > 0) printLines(["", "now on the port", ...indent("  ", held.flatMap(holderLines))]);
+function findHolders(peer: Address): readonly ExplainedHolder[] {
+  return isOwnAddress(peer) ? explainBind(peer).holders : [];
 }
 
 async function runCheck(

@@ -1,30 +1,27 @@
 /** selfconnect reconnect [peer]: the main job. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
-import { holdersInTheWay } from "../audit/index.ts";
+import { explainBind } from "../audit/index.ts";
 import type { Address, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
-import { formatAddress, listenRefusal, ReconnectLoop } from "../index.ts";
+import { listenRefusal, ReconnectLoop } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
 import { findFourTuple, socketOwner, socketTable } from "../kernel/index.ts";
 import type { PortSituation } from "../ports/index.ts";
-import { expectedAttempts, expectedRemaining, situationFor, whyNever } from "../ports/index.ts";
+import { expectedRemaining, situationFor, whyNever } from "../ports/index.ts";
 import type { ReconnectTextOptions } from "../report/index.ts";
-import { holderLines, reconnectReport, reconnectText } from "../report/index.ts";
-import { count, duration, pluralize } from "../report/numbers.ts";
-import { indent } from "../report/terminal.ts";
+import {
+  neverText,
+  reconnectAfterText,
+  reconnectHarmText,
+  reconnectProgressText,
+  reconnectReport,
+  reconnectStartText,
+  reconnectText,
+} from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { WholeFile } from "./files.ts";
-import {
-  interruption,
-  LiveLine,
-  neverLine,
-  print,
-  printJson,
-  printLines,
-  printNotice,
-  textOptions,
-} from "./output.ts";
+import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
   readonly strategy: Strategy;
@@ -40,7 +37,6 @@ interface Flags {
 
 const STRATEGIES: Strategy[] = ["fresh", "reuse", "autobind", "bind", "range"];
 const LOOK_EVERY_MS = 100;
-const BAR_WIDTH = 8;
 const SECRET = "hello, myself";
 const ECHO_WAIT_MS = 1000;
 
@@ -88,7 +84,10 @@ async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
   const situation = situationFor(peer, flags.strategy);
   const never = whyNever(peer, flags.strategy, situation);
-  if (never) printNotice([neverLine({ ...never, instead: nameFlag(never.instead) })]);
+  if (never) {
+    const words = { ...never, instead: nameFlag(never.instead) };
+    console.error(neverText(words, textOptions(process.stderr)));
+  }
   const results = await runTrials(peer, flags, situation, signal);
   const last = results.at(-1)!;
   const isJoined = last.verdict === "self-connect";
@@ -129,10 +128,12 @@ async function runTrials(
       ...(flags.rate !== undefined && { attemptsPerSecond: flags.rate }),
       ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
     });
-    if (trial === 1 && !flags.json) announce(loop, situation, flags.rate);
+    const pace = flags.rate === undefined ? {} : { attemptsPerSecond: flags.rate };
+    if (trial === 1 && !flags.json) print(reconnectStartText(loop, situation, pace));
     const result = await runWithProgress(loop, signal, (progress) => {
       const prefix = flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : "";
-      line.show(liveText(progress, situation, findRemaining, prefix));
+      const remaining = progress.localPort ? findRemaining(progress.localPort) : null;
+      line.show(prefix + reconnectProgressText(progress, situation.ephemeralRange, remaining));
     });
     results.push(result);
     if (result.verdict !== "self-connect") break;
@@ -155,39 +156,6 @@ async function runWithProgress(
   }
 }
 
-export function announce(loop: ReconnectLoop, situation: PortSituation, rate?: number): void {
-  const range = situation.ephemeralRange;
-  const pace = rate === undefined ? {} : { attemptsPerSecond: rate };
-  const attempts = expectedAttempts(loop.peer, loop.strategy, situation, pace);
-  const inRange = range ? `, ephemeral range ${range.low}-${range.high}` : "";
-  const isKnown = attempts !== null && attempts !== Number.POSITIVE_INFINITY;
-  const expected = isKnown ? `, about ${pluralize(Math.round(attempts), "attempt")} expected` : "";
-  print(`reconnecting to ${formatAddress(loop.peer)}: strategy ${loop.strategy}${inRange}${expected}`);
-}
-
-export function liveText(
-  progress: ReconnectProgress,
-  { ephemeralRange }: PortSituation,
-  findRemaining: (localPort: number) => number | null,
-  prefix: string,
-): string {
-  const { attempts, attemptsPerSecond, localPort, elapsedMs } = progress;
-  const parts = [`${count(attempts)} attempts`, `${count(attemptsPerSecond)}/s`];
-  if (localPort && ephemeralRange) parts.push(rangeBar(localPort, ephemeralRange));
-  parts.push(duration(elapsedMs));
-  const left = localPort ? findRemaining(localPort) : null;
-  if (left !== null && attemptsPerSecond > 0)
-    parts.push(`~${duration((left / attemptsPerSecond) * 1000)} to go`);
-  return prefix + parts.join(" · ");
-}
-
-/** The position of a port in the ephemeral range: "port 45678 ━━━●────". */
-function rangeBar(port: number, range: { low: number; high: number }): string {
-  const share = (port - range.low) / (range.high - range.low + 1);
-  const at = Math.min(BAR_WIDTH - 1, Math.max(0, Math.floor(share * BAR_WIDTH)));
-  return `port ${port} ${"━".repeat(at)}●${"─".repeat(BAR_WIDTH - 1 - at)}`;
-}
-
 /** What the kernel's socket tables add to a result. */
 function socketFacts({ verdict, local, peer }: ReconnectResult): ReconnectTextOptions {
   if (verdict === "connected") return { listener: listenerOwner(peer) };
@@ -206,22 +174,13 @@ export async function showHarm(
   flags: Pick<Flags, "hold">,
   signal: AbortSignal,
 ): Promise<void> {
-  const name = formatAddress(local);
   const refusal = listenRefusal(local);
-  const read = new TextDecoder().decode(await echo(socket, new TextEncoder().encode(SECRET)));
-  printLines([
-    "",
-    "the harm while it is open",
-    `  a server's listen on ${name}: ${refusal ?? "starts (unexpected)"}`,
-    ...indent("    ", holdersInTheWay(local).flatMap(holderLines)),
-    `  wrote "${SECRET}", read "${read}"`,
-  ]);
+  const received = new TextDecoder().decode(await echo(socket, new TextEncoder().encode(SECRET)));
+  const { holders } = explainBind(local);
+  print(reconnectHarmText({ local, refusal, holders, sent: SECRET, received }, textOptions()));
   if (flags.hold) await waitForInterrupt(local, signal);
   socket.reset();
-  printLines([
-    "after reset()",
-    `  a server's listen on ${name}: ${listenRefusal(local) ?? "starts at once"}`,
-  ]);
+  print(reconnectAfterText(local, listenRefusal(local), textOptions()));
 }
 
 /** Sends bytes and returns what the same socket then receives. */

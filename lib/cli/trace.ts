@@ -1,27 +1,26 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { Argument, Command, Option } from "commander";
-import { holdersInTheWay } from "../audit/index.ts";
+import { explainBind } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
 import { CLOSINGS, observeLeavings, readTrace, trace } from "../packets/index.ts";
 import { situationFor, whyNever } from "../ports/index.ts";
 import type { TraceExtras } from "../report/index.ts";
-import { ladderSvg, traceHtml, tracePcapng, traceReport, traceText } from "../report/index.ts";
+import {
+  holderText,
+  ladderSvg,
+  neverText,
+  traceHtml,
+  tracePcapng,
+  traceReport,
+  traceText,
+} from "../report/index.ts";
 import { pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { writeWhole } from "./files.ts";
-import {
-  interruption,
-  LiveLine,
-  neverLine,
-  print,
-  printJson,
-  printLines,
-  printNotice,
-  textOptions,
-} from "./output.ts";
+import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
 
 interface Flags {
   readonly natural?: boolean;
@@ -142,15 +141,15 @@ async function runTrace(peer: Address, flags: Flags, signal: AbortSignal): Promi
 /** Adds to EADDRINUSE the socket that holds the port: often the TIME-WAIT of an earlier trace. */
 function addOccupant(error: unknown, peer: Address): unknown {
   if (!(error instanceof SocketError) || error.code !== "EADDRINUSE") return error;
-  const [holder] = holdersInTheWay(peer);
+  const holder = explainBind(peer).holders.find(({ isInTheWay }) => isInTheWay);
   if (!holder) return error;
-  const remedy = `${holder.remedy}; a trace with --close reset leaves nothing behind`;
-  return new Error(`${error.message}: ${formatAddress(holder.local)} ${holder.is}; ${remedy}`);
+  const advice = "a trace with --close reset leaves nothing behind";
+  return new Error(`${error.message}: ${holderText(holder)}; ${advice}`);
 }
 
 function warnIfNever(peer: Address): void {
   const never = whyNever(peer, "fresh", situationFor(peer, "fresh"));
-  if (never) printNotice([neverLine(never)]);
+  if (never) console.error(neverText(never, textOptions(process.stderr)));
 }
 
 /** Writes the files that the flags name and returns their names. Without packets only the page, which explains why. */

@@ -38,7 +38,7 @@ export interface Samples {
 export interface Experiment {
   readonly name: string;
   readonly question: string;
-  /** Takes more than 0.3 s on User-mode Linux, or needs the machine for itself: asked with --all only. */
+  /** Takes more than 0.3 s on User-mode Linux, or needs the machine for itself: asked only on request. */
   readonly isSlow?: true;
   /** The expected answer for this kernel, or null if it is not known. */
   expected(subject: Subject): string | null;

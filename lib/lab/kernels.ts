@@ -143,13 +143,13 @@ export class KernelShelf {
     return { file, release };
   }
 
-  #fetch(kernel: KernelPackage): Kernel {
+  async #fetch(kernel: KernelPackage): Promise<Kernel> {
     checkTools();
     mkdirSync(this.#kernels, { recursive: true });
     const folder = mkdtempSync(path.join(this.#kernels, "fetch-"));
     try {
       const release =
-        kernel.machine === "uml" ? this.#fetchUml(kernel, folder) : this.#fetchImage(kernel, folder);
+        kernel.machine === "uml" ? await this.#fetchUml(kernel, folder) : this.#fetchImage(kernel, folder);
       const file = this.#file(kernel.machine, release);
       const entry: Entry = {
         machine: kernel.machine,
@@ -173,10 +173,11 @@ export class KernelShelf {
   }
 
   /** Keeps the program, and the C library of its suite where this host's does not run it. Returns its release. */
-  #fetchUml({ version, suite }: KernelPackage, folder: string): string {
+  async #fetchUml({ version, suite }: KernelPackage, folder: string): Promise<string> {
     const archive = this.#apt.download({ name: UML_PACKAGE, version }, folder);
     const made = path.join(folder, "made");
-    const release = unpackUml(archive, made, () => this.#apt.download(this.#libraryOf(suite), folder));
+    const fetchLibrary = () => this.#apt.download(this.#libraryOf(suite), folder);
+    const release = await unpackUml(archive, made, fetchLibrary);
     const kept = path.dirname(this.#file("uml", release));
     rmSync(kept, { recursive: true, force: true });
     renameSync(made, kept);

@@ -6,17 +6,11 @@ import path from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { MachineName } from "./experiment.ts";
+import type { Launch } from "./leash.ts";
+import { deathOf, putOnLeash } from "./leash.ts";
 import type { Task } from "./task.ts";
 import type { Message } from "./transcript.ts";
 import { readMessage } from "./transcript.ts";
-
-/** One process to start. */
-export interface Launch {
-  readonly file: string;
-  readonly args: readonly string[];
-  /** A folder of its own, which is removed however it ends. */
-  readonly folder?: string;
-}
 
 /** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux or gVisor. */
 export interface Machine {
@@ -79,16 +73,16 @@ export async function runGuest(
     if (message) onMessage(message);
     return message ? "message" : "noise";
   };
-  return run(await machine.launch(task, signal), readLine, limits, signal);
+  return runLaunch(await machine.launch(task, signal), readLine, limits, signal);
 }
 
-/** How long a probed guest has to print its words, and how each probe of this process ended. */
-export const probes = { limitMs: 30_000, endings: new Map<string, Ending>() };
+/** How long a probed guest has to print its words, and the probes of this process by name. */
+export const probes = { limitMs: 30_000, endings: new Map<string, Promise<Ending>>() };
 
 /**
  * Runs a guest that only has to print `words`: an exit status proves nothing, qemu's is 0 when it is killed by
- * SIGTERM. Returns null when it printed them, otherwise why it did not, and keeps that under `name` for this process.
- * Rejects with the signal's reason, and keeps nothing then.
+ * SIGTERM. Returns null when it printed them, otherwise why it did not. Each name is probed once in this process:
+ * whoever asks meanwhile waits for the same guest. Rejects with the signal's reason, and forgets the name then.
  */
 export async function probe(
   name: string,
@@ -96,14 +90,26 @@ export async function probe(
   makeLaunch: () => Launch,
   signal?: AbortSignal,
 ): Promise<Ending> {
-  const known = probes.endings.get(name);
-  if (known !== undefined) return known;
+  const running = probes.endings.get(name);
+  if (running) {
+    const ending = await running.catch(() => undefined);
+    signal?.throwIfAborted();
+    // Another caller's signal ended that probe.
+    return ending === undefined ? probe(name, words, makeLaunch, signal) : ending;
+  }
+  const probing = runProbe(words, makeLaunch, signal);
+  probes.endings.set(name, probing);
+  return probing.catch((error: unknown) => {
+    probes.endings.delete(name);
+    throw error;
+  });
+}
+
+async function runProbe(words: string, makeLaunch: () => Launch, signal?: AbortSignal): Promise<Ending> {
   const { limitMs } = probes;
   const limits = { silenceMs: limitMs, totalMs: 2 * limitMs, outputBytes: PROBE_OUTPUT_BYTES };
   const readLine = (line: string): Line => (line.includes(words) ? "last" : "noise");
-  const ending = await run(makeLaunch(), readLine, limits, signal);
-  probes.endings.set(name, ending);
-  return ending;
+  return runLaunch(makeLaunch(), readLine, limits, signal);
 }
 
 const PROBE_OUTPUT_BYTES = 200_000;
@@ -111,8 +117,8 @@ const PROBE_OUTPUT_BYTES = 200_000;
 /** Enough for a panic and the stack trace below it. */
 const MOST_TAIL = 8000;
 
-/** Runs the guest and returns when it has ended, for whatever reason. */
-async function run(
+/** Runs a program on the leash and returns when it has ended, for whatever reason. */
+export async function runLaunch(
   launch: Launch,
   readLine: ReadLine,
   limits: Limits,
@@ -132,23 +138,6 @@ async function run(
   }
 }
 
-/**
- * A guest and all that it forks end with the lab, even with one that is killed by SIGKILL. The lab holds the other end
- * of stdin. A process in the guest's group reads from it and kills the group at end of file, at once. Then a process of
- * a session of its own removes the guest's folder, in which nothing writes any more. Both are nobody's children, so
- * that the guest has only children that it started itself. Node closes stdin when a guest exits: what it forked ends
- * then too.
- *
- * What leaves the group by setsid(2) is not killed. Of our machines only runsc's sandbox does that, and runsc asks the
- * kernel to kill it with its parent (PR_SET_PDEATHSIG).
- */
-const LEASH = `folder=$1
-shift
-exec 3<&0 </dev/null
-({ read -r _; kill -KILL 0; } <&3 2>/dev/null |
-  setsid sh -c 'read -r _; test -z "$1" || rm -rf -- "$1"' sh "$folder" >/dev/null 2>&1 3<&- &)
-exec "$@" 3<&-`;
-
 class Guest {
   readonly ended: Promise<Ending>;
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -163,7 +152,8 @@ class Guest {
   constructor(launch: Launch, readLine: ReadLine, limits: Limits) {
     this.#limits = limits;
     this.#readLine = readLine;
-    this.#child = spawn("sh", ["-c", LEASH, "sh", launch.folder ?? "", launch.file, ...launch.args], {
+    const { file, args } = putOnLeash(launch);
+    this.#child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true, // A process group of its own.
     });
@@ -176,14 +166,14 @@ class Guest {
         resolve(this.#verdict === undefined ? this.#describeDeath(why) : this.#verdict);
       };
       this.#child.on("error", (error) => end(error.message));
-      this.#child.on("close", (code, by) => end(by ? `killed by ${by}` : `exit code ${code}`));
+      this.#child.on("close", (code, by) => end(deathOf(code, by)));
     });
   }
 
   /** Kills the guest. Only the first call sets the verdict. */
   kill(verdict: Ending): void {
     if (this.#verdict === undefined) this.#verdict = verdict;
-    this.#child.stdin.destroy(); // See LEASH.
+    this.#child.stdin.destroy(); // See leash.ts.
     // A process that has left the group may keep these open.
     this.#child.stdout.destroy();
     this.#child.stderr.destroy();

@@ -1,7 +1,8 @@
 /** Takes a User-mode Linux out of its Debian package, so that it runs here without being installed. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { runLaunch } from "./machine.ts";
 
 /** The program, and the modules of IPv6, which Debian builds in since 7.2: tar fails where there are none. */
 const UNPACK_KERNEL = `dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --wildcards \
@@ -18,15 +19,19 @@ const OWN_LOADER = "./ld-linux-x86-64.so.2";
  * Unpacks the archive into `folder`: `linux`, and beside it the C library that `fetchLibrary` downloads where this
  * host's is too old for it. Returns the release that uname(2) will report. Throws if the program does not run.
  */
-export function unpackUml(archive: string, folder: string, fetchLibrary: () => string): string {
+export async function unpackUml(
+  archive: string,
+  folder: string,
+  fetchLibrary: () => string,
+): Promise<string> {
   mkdirSync(folder, { recursive: true });
   execFileSync("sh", ["-c", UNPACK_KERNEL, "sh", archive, folder], { stdio: "pipe" });
   const program = path.join(folder, "linux");
-  const release = releaseOf(program);
+  const release = await releaseOf(program);
   if (release !== null) return release;
   execFileSync("sh", ["-c", UNPACK_LIBRARY, "sh", fetchLibrary(), folder], { stdio: "pipe" });
   useOwnLoader(program);
-  const own = releaseOf(program);
+  const own = await releaseOf(program);
   if (own === null)
     throw new Error(`${path.basename(archive)} does not run here, with its own C library either`);
   return own;
@@ -42,12 +47,18 @@ export function umlCommand(program: string, args: readonly string[]): { file: st
 
 const RUN = 'cd "$1" && program=$2 && shift 2 && LD_LIBRARY_PATH="$PWD" exec "./$program" "$@"';
 
-/** What `linux --version` prints; null where it does not run. */
-function releaseOf(program: string): string | null {
-  const { file, args } = umlCommand(program, ["--version"]);
-  const { status, stdout } = spawnSync(file, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-  const release = stdout.trim();
-  return status === 0 && /^\d+\.\d+\S*$/.test(release) ? release : null;
+/** Limits of a program that prints one line. Tests shorten the time. */
+export const versionLimits = { silenceMs: 30_000, totalMs: 30_000, outputBytes: 10_000 };
+
+/** Returns what `linux --version` prints; null where it does not run, or does not end in time. */
+async function releaseOf(program: string): Promise<string | null> {
+  let release: string | null = null;
+  const readLine = (line: string) => {
+    if (/^\d+\.\d+\S*$/.test(line.trim())) release = line.trim();
+    return release === null ? "noise" : "last";
+  };
+  await runLaunch({ ...umlCommand(program, ["--version"]), ownPids: true }, readLine, versionLimits);
+  return release;
 }
 
 /**

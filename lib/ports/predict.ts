@@ -229,7 +229,10 @@ export function expectedRemaining(
   return remainingAttempts(algorithmOf(strategy), facts, peer.port);
 }
 
-/** portSituation() for a strategy of the loop. */
+/**
+ * portSituation() for a strategy of the loop. whyNever(), expectedAttempts() and expectedRemaining() take it, so that
+ * all of them answer about the same moment.
+ */
 export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
   return portSituation(peer, METHOD_OF[strategy]);
 }

@@ -33,6 +33,7 @@ export { mergeLabs } from "./lab-merge.ts";
 export { parseLabResult } from "./lab-schema.ts";
 export { labText } from "./lab-text.ts";
 export { ladderSvg } from "./ladder-svg.ts";
+export { neverText } from "./never.ts";
 export type { PortsReport } from "./ports.ts";
 export { portsReport, portsText } from "./ports.ts";
 export { portsHtml } from "./ports-html.ts";
@@ -42,6 +43,13 @@ export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
 export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
 export { reconnectReport, reconnectText } from "./reconnect.ts";
+export type { ReconnectHarm } from "./reconnect-progress.ts";
+export {
+  reconnectAfterText,
+  reconnectHarmText,
+  reconnectProgressText,
+  reconnectStartText,
+} from "./reconnect-progress.ts";
 export type { ReserveReport } from "./reserve.ts";
 export { reserveReport, reserveText } from "./reserve.ts";
 export type { TextOptions } from "./terminal.ts";
@@ -49,4 +57,4 @@ export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";
 export { traceHtml } from "./trace-html.ts";
 export type { WhoReport } from "./who.ts";
-export { holderLines, whoReport, whoText } from "./who.ts";
+export { holderText, whoReport, whoText } from "./who.ts";

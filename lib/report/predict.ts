@@ -1,4 +1,5 @@
 /** A prediction and its check, as the object of docs/schema/predict-1.json and as text. */
+import type { ExplainedHolder } from "../audit/explain-bind.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { summarize } from "../loop/statistics.ts";
@@ -10,10 +11,12 @@ import type { Prediction } from "../ports/predict.ts";
 import type { MeasuredWait } from "../ports/waits.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
+import { neverLine } from "./never.ts";
 import { count, duration, pluralize } from "./numbers.ts";
 import { dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
+import { holderLines } from "./who.ts";
 
 /** The attempts per second of all clients together. */
 export interface PredictPace {
@@ -28,6 +31,8 @@ export interface PredictQuestion {
   readonly check: PredictionCheck | null;
   /** Attempts that test "never"; null without --check, and where nothing can be tested. */
   readonly neverCheck?: NeverCheck | null;
+  /** The holders of the peer's port, as explainBind() returns them: a self-connect needs it free. Only for the text. */
+  readonly holders?: readonly ExplainedHolder[];
 }
 
 interface Figures {
@@ -151,12 +156,9 @@ export function predictText(
     ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
     ...(question.check ? checkLines(question.check) : []),
     ...(question.neverCheck ? ["", neverCheckLine(question.neverCheck)] : []),
+    ...holdersLines(question.holders ?? []),
   ];
   return renderText(lines, options);
-}
-
-function neverLine({ because }: NeverReason): Line {
-  return [paint("bold", "never"), `, because ${because}.`];
 }
 
 /** The sockets on which the prediction depends: "while 40098 is in use". */
@@ -238,6 +240,11 @@ function checkLines({ trials, asked, attemptsPerSecond, test, wait, holds }: Pre
     "",
     [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
   ];
+}
+
+function holdersLines(holders: readonly ExplainedHolder[]): Line[] {
+  const inTheWay = holders.filter(({ isInTheWay }) => isInTheWay);
+  return inTheWay.length === 0 ? [] : ["", "now on the port", ...indent("  ", inTheWay.flatMap(holderLines))];
 }
 
 function neverCheckLine({ attempts, selfConnects }: NeverCheck): Line {

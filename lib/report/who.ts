@@ -45,7 +45,29 @@ export function whoText(found: BindExplanation, options: TextOptions = {}): stri
 
 /** A holder and what to do about it, as every command prints it. */
 export function holderLines({ local, is, remedy }: Pick<ExplainedHolder, "local" | "is" | "remedy">): Line[] {
-  return [`${formatAddress(local)} ${is}`, ...(remedy === null ? [] : [[paint("green", `  ${remedy}`)]])];
+  const what = `${formatAddress(local)} ${is}`;
+  return remedy === null ? [what] : [what, [paint("green", `  ${nameCommands(remedy)}`)]];
+}
+
+/** A holder and what to do about it in one line, for the message of an error. */
+export function holderText({ local, is, remedy }: Pick<ExplainedHolder, "local" | "is" | "remedy">): string {
+  return `${formatAddress(local)} ${is}${remedy === null ? "" : `; ${nameCommands(remedy)}`}`;
+}
+
+/** Replaces the calls that a remedy names by the commands that make them. */
+function nameCommands(remedy: string): string {
+  return remedy
+    .replace(/free\("(.+?)"\)/, (_, address: string) => `selfconnect free ${quoteForShell(address)}`)
+    .replace(
+      /waitUntilFree\("?(.+?)"?\)/,
+      (_, asked: string) => `selfconnect who ${quoteForShell(asked)} --wait 60s`,
+    )
+    .replace(/explainBind\("?(.+?)"?\)/, (_, asked: string) => `selfconnect who ${quoteForShell(asked)}`);
+}
+
+/** A shell takes the brackets of an IPv6 address for a pattern. */
+function quoteForShell(address: string): string {
+  return address.startsWith("[") ? `'${address}'` : address;
 }
 
 /** "a server on 127.0.0.1:80 cannot start: EADDRINUSE". */

@@ -75,7 +75,7 @@ async function follow(
   context: TestContext,
 ): Promise<boolean> {
   if (remedy.startsWith("set ")) return false;
-  if (remedy.includes("selfconnect free")) {
+  if (remedy.includes('free("')) {
     const [freed] = (await free(local, { settleMs: 0 })).sockets;
     if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
     // The owner of a socket that it had bound itself keeps the port until it closes the socket.
@@ -250,6 +250,23 @@ test("where the kernel cannot end a connection of another process, nobody is tol
     if (code === "ENOENT") expect(text).toContain("as root");
     else expect(text).not.toContain("as root");
   }
+});
+
+test("the wait that is advised is for what was asked", async () => {
+  const { plant } = PLANTINGS.find(({ title }) => title.startsWith("TIME-WAIT of a self-connect over 127"))!;
+  const { port } = await plant();
+  const told = (target: number | string) => {
+    const found = explainBind(target);
+    return [
+      found.holders[0]!.remedy!.split(",")[0],
+      /selfconnect who (\S+) --wait 60s/.exec(whoText(found))![1],
+    ];
+  };
+  expect(told(port)).toEqual([`waitUntilFree(${port})`, `${port}`]);
+  const address = `127.0.0.1:${port}`;
+  expect(told(address)).toEqual([`waitUntilFree("${address}")`, address]);
+  const mapped = `[::ffff:127.0.0.1]:${port}`;
+  expect(told(mapped)).toEqual([`waitUntilFree("${mapped}")`, `'${mapped}'`]);
 });
 
 test("a port where nothing is in the way", () => {

@@ -1,14 +1,16 @@
 /** Kernels by name and as files, and sysctls as an axis. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Machine } from "../../lib/lab/index.ts";
 import { KernelShelf, makeMachines, parseSysctlAxis, runLab, spreadSysctls } from "../../lib/lab/index.ts";
 import { hostMachine } from "../../lib/lab/machines/host.ts";
+import { versionLimits } from "../../lib/lab/uml-package.ts";
 import { needsNamespaces } from "../support/harness.ts";
 
 const PATH = process.env.PATH!;
+const LIMIT_MS = versionLimits.totalMs;
 let folder: string;
 
 beforeEach(() => {
@@ -20,6 +22,7 @@ beforeEach(() => {
 
 afterEach(() => {
   process.env.PATH = PATH;
+  versionLimits.totalMs = LIMIT_MS;
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -100,6 +103,16 @@ describe("User-mode Linux by name", () => {
     const quoted = `${script}#/lib64/ld-linux-x86-64.so.2`.replaceAll("'", `'"'"'`);
     offer(quoted);
     expect((await shelf().get("newest", "uml")).release).toBe("9.8.7");
+  });
+
+  it("that hangs when asked for its release is ended", async () => {
+    versionLimits.totalMs = 1000;
+    const file = path.join(folder, "pid");
+    offer(`#!/bin/sh\nread -r pid _ < /proc/self/stat; echo $pid > ${file}; sleep 1000\n#`);
+    const [machine] = await makeMachines({ machines: ["uml"], kernels: ["newest"] }, shelf());
+    expect(await machine!.missing()).not.toBeNull();
+    const pid = readFileSync(file, "utf8").trim();
+    await vi.waitFor(() => expect(existsSync(`/proc/${pid}`)).toBe(false));
   });
 
   it("that does not run at all is missing with the reason, and leaves nothing in the cache", async () => {

@@ -1,5 +1,6 @@
 /** Machines, with stand-ins on PATH: which of them can run here, and that no guest outlives its lab. */
 import type { ChildProcess } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -66,9 +67,19 @@ function pidFile(): string {
   return path.join(folder, "pids");
 }
 
+/** Writes the pid of the shell that runs this, as the host numbers it: a guest's pid namespace has other numbers. */
+function writePid(): string {
+  return `read -r pid _ < /proc/self/stat; echo $pid >> ${pidFile()}`;
+}
+
 /** A script that forks, and writes its own pid and that of its child. */
 function forkScript(): string {
-  return `${FOREVER} & echo "$$\n$!" >> ${pidFile()}`;
+  return `(${writePid()}; exec ${FOREVER}) & ${writePid()}`;
+}
+
+/** A script whose child leaves its group by setsid(2), and writes the child's pid. */
+function leaveScript(): string {
+  return `setsid sh -c '${writePid()}; exec ${FOREVER}' & while [ ! -s ${pidFile()} ]; do sleep 0.01; done`;
 }
 
 /** Whether a process runs; a zombie does not. */
@@ -122,6 +133,22 @@ describe("KVM", () => {
     expect(await machine.isEmulated()).toBe(false);
     expect((await machine.launch(TASK)).args).toContain("kvm");
     expect(readFileSync(path.join(folder, "started"), "utf8").match(/-accel kvm/g)).toHaveLength(1);
+  });
+
+  it("is probed once where two ask at the same time", async () => {
+    const machine = standInQemu(`echo "Kernel panic - not syncing: VFS: no root"; ${FOREVER}`);
+    expect(await Promise.all([machine.isEmulated(), machine.isEmulated()])).toEqual([false, false]);
+    expect(readFileSync(path.join(folder, "started"), "utf8").match(/-accel kvm/g)).toHaveLength(1);
+  });
+
+  it("is probed again by one that waited for a probe that another's signal ended", async () => {
+    const machine = standInQemu(`${FOREVER}`);
+    const abort = new AbortController();
+    const [first, second] = [machine.isEmulated(abort.signal), machine.isEmulated()];
+    standInQemu(`echo "Kernel panic - not syncing: VFS: no root"`);
+    abort.abort();
+    await expect(first).rejects.toThrow(/aborted/);
+    expect(await second).toBe(false);
   });
 
   it("is probed again after a probe that was interrupted", async () => {
@@ -181,13 +208,10 @@ for word; do case "$word" in init=*) exec sh "\${word#init=}";; esac; done`,
     await expectGone(readPids());
   });
 
-  it("does not keep the lab waiting if a process leaves its group and keeps its output open", async () => {
+  it("does not keep the lab waiting where no pid namespace is permitted, and a process leaves its group", async () => {
     probes.limitMs = 500;
-    const file = pidFile();
-    standIn(
-      "linux.uml",
-      `setsid sh -c 'echo $$ > ${file}; exec ${FOREVER}' & while [ ! -s ${file} ]; do sleep 0.01; done`,
-    );
+    standIn("unshare", "exit 1");
+    standIn("linux.uml", leaveScript());
     expect(await umlMachine().missing()).toMatch(/cannot run here/);
     const [left] = readPids();
     expect(isRunning(left!)).toBe(true);
@@ -223,6 +247,13 @@ describe("guests end with their lab", () => {
   it.for(["SIGKILL", "SIGTERM", "SIGHUP"] as const)("that is ended by %s", async (signal) => {
     standIn("linux.uml", `${forkScript()}; wait`);
     await endLab(labOf("uml"), signal, () => readPids().length > 1);
+    await expectGone(readPids());
+  });
+
+  it("that is killed, with what has left its group", async (context) => {
+    needsPidNamespaces(context);
+    standIn("linux.uml", `${leaveScript()}; ${forkScript()}; wait`);
+    await endLab(labOf("uml"), "SIGKILL", () => readPids().length > 2);
     await expectGone(readPids());
   });
 
@@ -267,6 +298,13 @@ while :; do i=$(((i + 1) % 100)); : > $i; done`,
     await expectGone(guests);
   });
 });
+
+function needsPidNamespaces(context: TestContext): void {
+  const isPermitted = (...users: string[]) =>
+    spawnSync("unshare", [...users, "--pid", "--fork", "--kill-child", "true"]).status === 0;
+  if (!isPermitted() && !isPermitted("--user", "--map-current-user"))
+    context.skip("no pid namespace of its own is permitted");
+}
 
 async function needsMachine(name: string, context: TestContext): Promise<void> {
   const [machine] = await makeMachines({ machines: [name], kernels: [] }, new KernelShelf());

@@ -182,9 +182,9 @@ function inRing(): Planted {
 }
 
 const END = /^end pid \d+ \(/;
-const FREE = /^selfconnect free /;
+const FREE = /^free\(/;
 const REUSE = /^set SO_REUSEADDR /;
-const WAIT = /^selfconnect who \d+ --wait 60s/;
+const WAIT = /^waitUntilFree\(\d+\)/;
 
 export const PLANTINGS: readonly Planting[] = [
   {

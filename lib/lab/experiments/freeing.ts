@@ -10,7 +10,7 @@ const WAYS: readonly FreedBy[] = ["SOCK_DESTROY", "pidfd_getfd"];
 
 export const freeing: Experiment = {
   name: "freeing",
-  question: "Which ways of `selfconnect free` end a self-connect, and is the port free then?",
+  question: "Which ways of `free()` end a self-connect, and is the port free then?",
   // Not known in advance: a guest may lack the module of sock_diag, or be built without INET_DIAG_DESTROY.
   expected: () => null,
   run: async (instruments) => {

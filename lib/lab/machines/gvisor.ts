@@ -1,5 +1,6 @@
 /** gVisor's network stack: `runsc do`. */
-import type { Launch, Machine } from "../machine.ts";
+import type { Launch } from "../leash.ts";
+import type { Machine } from "../machine.ts";
 import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 

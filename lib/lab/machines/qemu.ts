@@ -24,6 +24,7 @@ export function qemuMachine(kernel: Kernel, cacheFolder: string): Machine {
     isEmulated: async (signal) => !(await hasKvm(kernel, signal)),
     launch: async (task, signal) => ({
       file: "qemu-system-x86_64",
+      ownPids: true,
       args: [
         ...[...BOARD, "-accel", (await hasKvm(kernel, signal)) ? "kvm" : "tcg,thread=multi"],
         ...["-m", String(MEMORY_MIB), "-kernel", kernel.file, "-initrd", buildGuestImage(cacheFolder)],
@@ -53,5 +54,7 @@ async function hasKvm({ file }: Kernel, signal?: AbortSignal): Promise<boolean> 
     return false;
   }
   const args = [...BOARD, "-accel", "kvm", "-m", "256", "-kernel", file, "-append", CONSOLE];
-  return (await probe("kvm", PANIC, () => ({ file: "qemu-system-x86_64", args }), signal)) === null;
+  return (
+    (await probe("kvm", PANIC, () => ({ file: "qemu-system-x86_64", args, ownPids: true }), signal)) === null
+  );
 }

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Kernel } from "../kernels.ts";
-import type { Launch, Machine } from "../machine.ts";
+import type { Launch } from "../leash.ts";
+import type { Machine } from "../machine.ts";
 import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 import { umlCommand } from "../uml-package.ts";
@@ -56,7 +57,11 @@ function boot(program: string, initScript: string, environment: readonly string[
   const root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"];
   const console = ["con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1"];
   const args = [MEMORY, ...root, ...console, `init=${init}`, `uml_dir=${folder}`, ...environment];
-  return { folder, ...(program === INSTALLED ? { file: program, args } : umlCommand(program, args)) };
+  return {
+    folder,
+    ownPids: true,
+    ...(program === INSTALLED ? { file: program, args } : umlCommand(program, args)),
+  };
 }
 
 /** The kernel passes unknown arguments to init as environment variables. */
