@@ -85,7 +85,7 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
     `${endText(holder)}${orAsRoot("end this connection without TIME-WAIT, ", killText(holder))}`,
   accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
-  "self-connect": (holder) => freeText(holder),
+  "self-connect": (holder) => `${holder.processes.length === 0 ? "as root: " : ""}${freeText(holder)}`,
   "time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", killText(holder))}`,
   "self-connect-time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", freeText(holder))}`,
   orphan: (holder) => `wait until the kernel gives up${orAsRoot("", killText(holder))}`,

@@ -1,7 +1,7 @@
 /** Whether /proc shows the processes of all users to this one. */
 import { existsSync, readFileSync } from "node:fs";
 
-/** The values of hidepid that hide processes: by name since Linux 5.8. "1" and "noaccess" refuse to read them. */
+/** The values of hidepid that hide processes; by name since Linux 5.8. With "1" and "noaccess" reading one fails. */
 const HIDING = ["2", "invisible", "4", "ptraceable"];
 /** The bit of CAP_SYS_PTRACE (capabilities(7)), which sees through hidepid. */
 const SYS_PTRACE = 1n << 19n;

@@ -131,6 +131,18 @@ describe("who", () => {
     );
   });
 
+  it("without root, advises root for the self-connect of another user", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    const peer = deadPeer();
+    const joined = TcpSocket.open(4).bind(peer);
+    joined.connect(peer);
+    const name = formatAddress(peer);
+    expect((await cli(["who", name])).stdout, "control").toContain(`    selfconnect free ${name}\n`);
+    const other = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN, "who", name];
+    expect((await command("setpriv", other)).stdout).toContain(`    as root: selfconnect free ${name}\n`);
+    joined.reset();
+  });
+
   it("where /proc hides processes, says that owners are hidden, and that not all namespaces were seen", async (context) => {
     if (process.getuid!() !== 0) context.skip("needs root, to become another user");
     const script = `mount -o remount,hidepid=2 /proc
