@@ -1,11 +1,39 @@
 /** explainBind() beside random holders, for BIND_MINUTES (default 5): it says what bind(2), listen(2) and Node do. */
 import { expect, test } from "vitest";
 import type { Holding } from "../support/bind-scenarios.ts";
-import { ASKED, describeScenario, HOSTS, judge, OPTIONS, ROLES } from "../support/bind-scenarios.ts";
+import {
+  ASKED,
+  describeScenario,
+  HOSTS,
+  judge,
+  judgePlanted,
+  OPTIONS,
+  ROLES,
+} from "../support/bind-scenarios.ts";
 import { random } from "../support/harness.ts";
+import { PLANTINGS, removeHolders } from "../support/holders.ts";
 
 const MINUTES = Number(process.env.BIND_MINUTES ?? 5);
 const MOST_HOLDINGS = 3;
+
+test("each kind of holder, at each address", { timeout: 10 * 60_000 }, async () => {
+  const wrong: string[] = [];
+  for (const { title, plant } of PLANTINGS) {
+    for (const asked of ASKED) {
+      const found = await judgePlanted(async (use) => {
+        const { port, close } = await plant();
+        try {
+          return await use(port);
+        } finally {
+          close();
+          removeHolders();
+        }
+      }, asked);
+      wrong.push(...found.map((what) => `${asked ?? "a port alone"} beside ${title}: ${what}`));
+    }
+  }
+  expect(wrong).toEqual([]);
+});
 
 test("random holders", { timeout: (MINUTES + 5) * 60_000 }, async () => {
   const { next, seed } = random();

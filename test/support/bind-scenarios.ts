@@ -209,21 +209,35 @@ export function toAddress(asked: Asked, port: number): Address {
  * nobody has tried to bind to. Returns what is wrong, as sentences.
  */
 export async function judge(holdings: readonly Holding[], asked: Asked): Promise<string[]> {
+  const plant = <T>(use: (port: number) => Promise<T> | T) => withScenario(holdings, use);
+  const truth = await tryAll(plant, asked);
+  return withScenario(holdings, (port, sockets) => {
+    const found = explain(port, asked);
+    return [...compare(found, ...truth), ...endThoseInTheWay(found, sockets)];
+  });
+}
+
+/** The same for a holder that is planted anew for each use. */
+export async function judgePlanted(plant: Plant, asked: Asked): Promise<string[]> {
+  const truth = await tryAll(plant, asked);
+  return plant((port) => compare(explain(port, asked), ...truth));
+}
+
+type Plant = <T>(use: (port: number) => Promise<T> | T) => Promise<T>;
+
+/** What bind(2) and listen(2) say with each option, and whether Node starts. */
+async function tryAll(plant: Plant, asked: Asked): Promise<[Refusals, boolean]> {
   const refusals: (string | null)[] = [];
   for (const options of TRIED) {
     refusals.push(
-      await withScenario(holdings, (port) => {
+      await plant((port) => {
         const address = toAddress(asked, port);
         const base: OpenOptions = address.host === "::" ? { ipv6Only: false } : {};
         return listenRefusal(address, { ...base, ...options });
       }),
     );
   }
-  const inNode = await withScenario(holdings, (port) => startsInNode(port, asked));
-  return withScenario(holdings, (port, sockets) => {
-    const found = explain(port, asked);
-    return [...compare(found, refusals, inNode), ...endThoseInTheWay(found, sockets)];
-  });
+  return [refusals, await plant((port) => startsInNode(port, asked))];
 }
 
 function explain(port: number, asked: Asked): BindExplanation {
