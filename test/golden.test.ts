@@ -308,9 +308,9 @@ describe("who, free and reserve", () => {
   });
 
   it.each(["free", "free-refused"])("%s", async (name) => {
-    const sockets = recordedResult(`${name}.input.json`);
-    await expectJson(name, "free", freeReport(sockets));
-    await expectGolden(`${name}.txt`, `${freeText(sockets)}\n`);
+    const result = recordedResult(`${name}.input.json`);
+    await expectJson(name, "free", freeReport(result));
+    await expectGolden(`${name}.txt`, `${freeText(result)}\n`);
   });
 
   it("reserve", async () => {

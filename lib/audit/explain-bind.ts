@@ -1,15 +1,18 @@
 /** Explains why a server cannot start on an address: tries, and names every socket that holds the port. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOwnAddress, sysctl } from "../kernel/host.ts";
+import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { overlaps } from "../kernel/port-holders.ts";
+import { seesEveryProcess } from "../kernel/processes.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, isSameAddress, toAddress } from "../socket/address.ts";
+import { checkAddress, isSameAddress, toAddress, unmap } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
+import { isUnspecified } from "../socket/self-connect.ts";
 import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
 import { findHolders, unknownHolder } from "./holders.ts";
@@ -80,10 +83,10 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
     throw invalidArgument("ERR_OUT_OF_RANGE", `mostHolders ${mostHolders} is not a count`, RangeError);
   }
   const address = toBindAddress(target);
-  const tries = [address, ...alternatives(address)].map(tryBind);
+  const tries = [address, ...alternatives(address)].map((one) => tryBind(one));
   const asked = tries[0]!;
   const found = findHolders(address.port, { allNamespaces });
-  const holders = explainHolders(asked, found);
+  const holders = explainHolders(asked, found, null);
   const canListen = isForNode(asked);
   return {
     address,
@@ -94,6 +97,22 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
     omitted: Math.max(0, holders.length - mostHolders),
     unseen: describeUnseen(found, holders),
   };
+}
+
+/** bind(2) in a network namespace: whether a server of Node could start on the address. */
+export function canStart(address: Address, namespace: NetworkNamespace | null = null): boolean {
+  return isForNode(tryBind(address, namespace));
+}
+
+/** Who is in the way of a server on an address of a network namespace; null when it could start. */
+export function findObstacles(
+  address: Address,
+  namespace: NetworkNamespace | null,
+): readonly ExplainedHolder[] | null {
+  const asked = tryBind(address, namespace);
+  if (isForNode(asked)) return null;
+  const found = findHolders(address.port, { namespace });
+  return explainHolders(asked, found, namespace).filter(({ isInTheWay }) => isInTheWay);
 }
 
 /** When waitUntilFree() gives up. */
@@ -115,7 +134,7 @@ export async function waitUntilFree(
   const { deadlineMs = 30_000, signal } = options;
   const address = toBindAddress(target);
   const endsAt = performance.now() + deadlineMs;
-  while (!isForNode(tryBind(address))) {
+  while (!canStart(address)) {
     const leftMs = endsAt - performance.now();
     if (leftMs <= 0 || signal?.aborted) return false;
     await sleep(Math.min(WAIT_STEP_MS, leftMs), undefined, { ...(signal && { signal }) }).catch(
@@ -158,9 +177,12 @@ function alternatives(address: Address): Address[] {
   return hosts.filter((other) => !isSameAddress(other, address));
 }
 
-function tryBind(local: Address): BindTry {
-  // Node sets IPV6_V6ONLY to 0, whatever net.ipv6.bindv6only is.
-  const base: OpenOptions = local.host === "::" ? { ipv6Only: false } : {};
+function tryBind(local: Address, namespace: NetworkNamespace | null = null): BindTry {
+  const base: OpenOptions = {
+    // Node sets IPV6_V6ONLY to 0, whatever net.ipv6.bindv6only is.
+    ...(local.host === "::" && { ipv6Only: false }),
+    ...(namespace && { namespace: `/proc/${namespace.pid}/ns/net` }),
+  };
   let refusal: ErrnoName | null = null;
   for (const needs of OPTIONS) {
     const set = Object.fromEntries(needs.map((name) => [name, true]));
@@ -182,21 +204,33 @@ function isForNode({ needs }: BindTry): boolean {
   return needs !== null && !needs.includes("reusePort");
 }
 
-function explainHolders(asked: BindTry, { holders }: Holders): ExplainedHolder[] {
+function explainHolders(
+  asked: BindTry,
+  { holders }: Holders,
+  namespace: NetworkNamespace | null,
+): ExplainedHolder[] {
   const explain = (holder: Holder, isInTheWay: boolean): ExplainedHolder => ({
     ...holder,
     isInTheWay,
     is: describeHolder(holder),
     remedy: isInTheWay ? remedyFor(holder, asked.needs, asked.local) : null,
   });
-  const explained = holders.map((holder) => {
-    const isHere = holder.namespace === null;
-    const conflicts = isHere && overlaps(holder.local, holder.isV6Only, asked.local);
-    return explain(holder, asked.refusal === "EADDRINUSE" && conflicts);
-  });
-  const isExplained = asked.refusal !== "EADDRINUSE" || explained.some(({ isInTheWay }) => isInTheWay);
+  const isRefused = asked.refusal === "EADDRINUSE";
+  const here = holders.filter((holder) => holder.namespace === (namespace?.id ?? null));
+  const certain = here.filter(({ local, isV6Only }) => overlaps(local, isV6Only, asked.local));
+  const inTheWay = new Set(certain.length > 0 ? certain : here.filter((one) => mayOverlap(one, asked.local)));
+  const explained = holders.map((holder) => explain(holder, isRefused && inTheWay.has(holder)));
+  const isExplained = !isRefused || explained.some(({ isInTheWay }) => isInTheWay);
   const all = isExplained ? explained : [explain(unknownHolder(asked.local), true), ...explained];
   return all.sort((one, other) => rank(one) - rank(other));
+}
+
+/**
+ * An IPv6 connection conflicts with 0.0.0.0 unless its socket was bound to its own address, which sets IPV6_V6ONLY: the
+ * kernel reports that of no connection.
+ */
+function mayOverlap({ local, peer }: Holder, asked: Address): boolean {
+  return peer !== null && unmap(local).family === 6 && asked.family === 4 && isUnspecified(asked);
 }
 
 /** Those in the way first; connections of a listener last. */
@@ -210,19 +244,22 @@ function waitOf(blocking: readonly ExplainedHolder[]): number | null {
   return Math.max(...blocking.map(({ leftMs }) => leftMs!));
 }
 
+const INVISIBLE = "the process of a socket is not visible to this user";
+/** Said where /proc/PID/ns/net of some process is not readable. */
+export const NO_NAMESPACES = "some network namespaces are not visible to this user: run as root";
+
 function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): string[] {
   const isOwnerless = holders.some(({ processes, user }) => processes.length === 0 && user !== null);
+  const why = seesEveryProcess() ? "" : ", because /proc hides those of others (hidepid)";
   const isUnknown = holders.some(({ kind }) => kind === "unknown");
   return [
-    ...(!found.seesAllProcesses && isOwnerless
-      ? ["the process of a socket is not visible to this user: run as root to see the owner"]
-      : []),
+    ...(!found.seesAllProcesses && isOwnerless ? [`${INVISIBLE}${why}: run as root to see the owner`] : []),
     ...(!found.showsBound && isUnknown
       ? [
           "this kernel reports no socket that is bound and neither listens nor is connected (Linux 6.8 does): " +
             "run as root to look for it among the descriptors of all processes",
         ]
       : []),
-    ...(found.seesAllNamespaces ? [] : ["some network namespaces are not visible to this user: run as root"]),
+    ...(found.seesAllNamespaces ? [] : [NO_NAMESPACES]),
   ];
 }

@@ -2,7 +2,6 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { OWN_NAMESPACE } from "../kernel/host.ts";
-import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { findOtherNamespaces, withNamespace } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses } from "../kernel/owners.ts";
@@ -10,15 +9,15 @@ import type { PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders } from "../kernel/port-holders.ts";
 import { ALL_PORTS } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { checkAddress, encodeAddress, isSameHost } from "../socket/address.ts";
-import { checkPort } from "../socket/address-text.ts";
+import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { errnoName } from "../socket/errors.ts";
-import { bindRefusal } from "../socket/listen-refusal.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
-import { isSelfConnect } from "../socket/self-connect.ts";
+import { isSelfConnect, isUnspecified } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
+import type { ExplainedHolder } from "./explain-bind.ts";
+import { canStart, findObstacles, NO_NAMESPACES, toBindAddress } from "./explain-bind.ts";
 
 /** How a connection of another process was ended. */
 export type FreedBy = "SOCK_DESTROY" | "pidfd_getfd";
@@ -37,10 +36,26 @@ export interface FreedSocket {
   /** Why it was not ended: the errno of each way that was tried. Empty when it was, and with `dryRun`. */
   readonly refusals: Readonly<Partial<Record<FreedBy, ErrnoName>>>;
   /**
-   * Whether bind(2) with SO_REUSEADDR works now; null with `dryRun`. It does not when the process had bound the socket
-   * itself and has not closed it yet, and when another socket holds the port.
+   * Whether a server of Node can start on what was asked for now, as explainBind() says; with "all" on the socket's own
+   * address. Null with `dryRun`.
    */
   readonly isFree: boolean | null;
+  /** Who is in the way of that server; empty when it can start, and with `dryRun`. */
+  readonly inTheWay: readonly Obstacle[];
+}
+
+/** A socket that keeps the port although the self-connect was ended, or because it was not. */
+export interface Obstacle extends Pick<ExplainedHolder, "local" | "is" | "remedy"> {
+  /** Whether it is the socket itself: its process had bound it, and keeps the port until it closes the socket. */
+  readonly isFreed: boolean;
+}
+
+/** What free() found and did. */
+export interface FreeResult {
+  /** Each socket that was joined to itself. */
+  readonly sockets: readonly FreedSocket[];
+  /** Where it could not look, and what to do to look there; sentences. */
+  readonly unseen: readonly string[];
 }
 
 /** How free() acts. */
@@ -63,25 +78,44 @@ const STEP_MS = 10;
  * sock_diag(7), SOCK_DESTROY; without CAP_NET_ADMIN pidfd_getfd(2) and connect(2) with AF_UNSPEC, which needs
  * permission to trace the process. Ends the self-connects on a port, an address, or ("all") on every port. The cookie
  * is compared at that moment, so that no other socket is ended. The owner's next call fails with ECONNABORTED or
- * ECONNRESET. Resolves with an empty list where no socket is joined to itself. TIME-WAIT of a self-connect is ended by
+ * ECONNRESET. A port alone, 0.0.0.0 and [::] stand for every address. TIME-WAIT of a self-connect is ended by
  * SOCK_DESTROY only, where the kernel can.
  */
 export async function free(
   target: number | string | Address | "all",
   options: FreeOptions = {},
-): Promise<FreedSocket[]> {
+): Promise<FreeResult> {
   checkKeys("free()", options, ["dryRun", "allNamespaces", "ways", "settleMs"]);
   const { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS } = options;
   checkWays(ways);
   if (!(settleMs >= 0))
     throw invalidArgument("ERR_OUT_OF_RANGE", `settleMs ${settleMs} is not a time`, RangeError);
-  const rows = findJoined(target, allNamespaces);
+  const asked = target === "all" ? null : toBindAddress(target);
+  const { rows, unseen } = findJoined(asked, allNamespaces);
   const { byInode } = findProcesses(rows.map(({ inode }) => inode));
   const ended = rows.map((row) => endJoined(row, byInode.get(row.inode) ?? [], dryRun ? [] : ways));
-  if (dryRun) return ended.map((one) => ({ ...one, isFree: null }));
-  return Promise.all(
-    ended.map(async (one, index) => ({ ...one, isFree: await settles(rows[index]!, one.by ? settleMs : 0) })),
+  const sockets = await Promise.all(
+    ended.map(async (one, index): Promise<FreedSocket> => {
+      if (dryRun) return { ...one, isFree: null, inTheWay: [] };
+      const inTheWay = await settle(rows[index]!, asked ?? one.local, one.by ? settleMs : 0);
+      const isOne = ({ processes }: ExplainedHolder) => haveSameSocket(processes, one.processes);
+      return {
+        ...one,
+        isFree: inTheWay === null,
+        inTheWay: (inTheWay ?? []).map((holder) => toObstacle(holder, one.by !== null && isOne(holder))),
+      };
+    }),
   );
+  return { sockets, unseen };
+}
+
+function toObstacle({ local, is, remedy }: ExplainedHolder, isFreed: boolean): Obstacle {
+  return { local, is, remedy, isFreed };
+}
+
+/** A process has a socket still open when it has the same descriptor. */
+function haveSameSocket(some: readonly Process[], others: readonly Process[]): boolean {
+  return some.some(({ pid, fd }) => fd !== null && others.some((one) => one.pid === pid && one.fd === fd));
 }
 
 function checkWays(ways: readonly string[]): void {
@@ -90,22 +124,30 @@ function checkWays(ways: readonly string[]): void {
   throw invalidArgument("ERR_UNKNOWN_WAY", `"${wrong}" is no way to end a socket: use ${WAYS.join(", ")}`);
 }
 
-function findJoined(target: number | string | Address, allNamespaces: boolean): PortHolder[] {
-  const [, digits] = /^:?(\d+)$/.exec(String(target)) ?? [];
-  if (digits !== undefined) checkPort(Number(digits));
-  const isAddress = digits === undefined && target !== "all";
-  const wanted = isAddress ? checkAddress(target as Address | string) : null;
-  const port = wanted?.port ?? (digits === undefined ? null : Number(digits));
-  const ports = port === null ? ALL_PORTS : { low: port, high: port };
-  const others = allNamespaces ? findOtherNamespaces().namespaces : [];
-  const found = [null, ...others].flatMap((namespace) => findPortHolders(ports, namespace)?.holders ?? []);
-  return found.filter(
-    ({ local, peer, state }) =>
-      isSelfConnect(local, peer) && state !== "CLOSED" && (wanted === null || isSameHost(local, wanted)),
-  );
+function findJoined(
+  asked: Address | null,
+  allNamespaces: boolean,
+): { rows: PortHolder[]; unseen: readonly string[] } {
+  const ports = asked === null ? ALL_PORTS : { low: asked.port, high: asked.port };
+  const others = allNamespaces ? findOtherNamespaces() : { namespaces: [], isComplete: true };
+  const tables = [null, ...others.namespaces].map((namespace) => findPortHolders(ports, namespace));
+  const rows = tables.flatMap((table) => table?.holders ?? []).filter(isFound(asked));
+  const seesAll = others.isComplete && tables.every((table) => table !== null);
+  return { rows, unseen: seesAll ? [] : [NO_NAMESPACES] };
 }
 
-type Ended = Omit<FreedSocket, "isFree">;
+function isFound(asked: Address | null): (row: PortHolder) => boolean {
+  return ({ local, peer, state }) =>
+    isSelfConnect(local, peer) && state !== "CLOSED" && (asked === null || includes(asked, local));
+}
+
+/** [::] stands for every address, 0.0.0.0 for every one of IPv4. */
+function includes(asked: Address, local: Address): boolean {
+  if (!isUnspecified(asked)) return isSameHost(local, asked);
+  return asked.host === "::" || unmap(local).family === unmap(asked).family;
+}
+
+type Ended = Omit<FreedSocket, "isFree" | "inTheWay">;
 
 function endJoined(row: PortHolder, processes: readonly Process[], ways: readonly FreedBy[]): Ended {
   const { local, state, namespace } = row;
@@ -142,17 +184,19 @@ function disconnect({ inode, cookie }: PortHolder, processes: readonly Process[]
   return loadNative().disconnectJoined(process.pid, process.fd!, identity);
 }
 
-/** The owner sees the error in its event loop, and closes the socket; until then a bind(2) of its own stays. */
-async function settles({ local, namespace }: PortHolder, settleMs: number): Promise<boolean> {
+/**
+ * Waits until a server of Node could start, and returns null; or returns who is in its way at the end. The owner sees
+ * the error in its event loop and closes the socket; until then a bind(2) of its own stays.
+ */
+async function settle(
+  { namespace }: PortHolder,
+  address: Address,
+  settleMs: number,
+): Promise<readonly ExplainedHolder[] | null> {
   const endsAt = performance.now() + settleMs;
-  while (!isFree(local, namespace)) {
-    if (performance.now() >= endsAt) return false;
+  while (!canStart(address, namespace)) {
+    if (performance.now() >= endsAt) return findObstacles(address, namespace);
     await sleep(STEP_MS);
   }
-  return true;
-}
-
-function isFree(local: Address, namespace: NetworkNamespace | null): boolean {
-  const inside = namespace ? { namespace: `/proc/${namespace.pid}/ns/net` } : {};
-  return bindRefusal(local, { reuseAddress: true, ...inside }) === null;
+  return null;
 }

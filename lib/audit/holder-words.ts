@@ -3,22 +3,33 @@
  * commands instead.
  */
 import type { Process } from "../kernel/owners.ts";
+import { canDestroySockets } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
 import { bare, formatAddress } from "../socket/address.ts";
 import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
 
+/** By IPV6_V6ONLY of a listener on [::]; /proc/net/tcp does not have it. */
+const FAMILIES = {
+  true: ", for IPv6 only",
+  false: ", for IPv4 and IPv6",
+  null: ", for IPv6, and maybe for IPv4",
+};
+
 /** What a holder of each kind is, without its subject, the address. */
 export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   listener: ({ isMultipath, isV6Only, local }) => {
-    const families = local.host !== "::" ? "" : isV6Only ? ", for IPv6 only" : ", for IPv4 and IPv6";
+    const families = local.host === "::" ? FAMILIES[`${isV6Only}`] : "";
     return `listens${isMultipath ? " (Multipath TCP)" : ""}${families}`;
   },
   bound: () => "is bound and neither listens nor is connected",
   connecting: (holder) => `connects to ${peerText(holder)}, which does not answer`,
   connection: (holder) => `is connected to ${peerText(holder)}`,
-  accepted: (holder) => `belongs to the listener, and is connected to ${peerText(holder)}`,
+  accepted: (holder) =>
+    holder.state === "CLOSE-WAIT"
+      ? `belongs to the listener, and ${peerText(holder)} has closed it (CLOSE-WAIT)`
+      : `belongs to the listener, and is connected to ${peerText(holder)}`,
   "half-closed": (holder) => `is a half-closed connection to ${peerText(holder)} (${holder.state})`,
   "self-connect": ({ state }) => `is joined to itself (${state})`,
   "time-wait": (holder) => `is in TIME-WAIT after a connection to ${peerText(holder)}`,
@@ -71,15 +82,20 @@ const REMEDIES: Readonly<Record<HolderKind, (holder: Holder, asked: Address) => 
   bound: (holder, asked) => `${endText(holder)}, or use another ${otherText(holder, asked)}`,
   connecting: (holder) => `${endText(holder)}, or wait until its connect has failed`,
   connection: (holder) =>
-    `${endText(holder)}, or end this connection without TIME-WAIT, as root: ${killText(holder)}`,
+    `${endText(holder)}${orAsRoot("end this connection without TIME-WAIT, ", killText(holder))}`,
   accepted: () => "end the listener first: what is left of its connections is named then",
   "half-closed": (holder, asked) => REMEDIES.connection(holder, asked),
-  "self-connect": (holder) => freeText(holder),
-  "time-wait": (holder) => `${waitText(holder)}, or as root: ${killText(holder)}`,
-  "self-connect-time-wait": (holder) => `${waitText(holder)}, or as root: ${freeText(holder)}`,
-  orphan: (holder) => `wait until the kernel gives up, or as root: ${killText(holder)}`,
-  unknown: ({ local }) => `as root: explainBind(${local.port})`,
+  "self-connect": (holder) => `${holder.processes.length === 0 ? "as root: " : ""}${freeText(holder)}`,
+  "time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", killText(holder))}`,
+  "self-connect-time-wait": (holder, asked) => `${waitText(asked)}${orAsRoot("", freeText(holder))}`,
+  orphan: (holder) => `wait until the kernel gives up${orAsRoot("", killText(holder))}`,
+  unknown: (_, asked) => `as root: explainBind(${argumentText(asked)})`,
 };
+
+/** SOCK_DESTROY: nothing where this kernel cannot end a connection of another process. */
+function orAsRoot(what: string, command: string): string {
+  return canDestroySockets() ? `, or ${what}as root: ${command}` : "";
+}
 
 function endText({ processes }: Holder): string {
   if (processes.length === 0) return "end the process that has it open";
@@ -102,8 +118,13 @@ function freeText({ local }: Holder): string {
   return `free("${formatAddress(local)}")`;
 }
 
-function waitText({ local }: Holder): string {
-  return `waitUntilFree(${local.port})`;
+function waitText(asked: Address): string {
+  return `waitUntilFree(${argumentText(asked)})`;
+}
+
+/** What was asked for, as an argument: a port alone stands for [::]. */
+function argumentText(asked: Address): string {
+  return asked.host === "::" ? `${asked.port}` : `"${formatAddress(asked)}"`;
 }
 
 function peerText({ peer }: Holder): string {

@@ -1,6 +1,6 @@
 /** Names what holds a port: the kind of each socket, its processes, and when the kernel gives the port back. */
-import type { FoundNamespaces } from "../kernel/namespaces.ts";
-import { findOtherNamespaces } from "../kernel/namespaces.ts";
+import type { FoundNamespaces, NetworkNamespace } from "../kernel/namespaces.ts";
+import { findOtherNamespaces, readNamespaceId } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses, listUses, readUsers } from "../kernel/owners.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
@@ -54,7 +54,8 @@ export interface Holder {
   readonly namespace: number | null;
   /** Milliseconds until the kernel removes it by itself; null when that depends on a process or a peer. */
   readonly leftMs: number | null;
-  readonly isV6Only: boolean;
+  /** IPV6_V6ONLY; null when the kernel does not report it. */
+  readonly isV6Only: boolean | null;
   readonly isMultipath: boolean;
 }
 
@@ -62,6 +63,8 @@ export interface Holder {
 export interface FindHoldersOptions {
   /** Also those of other network namespaces, which are in nobody's way here. */
   readonly allNamespaces?: boolean;
+  /** The network namespace in which the port is held (default: that of this process). */
+  readonly namespace?: NetworkNamespace | null;
 }
 
 /** The holders of a port, and what could not be seen. */
@@ -81,14 +84,15 @@ const NO_PROCESS = ["FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "LAST-ACK"];
 const HALF_CLOSED = [...NO_PROCESS, "CLOSE-WAIT"];
 
 /** sock_diag(7), proc(5): finds every socket that holds the port, and the processes that have it open. */
-export function findHolders(port: number, { allNamespaces = false }: FindHoldersOptions = {}): Holders {
+export function findHolders(port: number, options: FindHoldersOptions = {}): Holders {
+  const { allNamespaces = false, namespace = null } = options;
   const ports = { low: port, high: port };
-  const own = findPortHolders(ports);
+  const own = findPortHolders(ports, namespace);
   const others: FoundNamespaces = allNamespaces
     ? findOtherNamespaces()
     : { namespaces: [], isComplete: true };
   const dumps = others.namespaces.map((namespace) => findPortHolders(ports, namespace));
-  const rows = [...own.holders, ...dumps.flatMap((dump) => dump?.holders ?? [])];
+  const rows = [...(own?.holders ?? []), ...dumps.flatMap((dump) => dump?.holders ?? [])];
   const showsBound = showsBoundSockets();
   const processes = findProcesses(rows.map(({ inode }) => inode));
   const users = readUsers();
@@ -108,13 +112,13 @@ export function findHolders(port: number, { allNamespaces = false }: FindHolders
       isMultipath,
     };
   });
-  const unreported = showsBound ? [] : findBoundByProcesses(port, rows);
+  const unreported = showsBound ? [] : findBoundByProcesses(port, rows, namespace);
   return {
     holders: [...holders, ...unreported],
     rows: [...rows, ...unreported.map(() => null)],
     showsBound,
     seesAllProcesses: processes.isComplete,
-    seesAllNamespaces: others.isComplete && dumps.every((dump) => dump !== null),
+    seesAllNamespaces: others.isComplete && [own, ...dumps].every((dump) => dump !== null),
   };
 }
 
@@ -132,30 +136,40 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
   if (isJoined) return "self-connect";
   if (state === "SYN-SENT") return "connecting";
   if (inode === 0 && NO_PROCESS.includes(state)) return "orphan";
-  if (HALF_CLOSED.includes(state)) return "half-closed";
   const isOfListener = (other: PortHolder) =>
     other.state === "LISTEN" &&
     other.namespace?.id === row.namespace?.id &&
     overlaps(other.local, other.isV6Only, local);
-  return rows.some(isOfListener) ? "accepted" : "connection";
+  // The peer of a connection that waits for accept(2) may have closed it.
+  const isHalfClosed = HALF_CLOSED.includes(state);
+  if (isHalfClosed && inode !== 0) return "half-closed";
+  if (rows.some(isOfListener)) return "accepted";
+  return isHalfClosed ? "half-closed" : "connection";
 }
 
 /**
  * pidfd_getfd(2), getsockname(2): before Linux 6.8 the kernel's tables have no socket that is bound only. Looks at the
- * sockets that processes have open and that the table lacks; those of other users need root.
+ * sockets that the processes of a network namespace have open and that the table lacks; those of other users need root.
  */
-function findBoundByProcesses(port: number, rows: readonly PortHolder[]): Holder[] {
+function findBoundByProcesses(
+  port: number,
+  rows: readonly PortHolder[],
+  namespace: NetworkNamespace | null,
+): Holder[] {
   const native = loadNative();
+  const id = namespace?.id ?? readNamespaceId("self");
   const known = new Set(rows.map(({ inode }) => inode));
   const found = new Map<number, Holder>();
   const local = new Uint8Array(ADDRESS_BYTES);
   for (const pid of listProcesses()) {
+    // The same port of another namespace is another port.
+    if (readNamespaceId(pid) !== id) continue;
     for (const { inode, fd } of listUses(pid) ?? []) {
       if (fd === null || known.has(inode) || native.localNameOf(pid, fd, local) < 0) continue;
       const address = decodeAddress(local, String);
       if (address.port !== port) continue;
       const processes = findProcesses([inode]).byInode.get(inode) ?? [];
-      found.set(inode, { ...boundHolder(address), processes });
+      found.set(inode, { ...boundHolder(address), processes, namespace: namespace?.id ?? null });
       known.add(inode);
     }
   }
@@ -165,7 +179,7 @@ function findBoundByProcesses(port: number, rows: readonly PortHolder[]): Holder
 /** A holder of which only the address is known. */
 function boundHolder(local: Address): Holder {
   const unknown = { peer: null, state: null, processes: [], user: null, namespace: null, leftMs: null };
-  return { kind: "bound", local, ...unknown, isV6Only: false, isMultipath: false };
+  return { kind: "bound", local, ...unknown, isV6Only: null, isMultipath: false };
 }
 
 /** The holder that bind(2) implies when it fails and the kernel reports no socket that explains it. */

@@ -21,11 +21,12 @@ export type {
   WaitUntilFreeOptions,
 } from "./explain-bind.ts";
 export { explainBind, waitUntilFree } from "./explain-bind.ts";
-export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
+export type { FreedBy, FreedSocket, FreeOptions, FreeResult, Obstacle } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
 export type { Owner } from "./owners.ts";
-export type { PersistentReservation, Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
+export type { Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
 export { reserve } from "./reserve.ts";
 export type { ReserveCure } from "./reserve-cure.ts";
 export type { PortRisk, Risk } from "./risk.ts";
+export type { PersistentReservation } from "./sysctl-files.ts";

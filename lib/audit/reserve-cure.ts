@@ -2,7 +2,8 @@
 import type { PortFacts } from "../kernel/host.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { addPort, formatPortList, holds } from "../socket/port-range.ts";
-import { pickedPorts, SYSCTL_FILE } from "./reserve.ts";
+import { pickedPorts } from "./reserve.ts";
+import { SYSCTL_FILE } from "./sysctl-files.ts";
 
 /** How to reserve ports, in addition to those that are reserved already. */
 export interface ReserveCure {

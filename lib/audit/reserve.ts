@@ -1,13 +1,14 @@
 /** Reserves ports: the kernel never picks a reserved port as a local one, now and after a reboot. */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { writeFileSync } from "node:fs";
 import { portFacts } from "../kernel/host.ts";
 import { findSockets } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { addPort, formatPortList, holds, parsePortList, removePort } from "../socket/port-range.ts";
+import { addPort, formatPortList, holds, removePort } from "../socket/port-range.ts";
+import type { PersistentReservation } from "./sysctl-files.ts";
+import { planFile, withFile } from "./sysctl-files.ts";
 
 /** What a reservation changes for plain connects to other ports. */
 export interface ReservationEffects {
@@ -17,15 +18,6 @@ export interface ReservationEffects {
   readonly endangered: readonly Address[];
   /** The port that the kernel picks in place of a reserved one, so many times as often as any other; null without. */
   readonly heir: { readonly port: number; readonly times: number } | null;
-}
-
-/** The list in a file of sysctl.d(5), and what it becomes. */
-export interface PersistentReservation {
-  readonly path: string;
-  readonly before: readonly PortRange[];
-  readonly after: readonly PortRange[];
-  /** Files that sysctl(8) reads later and that set the same key: they win. */
-  readonly overriddenBy: readonly string[];
 }
 
 /** What reserve() changed, or would change. */
@@ -52,24 +44,13 @@ export interface ReserveOptions {
   readonly dryRun?: boolean;
 }
 
-const KEY = "net.ipv4.ip_local_reserved_ports";
 const KERNEL_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports";
-const FOLDER = "/etc/sysctl.d";
-/** Sorts behind the numbered files, because of several files that set a key the last one wins. */
-const FILE = "zz-selfconnect.conf";
-const HEAD =
-  "# Ports that the kernel must not pick as local ones. Written by selfconnect: reserve(), persist.\n";
-/** The file that `persist` writes. */
-export const SYSCTL_FILE = path.join(FOLDER, FILE);
-/** sysctl(8) reads the files of all folders in the order of their names, and this one last. */
-const FOLDERS = ["/usr/lib/sysctl.d", "/run/sysctl.d", FOLDER];
-const LAST = "/etc/sysctl.conf";
 
 /**
  * sysctl(8), net.ipv4.ip_local_reserved_ports: adds a port to the list of this network namespace, keeping what is in
  * it, and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws
  * ERR_INVALID_PORT, ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not
- * be changed.
+ * be changed: then neither the list nor the file has changed.
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
   checkKeys("reserve()", options, ["undo", "persist", "dryRun"]);
@@ -79,15 +60,16 @@ export function reserve(port: number, options: ReserveOptions = {}): Reservation
     throw invalidArgument("ERR_INVALID_PORT", "port 0 is not a port: use 1 to 65535", RangeError);
   const { ephemeralRange, reservedPorts: before } = portFacts();
   if (!ephemeralRange) throw invalidArgument("ERR_NO_RANGE", "this host does not report its ephemeral range");
-  const change = (ranges: readonly PortRange[]) => (undo ? removePort(ranges, port) : addPort(ranges, port));
-  const after = change(before);
-  const persistent = persist ? planFile(change) : null;
+  const after = undo ? removePort(before, port) : addPort(before, port);
+  const plan = persist ? planFile(port, undo) : null;
   const effects = effectsOf(ephemeralRange, before, after, port);
   if (!dryRun) {
-    writeFileSync(KERNEL_FILE, `${formatPortList(after)}\n`);
-    if (persistent) writeFile(persistent);
+    const set = () => writeFileSync(KERNEL_FILE, `${formatPortList(after)}\n`);
+    if (plan) withFile(plan.content, set);
+    else set();
   }
   const isChange = formatPortList(before) !== formatPortList(after);
+  const persistent = plan?.reservation ?? null;
   return { port, ephemeralRange, before, after, isChange, isDone: !dryRun, persistent, effects };
 }
 
@@ -148,51 +130,4 @@ function findHeir(
   let times = 1;
   for (let before = heir - 2; before >= low && isReserved(before); before -= 2) times++;
   return { port: heir, times };
-}
-
-function planFile(change: (ranges: readonly PortRange[]) => PortRange[]): PersistentReservation {
-  const file = SYSCTL_FILE;
-  const settings = readSettings();
-  const before = settings.at(-1)?.ports ?? [];
-  const own = settings.findIndex((setting) => setting.path === file);
-  const later = own < 0 ? settings.filter((setting) => isLater(setting.path, file)) : settings.slice(own + 1);
-  return { path: file, before, after: change(before), overriddenBy: later.map((setting) => setting.path) };
-}
-
-/** Removes the file when its list becomes empty. */
-function writeFile({ path: file, after }: PersistentReservation): void {
-  if (after.length > 0) writeFileSync(file, `${HEAD}${KEY} = ${formatPortList(after)}\n`);
-  else rmSync(file, { force: true });
-}
-
-interface Setting {
-  readonly path: string;
-  readonly ports: readonly PortRange[];
-}
-
-/** The files that set the key, in the order in which sysctl(8) reads them. A later folder hides a file of its name. */
-function readSettings(): Setting[] {
-  const byName = new Map<string, string>();
-  for (const folder of FOLDERS.filter((one) => existsSync(one))) {
-    for (const name of readdirSync(folder)) {
-      if (name.endsWith(".conf")) byName.set(name, path.join(folder, name));
-    }
-  }
-  const files = [...byName.values()].sort((one, other) => (isLater(one, other) ? 1 : -1));
-  return [...files, LAST].flatMap((file) => {
-    const list = readList(file);
-    return list === null ? [] : [{ path: file, ports: parsePortList(list) }];
-  });
-}
-
-function isLater(file: string, than: string): boolean {
-  return file === LAST || path.basename(file) > path.basename(than);
-}
-
-function readList(file: string): string | null {
-  if (!existsSync(file)) return null;
-  const lines = [
-    ...readFileSync(file, "utf8").matchAll(/^\s*-?net[./]ipv4[./]ip_local_reserved_ports\s*=\s*(\S*)/gm),
-  ];
-  return lines.at(-1)?.[1] ?? null;
 }

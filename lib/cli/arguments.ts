@@ -78,11 +78,20 @@ export function parsePeer(text: string): Address {
 /** Looks up the names among the arguments and options of a command, and replaces each by its first address. */
 export async function resolveNames(command: Command): Promise<void> {
   for (const [index, value] of command.processedArgs.entries()) {
-    if (value instanceof NamedPeer) command.processedArgs[index] = await resolveName(value);
+    if (hasName(value)) command.processedArgs[index] = await resolveValue(value);
   }
   for (const [name, value] of Object.entries(command.opts())) {
-    if (value instanceof NamedPeer) command.setOptionValue(name, await resolveName(value));
+    if (hasName(value)) command.setOptionValue(name, await resolveValue(value));
   }
+}
+
+function hasName(value: unknown): boolean {
+  return Array.isArray(value) ? value.some(hasName) : value instanceof NamedPeer;
+}
+
+async function resolveValue(value: unknown): Promise<unknown> {
+  if (Array.isArray(value)) return Promise.all(value.map(resolveValue));
+  return value instanceof NamedPeer ? resolveName(value) : value;
 }
 
 async function resolveName({ host, port }: NamedPeer): Promise<Address> {
@@ -97,4 +106,11 @@ export function parseTarget(text: string): number | Address {
   const address = parsePeer(text);
   if (address.port > 0) return address;
   throw new InvalidArgumentError("Use a port, 1 to 65535.");
+}
+
+/** Parses several ports or addresses in one argument. */
+export function parseTargets(text: string): (number | Address)[] {
+  const targets = parseList(text).map(parseTarget);
+  if (targets.length > 0) return targets;
+  throw new InvalidArgumentError('Use a port or an address, or several: "80,127.0.0.1:81".');
 }

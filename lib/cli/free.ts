@@ -18,8 +18,8 @@ export function freeCommand(): Command {
     .description(
       "Ends the connection of every socket that is joined to itself on a port or an address, in whichever process; " +
         "the process goes on and sees ECONNABORTED or ECONNRESET. Needs CAP_NET_ADMIN, or permission to trace the " +
-        "process. Never ends any other socket. Exits with 0 when the port is free, 1 when not, or when no socket is " +
-        "joined to itself there.",
+        "process. Never ends any other socket. Exits with 0 when the port is free, 1 when not, when no socket is " +
+        "joined to itself there, and with --all when some network namespace is not visible.",
     )
     .addArgument(
       new Argument("[port]", 'a port or an address: "50000", "127.0.0.1:50000"').argParser(parseTarget),
@@ -40,12 +40,14 @@ const EXAMPLES = `Examples:
 
 async function runFree(target: number | Address | "all", flags: Flags): Promise<number> {
   const isAll = target === "all";
-  const freed = await free(target, { dryRun: flags.dryRun === true, allNamespaces: isAll });
-  if (flags.json) printJson(freeReport(freed));
-  else print(freeText(freed, textOptions()));
-  if (freed.length === 0) {
-    if (!isAll) printNotice(whoText(explainBind(target)).split("\n"));
-    return isAll ? EXIT.done : EXIT.failed;
+  const result = await free(target, { dryRun: flags.dryRun === true, allNamespaces: isAll });
+  if (flags.json) printJson(freeReport(result));
+  else print(freeText(result, textOptions()));
+  const { sockets, unseen } = result;
+  if (sockets.length === 0 && !isAll) {
+    printNotice(whoText(explainBind(target)).split("\n"));
+    return EXIT.failed;
   }
-  return flags.dryRun || freed.every(({ isFree }) => isFree) ? EXIT.done : EXIT.failed;
+  const isDone = flags.dryRun || sockets.every(({ isFree }) => isFree);
+  return isDone && unseen.length === 0 ? EXIT.done : EXIT.failed;
 }

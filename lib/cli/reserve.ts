@@ -18,7 +18,8 @@ export function reserveCommand(): Command {
     .description(
       "Adds a port to net.ipv4.ip_local_reserved_ports of this network namespace and keeps what is in the list: no " +
         "connect takes the port, and a server can still listen on it. Prints what that does to other ports. Needs " +
-        "root. Exits with 3 when a listener is at risk that was not before.",
+        "root. Exits with 3 when a listener is at risk that was not before, and with 1 when another file wins over " +
+        "that of --persist.",
     )
     .addArgument(new Argument("<port>", "the port of a server").argParser(parsePort))
     .option("--persist", "also write /etc/sysctl.d/zz-selfconnect.conf, for the next boot")
@@ -30,7 +31,9 @@ export function reserveCommand(): Command {
       const made = reserve(port, { persist: persist === true, undo: undo === true, dryRun: dryRun === true });
       if (json) printJson(reserveReport(made));
       else print(reserveText(made, textOptions()));
-      process.exitCode = made.effects.endangered.length > 0 ? EXIT.found : EXIT.done;
+      const isLasting = made.persistent?.isLasting ?? true;
+      process.exitCode =
+        made.effects.endangered.length > 0 ? EXIT.found : isLasting ? EXIT.done : EXIT.failed;
     });
 }
 

@@ -6,14 +6,14 @@ import { explainBind, waitUntilFree } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { guardedEnvironment } from "../index.ts";
 import { whoText } from "../report/index.ts";
-import { parseDurationMs, parseTarget } from "./arguments.ts";
+import { parseDurationMs, parseTargets } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
   readonly guard: string;
   readonly log?: boolean;
-  readonly whenFree?: number | Address;
+  readonly whenFree?: readonly (number | Address)[];
   readonly wait: number;
 }
 
@@ -35,7 +35,7 @@ export function runCommand(): Command {
       "Starts a program with selfconnect/register in NODE_OPTIONS, by its absolute path: every Node process that it " +
         "starts, in any folder, is guarded, and its workers. Passes signals on, and exits as the program does: with " +
         `its code, or by its signal; with ${NOT_FOUND} when it is not found. With --when-free it first waits until a ` +
-        `server could start on a port, and exits with ${EXIT.found} when it could not in time.`,
+        `server could start on each port, and exits with ${EXIT.found} when it could not in time.`,
     )
     .argument("<program...>", "the program and its arguments, after --")
     .addOption(
@@ -46,9 +46,9 @@ export function runCommand(): Command {
     .option("--log", "print a line to stderr for each process that starts guarded: SELFCONNECT_LOG")
     .addOption(
       new Option(
-        "--when-free <port>",
-        'start when a server could start on this port or address: "80", "127.0.0.1:80"',
-      ).argParser(parseTarget),
+        "--when-free <ports>",
+        'start when servers could start on all of these ports or addresses: "80", "127.0.0.1:80,443"',
+      ).argParser(parseTargets),
     )
     .addOption(
       new Option("--wait <time>", "with --when-free: wait at most this long")
@@ -58,7 +58,7 @@ export function runCommand(): Command {
     .addHelpText("after", `\n${EXAMPLES}`)
     .passThroughOptions()
     .action(async (program: [string, ...string[]], flags: Flags) => {
-      if (flags.whenFree === undefined || (await waitForPort(flags.whenFree, flags.wait)))
+      if (flags.whenFree === undefined || (await waitForPorts(flags.whenFree, flags.wait)))
         await run(program, flags);
     });
 }
@@ -66,21 +66,28 @@ export function runCommand(): Command {
 const EXAMPLES = `Examples:
   selfconnect run -- node app.js
   selfconnect run --log -- npm start
-  selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way
+  selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way; "8080,8443" for both
   CMD ["npx", "selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
 
-/** Says who is in the way, and waits. False when the port was not free in time, or at Ctrl-C. */
-async function waitForPort(target: number | Address, deadlineMs: number): Promise<boolean> {
-  const found = explainBind(target);
-  if (found.canListen) return true;
-  printNotice([`selfconnect: waiting, at most ${deadlineMs / 1000} s`]);
-  // To stderr: stdout belongs to the program.
-  console.error(whoText(found, textOptions(process.stderr)));
+/** Says who is in the way, and waits. False when some port was not free in time, or at Ctrl-C. */
+async function waitForPorts(targets: readonly (number | Address)[], deadlineMs: number): Promise<boolean> {
   const signal = interruption();
-  if (await waitUntilFree(target, { deadlineMs, signal })) return true;
-  process.exitCode = signal.aborted ? EXIT.interrupted : EXIT.found;
-  if (!signal.aborted) printNotice([`selfconnect: not free after ${deadlineMs / 1000} s`]);
-  return false;
+  const endsAt = performance.now() + deadlineMs;
+  const findHeld = () => targets.map((target) => explainBind(target)).filter(({ canListen }) => !canListen);
+  let held = findHeld();
+  if (held.length > 0) printNotice([`selfconnect: waiting, at most ${deadlineMs / 1000} s`]);
+  // To stderr: stdout belongs to the program.
+  for (const found of held) console.error(whoText(found, textOptions(process.stderr)));
+  // While one port is waited for, another one may be taken.
+  for (; held.length > 0 && !signal.aborted; held = findHeld()) {
+    const leftMs = Math.max(0, endsAt - performance.now());
+    if (await waitUntilFree(held[0]!.address, { deadlineMs: leftMs, signal })) continue;
+    if (!signal.aborted) printNotice([`selfconnect: not free after ${deadlineMs / 1000} s`]);
+    process.exitCode = EXIT.found;
+    break;
+  }
+  if (signal.aborted) process.exitCode = EXIT.interrupted;
+  return held.length === 0 && !signal.aborted;
 }
 
 function run([file, ...args]: [string, ...string[]], { guard, log }: Flags): Promise<void> {

@@ -1,5 +1,5 @@
 /** selfconnect who <port or address>: who holds a port, why, until when, and what to do. */
-import { Argument, Command, Option } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import type { BindExplanation } from "../audit/index.ts";
 import { explainBind, waitUntilFree } from "../audit/index.ts";
 import type { Address } from "../index.ts";
@@ -28,7 +28,7 @@ export function whoCommand(): Command {
       new Option(
         "--wait [time]",
         "wait until a server could start, at most this long (default: 30s)",
-      ).argParser(parseDurationMs),
+      ).argParser(parseWait),
     )
     .option("--all-namespaces", "also list the port's holders in other network namespaces")
     .option("--json", "print one object (docs/schema/who-1.json)")
@@ -36,6 +36,16 @@ export function whoCommand(): Command {
     .action(async (target: number | Address, flags: Flags) => {
       process.exitCode = await runWho(target, flags);
     });
+}
+
+/** A port or an address after --wait is meant as what to look at. */
+function parseWait(text: string): number {
+  try {
+    return parseDurationMs(text);
+  } catch (error) {
+    if (!/^:?\d+$|:\d+$/.test(text)) throw error;
+    throw new InvalidArgumentError(`For a port, put it first: who ${text} --wait. A time has a unit: "30s".`);
+  }
 }
 
 const EXAMPLES = `Examples:

@@ -1,5 +1,6 @@
 /** Lists the network namespaces of this host's processes. */
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses } from "./tables.ts";
 
 /** A network namespace, and a process in it. */
@@ -18,10 +19,10 @@ export interface FoundNamespaces {
 /** proc(5), /proc/PID/ns/net: finds every network namespace with a process, except the one of this process. */
 export function findOtherNamespaces(): FoundNamespaces {
   const found = new Map<number, NetworkNamespace>();
-  let isComplete = true;
-  const own = readId("self");
+  let isComplete = seesEveryProcess();
+  const own = readNamespaceId("self");
   for (const pid of listProcesses()) {
-    const id = readId(pid);
+    const id = readNamespaceId(pid);
     if (id === "unreadable") isComplete = false;
     if (typeof id === "number" && id !== own && !found.has(id)) found.set(id, { id, pid });
   }
@@ -43,11 +44,12 @@ export function withNamespace<T>({ pid }: NetworkNamespace, use: (fd: number) =>
   }
 }
 
-function readId(pid: number | "self"): number | "unreadable" | null {
+/** proc(5), /proc/PID/ns/net: the number of a process's network namespace; null when the process has ended. */
+export function readNamespaceId(pid: number | "self"): number | "unreadable" | null {
   try {
     const id = /^net:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[1];
     return id === undefined ? null : Number(id);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EACCES" ? "unreadable" : null; // It has ended.
+    return isForbidden(error) ? "unreadable" : null; // It has ended.
   }
 }

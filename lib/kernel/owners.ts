@@ -1,5 +1,6 @@
 /** Finds the processes that have a socket open, and names their user, unit and container. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses, readCommand } from "./tables.ts";
 
 /** A process that has a socket open. Several can have the same one: a parent and its children. */
@@ -20,7 +21,7 @@ export interface Process {
 /** The processes that have sockets open, and whether all processes could be read. */
 export interface FoundProcesses {
   readonly byInode: ReadonlyMap<number, readonly Process[]>;
-  /** False when the descriptors of some process are not readable without root. */
+  /** False when some process is not visible, or its descriptors are not readable without root. */
   readonly isComplete: boolean;
 }
 
@@ -31,8 +32,8 @@ const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 export function findProcesses(inodes: Iterable<number>): FoundProcesses {
   const wanted = new Set([...inodes].filter((inode) => inode !== 0));
   const byInode = new Map<number, Process[]>();
-  let isComplete = true;
-  if (wanted.size === 0) return { byInode, isComplete };
+  if (wanted.size === 0) return { byInode, isComplete: true };
+  let isComplete = seesEveryProcess();
   const users = readUsers();
   for (const pid of listProcesses()) {
     const uses = listUses(pid);
@@ -60,7 +61,7 @@ export function listUses(pid: number): SocketUse[] | null {
   try {
     fds = readdirSync(`/proc/${pid}/fd`);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EACCES" ? null : []; // It has ended.
+    return isForbidden(error) ? null : []; // It has ended.
   }
   return fds.flatMap((fd) => {
     const link = readLink(`/proc/${pid}/fd/${fd}`);

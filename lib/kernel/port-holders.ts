@@ -1,8 +1,9 @@
 /** Finds every socket that holds a port, those that neither listen nor are connected included. */
 
 import type { Address } from "../socket/address.ts";
-import { isSameHost, unmap } from "../socket/address.ts";
-import { SocketError } from "../socket/errors.ts";
+import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
+import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -19,8 +20,8 @@ export interface PortHolder extends SocketRow {
   readonly cookie: readonly [number, number] | null;
   /** SO_BINDTODEVICE: the index of the interface, or 0. */
   readonly interfaceIndex: number;
-  /** IPV6_V6ONLY of a socket that listens or is bound. */
-  readonly isV6Only: boolean;
+  /** IPV6_V6ONLY of a socket that listens or is bound. Null in /proc/net/tcp, which does not have it. */
+  readonly isV6Only: boolean | null;
   /** Whether it is a subflow of Multipath TCP. */
   readonly isMultipath: boolean;
   /** Null for the network namespace of this process. */
@@ -60,7 +61,7 @@ export function findPortHolders(
   const rows = socketTable().filter(
     ({ local }) => local.port >= localPorts.low && local.port <= localPorts.high,
   );
-  const unknown = { cookie: null, interfaceIndex: 0, isV6Only: false, isMultipath: false, namespace: null };
+  const unknown = { cookie: null, interfaceIndex: 0, isV6Only: null, isMultipath: false, namespace: null };
   return { holders: rows.map((row) => ({ ...row, ...unknown })).filter(isHolder), source: "proc" };
 }
 
@@ -91,11 +92,11 @@ function decodeHolder(records: Uint8Array, at: number, namespace: NetworkNamespa
 
 /**
  * Whether bind(2) to `asked` conflicts with a socket on the same port: the same address, or one of them unspecified.
- * The kernel takes [::] for every address of both families unless IPV6_V6ONLY is set.
+ * The kernel takes [::] for every address of both families unless IPV6_V6ONLY is set; so do we where that is not known.
  */
-export function overlaps(held: Address, isV6Only: boolean, asked: Address): boolean {
+export function overlaps(held: Address, isV6Only: boolean | null, asked: Address): boolean {
   const [one, other] = [unmap(held), unmap(asked)];
-  const isDual = (address: Address, only: boolean) => address.host === "::" && !only;
+  const isDual = (address: Address, only: boolean | null) => address.host === "::" && !only;
   if (isDual(one, isV6Only) || isDual(other, false)) return true;
   if (one.family !== other.family) return false;
   return isUnspecified(one) || isUnspecified(other) || isSameHost(one, other);
@@ -116,4 +117,18 @@ export function showsBoundSockets(): boolean {
   const { port } = socket.getsockname();
   const { holders, source } = findPortHolders({ low: port, high: port });
   return source === "sock_diag" && holders.some(({ state }) => state === "CLOSED");
+}
+
+const NOBODY: Address = { family: 4, host: "0.0.0.0", port: 0 };
+/** No cookie is so high: the kernel counts up from 1. Both words at their highest would match any socket. */
+const NO_COOKIE = [0, 2 ** 32 - 2] as const;
+
+/**
+ * SOCK_DESTROY of a socket that does not exist: whether this kernel can end a connection of another process
+ * (CONFIG_INET_DIAG_DESTROY, and tcp_diag). Needs no privilege, and ends nothing.
+ */
+export function canDestroySockets(): boolean {
+  const nobody = encodeAddress(NOBODY);
+  const result = loadNative().destroy(nobody, nobody, Uint32Array.of(0, ...NO_COOKIE), OWN_NAMESPACE);
+  return errnoName(result) === "ENOENT";
 }

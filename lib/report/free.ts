@@ -1,28 +1,30 @@
 /** What `selfconnect free` did, as the object of docs/schema/free-1.json and as lines for a log. */
-import type { FreedSocket } from "../audit/free.ts";
+import type { FreedBy, FreedSocket, FreeResult, Obstacle } from "../audit/free.ts";
 import { describeProcess } from "../audit/holder-words.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { formatAddress } from "../socket/address.ts";
+import type { ErrnoName } from "../socket/errors.ts";
 import type { Line, TextOptions } from "./terminal.ts";
-import { paint, renderText } from "./terminal.ts";
+import { indent, paint, renderText } from "./terminal.ts";
+import { holderLines } from "./who.ts";
 
 /** The object of docs/schema/free-1.json: the result of `free()` and the environment. */
-export interface FreeReport {
+export interface FreeReport extends FreeResult {
   readonly schema: "selfconnect.free/1";
-  readonly sockets: readonly FreedSocket[];
   readonly environment: Environment;
 }
 
 /** Builds the object of docs/schema/free-1.json. */
-export function freeReport(sockets: readonly FreedSocket[]): FreeReport {
-  return { schema: "selfconnect.free/1", sockets, environment: environment() };
+export function freeReport(result: FreeResult): FreeReport {
+  return { schema: "selfconnect.free/1", ...result, environment: environment() };
 }
 
-/** One line for each socket, with time and owner; and what is left to do. */
-export function freeText(sockets: readonly FreedSocket[], options: TextOptions = {}): string {
-  if (sockets.length === 0) return "no socket is joined to itself there: nothing was changed";
-  return renderText(sockets.flatMap(socketLines), options);
+/** One line for each socket, with time and owner; what is left to do; and what could not be seen. */
+export function freeText({ sockets, unseen }: FreeResult, options: TextOptions = {}): string {
+  const where = unseen.length > 0 ? "that was visible" : "there";
+  const none = `no socket ${where} is joined to itself: nothing was changed`;
+  return renderText([...(sockets.length === 0 ? [none] : sockets.flatMap(socketLines)), ...unseen], options);
 }
 
 function socketLines(freed: FreedSocket): Line[] {
@@ -33,20 +35,38 @@ function socketLines(freed: FreedSocket): Line[] {
   if (isFree === null) return [["would end ", about]];
   if (by === null) return [[paint("red", "failed"), ` ${about}: ${refusalText(refusals)}`]];
   const ended: Line = [`${at} ended ${about}, by ${by}: `, endText(isFree)];
-  if (isFree) return [ended];
-  const still = `  another socket holds the port: selfconnect who ${local.port}`;
-  const bound = "  its process had bound it and has not closed it yet: the port is free when it does";
-  return [ended, processes.length > 0 ? bound : still];
+  return [ended, ...indent("  ", freed.inTheWay.flatMap(obstacleLines))];
 }
 
 function endText(isFree: boolean) {
   return isFree ? paint("green", "the port is free") : paint("yellow", "the port is not free yet");
 }
 
-function refusalText(refusals: FreedSocket["refusals"]): string {
-  const tried = Object.entries(refusals).map(([by, code]) => `${by} ${code}`);
-  const root = "SOCK_DESTROY needs CAP_NET_ADMIN, pidfd_getfd permission to trace the process: run as root";
-  return tried.length > 0
-    ? `${tried.join(", ")} (${root})`
-    : "this kernel has no sock_diag, and no process is visible";
+function obstacleLines(obstacle: Obstacle): Line[] {
+  if (!obstacle.isFreed) return holderLines(obstacle);
+  const bound = "its process had bound it and has not closed it yet: the port is free when it does";
+  return [...holderLines({ ...obstacle, remedy: null }), [paint("green", `  ${bound}`)]];
 }
+
+/** Why each way failed, and what it needs. */
+function refusalText(refusals: FreedSocket["refusals"]): string {
+  const tried = Object.entries(refusals).map(
+    ([by, code]) => `${by} ${code} (${REASONS[by as FreedBy](code)})`,
+  );
+  return tried.length > 0 ? tried.join(", ") : "this kernel has no sock_diag, and no process is visible";
+}
+
+const REASONS: Readonly<Record<FreedBy, (code: ErrnoName) => string>> = {
+  SOCK_DESTROY: (code) => {
+    if (code === "EPERM") return "needs CAP_NET_ADMIN: run as root";
+    if (code === "EOPNOTSUPP" || code === "ENOTSUP") return "this kernel was built without INET_DIAG_DESTROY";
+    if (code === "ENOENT" || code === "ESTALE") return "the socket is gone";
+    return "the kernel refused";
+  },
+  pidfd_getfd: (code) => {
+    if (code === "EPERM") return "needs permission to trace the process: run as root";
+    if (code === "ENOSYS") return "came with Linux 5.6";
+    if (code === "ESRCH" || code === "EBADF" || code === "ESTALE") return "the process has closed the socket";
+    return "the kernel refused";
+  },
+};

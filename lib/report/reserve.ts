@@ -1,5 +1,6 @@
 /** What `selfconnect reserve` did, as the object of docs/schema/reserve-1.json and as text. */
-import type { PersistentReservation, Reservation } from "../audit/reserve.ts";
+import type { Reservation } from "../audit/reserve.ts";
+import type { PersistentReservation } from "../audit/sysctl-files.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { formatAddress } from "../socket/address.ts";
@@ -55,9 +56,16 @@ function effectLines({ effects }: Reservation): Line[] {
   ];
 }
 
-function fileLines({ path, before, after, overriddenBy }: PersistentReservation, isDone: boolean): Line[] {
+function fileLines(reservation: PersistentReservation, isDone: boolean): Line[] {
+  const { path, before, after, overriddenBy, alsoIn, refused, isLasting } = reservation;
+  const also = isLasting ? "the new file overrides it" : "take it out there";
   return [
     `${isDone ? "" : "would write "}${path}: ${changeText(before, after)}`,
     ...overriddenBy.map((file): Line => [paint("red", `${file} sets the same key, is read later, and wins`)]),
+    ...alsoIn
+      .filter((file) => !overriddenBy.includes(file))
+      .map((file): Line => [paint("yellow", `the port is in ${file} too: ${also}`)]),
+    ...refused.map((file): Line => [paint("yellow", `${file} has a list that the kernel refuses`)]),
+    ...(isLasting ? [] : [[paint("red", "the next boot does not do what was asked")]]),
   ];
 }

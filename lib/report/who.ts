@@ -58,8 +58,11 @@ export function holderText({ local, is, remedy }: Pick<ExplainedHolder, "local" 
 function nameCommands(remedy: string): string {
   return remedy
     .replace(/free\("(.+?)"\)/, (_, address: string) => `selfconnect free ${quoteForShell(address)}`)
-    .replace(/waitUntilFree\((\d+)\)/, "selfconnect who $1 --wait 60s")
-    .replace(/explainBind\((\d+)\)/, "selfconnect who $1");
+    .replace(
+      /waitUntilFree\("?(.+?)"?\)/,
+      (_, asked: string) => `selfconnect who ${quoteForShell(asked)} --wait 60s`,
+    )
+    .replace(/explainBind\("?(.+?)"?\)/, (_, asked: string) => `selfconnect who ${quoteForShell(asked)}`);
 }
 
 /** A shell takes the brackets of an IPv6 address for a pattern. */

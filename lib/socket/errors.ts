@@ -1,4 +1,5 @@
 /** SocketError: a system call failed. DialError: the dial or the loop gave up. Programmer errors are in misuse.ts. */
+import os from "node:os";
 import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Address } from "./address.ts";
 import { formatAddress } from "./address.ts";
@@ -26,8 +27,10 @@ export function errnoName(result: number): ErrnoName {
   const known = names.get(result);
   if (known) return known;
   const text = getSystemErrorName(result);
-  // For an errno that libuv does not know, it returns a sentence.
-  const name = isErrnoName(text) ? text : (`E${-result}` as const);
+  // For an errno that libuv does not know (ESTALE), it returns a sentence; Node has the names of the C library too.
+  const [other = `E${-result}`] =
+    Object.entries(os.constants.errno).find(([, number]) => number === -result) ?? [];
+  const name = isErrnoName(text) ? text : (other as ErrnoName);
   names.set(result, name);
   return name;
 }

@@ -13,6 +13,7 @@ namespace core {
 
 namespace {
 
+constexpr int kProtocolMptcp = 262;
 // The C library of older distributions declares neither the calls nor their numbers, which all architectures
 // but alpha share.
 constexpr long kPidfdOpen = 434;
@@ -43,6 +44,11 @@ bool has_identity(int fd, const RemoteIdentity& identity) {
   struct stat status {};
   if (::fstat(fd, &status) < 0 || static_cast<uint32_t>(status.st_ino) != identity.inode) return false;
   if (identity.cookie[0] == 0 && identity.cookie[1] == 0) return true;
+  // The table has the cookie of a subflow; the descriptor is the Multipath TCP socket above it, which has the
+  // same inode and a cookie of its own.
+  int protocol = 0;
+  const Result asked = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, sizeof protocol);
+  if (asked >= 0 && protocol == kProtocolMptcp) return true;
   uint32_t cookie[2] = {};
   return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, sizeof cookie) >= 0 &&
          std::memcmp(cookie, identity.cookie, sizeof cookie) == 0;

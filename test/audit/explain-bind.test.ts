@@ -1,12 +1,14 @@
 /** The truth table: each kind of holder is planted, named, and bind and listen are tried with what was named. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import type { TestContext } from "vitest";
 import { afterEach, describe, expect, test } from "vitest";
 import type { BindExplanation, BindTry } from "../../lib/audit/explain-bind.ts";
+import { findObstacles } from "../../lib/audit/explain-bind.ts";
 import { explainBind, free, waitUntilFree } from "../../lib/audit/index.ts";
+import { readNamespaceId } from "../../lib/kernel/namespaces.ts";
 import { showsBoundSockets } from "../../lib/kernel/port-holders.ts";
 import { whoText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
@@ -16,10 +18,20 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
-import { openRing, PLANTINGS, removeHolders } from "../support/holders.ts";
+import type { Asked, Holding } from "../support/bind-scenarios.ts";
+import { describeScenario, judge } from "../support/bind-scenarios.ts";
+import {
+  deadPeer,
+  LOOPBACK,
+  needsIpv6,
+  needsNamespaces,
+  withListener,
+  withNative,
+} from "../support/harness.ts";
+import { openRing, PLANTINGS, removeHolders, waitForState } from "../support/holders.ts";
 
 const native = loadNative();
+const ANY: Address = { family: 4, host: "0.0.0.0", port: 0 };
 
 afterEach(removeHolders);
 
@@ -64,7 +76,7 @@ async function follow(
 ): Promise<boolean> {
   if (remedy.startsWith("set ")) return false;
   if (remedy.includes('free("')) {
-    const [freed] = await free(local, { settleMs: 0 });
+    const [freed] = (await free(local, { settleMs: 0 })).sockets;
     if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
     // The owner of a socket that it had bound itself keeps the port until it closes the socket.
   } else if (remedy.includes("ss -K") && !killAsAdvised(remedy)) {
@@ -109,6 +121,30 @@ describe.each(PLANTINGS)("$title", ({ title, kind, needs, remedy, plant }) => {
   });
 });
 
+/** One of each answer, and those that were wrong once: the deep test draws many more. */
+const SCENARIOS: readonly (readonly [Asked, ...Holding[]])[] = [
+  [null, { role: "outgoing", host: "127.0.0.1", options: {} }],
+  ["localhost", { role: "listener", host: "0.0.0.0", options: { reusePort: true } }],
+  ["::ffff:127.0.0.1", { role: "joined", host: "127.0.0.1", options: { reuseAddress: true } }],
+  ["127.0.0.2", { role: "accepted and listener", host: "127.0.0.1", options: {} }],
+  ["::1", { role: "listener", host: "::", options: { ipv6Only: true } }],
+  // An IPv6 connection that is not for IPv6 only keeps 0.0.0.0.
+  ["0.0.0.0", { role: "joined, picked", host: "::1", options: {} }],
+  ["0.0.0.0", { role: "joined", host: "::", options: { reusePort: true } }],
+  ["0.0.0.0", { role: "accepted", host: "::", options: { reuseAddress: true } }],
+  [
+    "0.0.0.0",
+    { role: "accepted", host: "127.0.0.1", options: { reuseAddress: true } },
+    { role: "joined, picked", host: "::1", options: {} },
+  ],
+];
+
+test.for(SCENARIOS)("%s: explainBind() says what bind, listen and Node do", async (scenario, context) => {
+  const [asked, ...holdings] = scenario;
+  needsIpv6(context);
+  expect(await judge(holdings, asked), describeScenario(holdings, asked)).toEqual([]);
+});
+
 /** A kernel before 6.8, which ignores the bit of the bound sockets in a request. */
 const BEFORE_6_8: Partial<Native> = {
   diag: (family, states, ...rest) => native.diag(family, states & 0x1fff, ...rest),
@@ -132,6 +168,27 @@ describe("on a kernel that does not report bound sockets", () => {
     expect(found.unseen).toEqual([]);
   });
 
+  test("one of another network namespace is not named", async (context) => {
+    needsNamespaces(context);
+    const { port } = deadPeer();
+    const script = `const { TcpSocket } = await import("./dist/index.js");
+      TcpSocket.open(4).bind("127.0.0.1:${port}"); console.log("bound"); process.stdin.resume();`;
+    const node = `ip link set lo up; exec "${process.execPath}" --input-type=module -e '${script}'`;
+    const child = spawn("unshare", ["-rn", "sh", "-c", node], { stdio: ["pipe", "pipe", "inherit"] });
+    const exited = new Promise((resolve) => child.on("exit", resolve));
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    const found = await withNative(BEFORE_6_8, () => explainBind(port));
+    expect(found.holders).toEqual([]);
+    const inside = await withNative(BEFORE_6_8, () =>
+      findObstacles({ ...ANY, port }, { pid: child.pid!, id: readNamespaceId(child.pid!) as number }),
+    );
+    expect(inside, "control: it is found in that namespace").toMatchObject([
+      { kind: "bound", processes: [{ pid: child.pid }] },
+    ]);
+    child.stdin.end();
+    await exited;
+  });
+
   test("one whose process is not readable is unknown, and never nothing", async () => {
     const local = deadPeer();
     using _ = TcpSocket.open(4).bind(local);
@@ -153,6 +210,64 @@ test("without sock_diag the rows of /proc/net/tcp are named", () =>
       expect(found.holders).toMatchObject([{ kind: "listener", processes: [{ pid: process.pid }] }]);
     },
   ));
+
+test("without sock_diag nobody knows whether a listener on [::] takes IPv4 too, and no word says so", async (context) => {
+  needsIpv6(context);
+  using listener = TcpSocket.open(6, { ipv6Only: true })
+    .bind({ ...deadPeer(6), host: "::" })
+    .listen();
+  const { port } = listener.getsockname();
+  const told = () => explainBind(port).holders.map(({ is, isV6Only }) => [is.split(": ")[0], isV6Only]);
+  expect(told(), "control").toEqual([["listens, for IPv6 only", true]]);
+  const calls = { diag: () => -os.constants.errno.ENOENT };
+  expect(await withNative(calls, told)).toEqual([["listens, for IPv6, and maybe for IPv4", null]]);
+});
+
+test("a connection that its peer has closed before accept(2) belongs to the listener", async () => {
+  using listener = TcpSocket.open(4).bind(deadPeer()).listen();
+  const peer = listener.getsockname();
+  const client = TcpSocket.open(4);
+  client.connect(peer);
+  await client.connected();
+  const from = formatAddress(client.getsockname());
+  client.close();
+  await waitForState(peer.port, "CLOSE-WAIT");
+  const [, waiting] = explainBind(peer).holders;
+  expect(waiting).toMatchObject({ kind: "accepted", state: "CLOSE-WAIT", processes: [] });
+  const is = `belongs to the listener, and ${from} has closed it (CLOSE-WAIT): not accepted yet`;
+  expect(waiting!.is).toBe(is);
+});
+
+test("where the kernel cannot end a connection of another process, nobody is told to", async () => {
+  const timeWait = PLANTINGS.filter(({ kind }) => kind.endsWith("time-wait"));
+  const { port } = await timeWait.at(-1)!.plant();
+  const remedy = () =>
+    explainBind(`127.0.0.1:${port}`).holders[0]?.remedy ?? explainBind(port).holders[0]!.remedy;
+  expect(remedy(), "control").toContain("as root");
+  for (const code of ["EOPNOTSUPP", "ENOENT", "EPROTONOSUPPORT"] as const) {
+    const calls = { destroy: () => -os.constants.errno[code] };
+    const text = await withNative(calls, remedy);
+    if (code === "ENOENT") expect(text).toContain("as root");
+    else expect(text).not.toContain("as root");
+  }
+});
+
+test("the wait that is advised is for what was asked", async () => {
+  const { plant } = PLANTINGS.find(({ title }) => title.startsWith("TIME-WAIT of a self-connect over 127"))!;
+  const { port } = await plant();
+  const told = (target: number | string) => {
+    const found = explainBind(target);
+    return [
+      found.holders[0]!.remedy!.split(",")[0],
+      /selfconnect who (\S+) --wait 60s/.exec(whoText(found))![1],
+    ];
+  };
+  expect(told(port)).toEqual([`waitUntilFree(${port})`, `${port}`]);
+  const address = `127.0.0.1:${port}`;
+  expect(told(address)).toEqual([`waitUntilFree("${address}")`, address]);
+  const mapped = `[::ffff:127.0.0.1]:${port}`;
+  expect(told(mapped)).toEqual([`waitUntilFree("${mapped}")`, `'${mapped}'`]);
+});
 
 test("a port where nothing is in the way", () => {
   const { port } = deadPeer();

@@ -5,11 +5,13 @@ import os from "node:os";
 import { createInterface } from "node:readline";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
-import type { FreedBy } from "../../lib/audit/free.ts";
+import type { FreedBy, FreedSocket } from "../../lib/audit/free.ts";
 import { explainBind, free } from "../../lib/audit/index.ts";
+import { freeText } from "../../lib/report/index.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Native } from "../../lib/socket/native.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
 import { cli, command, deadPeer, MAIN, needsNamespaces, withNative } from "../support/harness.ts";
 import { PLANTINGS, removeHolders } from "../support/holders.ts";
 
@@ -56,11 +58,11 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
     const peer = deadPeer();
     await using owner = await startOwner(peer.port, "stream");
     expect(listenRefusal(peer, { reuseAddress: true }), "control").toBe("EADDRINUSE");
-    const freed = await withNative(calls, () => free(peer.port));
-    expect(freed).toMatchObject([
+    const { sockets } = await withNative(calls, () => free(peer.port));
+    expect(sockets).toMatchObject([
       { local: peer, state: "ESTABLISHED", processes: [{ pid: owner.pid }], by, refusals: {}, isFree: true },
     ]);
-    expect(Date.parse(freed[0]!.at!)).toBeGreaterThan(0);
+    expect(Date.parse(sockets[0]!.at!)).toBeGreaterThan(0);
     expect(await owner.next()).toBe(code);
     expect(listenRefusal(peer)).toBeNull();
     process.kill(owner.pid, 0); // It is alive.
@@ -69,7 +71,7 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
   test("a port that the kernel picked is free at once, whatever its process does", async () => {
     const peer = deadPeer();
     await using owner = await startOwner(peer.port, "picked");
-    expect(await withNative(calls, () => free(peer))).toMatchObject([{ by, isFree: true }]);
+    expect(await withNative(calls, () => free(peer))).toMatchObject({ sockets: [{ by, isFree: true }] });
     expect(listenRefusal(peer)).toBeNull();
     owner.poke();
     expect(await owner.next()).toBe(code);
@@ -78,8 +80,9 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
   test("a port that the process bound is free when the process has closed the socket", async () => {
     const peer = deadPeer();
     await using owner = await startOwner(peer.port, "bound");
-    const freed = await withNative(calls, () => free(peer.port, { settleMs: 50 }));
-    expect(freed).toMatchObject([{ by, isFree: false }]);
+    const { sockets } = await withNative(calls, () => free(peer.port, { settleMs: 50 }));
+    const inTheWay = [{ local: peer, isFreed: true, is: expect.stringContaining(`pid ${owner.pid}`) }];
+    expect(sockets).toMatchObject([{ by, isFree: false, inTheWay }]);
     expect(listenRefusal(peer, { reuseAddress: true })).toBe("EADDRINUSE");
     owner.poke();
     expect([await owner.next(), await owner.next()]).toEqual([code, "closed"]);
@@ -87,12 +90,26 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
   });
 });
 
+test.each(WAYS)("a self-connect of Multipath TCP is ended by %s", async (by, calls) => {
+  for (const { plant } of PLANTINGS.filter(({ title }) => /Multipath.*joined/.test(title))) {
+    const { port, close } = await plant();
+    expect(await withNative(calls, () => free(port, { settleMs: 0 }))).toMatchObject({ sockets: [{ by }] });
+    expect(explainBind(port).holders.filter(({ state }) => state === "ESTABLISHED")).toEqual([]);
+    close();
+    expect(explainBind(port).canListen).toBe(true);
+  }
+});
+
 test("where neither way is permitted, the errno of each is returned and nothing changes", async () => {
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");
   const refused = { ...WITHOUT_CAPABILITY, disconnectJoined: () => -os.constants.errno.EPERM };
-  expect(await withNative(refused, () => free(peer.port))).toMatchObject([
-    { by: null, at: null, isFree: false, refusals: { SOCK_DESTROY: "EPERM", pidfd_getfd: "EPERM" } },
+  const { sockets } = await withNative(refused, () => free(peer.port));
+  expect(sockets).toMatchObject([
+    {
+      ...{ by: null, at: null, isFree: false, inTheWay: [{ isFreed: false }] },
+      refusals: { SOCK_DESTROY: "EPERM", pidfd_getfd: "EPERM" },
+    },
   ]);
   owner.poke();
   expect(await owner.next()).toBe("no error");
@@ -102,7 +119,8 @@ test("on a kernel without sock_diag, the socket of /proc/net/tcp is known by its
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");
   const calls = { diag: () => -os.constants.errno.ENOENT };
-  expect(await withNative(calls, () => free(peer.port))).toMatchObject([{ by: "pidfd_getfd", isFree: true }]);
+  const { sockets } = await withNative(calls, () => free(peer.port));
+  expect(sockets).toMatchObject([{ by: "pidfd_getfd", isFree: true }]);
   owner.poke();
   expect(await owner.next()).toBe("ECONNRESET");
 });
@@ -110,7 +128,8 @@ test("on a kernel without sock_diag, the socket of /proc/net/tcp is known by its
 test("a dry run finds it and changes nothing", async () => {
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");
-  expect(await free(peer.port, { dryRun: true })).toMatchObject([{ by: null, at: null, isFree: null }]);
+  const { sockets } = await free(peer.port, { dryRun: true });
+  expect(sockets).toMatchObject([{ by: null, at: null, isFree: null, inTheWay: [] }]);
   owner.poke();
   expect(await owner.next()).toBe("no error");
 });
@@ -121,7 +140,7 @@ test.each(
   if (title.includes("io_uring")) return;
   const { port, close } = await plant();
   const before = explainBind(port).holders.map(({ kind, state }) => [kind, state]);
-  expect(await free(port)).toEqual([]);
+  expect(await free(port)).toEqual({ sockets: [], unseen: [] });
   expect(explainBind(port).holders.map(({ kind, state }) => [kind, state])).toEqual(before);
   close();
 });
@@ -129,9 +148,50 @@ test.each(
 test("only the address that was asked for is freed", async () => {
   const peer = deadPeer();
   await using owner = await startOwner(peer.port, "picked");
-  expect(await free({ ...peer, host: "127.0.0.2" })).toEqual([]);
-  expect(await free(formatAddress(peer))).toHaveLength(1);
+  expect((await free({ ...peer, host: "127.0.0.2" })).sockets).toEqual([]);
+  expect((await free(formatAddress(peer))).sockets).toHaveLength(1);
   owner.poke();
+});
+
+test.each(["0.0.0.0", "::ffff:0.0.0.0", "::"])("%s stands for every address", async (host) => {
+  const peer = deadPeer();
+  const socket = TcpSocket.open(4).bind(peer);
+  socket.connect(peer);
+  await socket.connected();
+  const found = await free({ family: host.includes(":") ? 6 : 4, host, port: peer.port }, { dryRun: true });
+  expect(found.sockets).toMatchObject([{ local: peer }]);
+  socket.reset();
+});
+
+test("a port that another socket holds too is not called free, and that socket is named", async () => {
+  const peer = deadPeer();
+  await using owner = await startOwner(peer.port, "picked");
+  using listener = TcpSocket.open(4)
+    .bind({ ...peer, host: "127.0.0.2" })
+    .listen();
+  const found = await free(peer.port, { settleMs: 0 });
+  const local = listener.getsockname();
+  const inTheWay = [{ local, isFreed: false, is: expect.stringMatching(/^listens: pid /) }];
+  expect(found.sockets).toMatchObject([{ local: peer, by: "SOCK_DESTROY", isFree: false, inTheWay }]);
+  expect(freeText(found)).toContain(`the port is not free yet\n  ${formatAddress(local)} listens: pid `);
+  expect(listenRefusal(peer), "control: the address alone is free").toBeNull();
+  owner.poke();
+});
+
+test("an unprivileged user is told the reason of each way that failed", () => {
+  const text = (refusals: FreedSocket["refusals"]) => {
+    const socket: FreedSocket = {
+      ...{ local: { family: 4, host: "127.0.0.1", port: 1 }, state: "ESTABLISHED", processes: [] },
+      ...{ namespace: null, at: null, by: null, refusals, isFree: false, inTheWay: [] },
+    };
+    return freeText({ sockets: [socket], unseen: [] });
+  };
+  expect(text({ SOCK_DESTROY: "EPERM" })).toContain("needs CAP_NET_ADMIN: run as root");
+  for (const code of ["EOPNOTSUPP", "ENOTSUP"] as const) {
+    expect(text({ SOCK_DESTROY: code })).toContain("without INET_DIAG_DESTROY");
+    expect(text({ SOCK_DESTROY: code })).not.toContain("root");
+  }
+  expect(text({ pidfd_getfd: "ENOSYS" })).toContain("Linux 5.6");
 });
 
 describe("selfconnect free", () => {
@@ -155,7 +215,7 @@ describe("selfconnect free", () => {
     const { port } = await PLANTINGS[0]!.plant();
     const { status, stdout, stderr } = await cli(["free", `${port}`]);
     expect(status).toBe(1);
-    expect(stdout).toBe("no socket is joined to itself there: nothing was changed\n");
+    expect(stdout).toBe("no socket there is joined to itself: nothing was changed\n");
     expect(stderr).toContain(`127.0.0.1:${port} listens: pid ${process.pid}`);
   });
 
@@ -187,5 +247,14 @@ describe("selfconnect free", () => {
       { local: { port: 40_002 }, namespace: expect.any(Number), by: "SOCK_DESTROY", isFree: true },
     ]);
     expect(status).toBe(0);
+  });
+
+  test("--all as another user says what it could not see, and exits with 1", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    const other = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN];
+    const { status, stdout } = await command("setpriv", [...other, "free", "--all", "--dry-run"]);
+    expect(stdout).toContain("some network namespaces are not visible to this user: run as root\n");
+    expect(stdout).not.toContain("no socket there is");
+    expect(status).toBe(1);
   });
 });

@@ -14,6 +14,7 @@ function runAlone(range: string, script: string): Promise<CommandResult> {
   const setUp = `set -e
     ip link set lo up
     mount -t tmpfs none /etc/sysctl.d
+    mount -t tmpfs none /tmp
     echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range
     LIST=/proc/sys/net/ipv4/ip_local_reserved_ports
     S="${process.execPath} ${MAIN}"
@@ -85,24 +86,27 @@ describe("selfconnect reserve", () => {
     ]);
   });
 
-  test("--persist writes the list of the files, not that of the moment, and --undo removes it", async (context) => {
+  test("--persist writes the list of the files, not that of the moment, and --undo removes it; both agree", async (context) => {
     needsNamespaces(context);
     const script = `echo "net.ipv4.ip_local_reserved_ports = 45000" > /etc/sysctl.d/10-first.conf
       echo 46000 > $LIST
       $S reserve 50000 --persist >/dev/null; tail -1 /etc/sysctl.d/zz-selfconnect.conf; cat $LIST
-      $S reserve 50000 --persist --undo >/dev/null; tail -1 /etc/sysctl.d/zz-selfconnect.conf; cat $LIST
-      rm /etc/sysctl.d/10-first.conf
-      $S reserve 45000 --persist --undo >/dev/null; ls /etc/sysctl.d
+      $S reserve 50000 --persist --undo >/dev/null; ls /etc/sysctl.d; cat $LIST
       echo "net.ipv4.ip_local_reserved_ports=1" > /etc/sysctl.d/zzz.conf
-      $S reserve 50000 --persist | tail -1`;
+      $S reserve 50000 --persist > /tmp/text || echo "exit $?"; tail -2 /tmp/text
+      mount -o remount,ro /etc/sysctl.d
+      $S reserve 40000 --persist 2>/dev/null || cat $LIST`;
     const { status, stdout, stderr } = await runAlone("32768 60999", script);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout.split("\n")).toEqual([
       "net.ipv4.ip_local_reserved_ports = 45000,50000",
       "46000,50000",
-      "net.ipv4.ip_local_reserved_ports = 45000",
+      "10-first.conf",
       "46000",
+      "exit 1",
       "/etc/sysctl.d/zzz.conf sets the same key, is read later, and wins",
+      "the next boot does not do what was asked",
+      "46000,50000",
       "",
     ]);
   });

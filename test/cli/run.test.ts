@@ -95,6 +95,51 @@ describe("selfconnect run", () => {
       expect(stderr).toContain("joined to itself");
     });
 
+    it("waits until all of several ports are free, and says who holds each", async () => {
+      const holders = [
+        TcpSocket.open(4).bind(deadPeer()).listen(),
+        TcpSocket.open(4).bind(deadPeer()).listen(),
+      ];
+      const names = holders.map((holder) => formatAddress(holder.getsockname()));
+      let seen = "";
+      const { status, stdout, stderr } = await run(["--when-free", names.join(), ...print], (child) => {
+        child.stderr!.on("data", (text: string) => {
+          seen += text;
+          if (!names.every((name) => seen.includes(`server on ${name} cannot start`))) return;
+          holders[1]!.close();
+          setTimeout(() => holders[0]!.close(), 150);
+        });
+      });
+      expect({ status, stdout }).toEqual({ status: 0, stdout: "started\n" });
+      expect(stderr.match(/listens: pid /g)).toHaveLength(2);
+    });
+
+    it.each([
+      "SIGINT",
+      "SIGTERM",
+    ] as const)("%s while it waits ends it, and starts nothing", async (signal) => {
+      using listener = TcpSocket.open(4).bind(deadPeer()).listen(1);
+      const target = formatAddress(listener.getsockname());
+      const { status, stdout } = await run(["--when-free", target, ...print], (child) => {
+        child.stderr!.once("data", () => child.kill(signal));
+      });
+      expect({ status, stdout }).toEqual({ status: 130, stdout: "" });
+    });
+
+    it("passes a signal on to the program that it started after it waited, and its code", async () => {
+      const holder = TcpSocket.open(4).bind(deadPeer()).listen(1);
+      const target = formatAddress(holder.getsockname());
+      const handles = waiting('process.on("SIGINT", () => process.exit(9))');
+      const { status } = await run(
+        ["--when-free", target, "--", process.execPath, "-e", handles],
+        (child) => {
+          child.stderr!.once("data", () => holder.close());
+          child.stdout!.once("data", () => child.kill("SIGINT"));
+        },
+      );
+      expect(status).toBe(9);
+    });
+
     it("starts nothing when the port is not free in time, and exits with 3", async () => {
       using listener = TcpSocket.open(4).bind(deadPeer()).listen(1);
       const target = formatAddress(listener.getsockname());

@@ -84,6 +84,14 @@ describe("who", () => {
     expect(waited).toMatchObject({ status: 0, stdout: `a server on ${name} can start\n` });
   });
 
+  it("--wait before the port names the order that is right", async () => {
+    for (const target of ["50000", "127.0.0.1:50000"]) {
+      const { status, stderr } = await cli(["who", "--wait", target]);
+      expect(status).toBe(2);
+      expect(stderr).toContain(`For a port, put it first: who ${target} --wait.`);
+    }
+  });
+
   it("rejects what is no port", async () => {
     for (const target of ["0", "65536", "localhost", "127.0.0.1:0"]) {
       expect((await cli(["who", target])).status, target).toBe(2);
@@ -121,6 +129,36 @@ describe("who", () => {
         expect(status).toBe(3);
       },
     );
+  });
+
+  it("without root, advises root for the self-connect of another user", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    const peer = deadPeer();
+    const joined = TcpSocket.open(4).bind(peer);
+    joined.connect(peer);
+    const name = formatAddress(peer);
+    expect((await cli(["who", name])).stdout, "control").toContain(`    selfconnect free ${name}\n`);
+    const other = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN, "who", name];
+    expect((await command("setpriv", other)).stdout).toContain(`    as root: selfconnect free ${name}\n`);
+    joined.reset();
+  });
+
+  it("where /proc hides processes, says that owners are hidden, and that not all namespaces were seen", async (context) => {
+    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    const script = `mount -o remount,hidepid=2 /proc
+      listen; for i in $(seq 100); do $S who ${PORT} >/dev/null || break; done
+      O="setpriv --reuid=65534 --regid=65534 --clear-groups $S"
+      $O who ${PORT}; $O who ${PORT} --all-namespaces; $O free --all; echo "exit $?"`;
+    const setUp = `ip link set lo up; S="${process.execPath} ${MAIN}"
+      listen() { ${process.execPath} -e '${LISTEN}' 2>/dev/null & }; ${script}`;
+    const { stdout } = await command("unshare", ["-npfm", "--mount-proc", "--kill-child", "sh", "-c", setUp]);
+    const [first, second] = stdout.split(`a server on [::]:${PORT} cannot start`).slice(1);
+    expect(first).toContain("no visible process, of user root");
+    expect(first).toContain("because /proc hides those of others (hidepid): run as root");
+    expect(first).not.toContain("namespaces are not visible");
+    expect(second).toContain("some network namespaces are not visible to this user");
+    expect(second).toContain("no socket that was visible is joined to itself");
+    expect(second).toMatch(/exit 1\n$/);
   });
 
   it("a process cannot write to the terminal by its name", async (context) => {

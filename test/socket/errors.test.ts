@@ -1,10 +1,15 @@
 import os from "node:os";
-import { describe, expect, it, vi } from "vitest";
-import { DialError, SocketError } from "../../lib/socket/errors.ts";
+import { describe, expect, it, test, vi } from "vitest";
+import { DialError, errnoName, SocketError } from "../../lib/socket/errors.ts";
 import { nearest } from "../../lib/socket/misuse.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { supported } from "../../lib/socket/supported.ts";
 import { catchError, deadPeer, deadPort, LOOPBACK, withListener } from "../support/harness.ts";
+
+test("an errno that libuv does not know has the name of the C library", () => {
+  expect(errnoName(-os.constants.errno.ESTALE)).toBe("ESTALE");
+  expect(errnoName(-9999), "control: no errno").toBe("E9999");
+});
 
 describe("SocketError", () => {
   it("has the fields of Node's own system errors, and both addresses", async () => {

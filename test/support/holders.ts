@@ -59,13 +59,27 @@ function listener(host: string, options: OpenOptions = {}): Planted {
   return planted(local, open(local.family, options).bind(local).listen());
 }
 
+interface ConnectionOptions {
+  /** Options of the client. */
+  readonly client?: OpenOptions;
+  /** Options of the server, which its accepted connections inherit. */
+  readonly server?: OpenOptions;
+  /** Whether the client binds first. */
+  readonly isBound?: boolean;
+  /** The client's host: an IPv4-mapped one reaches the server too. */
+  readonly host?: string;
+}
+
 /** A connection from a dead port to a listener elsewhere: both its ends. */
-async function connection(options: OpenOptions = {}, isBound = true): Promise<[TcpSocket, TcpSocket]> {
-  const server = open(4, { reuseAddress: true }).bind(deadPeer(4, "other")).listen();
-  const client = open(4, options);
-  const local = deadPeer();
+async function connection(options: ConnectionOptions = {}): Promise<[TcpSocket, TcpSocket]> {
+  const { client: own = {}, isBound = true, host = "127.0.0.1" } = options;
+  const server = open(4, options.server ?? { reuseAddress: true })
+    .bind(deadPeer(4, "other"))
+    .listen();
+  const local: Address = { ...deadPeer(), host, family: host.includes(":") ? 6 : 4 };
+  const client = open(local.family, own);
   if (isBound) client.bind(local);
-  client.connect(server.getsockname());
+  client.connect({ ...local, port: server.getsockname().port });
   await client.connected();
   const accepted = await acceptFrom(server);
   close(server);
@@ -80,17 +94,17 @@ async function acceptFrom(server: TcpSocket): Promise<TcpSocket> {
 }
 
 /** Joins a socket to itself; without a bind(2), the kernel picks the port from a range of one. */
-async function join(host: string, isBound = true): Promise<TcpSocket> {
+async function join(host: string, isBound = true, options: OpenOptions = {}): Promise<TcpSocket> {
   const local = { ...deadPeer(host.includes(":") ? 6 : 4), host };
   const range = { low: local.port, high: local.port };
-  const socket = open(local.family, isBound ? {} : { localPortRange: range });
+  const socket = open(local.family, { ...options, ...(!isBound && { localPortRange: range }) });
   if (isBound) socket.bind(local);
   socket.connect(local);
   return socket.connected();
 }
 
-async function timeWait(options: OpenOptions, isBound: boolean): Promise<Planted> {
-  const [client, accepted] = await connection(options, isBound);
+async function timeWait(options: ConnectionOptions): Promise<Planted> {
+  const [client, accepted] = await connection(options);
   const local = client.getsockname();
   close(client);
   close(accepted);
@@ -98,12 +112,22 @@ async function timeWait(options: OpenOptions, isBound: boolean): Promise<Planted
   return planted(local);
 }
 
-async function waitForState(port: number, state: string): Promise<void> {
+/** Waits until some socket on the port is in a state. */
+export async function waitForState(port: number, state: string): Promise<void> {
   const has = () =>
     findPortHolders({ low: port, high: port }).holders.some((holder) => holder.state === state);
   const endsAt = performance.now() + MOST_WAIT_MS;
   while (!has() && performance.now() < endsAt) await sleep(5);
   if (!has()) throw new Error(`no socket on port ${port} reached ${state}`);
+}
+
+/** What a self-connect leaves that is closed and not reset. */
+async function selfTimeWait(host: string): Promise<Planted> {
+  const socket = await join(host);
+  const local = socket.getsockname();
+  closePlainly(socket);
+  await waitForState(local.port, "TIME-WAIT");
+  return planted(local);
 }
 
 /** A listener with a full queue does not answer a SYN. */
@@ -233,7 +257,7 @@ export const PLANTINGS: readonly Planting[] = [
     needs: null,
     remedy: END,
     plant: async () => {
-      const ends = await connection({}, false);
+      const ends = await connection({ isBound: false });
       return planted(ends[0].getsockname(), ends[0]);
     },
   },
@@ -243,7 +267,7 @@ export const PLANTINGS: readonly Planting[] = [
     needs: ["reuseAddress"],
     remedy: REUSE,
     plant: async () => {
-      const ends = await connection({ reuseAddress: true });
+      const ends = await connection({ client: { reuseAddress: true } });
       return planted(ends[0].getsockname(), ends[0]);
     },
   },
@@ -256,6 +280,26 @@ export const PLANTINGS: readonly Planting[] = [
     plant: async () => {
       const ends = await connection();
       return planted(ends[1].getsockname(), ends[1]);
+    },
+  },
+  {
+    title: "an accepted connection of a dead server without SO_REUSEADDR",
+    kind: "connection",
+    needs: null,
+    remedy: END,
+    plant: async () => {
+      const ends = await connection({ server: {} });
+      return planted(ends[1].getsockname(), ends[1]);
+    },
+  },
+  {
+    title: "an IPv4-mapped connection",
+    kind: "connection",
+    needs: null,
+    remedy: END,
+    plant: async () => {
+      const ends = await connection({ host: "::ffff:127.0.0.1" });
+      return planted(ends[0].getsockname(), ends[0]);
     },
   },
   {
@@ -294,33 +338,41 @@ export const PLANTINGS: readonly Planting[] = [
       return planted(socket.getsockname(), socket);
     },
   },
+  ...[true, false].map(
+    (isBound): Planting => ({
+      title: `a Multipath TCP socket joined to itself, ${isBound ? "bound" : "its port picked by the kernel"}`,
+      kind: "self-connect",
+      needs: null,
+      remedy: FREE,
+      plant: async () => {
+        const socket = await join("127.0.0.1", isBound, { mptcp: true });
+        return planted(socket.getsockname(), socket);
+      },
+    }),
+  ),
   {
     title: "TIME-WAIT of an ordinary connection",
     kind: "time-wait",
     needs: null,
     remedy: WAIT,
-    plant: () => timeWait({}, false),
+    plant: () => timeWait({ isBound: false }),
   },
   {
     title: "TIME-WAIT of a connection with SO_REUSEADDR",
     kind: "time-wait",
     needs: ["reuseAddress"],
     remedy: REUSE,
-    plant: () => timeWait({ reuseAddress: true }, true),
+    plant: () => timeWait({ client: { reuseAddress: true } }),
   },
-  {
-    title: "TIME-WAIT of a self-connect",
-    kind: "self-connect-time-wait",
-    needs: null,
-    remedy: WAIT,
-    plant: async () => {
-      const socket = await join("127.0.0.1");
-      const local = socket.getsockname();
-      closePlainly(socket);
-      await waitForState(local.port, "TIME-WAIT");
-      return planted(local);
-    },
-  },
+  ...(["127.0.0.1", "::ffff:127.0.0.1", "::1"] as const).map(
+    (host): Planting => ({
+      title: `TIME-WAIT of a self-connect over ${host}`,
+      kind: "self-connect-time-wait",
+      needs: host === "::1" ? [] : null,
+      remedy: WAIT,
+      plant: () => selfTimeWait(host),
+    }),
+  ),
   {
     title: "an orphan",
     kind: "orphan",

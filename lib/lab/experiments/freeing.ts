@@ -60,7 +60,8 @@ async function connect(socket: TcpSocket, port: number): Promise<"connected"> {
 
 /** "free", "kept", or the errno. */
 async function end(port: number, way: FreedBy): Promise<string> {
-  const [freed] = await free(loopback(port), { ways: [way], settleMs: 0 });
+  const { sockets } = await free(loopback(port), { ways: [way], settleMs: 0 });
+  const [freed] = sockets;
   if (!freed) return "not found";
   if (freed.by === null) return freed.refusals[way] ?? "not possible";
   return freed.isFree ? "free" : "kept";
