@@ -14,6 +14,7 @@ import { deadPeer, withListener, withNative } from "../support/harness.ts";
 const { EAGAIN, ECONNREFUSED, EMFILE, ENOPROTOOPT } = os.constants.errno;
 /** Before the counters by errno: the local port, resets, destination, failed call, and two words about io_uring. */
 const HEADER_WORDS = 6;
+const FAILED_CALL = 3;
 
 /** One burst under way: what native code was asked, and what the test lets come of it. */
 class Burst {
@@ -166,7 +167,7 @@ describe("a socket that connects", () => {
       () => {},
       async (bursts) => {
         const run = runOf({ attempts: 10 }).loop.run();
-        bursts[0]!.report[HEADER_WORDS - 1] = index;
+        bursts[0]!.report[FAILED_CALL] = index;
         bursts[0]!.done(-EMFILE);
         await expect(run).rejects.toMatchObject({ code: "EMFILE", syscall: call });
       },
