@@ -9,7 +9,7 @@ import type { ErrnoName } from "../socket/errors.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
 import { checkDeadline, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
-import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
+import { describeHolder, describeRefusal, HIDDEN_OWNER, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
 import { findHolders, unknownHolder } from "./holders.ts";
 
@@ -220,9 +220,7 @@ function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): st
   const isOwnerless = holders.some(({ processes, user }) => processes.length === 0 && user !== null);
   const isUnknown = holders.some(({ kind }) => kind === "unknown");
   return [
-    ...(!found.seesAllProcesses && isOwnerless
-      ? ["the process of a socket is not visible to this user: run as root to see the owner"]
-      : []),
+    ...(!found.seesAllProcesses && isOwnerless ? [HIDDEN_OWNER] : []),
     ...(!found.showsBound && isUnknown
       ? [
           "this kernel reports no socket that is bound and neither listens nor is connected (Linux 6.8 does): " +

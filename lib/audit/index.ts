@@ -11,7 +11,7 @@ export type {
   PortOwner,
 } from "./audit.ts";
 export { audit } from "./audit.ts";
-export type { Destination } from "./destinations.ts";
+export type { Destination, TimeWaitReuse } from "./destinations.ts";
 export type {
   BindExplanation,
   BindTarget,
@@ -24,8 +24,8 @@ export { explainBind, holdersInTheWay, waitUntilFree } from "./explain-bind.ts";
 export type { FreedBy, FreedSocket, FreeOptions } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
-export type { Owner } from "./owners.ts";
 export type { PersistentReservation, Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
 export { reserve } from "./reserve.ts";
 export type { ReserveCure } from "./reserve-cure.ts";
 export type { PortRisk, Risk } from "./risk.ts";
+export type { SysctlCure } from "./sysctl-cure.ts";

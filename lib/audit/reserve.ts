@@ -118,7 +118,9 @@ function findListeners(ranges: readonly PortRange[]): Address[] {
  * number from its unusable neighbour only. It tries the other parity when all ports of the first are unusable.
  */
 export function pickedPorts({ low, high }: PortRange, reserved: readonly PortRange[]): Set<number> {
-  const isUsable = (port: number) => !reserved.some((range) => holds(range, port));
+  const unusable = new Uint8Array(high + 1);
+  for (const range of reserved) unusable.fill(1, range.low, range.high + 1);
+  const isUsable = (port: number) => unusable[port] !== 1;
   const size = high - low + 1;
   if (size === 1) return new Set(isUsable(low) ? [low] : []);
   const ofParity = (first: number) => {
@@ -183,6 +185,11 @@ function readSettings(): Setting[] {
     const list = readList(file);
     return list === null ? [] : [{ path: file, ports: parsePortList(list) }];
   });
+}
+
+/** The list that sysctl(8) sets at the next boot. */
+export function persistentPorts(): readonly PortRange[] {
+  return readSettings().at(-1)?.ports ?? [];
 }
 
 function isLater(file: string, than: string): boolean {

@@ -12,13 +12,12 @@ import {
   portAlgorithm,
   predict,
 } from "../ports/index.ts";
-import type { PredictPace } from "../report/index.ts";
-import { holderLines, predictReport, predictText } from "../report/index.ts";
+import type { PredictPace, PredictReport } from "../report/index.ts";
+import { predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
-import { indent } from "../report/terminal.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
   readonly method: Method;
@@ -89,20 +88,18 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const check = isChecked ? await runCheck(prediction, flags.check!, signal) : null;
   const neverCheck =
     flags.check !== undefined && prediction.never ? await checkNever(prediction, signal) : null;
-  const question = { clients, paces: pacesOf(flags), check, neverCheck };
+  const question = { clients, paces: pacesOf(flags), check, neverCheck, holders: findHolders(peer) };
   if (flags.json) printJson(predictReport(prediction, question));
   else print(predictText(prediction, question, textOptions()));
-  if (!flags.json) printHolders(peer);
   if (signal.aborted) return EXIT.interrupted;
   const isRefuted = (check && !check.holds) || (neverCheck && neverCheck.selfConnects > 0);
   return !isKnown || isRefuted ? EXIT.failed : EXIT.done;
 }
 
-/** Prints who holds the peer's port now: a self-connect needs it free. */
-function printHolders(peer: Address): void {
-  if (!isOwnAddress(peer)) return;
-  const held = holdersInTheWay(peer);
-  if (held.length > 0) printLines(["", "now on the port", ...indent("  ", held.flatMap(holderLines))]);
+/** Who holds the peer's port now: a self-connect needs it free. */
+function findHolders(peer: Address): PredictReport["holders"] {
+  if (!isOwnAddress(peer)) return [];
+  return holdersInTheWay(peer).map(({ local, is, remedy }) => ({ local, is, remedy }));
 }
 
 async function runCheck(

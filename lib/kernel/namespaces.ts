@@ -1,5 +1,6 @@
 /** Lists the network namespaces of this host's processes. */
 import { closeSync, constants, openSync, readlinkSync } from "node:fs";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses } from "./tables.ts";
 
 /** A network namespace, and a process in it. */
@@ -18,7 +19,7 @@ export interface FoundNamespaces {
 /** proc(5), /proc/PID/ns/net: finds every network namespace with a process, except the one of this process. */
 export function findOtherNamespaces(): FoundNamespaces {
   const found = new Map<number, NetworkNamespace>();
-  let isComplete = true;
+  let isComplete = seesEveryProcess();
   const own = readId("self");
   for (const pid of listProcesses()) {
     const id = readId(pid);
@@ -48,6 +49,6 @@ function readId(pid: number | "self"): number | "unreadable" | null {
     const id = /^net:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[1];
     return id === undefined ? null : Number(id);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EACCES" ? "unreadable" : null; // It has ended.
+    return isForbidden(error) ? "unreadable" : null; // It has ended.
   }
 }

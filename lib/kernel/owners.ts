@@ -1,5 +1,6 @@
 /** Finds the processes that have a socket open, and names their user, unit and container. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { isForbidden, seesEveryProcess } from "./processes.ts";
 import { listProcesses, readCommand } from "./tables.ts";
 
 /** A process that has a socket open. Several can have the same one: a parent and its children. */
@@ -20,10 +21,12 @@ export interface Process {
 /** The processes that have sockets open, and whether all processes could be read. */
 export interface FoundProcesses {
   readonly byInode: ReadonlyMap<number, readonly Process[]>;
-  /** False when the descriptors of some process are not readable without root. */
+  /** False when some process is not visible, or its descriptors are not readable without root. */
   readonly isComplete: boolean;
 }
 
+/** The link of a descriptor of an io_uring. */
+export const RING_LINK = "anon_inode:[io_uring]";
 const CONTAINER_ID = /(?:^|[/:-])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?=$|\/)/;
 const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 
@@ -31,8 +34,8 @@ const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 export function findProcesses(inodes: Iterable<number>): FoundProcesses {
   const wanted = new Set([...inodes].filter((inode) => inode !== 0));
   const byInode = new Map<number, Process[]>();
-  let isComplete = true;
-  if (wanted.size === 0) return { byInode, isComplete };
+  if (wanted.size === 0) return { byInode, isComplete: true };
+  let isComplete = seesEveryProcess();
   const users = readUsers();
   for (const pid of listProcesses()) {
     const uses = listUses(pid);
@@ -60,23 +63,28 @@ export function listUses(pid: number): SocketUse[] | null {
   try {
     fds = readdirSync(`/proc/${pid}/fd`);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EACCES" ? null : []; // It has ended.
+    return isForbidden(error) ? null : []; // It has ended.
   }
   return fds.flatMap((fd) => {
     const link = readLink(`/proc/${pid}/fd/${fd}`);
     const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
     if (inode !== undefined) return [{ inode: Number(inode), fd: Number(fd) }];
-    return link === "anon_inode:[io_uring]" ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
+    return link === RING_LINK ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
   });
 }
 
 /** io_uring_register(2), IORING_REGISTER_FILES: the sockets among a ring's fixed files, which have no descriptor. */
-function listFixedFiles(path: string): SocketUse[] {
-  const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(path))?.[1] ?? "";
+export function listFixedFiles(fdinfo: string): SocketUse[] {
+  const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(fdinfo))?.[1] ?? "";
   return [...files.matchAll(/socket:\[(\d+)\]/g)].map((match) => ({ inode: Number(match[1]), fd: null }));
 }
 
-function readProcess(pid: number, fd: number | null, users: ReadonlyMap<number, string>): Process | null {
+/** proc(5): names a process that has a socket open; null when it has ended. */
+export function readProcess(
+  pid: number,
+  fd: number | null,
+  users: ReadonlyMap<number, string>,
+): Process | null {
   try {
     const { uid } = statSync(`/proc/${pid}`);
     const { unit, container } = parsePlace(readText(`/proc/${pid}/cgroup`));

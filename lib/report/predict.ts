@@ -1,4 +1,5 @@
 /** A prediction and its check, as the object of docs/schema/predict-1.json and as text. */
+import type { ExplainedHolder } from "../audit/explain-bind.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { summarize } from "../loop/statistics.ts";
@@ -14,6 +15,7 @@ import { count, duration, pluralize } from "./numbers.ts";
 import { dotPlot } from "./plot-text.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
+import { holderLines } from "./who.ts";
 
 /** The attempts per second of all clients together. */
 export interface PredictPace {
@@ -28,6 +30,8 @@ export interface PredictQuestion {
   readonly check: PredictionCheck | null;
   /** Attempts that test "never"; null without --check, and where nothing can be tested. */
   readonly neverCheck?: NeverCheck | null;
+  /** The sockets that are in the way of a server on the peer's address: a self-connect needs the port free. */
+  readonly holders?: PredictReport["holders"];
 }
 
 interface Figures {
@@ -72,6 +76,8 @@ export interface PredictReport {
     readonly p: number;
   } | null;
   readonly neverCheck: NeverCheck | null;
+  /** Who is on the peer's port now, as `selfconnect who` names them. */
+  readonly holders: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
   readonly environment: Environment;
 }
 
@@ -107,6 +113,7 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
       p: check.test.p,
     },
     neverCheck: question.neverCheck ?? null,
+    holders: question.holders ?? [],
     environment: environment(),
   };
 }
@@ -151,8 +158,13 @@ export function predictText(
     ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
     ...(question.check ? checkLines(question.check) : []),
     ...(question.neverCheck ? ["", neverCheckLine(question.neverCheck)] : []),
+    ...onPortLines(question.holders ?? []),
   ];
   return renderText(lines, options);
+}
+
+function onPortLines(holders: PredictReport["holders"]): Line[] {
+  return holders.length === 0 ? [] : ["", "now on the port", ...indent("  ", holders.flatMap(holderLines))];
 }
 
 function neverLine({ because }: NeverReason): Line {
