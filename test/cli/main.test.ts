@@ -15,6 +15,9 @@ const schema = JSON.parse(
 );
 const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
 
+/** All that stderr may hold: on a busy machine a run takes longer than the ten seconds between two progress lines. */
+const PROGRESS = /^(trial .* …\n)*$/;
+
 function parseValid(stdout: string) {
   const report = JSON.parse(stdout);
   validate(report);
@@ -33,7 +36,7 @@ describe.each(FAMILIES)("selfconnect reconnect, IPv%i", (family) => {
     const name = formatAddress(peer);
     const { status, stdout, stderr } = await cli(["reconnect", name, "--strategy", strategy]);
     expect(status).toBe(0);
-    expect(stderr).toBe("");
+    expect(stderr).toMatch(PROGRESS);
     expect(stdout).toContain("joined to itself after");
     expect(stdout).toContain(`local ${name}  getsockname(2)`);
     expect(stdout).toContain(`peer  ${name}  getpeername(2)`);
@@ -58,7 +61,7 @@ describe("--json", () => {
       "--json",
     ]);
     expect(status).toBe(0);
-    expect(stderr).toBe("");
+    expect(stderr).toMatch(PROGRESS);
     const report = parseValid(stdout);
     expect(report).toMatchObject({
       verdict: "self-connect",
