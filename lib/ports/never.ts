@@ -68,7 +68,19 @@ export function neverAtPort(
   situation: PortSituation,
   algorithm: PortAlgorithm | undefined = ALGORITHM_OF[strategy],
 ): NeverReason | null {
-  const { ephemeralRange: range, reservedPorts, keeper } = situation;
+  const range = situation.ephemeralRange;
+  const bySettings = neverBySettings(port, strategy, situation);
+  if (bySettings || !algorithm || !range) return bySettings;
+  const model = modelFacts(situation, port)!;
+  return pickChance(algorithm, model, port) > 0 ? null : explainUnreachable(port, algorithm, range);
+}
+
+/** Why no client gets the port by this strategy, whichever ports are free: the range, reserved ports, a holder. */
+export function neverBySettings(
+  port: number,
+  strategy: Exclude<Strategy, "bind">,
+  { ephemeralRange: range, reservedPorts, keeper }: PortSituation,
+): NeverReason | null {
   if (!range) return null;
   if (!holds(range, port)) {
     const because = `port ${port} is outside the ephemeral range ${range.low}-${range.high}`;
@@ -82,10 +94,7 @@ export function neverAtPort(
     const because = "gVisor skips the peer's port when it picks a local one for connect(2)";
     return { reason: "gvisor", because };
   }
-  if (keeper) return { reason: "held", because: `${keeper} keeps port ${port} from the kernel's choice` };
-  if (!algorithm) return null;
-  const model = modelFacts(situation, port)!;
-  return pickChance(algorithm, model, port) > 0 ? null : unreachable(port, algorithm, model);
+  return keeper ? { reason: "held", because: `${keeper} keeps port ${port} from the kernel's choice` } : null;
 }
 
 /** What the model needs of a situation, when the port itself is free; null when the range is not known. */
@@ -96,9 +105,12 @@ export function modelFacts(situation: PortSituation, port: number): ModelFacts |
   return { ephemeralRange, unusable: [...reservedPorts, ...held], stepWidth, reuseAddress };
 }
 
-/** No search finds the port, although it is usable: each finds another one first. */
-function unreachable(port: number, algorithm: PortAlgorithm, model: ModelFacts): NeverReason {
-  const { low, high } = model.ephemeralRange;
+/** Why no search finds a usable port: each finds another one first. */
+export function explainUnreachable(
+  port: number,
+  algorithm: PortAlgorithm,
+  { low, high }: PortRange,
+): NeverReason {
   const how = algorithm.counters === "none" ? "bind(2) with port 0" : "connect(2)";
   const isFirstParity = ((port - low) % 2 === 0) === (algorithm.parity === "low");
   if (!isFirstParity) {
