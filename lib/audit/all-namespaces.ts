@@ -1,17 +1,17 @@
 /** The audit of every network namespace of this host: containers included. */
 import { closeSync, openSync } from "node:fs";
 import { findOtherNamespaces } from "../kernel/namespaces.ts";
+import type { Process } from "../kernel/owners.ts";
+import { readProcess, readUsers } from "../kernel/owners.ts";
 import type { Audit, AuditOptions } from "./audit.ts";
 import { audit } from "./audit.ts";
-import type { Owner } from "./owners.ts";
-import { readOwner } from "./owners.ts";
 
 /** The audit of a network namespace other than the one of this process. */
 export interface NamespaceAudit extends Audit {
   /** Its number in the link /proc/PID/ns/net. */
   readonly namespace: number;
   /** A process in it; null when that has ended since. */
-  readonly process: Owner | null;
+  readonly process: Omit<Process, "fd"> | null;
 }
 
 /** The audits of all network namespaces. */
@@ -29,10 +29,11 @@ export async function auditAllNamespaces(options: Pick<AuditOptions, "ports"> = 
   const own = await audit(options);
   const { namespaces, isComplete } = findOtherNamespaces();
   const others: NamespaceAudit[] = [];
+  const users = readUsers();
   const unseen = isComplete ? [] : ["the network namespaces of some processes: run as root"];
   for (const { id, pid } of namespaces) {
     try {
-      const process = readOwner(pid);
+      const process = nameProcess(pid, users);
       others.push({ namespace: id, process, ...(await auditNamespace(pid, options)) });
     } catch (error) {
       unseen.push(`network namespace ${id} of pid ${pid}: ${(error as Error).message}`);
@@ -42,6 +43,13 @@ export async function auditAllNamespaces(options: Pick<AuditOptions, "ports"> = 
   const isUnknown = unseen.length > 0 || verdicts.includes("unknown");
   const verdict = verdicts.includes("found") ? "found" : isUnknown ? "unknown" : "clean";
   return { own, others, unseen, verdict };
+}
+
+function nameProcess(pid: number, users: ReadonlyMap<number, string>): NamespaceAudit["process"] {
+  const found = readProcess(pid, null, users);
+  if (!found) return null;
+  const { fd: _, ...named } = found;
+  return named;
 }
 
 async function auditNamespace(pid: number, options: AuditOptions): Promise<Audit> {

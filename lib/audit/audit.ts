@@ -1,35 +1,47 @@
 /** The audit: listeners of this host that may lose their port to a self-connect, and sockets joined to themselves. */
 import os from "node:os";
-import { readJoinedSockets, walkSockets } from "../kernel/dump.ts";
+import { setImmediate as turn } from "node:timers/promises";
+import { readJoinedSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
 import { findRoute, OWN_NAMESPACE, readPortFacts, sandbox } from "../kernel/host.ts";
-import type { SocketRow, TableSocket, TableSource } from "../kernel/tables.ts";
-import type { AlgorithmName, PortAlgorithm } from "../ports/algorithms.ts";
+import type { FoundProcesses, Process } from "../kernel/owners.ts";
+import { readUsers } from "../kernel/owners.ts";
+import { namesWalk } from "../kernel/release.ts";
+import type { SocketRow, TableSource } from "../kernel/tables.ts";
+import type { AlgorithmName } from "../ports/algorithms.ts";
 import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress, isSameAddress, isSameHost, unmap } from "../socket/address.ts";
+import { isSameAddress, isSameHost, unmap } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { holds } from "../socket/port-range.ts";
+import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
-import type { Destination } from "./destinations.ts";
-import { DestinationCounter } from "./destinations.ts";
-import type { Owner } from "./owners.ts";
+import type { Destination, TimeWaitReuse } from "./destinations.ts";
+import { readTimeWaitReuse, reuseCure } from "./destinations.ts";
+import { describeHolder } from "./holder-words.ts";
+import type { HolderKind } from "./holders.ts";
 import { findOwners } from "./owners.ts";
 import type { ReserveCure } from "./reserve-cure.ts";
 import { reserveCure } from "./reserve-cure.ts";
-import type { PortRisk, Risk, Situation } from "./risk.ts";
-import { assessPort } from "./risk.ts";
+import type { HeldAddress, PortRisk, Risk, Situation } from "./risk.ts";
+import { RiskAssessor } from "./risk.ts";
+import type { BoundRow, ConnectionOnPort, SortedTable } from "./sorted-table.ts";
+import { readSortedTable } from "./sorted-table.ts";
+import type { SysctlCure } from "./sysctl-cure.ts";
 
-/** A socket that bind(2) put on a port, and its owner; null where the process is not visible. */
+/** A socket, what it is in the words of explainBind(), and a process that has it open. */
 export interface PortOwner {
   readonly local: Address;
-  readonly owner: Owner | null;
+  /** A sentence without its subject, the address: "listens: pid 4242 (node, user www)". */
+  readonly is: string;
+  /** Null where no process has it open, and where none is visible. */
+  readonly owner: Process | null;
 }
 
 /** A listener, and whether the kernel can give its port to a client that reconnects while it is down. */
 export interface ListenerRisk extends PortRisk, PortOwner {
-  /** Sockets of other processes that keep the port from the kernel when the listener ends. */
+  /** Sockets of other processes, accepted ones too, that keep the port from the kernel when the listener ends. */
   readonly heldBy: readonly PortOwner[];
 }
 
@@ -41,19 +53,15 @@ export interface AskedPort extends PortRisk {
 }
 
 /** A socket joined to itself, now or until a moment ago. */
-export interface JoinedSocket {
-  readonly local: Address;
+export interface JoinedSocket extends PortOwner {
   readonly state: TcpState;
-  readonly owner: Owner | null;
   /** The least age of the socket; null where the kernel does not report it. */
   readonly ageMs: number | null;
 }
 
 /** A client whose SYN to an address of this host is unanswered. It sends the SYN again. */
-export interface Knocking {
-  readonly local: Address;
+export interface Knocking extends PortOwner {
   readonly peer: Address;
-  readonly owner: Owner | null;
   readonly retransmits: number;
   /** Whether such a client can be joined to itself at its next attempt. */
   readonly risk: Exclude<Risk, "bind-first">;
@@ -63,8 +71,8 @@ export interface Knocking {
 
 /** What audit() found in one network namespace, and the facts that it used. */
 export interface Audit extends PortFacts {
-  /** The algorithm by which this kernel picks ports, judged by its release. */
-  readonly algorithm: AlgorithmName;
+  /** How this kernel picks ports; "unknown" where its release does not say so: predict() observes it. */
+  readonly algorithm: AlgorithmName | "unknown";
   readonly source: TableSource;
   readonly listeners: readonly ListenerRisk[];
   /** The ports that were asked for. */
@@ -75,8 +83,13 @@ export interface Audit extends PortFacts {
   readonly knocking: readonly Knocking[];
   /** Destinations towards which a tenth of the ephemeral ports or more are in use. */
   readonly destinations: readonly Destination[];
+  readonly timeWaitReuse: TimeWaitReuse;
+  /** False when the process of some socket may not be visible: its descriptors are readable by root only. */
+  readonly seesAllProcesses: boolean;
   /** How to reserve the ports at risk; null without any. */
   readonly reserve: ReserveCure | null;
+  /** How to let connect(2) take ports from TIME-WAIT; null where that is so, and where it would not help. */
+  readonly reuse: SysctlCure | null;
   /**
    * "found" when something is at risk, joined to itself or left behind; "unknown" when nothing of that was found, and
    * something could not be seen.
@@ -95,6 +108,7 @@ export interface AuditOptions {
 }
 
 const TIME_WAIT_MS = 60_000;
+const TURN_MS = 5;
 
 /**
  * sock_diag(7), else /proc/net/tcp: reads the sockets of a network namespace. Changes nothing, connects to nothing, and
@@ -112,45 +126,62 @@ export function audit(options: AuditOptions = {}): Promise<Audit> {
 async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audit> {
   const namespaceFd = namespace?.fd ?? OWN_NAMESPACE;
   const facts = readPortFacts(namespaceFd);
-  const table = await readTable(facts, namespaceFd);
+  const timeWaitReuse = readTimeWaitReuse(namespaceFd);
+  const table = await readSortedTable(facts, timeWaitReuse, namespaceFd);
   const self = await withAges(table.joined, namespaceFd);
-  const owners = await findOwners([...table.bound, ...self, ...table.connecting].map(({ inode }) => inode));
-  const ownerOf = ({ inode }: SocketRow) => owners.get(inode) ?? null;
-  const bound = table.bound.map((row) => ({ ...row, owner: ownerOf(row) }));
-  const byPort = groupByPort(bound);
-  const socketsOn = (port: number) => byPort.get(port) ?? [];
+  const processes = await findOwners(inodesOf(table, self));
+  const describer = new Describer(processes.byInode);
+  const byPort = groupByPort(table.bound.map((row) => ({ ...row, ...describer.describe(row) })));
+  const heldPorts = new Set(byPort.keys());
   const situation: Situation = {
     facts,
-    algorithm: hostAlgorithm(),
-    heldPorts: new Set(byPort.keys()),
+    ...hostAlgorithm(),
+    held: table.bound,
     findLocal: (peer) => findRoute(peer, namespaceFd),
   };
-  const listeners = bound
-    .filter(({ state, local }) => state === "LISTEN" && isAssessed(local.port, facts, asked))
-    .map((one) => assessListener(one, socketsOn(one.local.port), situation))
-    .sort(comparePorts);
-  const ports = (asked ?? []).map((port) => assessAsked(port, socketsOn(port), situation));
-  const joined = self
-    .filter(({ state }) => state !== "TIME-WAIT")
-    .map((row) => joinedSocket(row, ownerOf(row)));
-  const leftovers = self.filter(({ state }) => state === "TIME-WAIT").map((row) => joinedSocket(row, null));
+  const assessor = new RiskAssessor(situation);
+  const breaks = new Breaks();
+  const listeners: ListenerRisk[] = [];
+  for (const [port, sockets] of byPort) {
+    if (!isAssessed(port, facts, asked)) continue;
+    const found = new ListenedPort(sockets, table.accepted.get(port) ?? [], describer);
+    for (const listener of sockets.filter(({ state }) => state === "LISTEN")) {
+      listeners.push(assessListener(listener, found.othersThan(listener), assessor));
+      await breaks.yieldWhenDue();
+    }
+  }
+  listeners.sort(comparePorts);
+  const ports = (asked ?? []).map((port) => assessAsked(port, byPort.get(port) ?? [], assessor));
+  const joined = self.filter(({ state }) => state !== "TIME-WAIT").map((row) => joinedSocket(row, describer));
+  const leftovers = self
+    .filter(({ state }) => state === "TIME-WAIT")
+    .map((row) => joinedSocket(row, describer));
   const knocking = table.connecting
     .filter(({ peer }) => isKnockable(peer, situation))
-    .map((row) => assessClient(row, ownerOf(row), situation));
+    .map((row) => ({ row, onPort: byPort.get(row.peer.port) ?? [] }))
+    .map(({ row, onPort }) => ({
+      ...describer.describe(row),
+      ...assessClient(row, onPort, facts, assessor),
+    }));
+  const destinations = table.destinations.list(facts, heldPorts);
+  const pid = namespace?.pid ?? null;
   const risks = [...listeners, ...ports, ...knocking].map(({ risk }) => risk);
   const isFound = risks.some(isDangerous) || joined.length > 0 || leftovers.length > 0;
   const unseen = facts.ephemeralRange ? [] : ["net.ipv4.ip_local_port_range with ip_local_reserved_ports"];
   return {
     ...facts,
-    algorithm: situation.algorithm.name,
+    algorithm: situation.isAlgorithmKnown ? situation.algorithm.name : "unknown",
     source: table.source,
     listeners,
     ports,
     joined,
     leftovers,
     knocking,
-    destinations: table.destinations.list(facts, situation.heldPorts),
-    reserve: reserveCure(dangerousPorts(listeners, ports, knocking), facts, namespace?.pid ?? null),
+    destinations,
+    timeWaitReuse,
+    seesAllProcesses: processes.isComplete,
+    reserve: reserveCure(dangerousPorts(listeners, ports, knocking), facts, pid),
+    reuse: reuseCure(destinations, timeWaitReuse, pid),
     verdict: isFound ? "found" : unseen.length > 0 ? "unknown" : "clean",
     unseen,
   };
@@ -161,41 +192,57 @@ export function isDangerous(risk: Risk): boolean {
   return risk === "at-risk" || risk === "bind-first";
 }
 
-interface Table {
-  readonly source: TableSource;
-  /** Sockets that listen, or are bound and neither listen nor connect. */
-  readonly bound: readonly SocketRow[];
-  readonly joined: readonly SocketRow[];
-  readonly connecting: readonly SocketRow[];
-  readonly destinations: DestinationCounter;
-}
-
-/** Reads the table once, and sorts its sockets. */
-async function readTable(facts: PortFacts, namespaceFd: number): Promise<Table> {
-  const bound: SocketRow[] = [];
-  const joined: SocketRow[] = [];
-  const connecting: SocketRow[] = [];
-  const destinations = new DestinationCounter(facts.ephemeralRange);
-  const heldPorts = new Set<number>();
-  const visit = (socket: TableSocket) => {
-    const { state } = socket;
-    if (state === "LISTEN" || state === "CLOSED") {
-      bound.push(socket.keep()());
-      heldPorts.add(socket.localPort);
-    } else if (socket.isJoined) {
-      joined.push(socket.keep()());
-    } else if (!heldPorts.has(socket.localPort)) {
-      // The kernel lists listeners first. What they have accepted uses no port that connect(2) could pick.
-      destinations.add(socket);
-    }
-    if (state === "SYN-SENT") connecting.push(socket.keep()());
-  };
-  return { source: await walkSockets(visit, namespaceFd), bound, joined, connecting, destinations };
+function* inodesOf(table: SortedTable, joined: readonly SocketRow[]): Generator<number> {
+  for (const rows of [table.bound, joined, table.connecting, ...table.accepted.values()]) {
+    for (const { inode } of rows) yield inode;
+  }
 }
 
 /** Judged by the release and not by observed ports, because an audit makes no connection. */
-function hostAlgorithm(): PortAlgorithm {
-  return sandbox() === "gvisor" ? portAlgorithm("hash-based") : supposeAlgorithm("connect", os.release());
+function hostAlgorithm(): Pick<Situation, "algorithm" | "isAlgorithmKnown"> {
+  if (sandbox() === "gvisor") return { algorithm: portAlgorithm("hash-based"), isAlgorithmKnown: true };
+  const release = os.release();
+  return { algorithm: supposeAlgorithm("connect", release), isAlgorithmKnown: namesWalk(release) };
+}
+
+/** Names sockets as explainBind() does. */
+class Describer {
+  readonly processes: FoundProcesses["byInode"];
+  readonly #users = readUsers();
+
+  constructor(processes: FoundProcesses["byInode"]) {
+    this.processes = processes;
+  }
+
+  /** One process is enough to find a socket by; explainBind() names all of them. */
+  describe(row: SocketRow & Partial<BoundRow>): PortOwner {
+    const { inode, local, peer, state, uid, timerMs, isV6Only = false, isMultipath = false } = row;
+    const processes = this.processes.get(inode)?.slice(0, 1) ?? [];
+    const user = inode === 0 ? null : (this.#users.get(uid) ?? String(uid));
+    const leftMs = state === "TIME-WAIT" ? timerMs : null;
+    const kind = kindOf(row);
+    const holder = { kind, local, peer, state, processes, user, leftMs, isV6Only, isMultipath };
+    return { local, is: describeHolder({ ...holder, namespace: null }), owner: processes[0] ?? null };
+  }
+}
+
+/** The kinds of sockets that the audit names. */
+function kindOf({ state, local, peer }: SocketRow): HolderKind {
+  if (state === "LISTEN") return "listener";
+  if (state === "CLOSED") return "bound";
+  if (isSelfConnect(local, peer)) return state === "TIME-WAIT" ? "self-connect-time-wait" : "self-connect";
+  return state === "SYN-SENT" ? "connecting" : "accepted";
+}
+
+/** Yields to the event loop when this turn has taken some milliseconds. */
+class Breaks {
+  #since = performance.now();
+
+  async yieldWhenDue(): Promise<void> {
+    if (performance.now() - this.#since < TURN_MS) return;
+    await turn();
+    this.#since = performance.now();
+  }
 }
 
 /** Adds the age of the live ones by a second dump, of their ports only: reading it for every socket is expensive. */
@@ -221,7 +268,7 @@ function isAssessed(
   return ephemeralRange === null || holds(ephemeralRange, port);
 }
 
-type BoundSocket = SocketRow & PortOwner;
+type BoundSocket = BoundRow & PortOwner;
 
 function groupByPort(bound: readonly BoundSocket[]): Map<number, BoundSocket[]> {
   const groups = new Map<number, BoundSocket[]>();
@@ -233,41 +280,79 @@ function groupByPort(bound: readonly BoundSocket[]): Map<number, BoundSocket[]> 
   return groups;
 }
 
-function assessListener(
-  listener: BoundSocket,
-  samePort: readonly BoundSocket[],
-  situation: Situation,
-): ListenerRisk {
-  const { local, owner } = listener;
-  const heldBy = samePort.filter((other) => isOtherHolder(listener, other)).map(toPortOwner);
-  return { local, owner, ...assessPort(local, heldBy.length > 0, situation), heldBy };
+/** The sockets on the port of a listener. */
+class ListenedPort {
+  readonly #bound: readonly BoundSocket[];
+  readonly #accepted: readonly ConnectionOnPort[];
+  readonly #describer: Describer;
+  /** Of the connections that each process has accepted, the first. */
+  #connections: Map<number, readonly [ConnectionOnPort, readonly Process[]]> | null = null;
+
+  constructor(bound: readonly BoundSocket[], accepted: readonly ConnectionOnPort[], describer: Describer) {
+    this.#bound = bound;
+    this.#accepted = accepted;
+    this.#describer = describer;
+  }
+
+  /**
+   * The sockets that stay on the port when the processes of the listener end. When an owner is not visible, sockets of
+   * one user may be of one process, and a connection may be of any.
+   */
+  othersThan(listener: BoundSocket): (PortOwner & HeldAddress)[] {
+    const own = new Set(this.#pidsOf(listener));
+    const stays = (pids: readonly number[]) => pids.length > 0 && !pids.some((pid) => own.has(pid));
+    const bound = this.#bound.filter((other) => {
+      // Only SO_REUSEPORT allows the same address, and its sockets are of one service.
+      if (isSameAddress(other.local, listener.local)) return false;
+      const pids = this.#pidsOf(other);
+      return own.size === 0 || pids.length === 0 ? other.uid !== listener.uid : stays(pids);
+    });
+    const connections = own.size === 0 ? [] : [...this.#firstConnections().values()];
+    const accepted = connections
+      .filter(([, processes]) => stays(processes.map(({ pid }) => pid)))
+      .map(([{ decode }]) => ({ ...this.#describer.describe(decode()), isV6Only: false }));
+    return [...bound, ...accepted];
+  }
+
+  #pidsOf({ inode }: { readonly inode: number }): number[] {
+    return (this.#describer.processes.get(inode) ?? []).map(({ pid }) => pid);
+  }
+
+  #firstConnections(): Map<number, readonly [ConnectionOnPort, readonly Process[]]> {
+    if (this.#connections) return this.#connections;
+    const found = new Map<number, readonly [ConnectionOnPort, readonly Process[]]>();
+    for (const connection of this.#accepted) {
+      const processes = this.#describer.processes.get(connection.inode) ?? [];
+      const [first] = processes;
+      if (first && !found.has(first.pid)) found.set(first.pid, [connection, processes]);
+    }
+    this.#connections = found;
+    return found;
+  }
 }
 
-/**
- * Whether another socket keeps the port when the listener ends. Sockets of the same process end with it, and so do
- * those on the same address: only SO_REUSEPORT allows that, and its sockets are of one service. When an owner is not
- * visible, sockets of one user may be of one process.
- */
-function isOtherHolder(listener: BoundSocket, other: BoundSocket): boolean {
-  if (isSameAddress(other.local, listener.local)) return false;
-  if (!listener.owner || !other.owner) return other.uid !== listener.uid;
-  return other.owner.pid !== listener.owner.pid;
+function assessListener(
+  { local, is, owner }: BoundSocket,
+  others: readonly (PortOwner & HeldAddress)[],
+  assessor: RiskAssessor,
+): ListenerRisk {
+  return { local, is, owner, ...assessor.assess(local, others), heldBy: others.map(toPortOwner) };
 }
 
 /** Judged as if nothing were on the port: a server there would be at risk when it is down. */
-function assessAsked(port: number, samePort: readonly BoundSocket[], situation: Situation): AskedPort {
+function assessAsked(port: number, samePort: readonly BoundSocket[], assessor: RiskAssessor): AskedPort {
   const heldBy = samePort.map(toPortOwner);
-  return { port, ...assessPort({ family: 4, host: "127.0.0.1", port }, false, situation), heldBy };
+  return { port, ...assessor.assess({ family: 4, host: "127.0.0.1", port }, []), heldBy };
 }
 
-function toPortOwner({ local, owner }: PortOwner): PortOwner {
-  return { local, owner };
+function toPortOwner({ local, is, owner }: PortOwner): PortOwner {
+  return { local, is, owner };
 }
 
-function joinedSocket(row: SocketRow, owner: Owner | null): JoinedSocket {
+function joinedSocket(row: SocketRow, describer: Describer): JoinedSocket {
   const leftMs = row.state === "TIME-WAIT" ? row.timerMs : null;
   const ageMs = leftMs === null ? row.quietMs : Math.max(0, TIME_WAIT_MS - leftMs);
-  return { local: row.local, state: row.state, owner, ageMs };
+  return { ...describer.describe(row), state: row.state, ageMs };
 }
 
 /** Whether the peer is an ephemeral port of an address of this namespace. */
@@ -279,18 +364,18 @@ function isKnockable(peer: Address, { facts, findLocal }: Situation): boolean {
 
 function assessClient(
   { local, peer, retransmits }: SocketRow,
-  owner: Owner | null,
-  situation: Situation,
-): Knocking {
-  const client = { local, peer, owner, retransmits };
+  onPort: readonly BoundSocket[],
+  { ephemeralRange }: PortFacts,
+  assessor: RiskAssessor,
+): Omit<Knocking, keyof PortOwner> {
+  const client = { peer, retransmits };
   if (!isSameHost(local, peer)) {
     return { ...client, risk: "safe", because: `its own address is ${local.host}, not ${peer.host}` };
   }
-  const { risk, never } = assessPort(peer, situation.heldPorts.has(peer.port), situation);
-  if (risk === "held") return { ...client, risk, because: `a socket holds ${formatAddress(peer)}` };
+  const { risk, never } = assessor.assess(peer, onPort);
   if (risk !== "bind-first") return { ...client, risk, because: never?.because ?? null };
   // Its local port shows whether it called bind(2) first: the kernel then picks from the other parity.
-  const isBound = (local.port - situation.facts.ephemeralRange!.low) % 2 !== 0;
+  const isBound = (local.port - ephemeralRange!.low) % 2 !== 0;
   return isBound
     ? { ...client, risk: "at-risk", because: null }
     : { ...client, risk: "safe", because: never!.because };

@@ -13,7 +13,7 @@ import { bindRefusal } from "../socket/listen-refusal.ts";
 import { checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
-import { describeHolder, describeRefusal, remedyFor } from "./holder-words.ts";
+import { describeHolder, describeRefusal, HIDDEN_OWNER, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
 import { findHolders, unknownHolder } from "./holders.ts";
 
@@ -244,16 +244,15 @@ function waitOf(blocking: readonly ExplainedHolder[]): number | null {
   return Math.max(...blocking.map(({ leftMs }) => leftMs!));
 }
 
-const INVISIBLE = "the process of a socket is not visible to this user";
 /** Said where /proc/PID/ns/net of some process is not readable. */
 export const NO_NAMESPACES = "some network namespaces are not visible to this user: run as root";
 
 function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): string[] {
   const isOwnerless = holders.some(({ processes, user }) => processes.length === 0 && user !== null);
-  const why = seesEveryProcess() ? "" : ", because /proc hides those of others (hidepid)";
+  const why = seesEveryProcess() ? "" : "; /proc hides the processes of others (hidepid)";
   const isUnknown = holders.some(({ kind }) => kind === "unknown");
   return [
-    ...(!found.seesAllProcesses && isOwnerless ? [`${INVISIBLE}${why}: run as root to see the owner`] : []),
+    ...(!found.seesAllProcesses && isOwnerless ? [`${HIDDEN_OWNER}${why}`] : []),
     ...(!found.showsBound && isUnknown
       ? [
           "this kernel reports no socket that is bound and neither listens nor is connected (Linux 6.8 does): " +

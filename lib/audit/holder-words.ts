@@ -38,6 +38,10 @@ export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   unknown: () => "is held by a socket that the kernel does not report",
 };
 
+/** Why a socket that a process has open is without a process here. */
+export const HIDDEN_OWNER =
+  "the process of a socket is not visible to this user: run as root to see the owner";
+
 /** "is joined to itself (ESTABLISHED): pid 4242 (node, user www)". */
 export function describeHolder(holder: Holder): string {
   const left = holder.leftMs === null ? "" : `, ${secondsText(holder.leftMs)} left`;
@@ -55,7 +59,14 @@ function ownerText({ processes, kind, state, user }: Holder): string {
 }
 
 /** "pid 4242 (node, user www, nginx.service)". */
-export function describeProcess({ pid, command, user, unit, container, fd }: Process): string {
+export function describeProcess({
+  pid,
+  command,
+  user,
+  unit,
+  container,
+  fd,
+}: Omit<Process, "fd"> & Partial<Pick<Process, "fd">>): string {
   const parts = [
     command,
     `user ${user}`,

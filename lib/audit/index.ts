@@ -11,7 +11,7 @@ export type {
   PortOwner,
 } from "./audit.ts";
 export { audit } from "./audit.ts";
-export type { Destination } from "./destinations.ts";
+export type { Destination, TimeWaitReuse } from "./destinations.ts";
 export type {
   BindExplanation,
   BindTarget,
@@ -24,9 +24,9 @@ export { explainBind, waitUntilFree } from "./explain-bind.ts";
 export type { FreedBy, FreedSocket, FreeOptions, FreeResult, Obstacle } from "./free.ts";
 export { free } from "./free.ts";
 export type { Holder, HolderKind, NeededOption } from "./holders.ts";
-export type { Owner } from "./owners.ts";
 export type { Reservation, ReservationEffects, ReserveOptions } from "./reserve.ts";
 export { reserve } from "./reserve.ts";
 export type { ReserveCure } from "./reserve-cure.ts";
 export type { PortRisk, Risk } from "./risk.ts";
+export type { SysctlCure } from "./sysctl-cure.ts";
 export type { PersistentReservation } from "./sysctl-files.ts";

@@ -1,24 +1,18 @@
 /** The cure that works for every client: reserved ports, which the kernel never picks. */
 import type { PortFacts } from "../kernel/host.ts";
 import type { PortRange } from "../socket/port-range.ts";
-import { addPort, formatPortList, holds } from "../socket/port-range.ts";
+import { addPort, formatPortList, holds, mergeRanges } from "../socket/port-range.ts";
 import { pickedPorts } from "./reserve.ts";
-import { SYSCTL_FILE } from "./sysctl-files.ts";
+import type { SysctlCure } from "./sysctl-cure.ts";
+import { sysctlCure } from "./sysctl-cure.ts";
+import { persistentPorts, SYSCTL_FILE } from "./sysctl-files.ts";
 
-/** How to reserve ports, in addition to those that are reserved already. */
-export interface ReserveCure {
+/** How to reserve ports, in addition to those that are reserved already. Kubernetes allows it since 1.27. */
+export interface ReserveCure extends SysctlCure {
   /** The ports to add. */
   readonly ports: readonly number[];
   /** The whole list, which replaces the one before. */
   readonly value: string;
-  /** A command for now; it ends with the next boot. */
-  readonly now: string;
-  /** A command for every boot; null in another network namespace, whose container has its own settings. */
-  readonly lasting: string | null;
-  /** The flag of docker run and podman run: a container has a list of its own. */
-  readonly container: string;
-  /** The field of a Pod's spec; allowed without further settings since Kubernetes 1.27. */
-  readonly kubernetes: string;
 }
 
 const SYSCTL = "net.ipv4.ip_local_reserved_ports";
@@ -39,20 +33,18 @@ export function reserveCure(
   if (!all) return null;
   const wasReserved = (port: number) => facts.reservedPorts.some((list) => holds(list, port));
   const value = formatPortList(all);
-  const enter = pid === null ? "" : `nsenter --net=/proc/${pid}/ns/net `;
+  // A list for the next boot keeps what is in it, too.
+  const kept = pid === null ? mergeRanges([...all, ...persistentPorts()]) : all;
   return {
     ports: listPorts(all).filter((port) => !wasReserved(port)),
     value,
-    now: `${enter}sysctl -w ${SYSCTL}=${value}`,
-    lasting: pid === null ? `echo '${SYSCTL} = ${value}' > ${SYSCTL_FILE}` : null,
-    container: `--sysctl ${SYSCTL}=${value}`,
-    kubernetes: `securityContext: { sysctls: [{ name: ${SYSCTL}, value: "${value}" }] }`,
+    ...sysctlCure({ [SYSCTL]: value }, SYSCTL_FILE, pid, { [SYSCTL]: formatPortList(kept) }),
   };
 }
 
 /** Adds the ports to the list, and the last one of the range where they make the kernel reach it. */
 function addTo(list: readonly PortRange[], ports: readonly number[], range: PortRange): PortRange[] | null {
-  const after = ports.reduce<PortRange[]>(addPort, [...list]);
+  const after = mergeRanges([...list, ...ports.map((port) => ({ low: port, high: port }))]);
   const before = pickedPorts(range, list);
   const gained = [...pickedPorts(range, after)].filter((port) => !before.has(port));
   if (gained.length > 1) return null; // No port of the first parity is left.

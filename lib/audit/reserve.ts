@@ -100,7 +100,9 @@ function findListeners(ranges: readonly PortRange[]): Address[] {
  * number from its unusable neighbour only. It tries the other parity when all ports of the first are unusable.
  */
 export function pickedPorts({ low, high }: PortRange, reserved: readonly PortRange[]): Set<number> {
-  const isUsable = (port: number) => !reserved.some((range) => holds(range, port));
+  const unusable = new Uint8Array(high + 1);
+  for (const range of reserved) unusable.fill(1, range.low, range.high + 1);
+  const isUsable = (port: number) => unusable[port] !== 1;
   const size = high - low + 1;
   if (size === 1) return new Set(isUsable(low) ? [low] : []);
   const ofParity = (first: number) => {

@@ -1,12 +1,14 @@
-/** Judges one port: whether the kernel can give it to a client that connects to it. */
+/** Judges ports: whether the kernel can give one to a client that connects to it. */
 import type { PortFacts } from "../kernel/host.ts";
+import { overlaps } from "../kernel/port-holders.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
-import type { PortSituation } from "../ports/held.ts";
 import { FULL_SPEED, waitFor } from "../ports/model.ts";
-import type { Never } from "../ports/never.ts";
-import { modelFacts, neverAtPort, whyNeverFrom } from "../ports/never.ts";
+import type { NeverReason } from "../ports/never.ts";
+import { explainUnreachable, modelFacts, neverAtAddress, neverBySettings } from "../ports/never.ts";
+import { PickChances } from "../ports/pick-chances.ts";
 import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
 import { specify } from "../socket/self-connect.ts";
 
 /** Whether clients of this host can be joined to themselves at a port on which nobody listens. */
@@ -26,12 +28,19 @@ export type Risk =
 export interface PortRisk {
   readonly risk: Risk;
   /** Why the kernel never picks the port for a plain connect; null when it does, and when that is unknown. */
-  readonly never: Never | null;
+  readonly never: NeverReason | null;
   /**
-   * Mean time in milliseconds until one client is joined to itself; null unless the risk is at-risk or bind-first. With
-   * SO_REUSEADDR, which Node sets, bind(2) takes the lower half of the range first: half the time there.
+   * Mean time in milliseconds until one client is joined to itself; null unless the risk is at-risk or bind-first, and
+   * where the algorithm of connect(2) is unknown. With SO_REUSEADDR, which Node sets, bind(2) takes the lower half of
+   * the range first: half the time there.
    */
   readonly meanMs: { readonly everySecond: number; readonly fullSpeed: number } | null;
+}
+
+/** A socket that bind(2) or a listener put on its port, so that connect(2) picks that port for no client. */
+export interface HeldAddress {
+  readonly local: Address;
+  readonly isV6Only: boolean;
 }
 
 /** What the judgement depends on, the same for all ports of a network namespace. */
@@ -39,43 +48,131 @@ export interface Situation {
   readonly facts: PortFacts;
   /** How the kernel picks ports at connect(2). */
   readonly algorithm: PortAlgorithm;
-  /** Ports with a socket that bind(2) put there: the kernel picks none of them. */
-  readonly heldPorts: ReadonlySet<number>;
+  /** Whether this algorithm is more than a guess: without, times of a plain connect are null. */
+  readonly isAlgorithmKnown: boolean;
+  readonly held: readonly HeldAddress[];
   /** The local address that a plain connect to the peer gets. */
   readonly findLocal: (peer: Address) => Address | null;
 }
 
 /** Reasons that hold for a plain connect, and not for a client that binds to the peer's address first. */
-const PLAIN_ONLY: readonly Never["reason"][] = ["parity", "last-port", "address", "gvisor"];
-/** Among them those that do not hold for a client that binds late: to the peer's address, without a port. */
-const LATE_BIND: readonly Never["reason"][] = ["address"];
+const PLAIN_ONLY: readonly NeverReason["reason"][] = ["parity", "last-port", "address", "gvisor", "held"];
+/** How the kernel picks a port at bind(2) with port 0. */
+const BIND = portAlgorithm("linux-bind");
+/** So many computations of the model take a quarter of a second. */
+const EXACT_TIMES = 8;
+const UNKNOWN: PortRisk = { risk: "unknown", never: null, meanMs: null };
 
-/** Judges the port of a listener, or of a server that may listen on this address. `isHeld`: by another process too. */
-export function assessPort(local: Address, isHeld: boolean, situation: Situation): PortRisk {
-  const { facts, findLocal } = situation;
-  if (facts.ephemeralRange === null) return { risk: "unknown", never: null, meanMs: null };
-  // A client of this host reaches a listener on every address by loopback.
-  const peer = specify(local);
-  const ports: PortSituation = {
-    ...facts,
-    heldPorts: [...situation.heldPorts].filter((port) => port !== peer.port),
-  };
-  const never = whyNeverFrom(peer, "fresh", ports, findLocal);
-  if (never && !PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
-  if (isHeld) return { risk: "held", never, meanMs: null };
-  const isByBind = never !== null && whyNeverFrom(peer, "autobind", ports, findLocal) === null;
-  const isByLateBind =
-    never !== null && LATE_BIND.includes(never.reason) && neverAtPort(peer.port, "fresh", ports) === null;
-  if (never && !isByBind && !isByLateBind) return { risk: "safe", never, meanMs: null };
-  const algorithm = isByBind ? portAlgorithm("linux-bind") : situation.algorithm;
-  const meanMs = meanTimes(peer.port, algorithm, ports);
-  return { risk: never === null ? "at-risk" : "bind-first", never, meanMs };
+/** What is computed once for all ports of a network namespace: the model takes milliseconds for each port. */
+export class RiskAssessor {
+  readonly #situation: Situation;
+  readonly #locals = new Map<string, Address | null>();
+  readonly #chances = new Map<string, PickChances>();
+  readonly #times = new Map<string, NonNullable<PortRisk["meanMs"]>>();
+
+  constructor(situation: Situation) {
+    this.#situation = situation;
+  }
+
+  /**
+   * Judges the port of a listener, or of a server that may listen on this address. The risk begins when the server
+   * ends: its port is free then, unless one of the `others` stays on it, and the ports of other servers are not.
+   */
+  assess(local: Address, others: readonly HeldAddress[]): PortRisk {
+    const { facts } = this.#situation;
+    const range = facts.ephemeralRange;
+    if (range === null) return UNKNOWN;
+    // A client of this host reaches a listener on every address by loopback.
+    const peer = specify(local);
+    const atPort = this.#neverByConnect(peer.port);
+    const free = neverAtAddress(peer, this.#findLocal(peer)) ?? atPort;
+    const never = free ?? heldReason(peer.port, others);
+    if (never === null) return { risk: "at-risk", never, meanMs: this.#connectTimes(peer.port) };
+    if (!PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
+    const isByBind = neverBySettings(peer.port, "autobind", facts) === null && this.#bindChance(peer) > 0;
+    // To the peer's address, without a port: connect(2) then picks the port, and no route decides.
+    const isByLateBind = never.reason === "address" && atPort === null;
+    // bind(2) picks a port although a socket on another address has it; connect(2) does not.
+    if (isByBind && !others.some((other) => overlaps(other.local, other.isV6Only, peer))) {
+      return { risk: "bind-first", never, meanMs: this.#bindTimes(peer) };
+    }
+    if (isByLateBind && others.length === 0) {
+      return { risk: "bind-first", never, meanMs: this.#connectTimes(peer.port) };
+    }
+    const isHeld = others.length > 0 && (free === null || isByBind || isByLateBind);
+    return { risk: isHeld ? "held" : "safe", never, meanMs: null };
+  }
+
+  #neverByConnect(port: number): NeverReason | null {
+    const { facts, algorithm } = this.#situation;
+    const bySettings = neverBySettings(port, "fresh", facts);
+    if (bySettings || this.#connectChance(port) > 0) return bySettings;
+    return explainUnreachable(port, algorithm, facts.ephemeralRange!);
+  }
+
+  #findLocal(peer: Address): Address | null {
+    return remember(this.#locals, formatAddress({ ...peer, port: 0 }), () => this.#situation.findLocal(peer));
+  }
+
+  #connectChance(port: number): number {
+    const { algorithm, held } = this.#situation;
+    return this.#chancesOf("connect", algorithm, () => held).of(port);
+  }
+
+  /** bind(2) skips a port only when the address of its holder overlaps the one to bind to. */
+  #bindChance(peer: Address): number {
+    const held = () => this.#situation.held.filter(({ local, isV6Only }) => overlaps(local, isV6Only, peer));
+    return this.#chancesOf(formatAddress({ ...peer, port: 0 }), BIND, held).of(peer.port);
+  }
+
+  #chancesOf(key: string, algorithm: PortAlgorithm, held: () => readonly HeldAddress[]): PickChances {
+    const { ephemeralRange, reservedPorts } = this.#situation.facts;
+    return remember(this.#chances, key, () => {
+      const ports = held().map(({ local: { port } }) => ({ low: port, high: port }));
+      return new PickChances(algorithm, ephemeralRange!, [...reservedPorts, ...ports]);
+    });
+  }
+
+  /** Each pick of bind(2) is independent of the others. */
+  #bindTimes(peer: Address): PortRisk["meanMs"] {
+    const mean = 1 / this.#bindChance(peer);
+    return { everySecond: toMs(mean, 1), fullSpeed: toMs(mean, FULL_SPEED) };
+  }
+
+  /** Exact for the first ports; of many, those with the same neighbourhood share one computation of the model. */
+  #connectTimes(port: number): PortRisk["meanMs"] {
+    const { algorithm, held, isAlgorithmKnown } = this.#situation;
+    if (!isAlgorithmKnown) return null;
+    const alone = String(port);
+    const known = this.#times.get(alone);
+    if (known) return known;
+    const neighbourhood = this.#chancesOf("connect", algorithm, () => held).neighbourhood(port);
+    const key = this.#times.size < EXACT_TIMES ? alone : (neighbourhood ?? alone);
+    return remember(this.#times, key, () => ({
+      everySecond: toMs(this.#computeMean(port, 1), 1),
+      fullSpeed: toMs(this.#computeMean(port, FULL_SPEED), FULL_SPEED),
+    }));
+  }
+
+  #computeMean(port: number, rate: number): number {
+    const { facts, algorithm, held } = this.#situation;
+    const heldPorts = [...new Set(held.map(({ local }) => local.port))];
+    return waitFor(algorithm, modelFacts({ ...facts, heldPorts }, port)!, port, rate).mean;
+  }
 }
 
-/** The risk begins when the listener ends: its port is free then, and the ports of the others are not. */
-function meanTimes(port: number, algorithm: PortAlgorithm, ports: PortSituation): PortRisk["meanMs"] {
-  const mean = (rate: number) => {
-    return (waitFor(algorithm, modelFacts(ports, port)!, port, rate).mean / rate) * 1000;
-  };
-  return { everySecond: mean(1), fullSpeed: mean(FULL_SPEED) };
+function heldReason(port: number, others: readonly HeldAddress[]): NeverReason | null {
+  if (others.length === 0) return null;
+  const because = `${formatAddress(others[0]!.local)} keeps port ${port} from the kernel's choice`;
+  return { reason: "held", because };
+}
+
+function toMs(attempts: number, attemptsPerSecond: number): number {
+  return (attempts / attemptsPerSecond) * 1000;
+}
+
+function remember<T>(known: Map<string, T>, key: string, compute: () => T): T {
+  const value = known.has(key) ? known.get(key)! : compute();
+  known.set(key, value);
+  return value;
 }

@@ -121,6 +121,11 @@ function readSettings(root: string): { settings: Setting[]; refused: string[] } 
   return { settings, refused: lists.filter(({ list }) => parseList(list) === null).map((one) => one.path) };
 }
 
+/** The list that sysctl(8) sets at the next boot. */
+export function persistentPorts(): readonly PortRange[] {
+  return readSettings("/").settings.at(-1)?.ports ?? [];
+}
+
 function isLater(file: string, than: string): boolean {
   return file === LAST || path.basename(file) > path.basename(than);
 }

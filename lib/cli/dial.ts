@@ -145,12 +145,13 @@ function keepEnds(attempts: readonly Attempt[]): readonly Attempt[] {
   return [...attempts.slice(0, KEPT_ATTEMPTS), ...attempts.slice(-KEPT_ATTEMPTS)];
 }
 
-/** Whether a server without SO_REUSEADDR could listen on the address; null for an address of another host. */
+/** Whether a server could listen on the address; null for an address of another host. */
 function checkListen(address: Address | null): DialOutcome["listenCheck"] {
   if (!address || !isOwnAddress(address)) return null;
-  const { tries, holders } = explainBind(address);
+  const { tries, holders, waitMs } = explainBind(address);
+  const { refusal, needs, because } = tries[0]!;
   const inTheWay = holders
     .filter(({ isInTheWay }) => isInTheWay)
     .map(({ local, is, remedy }) => ({ local, is, remedy }));
-  return { address, refusal: tries[0]!.refusal, inTheWay };
+  return { address, refusal, needs, because, waitMs, inTheWay };
 }

@@ -1,6 +1,5 @@
 /** selfconnect predict [peer]: how long until a client that keeps connecting is joined to itself. */
 import { Argument, Command, Option } from "commander";
-import type { ExplainedHolder } from "../audit/index.ts";
 import { explainBind } from "../audit/index.ts";
 import type { Address } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
@@ -13,7 +12,7 @@ import {
   portAlgorithm,
   predict,
 } from "../ports/index.ts";
-import type { PredictPace } from "../report/index.ts";
+import type { PredictPace, PredictReport } from "../report/index.ts";
 import { predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
@@ -89,16 +88,19 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const check = isChecked ? await runCheck(prediction, flags.check!, signal) : null;
   const neverCheck =
     flags.check !== undefined && prediction.never ? await checkNever(prediction, signal) : null;
-  const question = { clients, paces: pacesOf(flags), check, neverCheck };
+  const question = { clients, paces: pacesOf(flags), check, neverCheck, holders: findHolders(peer) };
   if (flags.json) printJson(predictReport(prediction, question));
-  else print(predictText(prediction, { ...question, holders: findHolders(peer) }, textOptions()));
+  else print(predictText(prediction, question, textOptions()));
   if (signal.aborted) return EXIT.interrupted;
   const isRefuted = (check && !check.holds) || (neverCheck && neverCheck.selfConnects > 0);
   return !isKnown || isRefuted ? EXIT.failed : EXIT.done;
 }
 
-function findHolders(peer: Address): readonly ExplainedHolder[] {
-  return isOwnAddress(peer) ? explainBind(peer).holders : [];
+/** Who holds the peer's port now: a self-connect needs it free. */
+function findHolders(peer: Address): PredictReport["holders"] {
+  if (!isOwnAddress(peer)) return [];
+  const inTheWay = explainBind(peer).holders.filter(({ isInTheWay }) => isInTheWay);
+  return inTheWay.map(({ local, is, remedy }) => ({ local, is, remedy }));
 }
 
 async function runCheck(

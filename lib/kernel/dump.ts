@@ -10,7 +10,7 @@ import { stateNumbered } from "../socket/tcp-state.ts";
 import { OWN_NAMESPACE, readNetwork } from "./host.ts";
 import { walkTableText } from "./table-text.ts";
 import type { SocketRow, TableSocket, TableSource } from "./tables.ts";
-import { ALL_PORTS, decodeRecord, NO_TABLE, TABLE_STATES } from "./tables.ts";
+import { ALL_PORTS, decodeRecord, FIELD, NO_TABLE, TABLE_STATES, TRAIT } from "./tables.ts";
 
 const FIRST_CAPACITY = 1024;
 /** Sockets open between a dump that had too little memory and the next one. */
@@ -120,7 +120,27 @@ class RecordCursor implements TableSocket {
   }
 
   get state(): TcpState {
-    return stateNumbered(TABLE_STATES, this.#words[this.#at / WORD_BYTES + 2 * ADDRESS_WORDS]!);
+    return stateNumbered(TABLE_STATES, this.#field(0));
+  }
+
+  get inode(): number {
+    return this.#field(FIELD.inode);
+  }
+
+  get timerMs(): number {
+    return this.#field(FIELD.timer);
+  }
+
+  get isV6Only(): boolean {
+    return (this.#field(FIELD.traits) & TRAIT.isV6Only) !== 0;
+  }
+
+  get isMultipath(): boolean {
+    return (this.#field(FIELD.traits) & TRAIT.isMultipath) !== 0;
+  }
+
+  #field(index: number): number {
+    return this.#words[this.#at / WORD_BYTES + 2 * ADDRESS_WORDS + index]!;
   }
 
   get localPort(): number {

@@ -99,10 +99,13 @@ function readInNamespace(namespaceFd: number, path: string): string | null {
   throw new SocketError(size, { syscall: "setns" });
 }
 
+/** Of the running kernel, and so the same for as long as this process runs. */
+let knownVersion: string | null = null;
+
 /** proc(5), /proc/version: detects gVisor, whose version text never changes; null for any other kernel. */
 export function sandbox(): "gvisor" | null {
-  const version = readText("/proc/version") ?? "";
-  return version.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
+  knownVersion ??= readText("/proc/version") ?? "";
+  return knownVersion.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
 }
 
 /**

@@ -25,6 +25,8 @@ export interface FoundProcesses {
   readonly isComplete: boolean;
 }
 
+/** The link of a descriptor of an io_uring. */
+export const RING_LINK = "anon_inode:[io_uring]";
 const CONTAINER_ID = /(?:^|[/:-])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?=$|\/)/;
 const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 
@@ -67,17 +69,22 @@ export function listUses(pid: number): SocketUse[] | null {
     const link = readLink(`/proc/${pid}/fd/${fd}`);
     const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
     if (inode !== undefined) return [{ inode: Number(inode), fd: Number(fd) }];
-    return link === "anon_inode:[io_uring]" ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
+    return link === RING_LINK ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
   });
 }
 
 /** io_uring_register(2), IORING_REGISTER_FILES: the sockets among a ring's fixed files, which have no descriptor. */
-function listFixedFiles(path: string): SocketUse[] {
-  const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(path))?.[1] ?? "";
+export function listFixedFiles(fdinfo: string): SocketUse[] {
+  const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(fdinfo))?.[1] ?? "";
   return [...files.matchAll(/socket:\[(\d+)\]/g)].map((match) => ({ inode: Number(match[1]), fd: null }));
 }
 
-function readProcess(pid: number, fd: number | null, users: ReadonlyMap<number, string>): Process | null {
+/** proc(5): names a process that has a socket open; null when it has ended. */
+export function readProcess(
+  pid: number,
+  fd: number | null,
+  users: ReadonlyMap<number, string>,
+): Process | null {
   try {
     const { uid } = statSync(`/proc/${pid}`);
     const { unit, container } = parsePlace(readText(`/proc/${pid}/cgroup`));

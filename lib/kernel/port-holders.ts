@@ -12,7 +12,7 @@ import { OWN_NAMESPACE } from "./host.ts";
 import type { NetworkNamespace } from "./namespaces.ts";
 import { withNamespace } from "./namespaces.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
-import { decodeRecord, readDiag, readField, socketTable } from "./tables.ts";
+import { decodeRecord, FIELD, readDiag, readField, socketTable, TRAIT } from "./tables.ts";
 
 /** A socket that holds a port, with what identifies it. */
 export interface PortHolder extends SocketRow {
@@ -33,10 +33,6 @@ export interface FoundHolders {
   readonly holders: readonly PortHolder[];
   readonly source: TableSource;
 }
-
-/** The numbers of the fields that follow those of SocketRow (native/core/diag.h). */
-const FIELD = { interface: 8, cookieLow: 9, cookieHigh: 10, traits: 11 } as const;
-const TRAIT = { isV6Only: 1, isMultipath: 2 } as const;
 
 /**
  * sock_diag(7): finds every TCP socket whose local port is in the range, in this process's network namespace or another

@@ -60,6 +60,20 @@ export function linuxWalk(release: string): LinuxWalk | null {
 }
 
 /**
+ * Whether a release says for sure how it walks its ports. Vendors take over changes and keep the number: Red Hat and
+ * Oracle in every series ("4.18.0-553.el8"), others in those that upstream does not maintain ("5.14.21-default").
+ * "4.19.0.1" is a number of the vendor's own.
+ */
+export function namesWalk(release: string): boolean {
+  if (isAtLeast(release, WALKS[0]!.mainline)) return true;
+  if (linuxWalk(release) === null || /\.el\d/.test(release)) return false;
+  const numbers = parseNumbers(release);
+  const isMaintained = LARGE_TABLE.map(parseNumbers).some((since) => isSameSeries(numbers, since));
+  if (!isMaintained) return /^\d+\.\d+(\.\d+)?$/.test(release);
+  return numbers.length <= 3 || numbers[2] !== 0;
+}
+
+/**
  * Parses the numbers of a release. A name without a patch level ("5.10.0-32-amd64", "5.10.0+", "5.10") stands for the
  * latest patches of the series, so its patch number is infinity. A release candidate ("5.18.0-rc1") keeps its number.
  */

@@ -52,6 +52,8 @@ class TextSocket implements TableSocket {
   readonly peerPort: number;
   readonly isJoined: boolean;
   readonly path: string;
+  readonly isV6Only = false;
+  readonly isMultipath = false;
   readonly #line: string;
 
   constructor(line: string, [, localHost, localPort, peerHost, peerPort, state]: RegExpExecArray) {
@@ -61,6 +63,14 @@ class TextSocket implements TableSocket {
     this.peerPort = Number.parseInt(peerPort!, 16);
     this.isJoined = localHost === peerHost && localPort === peerPort;
     this.path = `${localHost} ${peerHost}:${peerPort}`;
+  }
+
+  get inode(): number {
+    return parseRow(this.#line).inode;
+  }
+
+  get timerMs(): number {
+    return parseRow(this.#line).timerMs;
   }
 
   keep(): () => SocketRow {

@@ -39,6 +39,14 @@ export interface TableSocket {
   readonly state: TcpState;
   readonly localPort: number;
   readonly peerPort: number;
+  /** 0 when no process has the socket open. */
+  readonly inode: number;
+  /** Milliseconds until the kernel retransmits or TIME-WAIT ends; 0 when nothing is pending. */
+  readonly timerMs: number;
+  /** IPV6_V6ONLY of a socket that listens or is bound; false in /proc/net/tcp, which does not have it. */
+  readonly isV6Only: boolean;
+  /** Whether it is of Multipath TCP; false in /proc/net/tcp. */
+  readonly isMultipath: boolean;
   /** Whether its local address is its peer address. */
   readonly isJoined: boolean;
   /** A text that two sockets share if and only if they have the same local host and the same peer. */
@@ -100,6 +108,7 @@ const SHOWN_STATES = 0x1fff;
 
 /** /proc has times in hundredths of a second (USER_HZ), whatever the kernel's tick. */
 const TICK_MS = 10;
+const LONGEST_COMMAND = 80;
 export const ALL_PORTS: PortRange = { low: 0, high: 65_535 };
 /** How many records the first request has memory for. */
 const FIRST_CAPACITY = 1024;
@@ -187,6 +196,10 @@ export function decodeRecord(records: Uint8Array, at: number): SocketRow {
   };
 }
 
+/** The numbers of the integers of a DiagRecord that follow those of a SocketRow, and the bits of `traits`. */
+export const FIELD = { inode: 2, timer: 6, interface: 8, cookieLow: 9, cookieHigh: 10, traits: 11 } as const;
+export const TRAIT = { isV6Only: 1, isMultipath: 2 } as const;
+
 /** The integer with this number in a DiagRecord. */
 export function readField(records: Uint8Array, at: number, index: number): number {
   const view = new DataView(records.buffer, records.byteOffset + at + FIELDS_AT);
@@ -264,10 +277,14 @@ function readOwner(pid: number): SocketOwner | null {
   }
 }
 
-/** proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. */
+/**
+ * proc(5), /proc/PID/cmdline: its first word, as netstat prints it. comm names a thread, "MainThread" in Node 24. A
+ * process writes what it likes there, a megabyte too: the name is cut.
+ */
 export function readCommand(pid: number): string {
   const program = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0]!;
-  return path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  const name = path.basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  return name.length > LONGEST_COMMAND ? `${name.slice(0, LONGEST_COMMAND - 1)}…` : name;
 }
 
 /** Yields the inodes of the sockets that a process has open. */

@@ -254,7 +254,9 @@ class WalkWait implements Wait {
   }
 
   #computeMean(): number {
-    const means = meansOf(this.#chain);
+    // No walk needs less than half the attempts of independent picks: the equations are not solved for nothing.
+    const isPossible = (LONG * 0.25) / this.chancePerAttempt < this.#perSalt;
+    const means = isPossible ? meansOf(this.#chain) : null;
     if (means) {
       const mean = means.reduce((sum, value) => sum + value, 0) / means.length;
       if (mean * LONG < this.#perSalt) return mean;

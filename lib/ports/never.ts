@@ -56,19 +56,9 @@ export function whyNever(
   const peer = parseText(asked);
   checkStrategyName(strategy);
   checkSituation(situation);
-  return whyNeverFrom(peer, strategy, situation, localAddressTowards);
-}
-
-/** whyNever() where `findLocal` returns the local address that a plain connect to the peer gets. */
-export function whyNeverFrom(
-  peer: Address,
-  strategy: Strategy,
-  situation: PortSituation,
-  findLocal: (peer: Address) => Address | null,
-): Never | null {
   if (strategy === "bind") return null;
   // After bind(2) to the address it is the local one; without bind the route decides.
-  const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, findLocal(peer));
+  const elsewhere = strategy === "autobind" ? null : neverAtAddress(peer, localAddressTowards(peer));
   if (elsewhere) return elsewhere;
   const reason = neverAtPort(peer.port, strategy, situation);
   return reason && { ...reason, instead: adviseLoop(peer.port, strategy, reason, situation) };
@@ -81,7 +71,19 @@ export function neverAtPort(
   situation: PortSituation,
   algorithm: PortAlgorithm | undefined = ALGORITHM_OF[strategy],
 ): NeverReason | null {
-  const { ephemeralRange: range, reservedPorts, keeper } = situation;
+  const range = situation.ephemeralRange;
+  const bySettings = neverBySettings(port, strategy, situation);
+  if (bySettings || !algorithm || !range) return bySettings;
+  const model = modelFacts(situation, port)!;
+  return pickChance(algorithm, model, port) > 0 ? null : explainUnreachable(port, algorithm, range);
+}
+
+/** Why no client gets the port by this strategy, whichever ports are free: the range, reserved ports, a holder. */
+export function neverBySettings(
+  port: number,
+  strategy: Exclude<Strategy, "bind">,
+  { ephemeralRange: range, reservedPorts, keeper }: PortSituation,
+): NeverReason | null {
   if (!range) return null;
   if (!holds(range, port)) {
     const because = `port ${port} is outside the ephemeral range ${range.low}-${range.high}`;
@@ -95,10 +97,7 @@ export function neverAtPort(
     const because = "gVisor skips the peer's port when it picks a local one for connect(2)";
     return { reason: "gvisor", because };
   }
-  if (keeper) return { reason: "held", because: `${keeper} keeps port ${port} from the kernel's choice` };
-  if (!algorithm) return null;
-  const model = modelFacts(situation, port)!;
-  return pickChance(algorithm, model, port) > 0 ? null : unreachable(port, algorithm, model);
+  return keeper ? { reason: "held", because: `${keeper} keeps port ${port} from the kernel's choice` } : null;
 }
 
 /** What the model needs of a situation, when the port itself is free; null when the range is not known. */
@@ -109,9 +108,12 @@ export function modelFacts(situation: PortSituation, port: number): ModelFacts |
   return { ephemeralRange, unusable: [...reservedPorts, ...held], stepWidth, reuseAddress };
 }
 
-/** No search finds the port, although it is usable: each finds another one first. */
-function unreachable(port: number, algorithm: PortAlgorithm, model: ModelFacts): NeverReason {
-  const { low, high } = model.ephemeralRange;
+/** Why no search finds a usable port: each finds another one first. */
+export function explainUnreachable(
+  port: number,
+  algorithm: PortAlgorithm,
+  { low, high }: PortRange,
+): NeverReason {
   const how = algorithm.counters === "none" ? "bind(2) with port 0" : "connect(2)";
   const isFirstParity = ((port - low) % 2 === 0) === (algorithm.parity === "low");
   if (!isFirstParity) {

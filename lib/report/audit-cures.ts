@@ -1,6 +1,8 @@
 /** What to do about the findings of an audit, as lines of text. */
 import type { Audit } from "../audit/audit.ts";
 import { isDangerous } from "../audit/audit.ts";
+import { isNearlyFull } from "../audit/destinations.ts";
+import type { SysctlCure } from "../audit/sysctl-cure.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import type { Line } from "./terminal.ts";
 import { indent, paint, tableLines } from "./terminal.ts";
@@ -8,8 +10,6 @@ import { indent, paint, tableLines } from "./terminal.ts";
 /** Ports below need a capability. */
 const FIRST_UNPRIVILEGED = 1024;
 const LAST_PORT = 65_535;
-/** From this share of the ports on, the audit says what would help. */
-const MUCH = 0.5;
 
 /** Clients that are not Node's: whether they detect a self-connect, and what to set. */
 const CLIENTS: readonly (readonly [client: string, guarded: string, cure: string])[] = [
@@ -48,16 +48,21 @@ function riskLines(found: Audit): Line[] {
 function reserveLines({ reserve }: Audit): Line[] {
   if (!reserve)
     return ["(reserving the ports would make the kernel pick ports of the other parity: no cure here)"];
-  const rows = [
-    ["now", reserve.now],
-    ...(reserve.lasting === null ? [] : [["at every boot", reserve.lasting]]),
-    ["docker run, podman run", reserve.container],
-    ["Kubernetes, in the Pod's spec", reserve.kubernetes],
-  ];
   return [
     `reserve ${reserve.ports.join(", ")}: the kernel never picks a reserved port`,
-    ...indent("  ", tableLines(rows, "ll")),
+    ...indent("  ", sysctlLines(reserve, "")),
   ];
+}
+
+/** The commands of a setting. `kubernetesNote`: what a cluster needs for it. */
+function sysctlLines({ now, lasting, container, kubernetes }: SysctlCure, kubernetesNote: string): Line[] {
+  const rows = [
+    ["now", now],
+    ...(lasting === null ? [] : [["at every boot", lasting]]),
+    ["docker run, podman run", container],
+    [`Kubernetes, in the Pod's spec${kubernetesNote}`, kubernetes],
+  ];
+  return tableLines(rows, "ll");
 }
 
 /** Ports outside the range are never picked, by any client. */
@@ -83,17 +88,20 @@ function joinedLines({ joined, leftovers }: Audit): Line[] {
   ];
 }
 
-function fullLines({ destinations }: Audit): Line[] {
-  const full = destinations.filter(({ portsInUse, ports }) => portsInUse >= ports * MUCH);
-  if (full.length === 0) return [];
-  const isResting = full.some(({ timeWait, portsInUse }) => timeWait * 2 > portsInUse);
+function fullLines({ destinations, reuse }: Audit): Line[] {
+  if (!destinations.some(isNearlyFull)) return [];
+  const note = " (the kubelet needs --allowed-unsafe-sysctls)";
+  const reuseLines = reuse
+    ? [
+        "let connect(2) take a port from TIME-WAIT after a second, as it does on loopback by default",
+        ...indent("  ", sysctlLines(reuse, note)),
+      ]
+    : [];
   return [
     "against exhausted ports:",
     ...indent("  ", [
       "keep connections and use them again: pools, keep-alive",
-      ...(isResting
-        ? ["sysctl -w net.ipv4.tcp_tw_reuse=1: a connect then takes a port from TIME-WAIT after a second"]
-        : []),
+      ...reuseLines,
       "connect from several local addresses, or to several peer addresses: each pair has all ports to itself",
       "let clients that bind to an address set IP_BIND_ADDRESS_NO_PORT, so that the port is picked for each peer",
     ]),

@@ -3,7 +3,8 @@ import type { HostAudit, NamespaceAudit } from "../audit/all-namespaces.ts";
 import type { AskedPort, Audit, JoinedSocket, Knocking, ListenerRisk, PortOwner } from "../audit/audit.ts";
 import { isDangerous } from "../audit/audit.ts";
 import type { Destination } from "../audit/destinations.ts";
-import type { Owner } from "../audit/owners.ts";
+import { isNearlyFull } from "../audit/destinations.ts";
+import { describeProcess, HIDDEN_OWNER } from "../audit/holder-words.ts";
 import type { PortRisk } from "../audit/risk.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
@@ -22,10 +23,6 @@ export interface AuditReport extends Audit {
   readonly namespaces: readonly NamespaceAudit[] | null;
   readonly environment: Environment;
 }
-
-const LONGEST_CGROUP = 60;
-/** From this share on, a destination is marked. */
-const NEARLY_FULL = 0.5;
 
 /** Builds the object of docs/schema/audit-1.json. */
 export function auditReport(found: Audit): AuditReport {
@@ -49,7 +46,10 @@ export function hostAuditText(
 ): string {
   const sections = others.flatMap((found) => [
     "",
-    [paint("bold", `network namespace ${found.namespace}`), ` ${ownerText(found.process)}`],
+    [
+      paint("bold", `network namespace ${found.namespace}`),
+      found.process ? `: ${describeProcess(found.process)}` : "",
+    ],
     ...indent("  ", auditLines(found)),
   ]);
   const title = [paint("bold", "this network namespace")];
@@ -73,13 +73,16 @@ function verdictPiece(verdict: Audit["verdict"]): Piece {
     : paint("yellow", UNKNOWN);
 }
 
+const UNKNOWN_TIME =
+  "after an unknown time: the release of this kernel does not say how it picks ports, " +
+  "`selfconnect predict` observes it";
 const CLEAN = "nothing at risk, nothing joined to itself";
 const UNKNOWN = "unknown: not everything could be seen";
 
 function auditLines(found: Audit): Line[] {
   const range = found.ephemeralRange;
   const reserved = found.reservedPorts.map(({ low, high }) => (low === high ? `${low}` : `${low}-${high}`));
-  const isOfParity = portAlgorithm(found.algorithm).parity === "low";
+  const isOfParity = found.algorithm === "unknown" || portAlgorithm(found.algorithm).parity === "low";
   const parity = isOfParity
     ? `: connect(2) picks ${(range?.low ?? 0) % 2 === 0 ? "even" : "odd"} ports first`
     : "";
@@ -98,6 +101,7 @@ function auditLines(found: Audit): Line[] {
       found.destinations.map(destinationPieces),
     ),
     ...cureLines(found),
+    ...ownerLines(found),
     "",
     summaryLine(found),
   ];
@@ -154,6 +158,12 @@ function listLines(title: string, lines: readonly Line[]): Line[] {
   return lines.length === 0 ? [] : ["", [paint("bold", title)], ...indent("  ", lines)];
 }
 
+/** Without an owner nobody can be asked to end the process; the verdict does not depend on it. */
+function ownerLines({ seesAllProcesses, listeners, joined, knocking }: Audit): Line[] {
+  const isOwnerless = [...listeners, ...joined, ...knocking].some(({ owner }) => owner === null);
+  return isOwnerless && !seesAllProcesses ? ["", HIDDEN_OWNER] : [];
+}
+
 function summaryLine(found: Audit): Line {
   const unseen = found.unseen.length > 0 ? `; could not see ${found.unseen.join(", ")}` : "";
   if (found.verdict !== "found") return [verdictPiece(found.verdict), unseen];
@@ -170,13 +180,13 @@ function summaryLine(found: Audit): Line {
 }
 
 function askedPieces(asked: AskedPort): Piece[] {
-  const now = asked.heldBy.length === 0 ? "" : ` (now on it: ${asked.heldBy.map(portOwnerText).join("; ")})`;
-  return [`port ${asked.port} `, ...riskPieces(asked, "a client"), now];
+  const now = asked.heldBy.length === 0 ? "" : ` (now on it: ${asked.heldBy.map(socketText).join("; ")})`;
+  return [`port ${asked.port}: `, ...riskPieces(asked, "a client"), now];
 }
 
 function listenerPieces(listener: ListenerRisk): Piece[] {
   return [
-    `${portOwnerText(listener)} `,
+    `${socketText(listener)}: `,
     ...riskPieces(listener, "without the listener, one client", listener.heldBy),
   ];
 }
@@ -189,45 +199,45 @@ function riskPieces(
 ): Piece[] {
   if (risk === "unknown") return [paint("yellow", "unknown"), ": the ephemeral range could not be read"];
   if (risk === "held")
-    return [`not at risk while ${heldBy.map(portOwnerText).join("; ")} is on the port too`];
-  if (!meanMs) return [`not at risk: ${never?.because}`];
-  const wait = `${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`;
-  if (risk === "at-risk") return [paint("red", "at risk"), `: ${who} is joined to itself after ${wait}`];
+    return [`not at risk while this is on the port too: ${heldBy.map(socketText).join("; ")}`];
+  if (risk === "safe") return [`not at risk: ${never!.because}`];
+  const wait = meanMs
+    ? `after ${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`
+    : UNKNOWN_TIME;
+  if (risk === "at-risk") return [paint("red", "at risk"), `: ${who} is joined to itself ${wait}`];
   return [
     paint("red", "at risk from clients that bind first"),
-    ` (Node's localAddress, Python's source_address): ${who} after ${wait}; not from others: ${never!.because}`,
+    ` (Node's localAddress, Python's source_address): ${who} ${wait}; not from others: ${never!.because}`,
   ];
 }
 
-function joinedPieces({ local, state, owner, ageMs }: JoinedSocket): Piece[] {
-  const age = ageMs === null ? "" : `, ${state === "TIME-WAIT" ? "for" : "idle for"} ${duration(ageMs)}`;
-  return [`${formatAddress(local)} ${ownerText(owner)} ${state}${age}`];
+function joinedPieces(joined: JoinedSocket): Piece[] {
+  const isIdle = joined.ageMs !== null && joined.state !== "TIME-WAIT";
+  return [socketText(joined), isIdle ? `, idle for ${duration(joined.ageMs!)}` : ""];
 }
 
-function knockingPieces({ local, peer, owner, retransmits, risk, because }: Knocking): Piece[] {
-  const again = `SYN retransmitted ${pluralize(retransmits, "time")}`;
-  const name = `${formatAddress(local)} to ${formatAddress(peer)} ${ownerText(owner)} ${again}: `;
+function knockingPieces(client: Knocking): Piece[] {
+  const { retransmits, risk, because } = client;
+  const name = `${socketText(client)}, SYN retransmitted ${pluralize(retransmits, "time")}: `;
   if (risk === "at-risk") return [name, paint("red", "at risk")];
   return [name, risk === "unknown" ? paint("yellow", "unknown") : `not at risk: ${because}`];
 }
 
-function destinationPieces({ local, peer, portsInUse, timeWait, ports }: Destination): Piece[] {
+function destinationPieces(destination: Destination): Piece[] {
+  const { local, peer, portsInUse, timeWait, reusable, ports } = destination;
   const share = portsInUse / ports;
   const text = `${count(portsInUse)} of ${count(ports)} ports in use (${Math.round(share * 100)} %)`;
-  const resting = timeWait > 0 ? `, ${count(timeWait)} in TIME-WAIT` : "";
+  const resting =
+    (timeWait > 0 ? `, ${count(timeWait)} of them in TIME-WAIT` : "") +
+    (reusable > 0 ? `, and ${count(reusable)} in TIME-WAIT that connect(2) takes again` : "");
   return [
     `${local.host} to ${formatAddress(peer)} `,
-    share >= NEARLY_FULL ? paint("red", text) : text,
+    isNearlyFull(destination) ? paint("red", text) : text,
     `${resting}: ${share >= 1 ? "" : "when all are, "}connect(2) fails with EADDRNOTAVAIL`,
   ];
 }
 
-function portOwnerText({ local, owner }: PortOwner): string {
-  return `${formatAddress(local)} ${ownerText(owner)}`;
-}
-
-function ownerText(owner: Owner | null): string {
-  if (!owner) return "(owner unknown)";
-  const cgroup = owner.cgroup ? `, ${owner.cgroup.slice(-LONGEST_CGROUP)}` : "";
-  return `(pid ${owner.pid}, ${owner.command}${cgroup})`;
+/** As in the text of `who`. */
+function socketText({ local, is }: PortOwner): string {
+  return `${formatAddress(local)} ${is}`;
 }

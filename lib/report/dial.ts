@@ -1,5 +1,5 @@
 /** The outcome of one guarded connect as the object of docs/schema/dial-1.json and as text. */
-import type { ExplainedHolder } from "../audit/explain-bind.ts";
+import type { BindExplanation, BindTry, ExplainedHolder } from "../audit/explain-bind.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
@@ -9,7 +9,7 @@ import type { Attempt } from "../socket/errors.ts";
 import { count, duration } from "./numbers.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
-import { holderLines } from "./who.ts";
+import { holderLines, serverLine } from "./who.ts";
 
 /** The object of docs/schema/dial-1.json: the outcome of one guarded connect. */
 export interface DialReport {
@@ -26,7 +26,10 @@ export interface DialReport {
   /** Whether a server could listen on the peer's address; null if not checked, or if the address is another host's. */
   readonly listenCheck: {
     readonly address: Address;
-    readonly refusal: string | null;
+    readonly refusal: BindTry["refusal"];
+    readonly needs: BindTry["needs"];
+    readonly because: BindTry["because"];
+    readonly waitMs: BindExplanation["waitMs"];
     /** The sockets that hold the port, as `selfconnect who` names them. */
     readonly inTheWay: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
   } | null;
@@ -91,13 +94,11 @@ function attemptText({ outcome, local, peer, elapsedMs }: Attempt): string {
   return `${from}${formatAddress(peer)} ${outcome}, ${duration(elapsedMs)}`;
 }
 
-function listenLines({ address, refusal, inTheWay }: NonNullable<DialReport["listenCheck"]>): Line[] {
-  const could = refusal === null ? "could start now" : `could not start: ${refusal}`;
-  return [
-    `a server on ${formatAddress(address)} ${could}`,
-    ...indent(
-      "  ",
-      inTheWay.flatMap((holder) => holderLines(holder)),
-    ),
-  ];
+function listenLines({
+  address,
+  inTheWay,
+  waitMs,
+  ...found
+}: NonNullable<DialReport["listenCheck"]>): Line[] {
+  return [serverLine({ local: address, ...found }, waitMs), ...indent("  ", inTheWay.flatMap(holderLines))];
 }

@@ -32,8 +32,8 @@ export interface PredictQuestion {
   readonly check: PredictionCheck | null;
   /** Attempts that test "never"; null without --check, and where nothing can be tested. */
   readonly neverCheck?: NeverCheck | null;
-  /** The holders of the peer's port, as explainBind() returns them: a self-connect needs it free. Only for the text. */
-  readonly holders?: readonly ExplainedHolder[];
+  /** The sockets that are in the way of a server on the peer's address: a self-connect needs the port free. */
+  readonly holders?: PredictReport["holders"];
 }
 
 interface Figures {
@@ -78,6 +78,8 @@ export interface PredictReport {
     readonly p: number;
   } | null;
   readonly neverCheck: NeverCheck | null;
+  /** Who is on the peer's port now, as `selfconnect who` names them. */
+  readonly holders: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
   readonly environment: Environment;
 }
 
@@ -113,6 +115,7 @@ export function predictReport(prediction: Prediction, question: PredictQuestion)
       p: check.test.p,
     },
     neverCheck: question.neverCheck ?? null,
+    holders: question.holders ?? [],
     environment: environment(),
   };
 }
@@ -157,9 +160,13 @@ export function predictText(
     ...indent("  ", tableLines(changesOf(prediction, question), "ll")),
     ...(question.check ? checkLines(question.check) : []),
     ...(question.neverCheck ? ["", neverCheckLine(question.neverCheck)] : []),
-    ...holdersLines(question.holders ?? []),
+    ...onPortLines(question.holders ?? []),
   ];
   return renderText(lines, options);
+}
+
+function onPortLines(holders: PredictReport["holders"]): Line[] {
+  return holders.length === 0 ? [] : ["", "now on the port", ...indent("  ", holders.flatMap(holderLines))];
 }
 
 /** The sockets on which the prediction depends: "while 40098 is in use". */
@@ -241,11 +248,6 @@ function checkLines({ trials, asked, attemptsPerSecond, test, wait, holds }: Pre
     "",
     [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
   ];
-}
-
-function holdersLines(holders: readonly ExplainedHolder[]): Line[] {
-  const inTheWay = holders.filter(({ isInTheWay }) => isInTheWay);
-  return inTheWay.length === 0 ? [] : ["", "now on the port", ...indent("  ", inTheWay.flatMap(holderLines))];
 }
 
 function neverCheckLine({ attempts, selfConnects }: NeverCheck): Line {

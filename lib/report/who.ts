@@ -24,7 +24,7 @@ export function whoText(found: BindExplanation, options: TextOptions = {}): stri
   const inTheWay = found.holders.filter((holder) => holder.isInTheWay);
   const beside = found.holders.filter((holder) => !holder.isInTheWay);
   const lines: Line[] = [
-    tryLine(asked!, found),
+    serverLine(asked!, found.waitMs),
     ...indent("  ", inTheWay.flatMap(holderLines)),
     ...(beside.length > 0 ? [inTheWay.length > 0 ? "not in the way" : "on this port"] : []),
     ...indent("  ", beside.flatMap(holderLines)),
@@ -35,7 +35,7 @@ export function whoText(found: BindExplanation, options: TextOptions = {}): stri
           "elsewhere",
           ...indent(
             "  ",
-            others.map((one) => tryLine(one, null)),
+            others.map((one) => serverLine(one, null)),
           ),
         ]),
     ...found.unseen,
@@ -70,14 +70,14 @@ function quoteForShell(address: string): string {
   return address.startsWith("[") ? `'${address}'` : address;
 }
 
-/** "a server on 127.0.0.1:80 cannot start: EADDRINUSE". */
-function tryLine({ local, refusal, needs, because }: BindTry, found: BindExplanation | null): Line {
+/** "a server on 127.0.0.1:80 cannot start: EADDRINUSE", as every command prints it. */
+export function serverLine({ local, refusal, needs, because }: BindTry, waitMs: number | null): Line {
   const subject = `a server on ${formatAddress(local)} `;
   if (refusal === null) return [subject, paint("green", "can start")];
   if (needs?.includes("reuseAddress"))
     return [subject, paint("green", "can start with SO_REUSEADDR, as in Node")];
   if (needs?.includes("reusePort")) return [subject, paint("yellow", "can start with SO_REUSEPORT only")];
-  const left = found?.waitMs ? `, for another ${duration(found.waitMs)}` : "";
+  const left = waitMs ? `, for another ${duration(waitMs)}` : "";
   return [
     subject,
     paint("red", "cannot start"),

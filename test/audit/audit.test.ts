@@ -5,7 +5,6 @@ import os from "node:os";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { audit } from "../../lib/audit/index.ts";
-import { parseCgroup } from "../../lib/audit/owners.ts";
 import { findFourTuple, findSockets, portFacts, socketTable } from "../../lib/kernel/index.ts";
 import { closePlainly } from "../../lib/packets/leavings.ts";
 import type { Address } from "../../lib/socket/address.ts";
@@ -101,19 +100,6 @@ describe.each(FAMILIES)("IPv%i", (family) => {
       [],
     );
   });
-});
-
-test.each([
-  ["0::/system.slice/docker-3f1c.scope\n", "/system.slice/docker-3f1c.scope"],
-  [
-    "12:pids:/a\n1:name=systemd:/b\n0::/kubepods.slice/pod7/crio-9.scope\n",
-    "/kubepods.slice/pod7/crio-9.scope",
-  ],
-  ["0::/\n", null],
-  ["2:cpu:/docker/3f1c\n", null],
-  ["", null],
-])("parses the cgroup in %j as %j", (text, path) => {
-  expect(parseCgroup(text)).toBe(path);
 });
 
 test("an IPv6 socket joined to itself over IPv4 is found too", async () => {

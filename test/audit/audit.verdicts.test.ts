@@ -1,18 +1,18 @@
 /** What the audit must not get wrong: unknown is not clean, held is not at risk, and what was found has a cure. */
+import type { StdioOptions } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import os from "node:os";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Audit } from "../../lib/audit/index.ts";
+import { HIDDEN_OWNER } from "../../lib/audit/holder-words.ts";
 import { audit, auditAllNamespaces } from "../../lib/audit/index.ts";
 import { reserveCure } from "../../lib/audit/reserve-cure.ts";
-import { assessPort } from "../../lib/audit/risk.ts";
 import { findFourTuple, portFacts } from "../../lib/kernel/index.ts";
-import { portAlgorithm, supposeAlgorithm } from "../../lib/ports/index.ts";
 import { auditText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import { CLEAN_AUDIT } from "../support/audits.ts";
 import {
   command,
   deadPeer,
@@ -34,9 +34,10 @@ async function withProgram(
   source: string,
   args: readonly string[],
   use: (pid: number) => Promise<void>,
+  stdio: StdioOptions = ["ignore", "pipe", "inherit"],
 ): Promise<void> {
-  const child = spawn(process.execPath, ["-e", source, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
+  const child = spawn(process.execPath, ["-e", source, ...args], { stdio });
+  await once(child.stdout!, "data");
   try {
     await use(child.pid!);
   } finally {
@@ -49,7 +50,38 @@ const LISTEN = `
   const [host, port] = process.argv.slice(1);
   require("node:net").createServer().listen(Number(port), host, () => console.log("ready"));`;
 
+/** Accepts one connection from a socket that it inherits, closes its copy of the listener, and keeps the connection. */
+const ACCEPT = `
+  const { createRequire } = require("node:module");
+  const koffi = createRequire(process.argv[1])("koffi");
+  const libc = koffi.load("libc.so.6");
+  libc.func("int accept(int fd, void *address, void *length)")(3, null, null);
+  libc.func("int close(int fd)")(3);
+  console.log("ready");
+  setInterval(() => {}, 60_000);`;
+
 describe("a listener", () => {
+  test("is not at risk while another process has a connection that it accepted; the control: it is afterwards", async () => {
+    const local = deadPeer(4);
+    const listener = keep(TcpSocket.open(4).bind(local).listen());
+    keep(TcpSocket.open(4)).connect(local);
+    const find = async () => (await audit()).listeners.find((one) => one.local.port === local.port);
+    const args = [new URL(import.meta.url).pathname];
+    const stdio = ["ignore", "pipe", "inherit", listener.fd] satisfies StdioOptions;
+    await withProgram(
+      ACCEPT,
+      args,
+      async (pid) => {
+        expect(await find()).toMatchObject({
+          risk: "held",
+          heldBy: [{ owner: { pid }, is: expect.stringContaining("is connected to") }],
+        });
+      },
+      stdio,
+    );
+    expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
+  });
+
   test("is not at risk while another process is on its port too; the control: it is when that has ended", async () => {
     const local = deadPeer(4);
     keep(TcpSocket.open(4).bind(local).listen());
@@ -117,26 +149,16 @@ describe("a client whose SYN is unanswered", () => {
     const peer = deadPeer(4);
     const client = {
       local: { ...peer, port: 40_002 },
+      is: "connects to it",
       peer,
       owner: null,
       retransmits: 1,
       risk: "at-risk",
       because: null,
     } as const;
-    const found: Audit = {
-      ...facts,
-      algorithm: "linux-5.18",
-      source: "sock_diag",
-      listeners: [],
-      ports: [],
-      joined: [],
-      leftovers: [],
-      knocking: [client],
-      destinations: [],
-      reserve: reserveCure([peer.port], facts),
-      verdict: "found",
-      unseen: [],
-    };
+    const reserve = reserveCure([peer.port], facts);
+    const verdict = "found" as const;
+    const found = { ...CLEAN_AUDIT, ...facts, knocking: [client], reserve, verdict };
     const text = auditText(found);
     expect(text.split("\n").at(-1)).toContain("1 client at risk");
     expect(text).toContain(`ip_local_reserved_ports=${peer.port}`);
@@ -170,7 +192,7 @@ describe("the exit code", () => {
       socket.connect(self);
       const { closeSync } = await import("node:fs");
       closeSync(socket.release());`);
-    expect(stdout).toContain("TIME-WAIT, for");
+    expect(stdout).toMatch(/is in TIME-WAIT after a socket joined to itself, \d+ s left/);
     expect(stdout).toContain("1 left behind");
     expect(status).toBe(3);
   });
@@ -324,69 +346,30 @@ describe("other network namespaces", () => {
   });
 });
 
-describe("a port", () => {
-  const facts = {
-    ephemeralRange: { low: 40_000, high: 40_005 },
-    reservedPorts: [{ low: 40_000, high: 40_000 }],
-  };
-  const situation = (heldPorts: number[]) => ({
-    facts,
-    algorithm: portAlgorithm("linux-5.18"),
-    heldPorts: new Set(heldPorts),
-    findLocal: (peer: Address) => peer,
-  });
-  const at = (port: number) => ({ family: 4, host: LOOPBACK[4], port }) as const;
-
-  test("of the other parity is at risk from all clients when none of the first parity is left", () => {
-    expect(assessPort(at(40_003), false, situation([40_002]))).toMatchObject({ risk: "bind-first" });
-    expect(assessPort(at(40_003), false, situation([40_002, 40_004]))).toMatchObject({
-      risk: "at-risk",
-      never: null,
-    });
-  });
-
-  test("on another address of loopback is reached by clients that bind to it", () => {
-    const elsewhere = { ...situation([]), findLocal: () => at(0) };
-    const risk = assessPort({ ...at(40_002), host: "127.0.0.2" }, false, elsewhere);
-    expect(risk).toMatchObject({ risk: "bind-first", never: { reason: "address" } });
-  });
-
-  test.each([
-    "4.19.0-27-amd64",
-    "5.4.0-150-generic",
-    "5.10.0-32-amd64",
-    "5.15.0-91-generic",
-    "5.15.41",
-    "5.10.125",
-  ])("on Linux %s takes as long as on the latest", (release) => {
-    expect(supposeAlgorithm("connect", release).name).toBe("linux-5.18");
-  });
-});
-
-describe("reserving", () => {
-  const range = { low: 40_000, high: 40_009 };
-
-  test("adds to what is reserved already", () => {
-    const cure = reserveCure([40_004, 40_002], {
-      ephemeralRange: range,
-      reservedPorts: [{ low: 40_003, high: 40_003 }],
-    });
-    expect(cure).toMatchObject({ ports: [40_002, 40_004], value: "40002-40004" });
-  });
-
-  test("takes the last port of an odd number too, when the port two below makes the kernel reach it", () => {
-    const odd = { ephemeralRange: { low: 40_000, high: 40_008 }, reservedPorts: [] };
-    expect(reserveCure([40_006], odd)).toMatchObject({ ports: [40_006, 40_008] });
-    expect(reserveCure([40_006], { ephemeralRange: range, reservedPorts: [] })).toMatchObject({
-      ports: [40_006],
-    });
-  });
-
-  test("is no cure where it leaves the kernel only ports of the other parity", () => {
-    const facts = {
-      ephemeralRange: { low: 40_000, high: 40_003 },
-      reservedPorts: [{ low: 40_000, high: 40_000 }],
+test("where /proc hides the processes of others, all namespaces are unknown, and the text says that owners are", async (context) => {
+  if (process.getuid!() !== 0) context.skip("mounting /proc with hidepid needs root");
+  const source = `
+    const { TcpSocket } = await import(${JSON.stringify(INDEX)});
+    const { spawnSync } = await import("node:child_process");
+    const nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", process.execPath];
+    const run = (...args) => {
+      const { status, stdout } = spawnSync("setpriv", [...nobody, ${JSON.stringify(MAIN)}, ...args], { encoding: "utf8" });
+      return { status, stdout };
     };
-    expect(reserveCure([40_002], facts)).toBeNull();
-  });
+    const all = run("audit", "--all-namespaces");
+    const listener = TcpSocket.open(4).bind("${LOOPBACK[4]}:50000").listen();
+    console.log(JSON.stringify({ all, audit: run("audit"), who: run("who", "${LOOPBACK[4]}:50000") }));
+    process.exit();`;
+  const hide = "mount -t proc -o hidepid=2 proc /proc";
+  const set = `mount --make-rprivate / && ${hide} && ip link set lo up && exec "$@"`;
+  const node = [process.execPath, "--input-type=module", "-e", source];
+  const { stdout } = await command("unshare", ["-nm", "sh", "-c", set, "sh", ...node]);
+  const { all, audit, who } = JSON.parse(stdout);
+  expect(all.stdout).toContain("could not see the network namespaces of some processes");
+  expect(all.status).toBe(1);
+  expect(audit.stdout).toContain(HIDDEN_OWNER);
+  expect(who.stdout).toContain(HIDDEN_OWNER);
+  // A kernel that lists the listener without its process: the same words in both.
+  const is = "listens: no visible process, of user root";
+  for (const { stdout } of [audit, who]) expect(stdout).toContain(`${LOOPBACK[4]}:50000 ${is}`);
 });

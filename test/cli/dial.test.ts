@@ -37,7 +37,7 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
         expect(text.stderr).toBe("");
         expect(text.stdout).toContain("connected after");
         expect(text.stdout).toContain(`peer  ${formatAddress(peer)}`);
-        expect(text.stdout).toContain("could not start: EADDRINUSE\n");
+        expect(text.stdout).toContain("cannot start: EADDRINUSE\n");
         expect(text.stdout).toContain(`    ${formatAddress(peer)} listens: pid ${process.pid} (node, user `);
         const json = await cli(["dial", formatAddress(peer), "--json"]);
         expect(parseChecked(json)).toMatchObject({
@@ -56,7 +56,14 @@ describe.each(FAMILIES)("dial over IPv%i", (family) => {
     expect(result.status).toBe(1);
     const report = parseChecked(result);
     expect(report).toMatchObject({ verdict: "failed", error: { code: "ECONNREFUSED" } });
-    expect(report.listenCheck).toEqual({ address: peer, refusal: null, inTheWay: [] });
+    expect(report.listenCheck).toEqual({
+      address: peer,
+      refusal: null,
+      needs: [],
+      because: null,
+      waitMs: 0,
+      inTheWay: [],
+    });
   });
 
   it("exits with 3 when the guard rejects, before connecting", async () => {

@@ -38,7 +38,7 @@ const HOSTILE = "x\u001b[2J\u001b]0;OWNED\u0007\u001b[8m\n\r\u007f\u009b2J\u202e
 const COMMANDS =
   /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]|\p{Cs}/u;
 const address = { family: 4, host: "127.0.0.1", port: 1 } as const;
-const owner = { pid: 1, command: HOSTILE, cgroup: HOSTILE };
+const owner = { pid: 1, command: HOSTILE, user: HOSTILE, unit: HOSTILE, container: null, fd: 3 };
 
 function readRecorded(name: string) {
   return JSON.parse(readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8"));
@@ -47,8 +47,8 @@ function readRecorded(name: string) {
 /** A recorded result in which `text` replaces every text that does not come from the kernel. */
 function withOwner(text: string) {
   const found = readRecorded("audit.input.json");
-  const by = { pid: 1, command: text, cgroup: text };
-  const owned = <T>(list: T[]) => list.map((one) => ({ ...one, owner: by }));
+  const by = { pid: 1, command: text, user: text, unit: text, container: null, fd: 3 };
+  const owned = <T>(list: T[]) => list.map((one) => ({ ...one, owner: by, is: text }));
   return {
     ...found,
     listeners: owned(found.listeners.map((one: object) => ({ ...one, heldBy: owned([{ local: address }]) }))),

@@ -154,7 +154,7 @@ describe("who", () => {
     const { stdout } = await command("unshare", ["-npfm", "--mount-proc", "--kill-child", "sh", "-c", setUp]);
     const [first, second] = stdout.split(`a server on [::]:${PORT} cannot start`).slice(1);
     expect(first).toContain("no visible process, of user root");
-    expect(first).toContain("because /proc hides those of others (hidepid): run as root");
+    expect(first).toContain("run as root to see the owner; /proc hides the processes of others (hidepid)");
     expect(first).not.toContain("namespaces are not visible");
     expect(second).toContain("some network namespaces are not visible to this user");
     expect(second).toContain("no socket that was visible is joined to itself");

@@ -14,6 +14,7 @@ function socket(local: string, peer: string, state: TableSocket["state"] = "ESTA
   const path = `${row.local.host} ${peer}`;
   return {
     ...{ state, localPort: port, peerPort: row.peer.port, isJoined: false, path },
+    ...{ inode: 0, timerMs: 0, isV6Only: false, isMultipath: false },
     keep: () => () => row as never,
   };
 }

@@ -1,9 +1,12 @@
 /** The unit and the container of a process, by the path of its cgroup. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { statSync } from "node:fs";
 import os from "node:os";
 import { expect, test } from "vitest";
 import { findProcesses, parsePlace } from "../../lib/kernel/owners.ts";
+import { readCommand } from "../../lib/kernel/tables.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 
 const ID = "3f1c9a7be2d4".padEnd(64, "0");
@@ -22,6 +25,16 @@ test.each([
   ["", null, null],
 ])("the place in %j is unit %j, container %j", (text, unit, container) => {
   expect(parsePlace(text)).toEqual({ unit, container });
+});
+
+test("the name that a process gives itself is cut", async () => {
+  const child = spawn(process.execPath, ["-e", "console.log(); setInterval(() => {}, 60_000)"], {
+    argv0: "x".repeat(100_000),
+  });
+  await once(child.stdout, "data");
+  expect(readCommand(child.pid!)).toBe(`${"x".repeat(79)}…`);
+  child.kill("SIGKILL");
+  await once(child, "exit");
 });
 
 test("a socket that is open twice in a process has one owner, with its user", () => {

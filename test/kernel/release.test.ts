@@ -1,6 +1,6 @@
 /** lib/kernel/release.ts: the table of walks that the lab and the predictions share. */
 import { describe, expect, it } from "vitest";
-import { hasChange, isAtLeast, linuxWalk, WALKS } from "../../lib/kernel/release.ts";
+import { hasChange, isAtLeast, linuxWalk, namesWalk, WALKS } from "../../lib/kernel/release.ts";
 import { hasPortRange, walkOf } from "../../lib/lab/experiment.ts";
 import { supposeAlgorithm } from "../../lib/ports/algorithms.ts";
 
@@ -65,6 +65,24 @@ describe("the table of walks", () => {
       for (const release of supported) expect(kernels).toContain(release);
     }
     expect(supposeAlgorithm("connect", "5.10.120").kernels).toContain("read, not run");
+  });
+
+  it.each([
+    ["6.18.44", true],
+    ["5.18.0-1.el9", true],
+    ["5.10.0-32-amd64", true],
+    ["5.10.223-212.873.amzn2.x86_64", true],
+    ["5.15.167.4-microsoft-standard-WSL2", true],
+    ["5.16.3", true],
+    ["4.18.0-553.el8.x86_64", false],
+    ["5.14.0-427.el9.x86_64", false],
+    ["5.4.17-2136.el8uek.x86_64", false],
+    ["5.14.21-150500.55-default", false],
+    ["5.3.18-150300.59-default", false],
+    ["4.19.0.1-amd64", false],
+    ["4.4.302", false],
+  ])("%s names its walk: %s", (release, expected) => {
+    expect(namesWalk(release)).toBe(expected);
   });
 
   it("returns null for kernels before 4.6 and for gVisor", () => {
