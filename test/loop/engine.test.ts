@@ -139,7 +139,7 @@ describe("the engine of a loop", () => {
     expect(() => new ReconnectLoop({ peer: deadPeer(), attempts: 1, engine })).toThrow(
       expect.objectContaining({
         code: "ERR_UNKNOWN_ENGINE",
-        message: '"iouring" is not an engine: did you mean "io_uring"?',
+        message: "'iouring' is not an engine: did you mean \"io_uring\"?",
       }),
     );
   });
