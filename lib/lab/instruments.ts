@@ -1,6 +1,7 @@
 /** What experiments use: TcpSocket, ReconnectLoop, and the sysctls of a kernel of their own. */
 import { writeFileSync } from "node:fs";
 import { sysctl } from "../kernel/host.ts";
+import type { Engine } from "../loop/engine.ts";
 import type { ReconnectResult } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
@@ -132,8 +133,13 @@ export class Instruments {
   }
 
   /** Runs a reconnect loop, and resets the socket that connected. */
-  async runLoop(peer: Address, strategy: Strategy, attempts: number): Promise<ReconnectResult> {
-    const loop = new ReconnectLoop({ peer, strategy, attempts, durationMs: LOOP_WITHIN_MS });
+  async runLoop(
+    peer: Address,
+    strategy: Strategy,
+    attempts: number,
+    engine: Engine = "plain",
+  ): Promise<ReconnectResult> {
+    const loop = new ReconnectLoop({ peer, strategy, engine, attempts, durationMs: LOOP_WITHIN_MS });
     const result = await loop.run();
     result.socket?.reset();
     return result;
