@@ -22,12 +22,12 @@ export function parsePort(text: string): number {
   throw new InvalidArgumentError("Use a port, 1 to 65535.");
 }
 
-/** Every option that takes several values has them in one argument: "a,b". */
-export function parseList(text: string): string[] {
-  return text.split(",").filter(Boolean);
+/** Every option that takes several values has them in one argument, "a,b", or is given several times. */
+export function parseList(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(",").filter(Boolean)];
 }
 
-/** May be given several times. */
+/** Like parseList(). */
 export function parsePorts(text: string, before: readonly number[] = []): number[] {
   const ports = parseList(text).map(parsePort);
   if (ports.length === 0) throw new InvalidArgumentError("Use a port, 1 to 65535, or several: 80,81.");
@@ -108,9 +108,9 @@ export function parseTarget(text: string): number | Address {
   throw new InvalidArgumentError("Use a port, 1 to 65535.");
 }
 
-/** Parses several ports or addresses in one argument. */
-export function parseTargets(text: string): (number | Address)[] {
+/** Parses several ports or addresses, like parseList(). */
+export function parseTargets(text: string, before: readonly (number | Address)[] = []): (number | Address)[] {
   const targets = parseList(text).map(parseTarget);
-  if (targets.length > 0) return targets;
+  if (targets.length > 0) return [...before, ...targets];
   throw new InvalidArgumentError('Use a port or an address, or several: "80,127.0.0.1:81".');
 }

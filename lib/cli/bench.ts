@@ -28,10 +28,10 @@ const RUNNER = new URL("../benchmarks/run.js", import.meta.url).pathname;
 
 const TRIALS = Object.keys(BENCH_TRIALS);
 
-function parseTrials(text: string): string[] {
+function parseTrials(text: string, before: readonly string[] = []): string[] {
   const trials = parseList(text);
   const wrong = trials.find((trial) => !TRIALS.includes(trial));
-  if (trials.length > 0 && wrong === undefined) return trials;
+  if (trials.length > 0 && wrong === undefined) return [...before, ...trials];
   throw new InvalidArgumentError(
     `"${wrong ?? text}" is not a trial. Use ${TRIALS.join(",")}, or some of them.`,
   );

@@ -1,5 +1,5 @@
 /** The engines of a loop: how one is chosen, and why io_uring makes no attempts. */
-import { errnoName } from "../socket/errors.ts";
+import { errnoName, SocketError } from "../socket/errors.ts";
 import { checkChoice, invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 
@@ -34,4 +34,12 @@ export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, nati
 /** Why io_uring makes no attempts here. */
 export function nameRefusal(errno: number): string {
   return `io_uring: ${errnoName(-errno)}`;
+}
+
+const WITHOUT_RING =
+  "io_uring is missing, forbidden or too old here: leave out the engine, then the plain one is taken";
+
+/** The error of a burst that this system call has ended. */
+export function burstError(result: number, syscall: string): SocketError {
+  return new SocketError(result, { syscall, ...(syscall === "io_uring_setup" && { fix: WITHOUT_RING }) });
 }

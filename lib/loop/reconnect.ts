@@ -6,7 +6,7 @@ import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { addressBytes, checkPeer, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
-import { errnoName, SocketError, threadError } from "../socket/errors.ts";
+import { errnoName, threadError } from "../socket/errors.ts";
 import { checkArray, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
@@ -15,7 +15,7 @@ import type { Strategy } from "../socket/strategy.ts";
 import { checkStrategyName } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { checkEngine, nameRefusal } from "./engine.ts";
+import { burstError, checkEngine, nameRefusal } from "./engine.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
 
@@ -339,7 +339,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     this.#reserved -= attempts;
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
-    if (result < 0) throw new SocketError(result, { syscall: this.#native.burstCalls[report[3]!]! });
+    if (result < 0) throw burstError(result, this.#native.burstCalls[report[3]!]!);
     if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));

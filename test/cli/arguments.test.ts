@@ -3,7 +3,10 @@ import dns from "node:dns/promises";
 import { Command } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parsePeer, parsePort, parseTarget, resolveNames } from "../../lib/cli/arguments.ts";
+import { auditCommand } from "../../lib/cli/audit.ts";
+import { benchCommand } from "../../lib/cli/bench.ts";
 import { freeCommand } from "../../lib/cli/free.ts";
+import { labCommand } from "../../lib/cli/lab.ts";
 import { portsCommand } from "../../lib/cli/ports.ts";
 import { predictCommand } from "../../lib/cli/predict.ts";
 import { reconnectCommand } from "../../lib/cli/reconnect.ts";
@@ -67,6 +70,20 @@ describe("the port of", () => {
     expect([parsePort(":80"), parsePort("80")]).toEqual([80, 80]);
     expect(() => parsePort("::80")).toThrow();
   });
+});
+
+it.each([
+  ["lab --machine", labCommand(), "--machine", "host", "uml"],
+  ["lab --kernels", labCommand(), "--kernels", "6.1", "newest"],
+  ["lab --experiments", labCommand(), "--experiments", "steps", "laps"],
+  ["bench --only", benchCommand(), "--only", "attempts", "time"],
+  ["run --when-free", runCommand(), "--when-free", 80, 443],
+  ["audit --port", auditCommand(), "--port", 80, 443],
+] as const)("%s takes several values in one argument, and is not replaced when it is given again", (...asked) => {
+  const [, command, option, one, other] = asked;
+  const parse = parserOf(command, option);
+  expect(parse(`${one},${other}`, undefined)).toEqual([one, other]);
+  expect(parse(String(other), parse(String(one), undefined))).toEqual([one, other]);
 });
 
 describe("a name", () => {

@@ -169,7 +169,12 @@ describe("a socket that connects", () => {
         const run = runOf({ attempts: 10 }).loop.run();
         bursts[0]!.report[FAILED_CALL] = index;
         bursts[0]!.done(-EMFILE);
-        await expect(run).rejects.toMatchObject({ code: "EMFILE", syscall: call });
+        const message = call === "io_uring_setup" ? /: leave out the engine/ : new RegExp(`^${call} EMFILE`);
+        await expect(run).rejects.toMatchObject({
+          code: "EMFILE",
+          syscall: call,
+          message: expect.stringMatching(message),
+        });
       },
     ));
 
