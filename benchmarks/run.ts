@@ -254,7 +254,7 @@ class Bench {
         ...dialerRows(results),
       ],
       cells: [...results.cells.values()],
-      skipped: this.#ledger.skipped(),
+      skipped: this.#ledger.listSkipped(),
       environment: environment(),
     };
   }

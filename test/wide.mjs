@@ -78,7 +78,7 @@ function parseFlags(config) {
 async function testRuntimes() {
   const columns = [];
   for (const runtime of RUNTIMES) {
-    const file = fetched(runtime.name, () => fetchRuntime(runtime));
+    const file = fetchOrSkip(runtime.name, () => fetchRuntime(runtime));
     if (file) columns.push(await testRuntime({ ...runtime, path: file }));
   }
   if (columns.length < RUNTIMES.length) return;
@@ -88,7 +88,7 @@ async function testRuntimes() {
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
-function fetched(name, fetch) {
+function fetchOrSkip(name, fetch) {
   try {
     return fetch();
   } catch (error) {
@@ -137,7 +137,7 @@ async function testClients(names) {
   const wanted = names?.split(",").filter(Boolean) ?? [];
   const clients = readClients().filter(({ name }) => wanted.length === 0 || wanted.includes(name));
   check("docs/clients.md has these clients", clients.length >= Math.max(wanted.length, 1), names);
-  const packages = fetched("the clients", fetchClients);
+  const packages = fetchOrSkip("the clients", fetchClients);
   if (!packages) return;
   for (const { name } of clients) await testClient(name, packages);
 }

@@ -80,13 +80,14 @@ void Attempts::show_port(int fd) {
   store_word(&plan_.report->local_port, getsockname(fd, &local) < 0 ? 0 : port_of(local));
 }
 
-/// The name alone tells: the peer is known. The socket that is handed over is looked at more closely, by
-/// JavaScript.
-bool Attempts::must_reset(int fd) const {
-  if (resets_left() == 0) return false;
+bool Attempts::has_name_of_peer(int fd) const {
   Address local;
-  if (getsockname(fd, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0) return true;
-  return is_joined(fd) > 0;
+  return getsockname(fd, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0;
+}
+
+/// A name that is the peer's is enough. JavaScript checks the socket that is handed over more closely.
+bool Attempts::must_reset(int fd) const {
+  return resets_left() > 0 && (has_name_of_peer(fd) || is_joined(fd) > 0);
 }
 
 uint32_t Attempts::resets_left() const {

@@ -34,6 +34,8 @@ class Attempts {
   /// The local port of the socket's last attempt, which people watch as progress.
   void show_port(int fd);
 
+  /// getsockname(2): whether the socket has the peer's name.
+  bool has_name_of_peer(int fd) const;
   /// Whether the socket is joined to itself, and more self-connects are to follow.
   bool must_reset(int fd) const;
   /// How many more self-connects are to be reset.

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "core/engine.h"
@@ -184,10 +183,7 @@ class RingEngine : public Engine {
   /// The socket of a chain has connected. The chain has disconnected all of `connected` but the last: they
   /// had its name, and count as self-connects only when that is the peer's.
   Result end_connected(uint32_t connected) {
-    Address local;
-    const bool is_named =
-        getsockname(fd_, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0;
-    if (connected > 1 && !is_named) return hand_over(std::exchange(fd_, -1));
+    if (connected > 1 && !attempts_.has_name_of_peer(fd_)) return hand_over(std::exchange(fd_, -1));
     for (uint32_t i = 1; i < connected; i++) attempts_.count_reset();
     if (!attempts_.must_reset(fd_)) return hand_over(std::exchange(fd_, -1));
     attempts_.count_reset();

@@ -53,11 +53,11 @@ describe("a misspelt key", () => {
   });
 
   it("of dial() and of the loop too, and in retryOn", async () => {
-    const dialed = (options: object) => rejection(dial(deadPeer(), options));
-    expect(await dialed({ deadlinMs: 5 })).toMatchObject({
+    const rejectDial = (options: object) => rejection(dial(deadPeer(), options));
+    expect(await rejectDial({ deadlinMs: 5 })).toMatchObject({
       message: expect.stringContaining('"deadlineMs"'),
     });
-    expect(await dialed({ retryOn: ["ECONREFUSED"] })).toMatchObject({
+    expect(await rejectDial({ retryOn: ["ECONREFUSED"] })).toMatchObject({
       code: "ERR_UNKNOWN_ERRNO",
       message: expect.stringContaining('did you mean "ECONNREFUSED"?'),
     });

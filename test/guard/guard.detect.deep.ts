@@ -41,7 +41,7 @@ function commandOf({ door, guard, host, port, attempts }: Client): string[] {
 }
 
 /** The sockets that the client got. */
-function handedOut({ outcomes }: Counts): number {
+function countHandedOut({ outcomes }: Counts): number {
   return (outcomes.closed ?? 0) + (outcomes.answered ?? 0) + (outcomes["joined to itself"] ?? 0);
 }
 
@@ -57,13 +57,13 @@ describe("on the default range", () => {
   }
 
   it("control: a client without the guard gets them", { timeout }, async () => {
-    expect(handedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
+    expect(countHandedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
   });
 
   it.each(WAYS)("%s: none in 300,000", { timeout }, async (door) => {
     const counts = await run(door, "detect", DEFAULT.attempts);
     expect(counts.attempts).toBe(DEFAULT.attempts);
-    expect(handedOut(counts), JSON.stringify(counts)).toBe(0);
+    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
     expect(counts.rejected).toBeGreaterThan(0);
   });
 });
@@ -76,12 +76,12 @@ describe.each([
 
   it("control: a client without the guard gets them", { timeout }, async (context) => {
     const client = commandOf({ door: "net", guard: "off", ...behind });
-    expect(handedOut(await runBalanced<Counts>(context, port, client))).toBeGreaterThan(FEW.joined);
+    expect(countHandedOut(await runBalanced<Counts>(context, port, client))).toBeGreaterThan(FEW.joined);
   });
 
   it.for(WAYS)("%s: none", { timeout }, async (door, context) => {
     const counts = await runBalanced<Counts>(context, port, commandOf({ door, guard: "detect", ...behind }));
-    expect(handedOut(counts), JSON.stringify(counts)).toBe(0);
+    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
     expect(counts.rejected).toBeGreaterThan(FEW.joined);
   });
 });

@@ -61,7 +61,7 @@ describe("never, because", () => {
   });
 });
 
-/** What a loop can be told, for each range: the ports held in it, a port, a strategy, and the reason or null. */
+/** The advice that a loop can get, for each range: the ports held in it, a port, a strategy, and the reason or null. */
 const SMALL: readonly [string, PortSituation, number, Strategy, string | null][] = [
   ["one port", { ...range(40_000, 40_000) }, 40_000, "fresh", null],
   ["one port, odd", { ...range(40_001, 40_001) }, 40_001, "autobind", null],

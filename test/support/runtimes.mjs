@@ -109,7 +109,7 @@ export async function askContract(runtime, how) {
   return { verdicts, stderr };
 }
 
-/** What happens when the guard is told to be strict: the status of an empty program, and what it printed to stderr. */
+/** What happens when the guard is strict: the status of an empty program, and what it printed to stderr. */
 export function askStrictly(runtime) {
   const command = [runtime.path, ...runtime.run, ...runtime.preload, INSIDES, "nothing"];
   return inNamespace(RANGES.usual, command, { SELFCONNECT_GUARD: "strict" });
