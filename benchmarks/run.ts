@@ -19,9 +19,9 @@ import type { CellPlan } from "./trials.ts";
 import {
   describeAttempts,
   FEW_SOCKETS,
-  inNamespace,
   MANY_SOCKETS,
   mostSockets,
+  namespaceCommand,
   planInProgress,
   planMemory,
   ROUND,
@@ -125,7 +125,7 @@ class Bench {
     try {
       const driver = this.#workshop.command(plan.driver);
       const own = [...driver, String(this.#port(plan)), String(milliseconds), ...plan.settings];
-      const command = plan.namespace ? inNamespace(plan.namespace, own) : own;
+      const command = plan.namespace ? namespaceCommand(plan.namespace, own) : own;
       const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
       return await runCell(command, this.#costCommand.length > 0 ? cost : [], milliseconds, this.#signal);
     } catch (error) {

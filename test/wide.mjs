@@ -15,8 +15,8 @@ import {
   askInsides,
   askStrictly,
   fetchRuntime,
-  inNamespace,
   RUNTIMES,
+  runInNamespace,
   THIS_NODE,
 } from "./support/runtimes.mjs";
 
@@ -146,7 +146,7 @@ async function testClient(name, packages) {
   console.log(`\n— ${name}`);
   const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", "test/stories/clients.wide.ts"];
   const env = { CLIENT: name, CLIENT_PACKAGES: packages, NO_COLOR: "1" };
-  const { status, stdout, stderr } = await inNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
+  const { status, stdout, stderr } = await runInNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
   const lines = stdout.split("\n").filter((line) => /^ *[✓×↓] /.test(line));
   console.log(lines.join("\n"));
   for (const [sign, count] of Object.entries({ "✓": "passed", "×": "failed", "↓": "skipped" }))

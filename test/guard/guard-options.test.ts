@@ -17,9 +17,9 @@ import { socketOptions } from "../../lib/socket/stream-options.ts";
 import {
   catchError,
   deadPeer,
-  inNamespace,
   needsNamespaces,
   requires,
+  runInNamespace,
   withListener,
 } from "../support/harness.ts";
 
@@ -181,7 +181,7 @@ describe("TCP Fast Open, whose connect(2) succeeds before a SYN has left", () =>
         },
       );
     const args = ["--input-type=module", "-e", program];
-    const { stdout, stderr } = await inNamespace("40100 40100", process.execPath, args);
+    const { stdout, stderr } = await runInNamespace("40100 40100", process.execPath, args);
     expect(stderr).toBe("");
     const { off, foreign, raw, wait } = JSON.parse(stdout);
     expect(off, "control").toBe("read its own hello");

@@ -4,7 +4,7 @@
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { BACKEND, runBalanced, SERVICE } from "../support/balancer.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 import { GUARDED_DOORS, PLAIN_DOORS, REGISTER } from "../support/story.ts";
 
 const PROGRAM = new URL("../support/programs/client.mjs", import.meta.url).pathname;
@@ -51,7 +51,7 @@ describe("on the default range", () => {
   async function run(door: string, guard: Client["guard"], attempts: number): Promise<Counts> {
     const { range, port } = DEFAULT;
     const [file, ...args] = commandOf({ door, guard, host: "127.0.0.1", port, attempts });
-    const { stdout, stderr } = await inNamespace(range, file!, args);
+    const { stdout, stderr } = await runInNamespace(range, file!, args);
     expect(stderr).toBe("");
     return JSON.parse(stdout);
   }

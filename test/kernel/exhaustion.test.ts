@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { countPorts, recognize } from "../../lib/kernel/exhaustion.ts";
 import type { TableSocket } from "../../lib/kernel/tables.ts";
 import { parseAddress } from "../../lib/socket/address.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const DOORS = new URL("../../dist/", import.meta.url).href;
 
@@ -57,7 +57,7 @@ async function runWithEightPorts(program: string) {
       return { portsInUse, isReal, text };
     };
     ${program}`;
-  const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, [
+  const { stdout, stderr } = await runInNamespace("40000 40007", process.execPath, [
     "--input-type=module",
     "-e",
     source,

@@ -18,11 +18,11 @@ import {
   command,
   deadPeer,
   FAMILIES,
-  inNamespace,
   interruptAfter,
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  runInNamespace,
 } from "../support/harness.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-trace-"));
@@ -361,7 +361,7 @@ describe("in slow motion", () => {
   async function lookSlowly(context: TestContext) {
     const peer = deadPeer();
     const args = ["-c", SLOW, "sh", process.execPath, MAIN, formatAddress(peer), String(peer.port)];
-    const { status, stdout, stderr } = await inNamespace("32768 60999", "sh", args);
+    const { status, stdout, stderr } = await runInNamespace("32768 60999", "sh", args);
     if (status === 77) context.skip("this kernel cannot slow its loopback down: needs CONFIG_NET_SCH_TBF");
     const sockDiag = stderr
       .split("\n")

@@ -165,7 +165,7 @@ export function openRing(): number {
   return Number(call(SETUP, "uint32", 1, "void *", Buffer.alloc(PARAMETERS_BYTES)));
 }
 
-function inRing(): Planted {
+function plantInRing(): Planted {
   const call = koffi.load("libc.so.6").func("long syscall(long number, ...)");
   const local = deadPeer();
   const socket = TcpSocket.open(4).bind(local).listen();
@@ -385,6 +385,6 @@ export const PLANTINGS: readonly Planting[] = [
     kind: "listener",
     needs: null,
     remedy: END,
-    plant: inRing,
+    plant: plantInRing,
   },
 ];
