@@ -11,9 +11,6 @@ namespace core {
 
 namespace {
 
-/// People watch the local port as progress, so a sample is enough: reading it at each attempt costs 2 % of
-/// the rate.
-constexpr uint32_t kSamplePortEvery = 256;
 /// The attempts are checked to go to this host after the first few of a burst, and then this often: another
 /// host gets 10 ms of them at most.
 constexpr uint32_t kFirstAttempts = 16;
@@ -61,7 +58,7 @@ Result Attempts::report_failure(Call call, Result result) {
 }
 
 void Attempts::count(Result result, int fd) {
-  if (plan_.ports != nullptr || made_ % kSamplePortEvery == 0) {
+  if (plan_.ports != nullptr || made_ % kShowPortEvery == 0) {
     show_port(fd);
     if (plan_.ports != nullptr)
       plan_.ports[made_] = static_cast<uint16_t>(load_word(&plan_.report->local_port));
