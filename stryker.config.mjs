@@ -2,10 +2,10 @@
 export default {
   mutate: [
     "lib/socket/{socket,shared-wait,reactor,transfer,waits,connecting,stream-socket}.ts",
-    "lib/socket/{inherited,pair,option-access,self-connect}.ts",
+    "lib/socket/{address-socket,inherited,pair,option-access,self-connect}.ts",
     "lib/guard/*.ts",
     "!lib/guard/index.ts",
-    "lib/loop/reconnect.ts",
+    "lib/loop/{options,reconnect}.ts",
   ],
   testRunner: "vitest",
   plugins: ["@stryker-mutator/vitest-runner", "./test/support/message-texts.mjs"],

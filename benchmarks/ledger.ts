@@ -39,7 +39,7 @@ export class Ledger {
     return this.#missing.has(plan.name);
   }
 
-  skipped(): { name: string; because: string }[] {
+  listSkipped(): { name: string; because: string }[] {
     return [...this.#missing].map(([name, because]) => ({ name, because }));
   }
 

@@ -19,9 +19,9 @@ import type { CellPlan } from "./trials.ts";
 import {
   describeAttempts,
   FEW_SOCKETS,
-  inNamespace,
   MANY_SOCKETS,
   mostSockets,
+  namespaceCommand,
   planInProgress,
   planMemory,
   ROUND,
@@ -124,7 +124,7 @@ class Bench {
     try {
       const driver = this.#workshop.command(plan.driver);
       const own = [...driver, String(this.#port(plan)), String(milliseconds), ...plan.settings];
-      const command = plan.namespace ? inNamespace(plan.namespace, own) : own;
+      const command = plan.namespace ? namespaceCommand(plan.namespace, own) : own;
       const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
       const measurement = await runCell(
         command,
@@ -262,7 +262,7 @@ class Bench {
         ...dialerRows(results),
       ],
       cells: [...results.cells.values()],
-      skipped: this.#ledger.skipped(),
+      skipped: this.#ledger.listSkipped(),
       environment: environment(),
     };
   }

@@ -37,7 +37,10 @@ const SET_UP = `ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_por
 shift 2; exec "$@"`;
 
 /** The command line that runs `command` in such a namespace. */
-export function inNamespace({ low, high, timeWaitBuckets }: Namespace, command: readonly string[]): string[] {
+export function namespaceCommand(
+  { low, high, timeWaitBuckets }: Namespace,
+  command: readonly string[],
+): string[] {
   const settings = [`${low} ${high}`, String(timeWaitBuckets ?? "keep")];
   return ["unshare", "-rn", "sh", "-c", SET_UP, "sh", ...settings, ...command];
 }

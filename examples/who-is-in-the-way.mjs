@@ -1,4 +1,4 @@
-// A server cannot bind: one line says who holds its port, and what to do. For an http server, and for a database.
+// A server cannot bind: one line names the holder of its port, and what to do. For an http server, and for a database.
 import { spawn } from "node:child_process";
 import http from "node:http";
 import { listen } from "selfconnect";
@@ -11,7 +11,7 @@ const { port } = holder.getsockname();
 const server = http.createServer().listen(port, "127.0.0.1");
 server.on("error", (error) => console.log(whoText(explainBind(error))));
 
-// A database ends when it cannot bind, and says no more than "Address already in use".
+// A database ends when it cannot bind, and prints no more than "Address already in use".
 const database = spawn("redis-server", ["--bind", "127.0.0.1", "--port", String(port), "--save", ""]);
 database.on("exit", (code) => {
   if (code !== 0) console.log(whoText(explainBind(`127.0.0.1:${port}`)));

@@ -8,7 +8,7 @@ import type { OptionRow } from "../lib/socket/native.ts";
 import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
 import { codeOf, readClients } from "./support/clients.mjs";
-import { cli, command, inNamespace, MAIN, needsNamespaces } from "./support/harness.ts";
+import { cli, command, MAIN, needsNamespaces, runInNamespace } from "./support/harness.ts";
 
 const readme = readFileSync("README.md", "utf8");
 
@@ -24,7 +24,7 @@ const HOLDER = { local: { family: 4, host: "0.0.0.0", port: 0 }, peer: null } as
 
 /** Runs it in a new namespace, because the README's port may be taken on this host. */
 function runModule(script: string) {
-  return inNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
+  return runInNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
 }
 
 describe("docs/guard.md", () => {
@@ -170,7 +170,7 @@ describe("examples", () => {
   it("transparent-proxy.mjs runs in a namespace of its own, and nowhere else", async (context) => {
     needsNamespaces(context);
     const file = "examples/transparent-proxy.mjs";
-    const { stdout, stderr } = await inNamespace("32768 60999", process.execPath, [file]);
+    const { stdout, stderr } = await runInNamespace("32768 60999", process.execPath, [file]);
     expect({ stdout, stderr }).toEqual({ stdout: "for 192.0.2.7\nhello, 198.51.100.5\n", stderr: "" });
   });
 

@@ -100,7 +100,7 @@ function recordedText(file: string): string {
 }
 
 /** Reads a recorded result. A value that JSON cannot express is an object with one key. */
-function recordedResult(file: string) {
+function readRecordedResult(file: string) {
   return JSON.parse(recordedText(file), (_, value) => {
     if (typeof value?.base64 === "string") return new Uint8Array(Buffer.from(value.base64, "base64"));
     if (typeof value?.bigint === "string") return BigInt(value.bigint);
@@ -174,10 +174,10 @@ function echoingSocket() {
 
 describe("reconnect", () => {
   it("joined to itself, with the harm", async () => {
-    const { never, results, row } = recordedResult("reconnect.input.json");
+    const { never, results, row } = readRecordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectReport(results, never));
     vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
-    vi.mocked(explainBind).mockReturnValueOnce(recordedResult("who-joined.input.json"));
+    vi.mocked(explainBind).mockReturnValueOnce(readRecordedResult("who-joined.input.json"));
     const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
     const moment = reconnectText([{ ...results[0], socket }], {
       rows: [[row, { pid: 4242, command: "node" }]],
@@ -188,19 +188,19 @@ describe("reconnect", () => {
   });
 
   it("that never ends, with advice", async () => {
-    const { never } = recordedResult("reconnect-never.input.json");
+    const { never } = readRecordedResult("reconnect-never.input.json");
     await expectGolden("never.txt", `${neverText(never)}\n`);
   });
 
   it.each(["reconnect-trials", "reconnect-never", "reconnect-listener"])("%s", async (name) => {
-    const { never, results } = recordedResult(`${name}.input.json`);
+    const { never, results } = readRecordedResult(`${name}.input.json`);
     await expectJson(name, "reconnect", reconnectReport(results, never));
     const text = reconnectText(results, { listener: { pid: 4242, command: "node" } });
     await expectGolden(`${name}.txt`, `${text}\n`);
   });
 
   it("the lines before and while it runs", async () => {
-    const { results } = recordedResult("reconnect.input.json");
+    const { results } = readRecordedResult("reconnect.input.json");
     const loop = results[0];
     const findRemaining = expectedRemaining(loop.peer, loop.strategy, ENVIRONMENT);
     const start = reconnectStartText(loop, ENVIRONMENT);
@@ -212,7 +212,7 @@ describe("reconnect", () => {
 
 describe("dial", () => {
   it.each(["dial", "dial-failed", "dial-self-connect", "dial-many"])("%s", async (name) => {
-    const { asked, ...outcome } = recordedResult(`${name}.input.json`);
+    const { asked, ...outcome } = readRecordedResult(`${name}.input.json`);
     await expectJson(name, "dial", dialReport(asked, outcome));
     await expectGolden(`${name}.txt`, `${dialText(asked, outcome)}\n`);
   });
@@ -220,7 +220,7 @@ describe("dial", () => {
 
 describe("trace", () => {
   it.each(["trace", "trace-pair", "trace-without-packets"])("%s", async (name) => {
-    const { peer, traced, table, flags } = recordedResult(`${name}.input.json`);
+    const { peer, traced, table, flags } = readRecordedResult(`${name}.input.json`);
     const extras = { sent: flags.data ?? null, leavings: table };
     await expectJson(name, "trace", traceReport(peer, traced, extras));
     await expectGolden(`${name}.txt`, `${traceText(traced, extras)}\n`);
@@ -232,7 +232,7 @@ describe("trace", () => {
 });
 
 it("bench", async () => {
-  const report = recordedResult("bench.json");
+  const report = readRecordedResult("bench.json");
   expectSchema("bench", report);
   await expectGolden("bench.txt", `${benchText(report)}\n`);
   await expectGolden("bench.markdown", benchMarkdown(report));
@@ -242,7 +242,7 @@ it("bench", async () => {
 
 describe("ports", () => {
   it.each(["ports", "ports-bind"])("%s", async (name) => {
-    const observation = recordedResult(`${name}.input.json`);
+    const observation = readRecordedResult(`${name}.input.json`);
     const print = fingerprint(observation);
     await expectJson(name, "ports", portsReport(observation, print));
     await expectGolden(`${name}.txt`, `${portsText(observation, print)}\n`);
@@ -250,7 +250,7 @@ describe("ports", () => {
   });
 
   it("of the hosts in a capture", async () => {
-    const reading = recordedResult("ports-read.input.json");
+    const reading = readRecordedResult("ports-read.input.json");
     await expectJson("ports-read", "ports-read", portsReadReport("hosts.pcap", reading));
     await expectGolden("ports-read.txt", `${portsReadText("hosts.pcap", reading)}\n`);
     await expectGolden("ports-read.html", portsReadHtml("hosts.pcap", reading));
@@ -259,7 +259,7 @@ describe("ports", () => {
 
 describe("predict", () => {
   it.each(["predict", "predict-every", "predict-never"])("%s", async (name) => {
-    const { peer, algorithm, flags, trials } = recordedResult(`${name}.input.json`);
+    const { peer, algorithm, flags, trials } = readRecordedResult(`${name}.input.json`);
     const facts = { ...ENVIRONMENT, heldPorts: [50_003, 50_006], unseen: ["what an old kernel hides"] };
     const prediction = await predict({
       peer,
@@ -279,21 +279,21 @@ describe("predict", () => {
 
 describe("audit", () => {
   it.each(["audit", "audit-port", "audit-clean", "audit-unknown"])("%s", async (name) => {
-    const found = recordedResult(`${name}.input.json`);
+    const found = readRecordedResult(`${name}.input.json`);
     await expectJson(name, "audit", auditReport(found));
     await expectGolden(`${name}.txt`, `${auditText(found)}\n`);
     await expectGolden(`${name}.prom`, auditMetrics(found));
   });
 
   it("all network namespaces", async () => {
-    const host = recordedResult("audit-host.input.json");
+    const host = readRecordedResult("audit-host.input.json");
     await expectJson("audit-host", "audit", hostAuditReport(host));
     await expectGolden("audit-host.txt", `${hostAuditText(host)}\n`);
     await expectGolden("audit-host.prom", hostAuditMetrics(host));
   });
 
   it("the changes that --watch prints", async () => {
-    const [first, second] = ["audit", "audit-port"].map((name) => recordedResult(`${name}.input.json`));
+    const [first, second] = ["audit", "audit-port"].map((name) => readRecordedResult(`${name}.input.json`));
     const text = auditChangesText([first], [second], new Date("2026-11-26T12:00:00Z"));
     await expectGolden("audit-watch.txt", `${text}\n`);
   });
@@ -301,20 +301,20 @@ describe("audit", () => {
 
 describe("who, free and reserve", () => {
   it.each(["who", "who-joined", "who-time-wait"])("%s", async (name) => {
-    const found = recordedResult(`${name}.input.json`);
+    const found = readRecordedResult(`${name}.input.json`);
     await expectJson(name, "who", whoReport(found));
     await expectGolden(`${name}.txt`, `${whoText(found)}\n`);
     await expectGolden(`${name}-line.txt`, `${holderText(found.holders[0])}\n`);
   });
 
   it.each(["free", "free-refused"])("%s", async (name) => {
-    const result = recordedResult(`${name}.input.json`);
+    const result = readRecordedResult(`${name}.input.json`);
     await expectJson(name, "free", freeReport(result));
     await expectGolden(`${name}.txt`, `${freeText(result)}\n`);
   });
 
   it("reserve", async () => {
-    const made = recordedResult("reserve.input.json");
+    const made = readRecordedResult("reserve.input.json");
     await expectJson("reserve", "reserve", reserveReport(made));
     await expectGolden("reserve.txt", `${reserveText(made)}\n`);
   });

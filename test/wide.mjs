@@ -15,8 +15,8 @@ import {
   askInsides,
   askStrictly,
   fetchRuntime,
-  inNamespace,
   RUNTIMES,
+  runInNamespace,
   THIS_NODE,
 } from "./support/runtimes.mjs";
 
@@ -78,7 +78,7 @@ function parseFlags(config) {
 async function testRuntimes() {
   const columns = [];
   for (const runtime of RUNTIMES) {
-    const file = fetched(runtime.name, () => fetchRuntime(runtime));
+    const file = fetchOrSkip(runtime.name, () => fetchRuntime(runtime));
     if (file) columns.push(await testRuntime({ ...runtime, path: file }));
   }
   if (columns.length < RUNTIMES.length) return;
@@ -88,7 +88,7 @@ async function testRuntimes() {
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
-function fetched(name, fetch) {
+function fetchOrSkip(name, fetch) {
   try {
     return fetch();
   } catch (error) {
@@ -137,7 +137,7 @@ async function testClients(names) {
   const wanted = names?.split(",").filter(Boolean) ?? [];
   const clients = readClients().filter(({ name }) => wanted.length === 0 || wanted.includes(name));
   check("docs/clients.md has these clients", clients.length >= Math.max(wanted.length, 1), names);
-  const packages = fetched("the clients", fetchClients);
+  const packages = fetchOrSkip("the clients", fetchClients);
   if (!packages) return;
   for (const { name } of clients) await testClient(name, packages);
 }
@@ -146,7 +146,7 @@ async function testClient(name, packages) {
   console.log(`\n— ${name}`);
   const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", "test/stories/clients.wide.ts"];
   const env = { CLIENT: name, CLIENT_PACKAGES: packages, NO_COLOR: "1" };
-  const { status, stdout, stderr } = await inNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
+  const { status, stdout, stderr } = await runInNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
   const lines = stdout.split("\n").filter((line) => /^ *[✓×↓] /.test(line));
   console.log(lines.join("\n"));
   for (const [sign, count] of Object.entries({ "✓": "passed", "×": "failed", "↓": "skipped" }))

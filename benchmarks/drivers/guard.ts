@@ -58,7 +58,7 @@ async function holdPorts(count: number): Promise<TcpSocket[]> {
 async function connectByAll(
   record?: (door: Door, connectNs: number, closeNs: number) => void,
 ): Promise<void> {
-  for (const door of shuffled(Object.keys(doors) as Door[])) {
+  for (const door of shuffle(Object.keys(doors) as Door[])) {
     const [connectNs, closeNs] = await timeConnect(doors[door]!);
     record?.(door, connectNs, closeNs);
   }
@@ -110,6 +110,7 @@ async function makeLeastGuard(): Promise<() => net.Socket> {
   const length = Uint32Array.of(local.length);
   return () => {
     const stream = net.connect(options);
+    // Node's types lack the handle.
     const tcp = (stream as unknown as { _handle: TcpHandle })._handle;
     tcp.connect = (request, host, peerPort) => {
       if (packed) {
@@ -139,7 +140,7 @@ interface ConnectRequest {
   oncomplete: (...ending: unknown[]) => void;
 }
 
-function shuffled<T>(names: readonly T[]): T[] {
+function shuffle<T>(names: readonly T[]): T[] {
   const order = [...names];
   for (let last = order.length - 1; last > 0; last--) {
     const other = Math.floor(Math.random() * (last + 1));

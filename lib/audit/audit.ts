@@ -3,7 +3,7 @@ import os from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 import { readJoinedSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
-import { findRoute, OWN_NAMESPACE, readPortFacts, sandbox } from "../kernel/host.ts";
+import { findRoute, findSandbox, OWN_NAMESPACE, readPortFacts } from "../kernel/host.ts";
 import type { FoundProcesses, Process } from "../kernel/owners.ts";
 import { readUsers } from "../kernel/owners.ts";
 import { namesWalk } from "../kernel/release.ts";
@@ -146,7 +146,7 @@ async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audi
     if (!isAssessed(port, facts, asked)) continue;
     const found = new ListenedPort(sockets, table.accepted.get(port) ?? [], describer);
     for (const listener of sockets.filter(({ state }) => state === "LISTEN")) {
-      listeners.push(assessListener(listener, found.othersThan(listener), assessor));
+      listeners.push(assessListener(listener, found.findOthers(listener), assessor));
       await breaks.yieldWhenDue();
     }
   }
@@ -200,7 +200,7 @@ function* inodesOf(table: SortedTable, joined: readonly SocketRow[]): Generator<
 
 /** Judged by the release and not by observed ports, because an audit makes no connection. */
 function hostAlgorithm(): Pick<Situation, "algorithm" | "isAlgorithmKnown"> {
-  if (sandbox() === "gvisor") return { algorithm: portAlgorithm("hash-based"), isAlgorithmKnown: true };
+  if (findSandbox() === "gvisor") return { algorithm: portAlgorithm("hash-based"), isAlgorithmKnown: true };
   const release = os.release();
   return { algorithm: supposeAlgorithm("connect", release), isAlgorithmKnown: namesWalk(release) };
 }
@@ -298,7 +298,7 @@ class ListenedPort {
    * The sockets that stay on the port when the processes of the listener end. When an owner is not visible, sockets of
    * one user may be of one process, and a connection may be of any.
    */
-  othersThan(listener: BoundSocket): (PortOwner & HeldAddress)[] {
+  findOthers(listener: BoundSocket): (PortOwner & HeldAddress)[] {
     const own = new Set(this.#pidsOf(listener));
     const stays = (pids: readonly number[]) => pids.length > 0 && !pids.some((pid) => own.has(pid));
     const bound = this.#bound.filter((other) => {

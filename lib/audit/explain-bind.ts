@@ -20,7 +20,7 @@ import { findHolders, unknownHolder } from "./holders.ts";
 /** What was tried on one address. */
 export interface BindTry {
   readonly local: Address;
-  /** What bind(2) says without options; null when it works. */
+  /** The errno of bind(2) without options; null when it works. */
   readonly refusal: ErrnoName | null;
   /** The options with which a server can start: none ([]), the one that is needed, or null when no option helps. */
   readonly needs: readonly NeededOption[] | null;
@@ -244,7 +244,7 @@ function waitOf(blocking: readonly ExplainedHolder[]): number | null {
   return Math.max(...blocking.map(({ leftMs }) => leftMs!));
 }
 
-/** Said where /proc/PID/ns/net of some process is not readable. */
+/** Reported where /proc/PID/ns/net of some process is not readable. */
 export const NO_NAMESPACES = "some network namespaces are not visible to this user: run as root";
 
 function describeUnseen(found: Holders, holders: readonly ExplainedHolder[]): string[] {

@@ -5,7 +5,7 @@
 import type { Process } from "../kernel/owners.ts";
 import { canDestroySockets } from "../kernel/port-holders.ts";
 import type { Address } from "../socket/address.ts";
-import { bare, formatAddress } from "../socket/address.ts";
+import { dropScope, formatAddress } from "../socket/address.ts";
 import type { Holder, HolderKind, NeededOption } from "./holders.ts";
 
 type Words = (holder: Holder) => string;
@@ -121,8 +121,8 @@ function otherText({ local }: Holder, asked: Address): string {
 
 /** ss(8), -K: SOCK_DESTROY for one connection, in whichever state. */
 function killText({ local, peer }: Holder): string {
-  const to = peer ? ` and dst ${formatAddress(bare(peer))}` : "";
-  return `ss -K -a -${local.family} 'src ${formatAddress(bare(local))}${to}'`;
+  const to = peer ? ` and dst ${formatAddress(dropScope(peer))}` : "";
+  return `ss -K -a -${local.family} 'src ${formatAddress(dropScope(local))}${to}'`;
 }
 
 function freeText({ local }: Holder): string {

@@ -5,7 +5,7 @@ import { addPort, formatPortList, holds, mergeRanges } from "../socket/port-rang
 import { pickedPorts } from "./reserve.ts";
 import type { SysctlCure } from "./sysctl-cure.ts";
 import { sysctlCure } from "./sysctl-cure.ts";
-import { persistentPorts, SYSCTL_FILE } from "./sysctl-files.ts";
+import { persistentPorts, RESERVED_PORTS_KEY, SYSCTL_FILE } from "./sysctl-files.ts";
 
 /** How to reserve ports, in addition to those that are reserved already. Kubernetes allows it since 1.27. */
 export interface ReserveCure extends SysctlCure {
@@ -14,8 +14,6 @@ export interface ReserveCure extends SysctlCure {
   /** The whole list, which replaces the one before. */
   readonly value: string;
 }
-
-const SYSCTL = "net.ipv4.ip_local_reserved_ports";
 
 /**
  * ip_local_reserved_ports: how to reserve these ports; null without any, and where that would endanger others: with no
@@ -38,7 +36,9 @@ export function reserveCure(
   return {
     ports: listPorts(all).filter((port) => !wasReserved(port)),
     value,
-    ...sysctlCure({ [SYSCTL]: value }, SYSCTL_FILE, pid, { [SYSCTL]: formatPortList(kept) }),
+    ...sysctlCure({ [RESERVED_PORTS_KEY]: value }, SYSCTL_FILE, pid, {
+      [RESERVED_PORTS_KEY]: formatPortList(kept),
+    }),
   };
 }
 

@@ -35,7 +35,8 @@ export interface FilePlan {
   readonly content: readonly PortRange[] | null;
 }
 
-const KEY = "net.ipv4.ip_local_reserved_ports";
+/** The setting of sysctl(8). */
+export const RESERVED_PORTS_KEY = "net.ipv4.ip_local_reserved_ports";
 const FOLDER = "/etc/sysctl.d";
 /** Sorts behind the numbered files, because of several files that set a key the last one wins. */
 const FILE = "zz-selfconnect.conf";
@@ -76,7 +77,7 @@ export function planFile(port: number, undo: boolean, root = "/"): FilePlan {
 export function withFile(content: FilePlan["content"], act: () => void, root = "/"): void {
   const file = path.join(root, SYSCTL_FILE);
   const before = existsSync(file) ? readFileSync(file, "utf8") : null;
-  replaceFile(file, content === null ? null : `${HEAD}${KEY} = ${formatPortList(content)}\n`);
+  replaceFile(file, content === null ? null : `${HEAD}${RESERVED_PORTS_KEY} = ${formatPortList(content)}\n`);
   try {
     act();
   } catch (error) {

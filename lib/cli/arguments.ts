@@ -63,13 +63,12 @@ class NamedPeer {
   }
 }
 
-/** Parses any form of dial(). A name becomes its first address before the command runs. */
-export function parsePeer(text: string): Address {
+/** Parses any form of dial(). A command never gets a name: resolveNames() runs before it. */
+export function parsePeer(text: string): Address | NamedPeer {
   try {
     const found = parseHostAndPort(text);
     const isName = found.host.toLowerCase() !== "localhost" && /^[^:%]*[a-z_][^:%]*$/i.test(found.host);
-    // The command never gets the name: resolveNames() runs before it.
-    return isName ? (new NamedPeer(found) as never) : parseAddress(text);
+    return isName ? new NamedPeer(found) : parseAddress(text);
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
@@ -100,7 +99,7 @@ async function resolveName({ host, port }: NamedPeer): Promise<Address> {
 }
 
 /** Parses a port, with or without a colon, or an address with a port. */
-export function parseTarget(text: string): number | Address {
+export function parseTarget(text: string): number | Address | NamedPeer {
   const [, digits] = /^:?(\d+)$/.exec(text) ?? [];
   if (digits !== undefined) return parsePort(digits);
   const address = parsePeer(text);
@@ -109,7 +108,10 @@ export function parseTarget(text: string): number | Address {
 }
 
 /** Parses several ports or addresses, like parseList(). */
-export function parseTargets(text: string, before: readonly (number | Address)[] = []): (number | Address)[] {
+export function parseTargets(
+  text: string,
+  before: readonly (number | Address | NamedPeer)[] = [],
+): (number | Address | NamedPeer)[] {
   const targets = parseList(text).map(parseTarget);
   if (targets.length > 0) return [...before, ...targets];
   throw new InvalidArgumentError('Use a port or an address, or several: "80,127.0.0.1:81".');

@@ -68,7 +68,7 @@ const EXAMPLES = `Examples:
 
 async function runAudit(flags: Flags): Promise<number> {
   const signal = interruption();
-  let last = await look(flags);
+  let last = await auditOnce(flags);
   last.print();
   if (flags.watch === undefined) return exitCode([last.verdict]);
   const verdicts = [last.verdict];
@@ -76,7 +76,7 @@ async function runAudit(flags: Flags): Promise<number> {
   while (!signal.aborted && performance.now() + flags.watch <= endsAt) {
     await sleep(flags.watch, undefined, { signal }).catch(() => undefined); // Ctrl-C ends the wait.
     if (signal.aborted) break;
-    const next = await look(flags);
+    const next = await auditOnce(flags);
     next.printChanges(last);
     verdicts.push(next.verdict);
     last = next;
@@ -98,7 +98,7 @@ interface Look {
   printChanges(last: Look): void;
 }
 
-async function look(flags: Flags): Promise<Look> {
+async function auditOnce(flags: Flags): Promise<Look> {
   const options = flags.port ? { ports: flags.port } : {};
   const indent = flags.watch === undefined ? 2 : 0;
   if (flags.allNamespaces) {

@@ -69,7 +69,7 @@ const EXAMPLES = `Examples:
   selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way; "8080,8443" for both
   CMD ["npx", "selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
 
-/** Says who is in the way, and waits. False when some port was not free in time, or at Ctrl-C. */
+/** Prints what holds the ports, and waits. False when some port was not free in time, or at Ctrl-C. */
 async function waitForPorts(targets: readonly (number | Address)[], deadlineMs: number): Promise<boolean> {
   const signal = interruption();
   const endsAt = performance.now() + deadlineMs;

@@ -25,6 +25,7 @@ interface Names {
 
 /** Rejects every self-connect of this stream from now on, in its owner's name, unless the owner's guard is "off". */
 export function compareAfterConnect(socket: net.Socket, owner: HandleOwner): void {
+  // Node's types lack the flag of Bun and the handle of Deno, and have one overload of emit() for each event.
   const stream = socket as unknown as Stream;
   const { connect, emit } = stream;
   let startedAt = performance.now();
@@ -50,11 +51,11 @@ function rejectIfJoined(stream: Stream, owner: HandleOwner, elapsedMs: number): 
   const { local, peer } = names;
   if (!isJoined(names)) {
     const isReported = local && peer && hasAttemptSubscribers();
-    owner.connected(isReported ? { outcome: "connected", local, peer, elapsedMs } : null);
+    owner.reportConnect(isReported ? { outcome: "connected", local, peer, elapsedMs } : null);
     return false;
   }
   const known = peer ?? local!;
-  owner.rejected({ outcome: "self-connect", peer: known, local: local ?? known, elapsedMs }, true);
+  owner.reportRejection({ outcome: "self-connect", peer: known, local: local ?? known, elapsedMs }, true);
   // RST, so that the port is free at once: Bun looks at the flag, Deno has a handle that resets.
   stream.resetAndClosing = true;
   stream._handle?.reset?.(() => {});
@@ -87,5 +88,5 @@ function reportRefusal(error: unknown, owner: HandleOwner, elapsedMs: number): v
     port?: number;
   };
   if (syscall !== "connect" || !code || !address || !port || !isErrnoName(code)) return;
-  owner.attempted({ outcome: code, peer: toAddress(address, port), elapsedMs });
+  owner.reportAttempt({ outcome: code, peer: toAddress(address, port), elapsedMs });
 }

@@ -53,13 +53,13 @@ interface ConnectRequest {
 export interface HandleOwner {
   readonly options: GuardOptions;
   /** Connected, and not to itself. The attempt is null without subscribers, because creating it takes time. */
-  connected(attempt: Attempt | null): void;
+  reportConnect(attempt: Attempt | null): void;
   /** connect(2) failed with an errno. `fix`: what the user can do, where no port was free. */
-  attempted(attempt: Attempt, fix?: string): void;
+  reportAttempt(attempt: Attempt, fix?: string): void;
   /** A self-connect was refused or reset. Node is about to destroy the stream, or to try the next address. */
-  rejected(attempt: Attempt, wasConnected: boolean): void;
+  reportRejection(attempt: Attempt, wasConnected: boolean): void;
   /** The socket could not be created with its options. Node is about to destroy the stream. */
-  failed(error: unknown): void;
+  reportFailure(error: unknown): void;
 }
 
 /** What Node gets for a rejected connect. Nobody listens on the peer's port, so a connect is refused. */
@@ -220,7 +220,7 @@ function rejectFixedPort(tcp: GuardedTcp, local: Address, peer: Address): boolea
   const { options } = tcp[OWNER].options;
   // Without an answer it connects, and is then checked.
   if (!wouldSelfConnect(local, peer, isCachedRoutedBack(peer, { options }) === true)) return false;
-  tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
+  tcp[OWNER].reportRejection({ outcome: "self-connect", peer, local, elapsedMs: 0 }, false);
   return true;
 }
 
@@ -291,7 +291,9 @@ function watch(tcp: GuardedTcp, request: ConnectRequest, peer: Address, startedA
     }
     if (status !== 0) reportFailure(tcp, status, peer, startedAt);
     else
-      tcp[OWNER].connected(hasAttemptSubscribers() ? connectedAttempt(peer, localOf(tcp), startedAt) : null);
+      tcp[OWNER].reportConnect(
+        hasAttemptSubscribers() ? connectedAttempt(peer, localOf(tcp), startedAt) : null,
+      );
     oncomplete.call(this, status, handle, sameRequest, readable, writable);
   };
 }
@@ -301,19 +303,19 @@ function reject(tcp: GuardedTcp, peer: Address, startedAt: number): void {
   const local = localOf(tcp) ?? peer;
   resetNow(tcp);
   const elapsedMs = performance.now() - startedAt;
-  tcp[OWNER].rejected({ outcome: "self-connect", peer, local, elapsedMs }, true);
+  tcp[OWNER].reportRejection({ outcome: "self-connect", peer, local, elapsedMs }, true);
 }
 
 /** The kernel does not report to whom the socket is connected (errno): it may be itself, so it is not handed out. */
 function rejectUnknown(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
   resetNow(tcp);
   reportFailure(tcp, errno, peer, startedAt);
-  tcp[OWNER].failed(new SocketError(errno, { syscall: "getpeername", peer }));
+  tcp[OWNER].reportFailure(new SocketError(errno, { syscall: "getpeername", peer }));
 }
 
 function reportFailure(tcp: GuardedTcp, errno: number, peer: Address, startedAt: number): void {
   const elapsedMs = performance.now() - startedAt;
-  tcp[OWNER].attempted({ outcome: errnoName(errno), peer, elapsedMs }, exhaustionFix(tcp, errno));
+  tcp[OWNER].reportAttempt({ outcome: errnoName(errno), peer, elapsedMs }, exhaustionFix(tcp, errno));
 }
 
 /** What the user can do when no port was free. libuv reports EADDRINUSE of bind(2) when the stream connects. */
@@ -324,7 +326,7 @@ function exhaustionFix(tcp: GuardedTcp, errno: number): string | undefined {
 
 /** Our caller is Node, which expects an errno and not an exception: the error goes to the stream's 'error' event. */
 function reportError(tcp: GuardedTcp, error: unknown): number {
-  tcp[OWNER].failed(error);
+  tcp[OWNER].reportFailure(error);
   return REFUSED;
 }
 

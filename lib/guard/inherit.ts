@@ -12,7 +12,7 @@ import workerThreads from "node:worker_threads";
 import { checkShape } from "../socket/misuse.ts";
 
 /** Warns that this call starts something that the guard does not reach; under SELFCONNECT_GUARD=strict it throws. */
-export type Unguarded = (call: string, reason: string) => void;
+export type WarnUnguarded = (call: string, reason: string) => void;
 
 type Environment = Record<string, string | undefined>;
 
@@ -48,20 +48,21 @@ export function guardedEnvironment(environment: Environment = process.env): Envi
  * Guards every worker thread and every child process from now on. `isPreloaded` is whether this thread loaded the guard
  * by --require: workers that inherit its flags then do the same.
  */
-export function passOn(isPreloaded: boolean, unguarded: Unguarded): void {
-  wrapWorker(isPreloaded, unguarded);
-  wrapSpawn(unguarded);
-  for (const name of ["spawnSync", "execFileSync", "execSync"] as const) wrapSynchronous(name, unguarded);
+export function passOn(isPreloaded: boolean, warnUnguarded: WarnUnguarded): void {
+  wrapWorker(isPreloaded, warnUnguarded);
+  wrapSpawn(warnUnguarded);
+  for (const name of ["spawnSync", "execFileSync", "execSync"] as const) wrapSynchronous(name, warnUnguarded);
   wrapExecve();
   syncBuiltinESMExports(); // For those who import these functions by name.
 }
 
-function wrapWorker(isPreloaded: boolean, unguarded: Unguarded): void {
+function wrapWorker(isPreloaded: boolean, warnUnguarded: WarnUnguarded): void {
   const { Worker } = workerThreads;
   const wrapped: typeof Worker = new Proxy(Worker, {
     construct(target, [file, options, ...rest], newTarget) {
       const start = (given: unknown) => Reflect.construct(target, [file, given, ...rest], newTarget);
-      const refuse = (reason: string) => unguarded(`new Worker(${options?.eval ? "" : `"${file}"`})`, reason);
+      const refuse = (reason: string) =>
+        warnUnguarded(`new Worker(${options?.eval ? "" : `"${file}"`})`, reason);
       if (typeof (options ?? {}) !== "object") return start(options);
       const given: WorkerOptions = options ?? {};
       const passed = workerOptions(given);
@@ -129,17 +130,17 @@ interface SpawnPrototype {
 }
 
 /** spawn, exec, execFile, fork and cluster all end here, with the environment as "NAME=value". */
-function wrapSpawn(unguarded: Unguarded): void {
+function wrapSpawn(warnUnguarded: WarnUnguarded): void {
   const prototype: SpawnPrototype = Object(childProcess.ChildProcess.prototype);
   const { spawn } = prototype;
   prototype.spawn = function (this: unknown, options) {
-    checkRuntime("child_process.spawn", options?.file, unguarded);
-    if (options) options.envPairs = guardedPairs(options.envPairs ?? []);
+    checkRuntime("child_process.spawn", options?.file, warnUnguarded);
+    if (options) options.envPairs = guardPairs(options.envPairs ?? []);
     return spawn.call(this, options);
   };
 }
 
-function guardedPairs(pairs: readonly string[]): string[] {
+function guardPairs(pairs: readonly string[]): string[] {
   const environment: Environment = {};
   for (const pair of pairs) {
     const end = pair.indexOf("=", 1);
@@ -148,10 +149,13 @@ function guardedPairs(pairs: readonly string[]): string[] {
   return Object.entries(guardedEnvironment(environment)).map(([name, value]) => `${name}=${value}`);
 }
 
-function wrapSynchronous(name: "spawnSync" | "execFileSync" | "execSync", unguarded: Unguarded): void {
+function wrapSynchronous(
+  name: "spawnSync" | "execFileSync" | "execSync",
+  warnUnguarded: WarnUnguarded,
+): void {
   const call = childProcess[name] as (...values: unknown[]) => unknown;
   const guarded = function (this: unknown, ...values: unknown[]) {
-    checkRuntime(`child_process.${name}`, values[0], unguarded);
+    checkRuntime(`child_process.${name}`, values[0], warnUnguarded);
     const isOptions = (value: unknown, i: number) =>
       i > 0 && typeof value === "object" && value !== null && !Array.isArray(value);
     const found = values.findIndex(isOptions);
@@ -160,7 +164,7 @@ function wrapSynchronous(name: "spawnSync" | "execFileSync" | "execSync", unguar
     values[at] = { ...options, env: guardedEnvironment(options.env ?? process.env) };
     return call.apply(this, values);
   };
-  Object.assign(childProcess, { [name]: named(guarded, name) });
+  Object.assign(childProcess, { [name]: setName(guarded, name) });
 }
 
 /** execve(2), since Node 22.15. */
@@ -169,14 +173,17 @@ function wrapExecve(): void {
   if (!execve) return;
   const guarded = (file: string, args: string[] = [], env: Environment = process.env) =>
     execve.call(process, file, args, guardedEnvironment(env));
-  Object.assign(process, { execve: named(guarded, "execve") });
+  Object.assign(process, { execve: setName(guarded, "execve") });
 }
 
-function named<F extends (...values: never[]) => unknown>(call: F, name: string): F {
+function setName<F extends (...values: never[]) => unknown>(call: F, name: string): F {
   return Object.defineProperty(call, "name", { value: name });
 }
 
-function checkRuntime(call: string, file: unknown, unguarded: Unguarded): void {
+function checkRuntime(call: string, file: unknown, warnUnguarded: WarnUnguarded): void {
   if (typeof file !== "string" || !OTHER_RUNTIMES.has(path.basename(file))) return;
-  unguarded(`${call}("${file}")`, "Bun ignores NODE_OPTIONS; start it with --preload selfconnect/register");
+  warnUnguarded(
+    `${call}("${file}")`,
+    "Bun ignores NODE_OPTIONS; start it with --preload selfconnect/register",
+  );
 }

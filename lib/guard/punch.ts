@@ -46,7 +46,7 @@ const NOT_YET: ReadonlySet<string> = new Set([
  * bind(2) with SO_REUSEADDR and SO_REUSEPORT, listen(2), then connect(2) again and again from the same port, each
  * attempt of random length, until the SYN of one side meets that of the other or finds its listener: both sides call
  * punch() at about the same time, each with the address under which the NATs show the other. With local port 0 the
- * kernel picks one, but then the peer must be told which. The result is that of dial(), and never a socket joined to
+ * kernel picks one, but then the peer needs to know which. The result is that of dial(), and never a socket joined to
  * itself: those are reset. Rejects with DialError ERR_DEADLINE, ERR_SELF_CONNECT when both addresses are the same, the
  * signal's reason, or SocketError for what waiting does not change: EADDRINUSE of bind(2), ENETUNREACH …
  */

@@ -30,7 +30,7 @@ if (!(REGISTERED in globalThis)) {
   Object.defineProperty(globalThis, REGISTERED, { value: true });
   checkHost();
   wrapConnect();
-  if (!otherRuntime()) passOn(isPreloaded(), unguarded);
+  if (!otherRuntime()) passOn(isPreloaded(), warnUnguarded);
   if (process.env.SELFCONNECT_LOG) log();
 }
 
@@ -89,7 +89,7 @@ function isPreloaded(): boolean {
   return gate?.parent?.id === "internal/preload";
 }
 
-function unguarded(call: string, reason: string): void {
+function warnUnguarded(call: string, reason: string): void {
   if (guard !== "off") warn("ERR_NOT_GUARDED", `the guard does not reach what ${call} starts: ${reason}`);
 }
 

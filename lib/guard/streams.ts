@@ -154,29 +154,29 @@ class GuardedStream implements HandleOwner {
     this.#isCompared = true;
   }
 
-  connected(attempt: Attempt | null): void {
+  reportConnect(attempt: Attempt | null): void {
     this.#failures?.restoreDestroy?.();
     this.#failures = undefined;
     if (attempt) publishAttempt(attempt);
     else countOutcome("connected");
   }
 
-  attempted(attempt: Attempt, fix?: string): void {
+  reportAttempt(attempt: Attempt, fix?: string): void {
     const failures = this.#currentFailures();
     failures.attempts.push(attempt);
     publishAttempt(attempt);
     if (fix && !failures.rejected) this.#translate((error) => addFix(error, attempt.outcome, fix));
   }
 
-  rejected(attempt: Attempt, wasConnected: boolean): void {
-    this.attempted(attempt);
+  reportRejection(attempt: Attempt, wasConnected: boolean): void {
+    this.reportAttempt(attempt);
     publishRejected(attempt, wasConnected);
     const failures = this.#currentFailures();
     failures.rejected = { attempt, wasConnected };
     this.#translate((error) => addVerdict(error, failures));
   }
 
-  failed(error: unknown): void {
+  reportFailure(error: unknown): void {
     this.#translate(() => error as Error);
   }
 

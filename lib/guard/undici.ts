@@ -23,20 +23,24 @@ export type UndiciBuildConnector<Options extends object, Connector extends Undic
 export function undiciConnect<Options extends object, Connector extends UndiciConnector>(
   buildConnector: UndiciBuildConnector<Options, Connector>,
   connectorOptions?: Options,
+  options?: GuardOptions,
+): Connector;
+export function undiciConnect(
+  buildConnector: (options: object) => Connect,
+  connectorOptions: object = {},
   options: GuardOptions = {},
-): Connector {
+): Connect {
   const checked = checkOnlyGuardOptions("undiciConnect()", options);
   if (typeof buildConnector !== "function")
     throw invalidArgument(
       "ERR_INVALID_ARGUMENT",
       "undiciConnect() takes buildConnector, which undici exports",
     );
-  const connect = buildConnector(withAsyncLookup(connectorOptions ?? ({} as Options))) as unknown as Connect;
-  const guarded: Connect = (request, connected) => {
+  const connect = buildConnector(withAsyncLookup(connectorOptions));
+  return (request, connected) => {
     const stream = connect(request, connected);
     // TLS through a proxy: the connection is the one to the proxy, which another connector has made.
     const isOwn = stream instanceof net.Socket && !request.httpSocket;
     return isOwn ? guardStream(stream, checked) : stream;
   };
-  return guarded as unknown as Connector;
 }

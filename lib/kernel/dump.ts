@@ -6,7 +6,7 @@ import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds } from "../socket/port-range.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
-import { stateNumbered } from "../socket/tcp-state.ts";
+import { decodeState } from "../socket/tcp-state.ts";
 import { OWN_NAMESPACE, readNetwork } from "./host.ts";
 import { walkTableText } from "./table-text.ts";
 import type { SocketRow, TableSocket, TableSource } from "./tables.ts";
@@ -120,7 +120,7 @@ class RecordCursor implements TableSocket {
   }
 
   get state(): TcpState {
-    return stateNumbered(TABLE_STATES, this.#field(0));
+    return decodeState(TABLE_STATES, this.#field(0));
   }
 
   get inode(): number {

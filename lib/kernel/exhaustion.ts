@@ -1,6 +1,13 @@
 /** Tests after EADDRNOTAVAIL from connect(2) whether the ephemeral range is exhausted towards a peer. */
 import type { Address } from "../socket/address.ts";
-import { bare, checkAddress, formatAddress, isSameAddress, isSameHost, unmap } from "../socket/address.ts";
+import {
+  checkAddress,
+  dropScope,
+  formatAddress,
+  isSameAddress,
+  isSameHost,
+  unmap,
+} from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { clipRange, formatPortList, holds, portCount } from "../socket/port-range.ts";
@@ -97,7 +104,7 @@ async function readUsedPorts(
  * peers too, but sock_diag(7) does not show that.
  */
 export function recognize(peer: Address, local: Address | null): (socket: TableSocket) => boolean {
-  const to = unmap(bare(peer));
+  const to = unmap(dropScope(peer));
   // Most of the sockets of an exhausted range have the same path, and a decoded socket costs microseconds.
   const paths = new Map<string, boolean>();
   return (socket) => {
@@ -106,8 +113,8 @@ export function recognize(peer: Address, local: Address | null): (socket: TableS
     const known = paths.get(socket.path);
     if (known !== undefined) return known;
     const row = socket.keep()();
-    const isSameSource = local === null || isSameHost(unmap(bare(row.local)), unmap(bare(local)));
-    const isInTheWay = isSameSource && isSameAddress(unmap(bare(row.peer)), to);
+    const isSameSource = local === null || isSameHost(unmap(dropScope(row.local)), unmap(dropScope(local)));
+    const isInTheWay = isSameSource && isSameAddress(unmap(dropScope(row.peer)), to);
     paths.set(socket.path, isInTheWay);
     return isInTheWay;
   };

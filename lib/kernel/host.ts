@@ -103,7 +103,7 @@ function readInNamespace(namespaceFd: number, path: string): string | null {
 let knownVersion: string | null = null;
 
 /** proc(5), /proc/version: detects gVisor, whose version text never changes; null for any other kernel. */
-export function sandbox(): "gvisor" | null {
+export function findSandbox(): "gvisor" | null {
   knownVersion ??= readText("/proc/version") ?? "";
   return knownVersion.includes("#1 SMP Sun Jan 10 15:06:54 PST 2016") ? "gvisor" : null;
 }

@@ -60,7 +60,7 @@ export function linuxWalk(release: string): LinuxWalk | null {
 }
 
 /**
- * Whether a release says for sure how it walks its ports. Vendors take over changes and keep the number: Red Hat and
+ * Whether a release shows for sure how it walks its ports. Vendors take over changes and keep the number: Red Hat and
  * Oracle in every series ("4.18.0-553.el8"), others in those that upstream does not maintain ("5.14.21-default").
  * "4.19.0.1" is a number of the vendor's own.
  */

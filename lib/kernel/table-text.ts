@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import type { TcpState } from "../socket/tcp-state.ts";
-import { stateNumbered } from "../socket/tcp-state.ts";
+import { decodeState } from "../socket/tcp-state.ts";
 import type { SocketRow, TableSocket } from "./tables.ts";
 import { parseRow, TABLE_STATES } from "./tables.ts";
 
@@ -58,7 +58,7 @@ class TextSocket implements TableSocket {
 
   constructor(line: string, [, localHost, localPort, peerHost, peerPort, state]: RegExpExecArray) {
     this.#line = line;
-    this.state = stateNumbered(TABLE_STATES, Number.parseInt(state!, 16));
+    this.state = decodeState(TABLE_STATES, Number.parseInt(state!, 16));
     this.localPort = Number.parseInt(localPort!, 16);
     this.peerPort = Number.parseInt(peerPort!, 16);
     this.isJoined = localHost === peerHost && localPort === peerPort;

@@ -12,7 +12,7 @@ import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
-import { stateNumbered, TCP_STATES } from "../socket/tcp-state.ts";
+import { decodeState, TCP_STATES } from "../socket/tcp-state.ts";
 import { OWN_NAMESPACE } from "./host.ts";
 
 /** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
@@ -180,7 +180,7 @@ export function decodeRecord(records: Uint8Array, at: number): SocketRow {
     decodeAddress(records.subarray(at + offset, at + offset + ADDRESS_BYTES), String);
   const field = (index: number) => readField(records, at, index);
   const quietMs = field(7);
-  const state = stateNumbered(TABLE_STATES, field(0));
+  const state = decodeState(TABLE_STATES, field(0));
   return {
     local: address(0),
     peer: address(ADDRESS_BYTES),
@@ -318,7 +318,7 @@ export function parseRow(line: string): SocketRow {
   return {
     local: parseHexAddress(local!),
     peer: parseHexAddress(peer!),
-    state: stateNumbered(TABLE_STATES, Number.parseInt(state!, 16)),
+    state: decodeState(TABLE_STATES, Number.parseInt(state!, 16)),
     sendQueueBytes: Number.parseInt(send!, 16),
     receiveQueueBytes: Number.parseInt(receive!, 16),
     timerMs: Number.parseInt(timer!.split(":")[1]!, 16) * TICK_MS,

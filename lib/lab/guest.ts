@@ -20,7 +20,8 @@ async function runTask(task: Task): Promise<void> {
     const experiment = EXPERIMENTS.find((one) => one.name === name);
     if (!experiment) continue; // The lab is newer than this guest. It reports the missing answer.
     send(task, { kind: "begin", experiment: name });
-    const finding = refusal === null ? await runExperiment(experiment, instruments) : notHere(name, refusal);
+    const finding =
+      refusal === null ? await runExperiment(experiment, instruments) : notHereFinding(name, refusal);
     send(task, { kind: "finding", finding });
   }
   send(task, { kind: "end" });
@@ -37,7 +38,7 @@ function setSysctls({ sysctls = {} }: Task, instruments: Instruments): string | 
   }
 }
 
-function notHere(experiment: string, note: string): GuestFinding {
+function notHereFinding(experiment: string, note: string): GuestFinding {
   return { experiment, status: "not-here", note, counts: {}, elapsedMs: 0 };
 }
 

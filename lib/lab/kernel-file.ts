@@ -1,4 +1,4 @@
-/** Tells by its content which machine a kernel's file is for. */
+/** Finds the machine that a kernel's file is for, by the file's content. */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import type { KernelMachine } from "./experiment.ts";
 
@@ -8,7 +8,7 @@ const ELF_MARK = "\x7fELF";
 /** An option in the help text of every User-mode Linux. */
 const UML_MARK = "uml_dir=";
 
-/** Returns the machine that can run this file. Throws an Error that says what the file is instead. */
+/** Returns the machine that can run this file. Throws an Error with what the file is instead. */
 export function machineOfFile(file: string): KernelMachine {
   const head = readHead(file);
   const markAt = (at: number, length: number) => head.subarray(at, at + length).toString("latin1");

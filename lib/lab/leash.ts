@@ -17,7 +17,7 @@ export interface Launch {
 /** One process of a namespace ends with another: pid 1, which this shell is. See pid_namespaces(7). */
 const OWN_PIDS = "--pid --fork --kill-child";
 /**
- * A program does not expect to be pid 1: the kernel ignores the signals that it sends to itself. What the shell says
+ * A program does not expect to be pid 1: the kernel ignores the signals that it sends to itself. What the shell prints
  * about a signal is not the guest's output.
  */
 const FIRST_PROCESS = `exec 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?`;

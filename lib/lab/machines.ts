@@ -36,7 +36,7 @@ export const DEFAULT_KERNELS: readonly string[] = ["5.10", "6.1", "6.12", "newes
 export interface MachineAbout {
   readonly name: MachineName;
   readonly about: string;
-  /** Which programs it lacks here; null where it has them. It may still not run: that only a guest can tell. */
+  /** Which programs it lacks here; null where it has them. It may still not run: only a guest shows that. */
   readonly missing: string | null;
 }
 
@@ -87,14 +87,14 @@ async function makeKernels(
   name: KernelMachine,
   kernels: readonly string[] | undefined,
   shelf: KernelShelf,
-  fetching: (kernel: string) => void,
+  onFetch: (kernel: string) => void,
 ): Promise<Machine[]> {
   if (kernels?.length === 0) return name === "uml" ? [umlMachine()] : [];
   const made: Machine[] = [];
   for (const word of kernels ?? DEFAULT_KERNELS) {
     // A file is run by its own machine only.
     if (isFile(word) && (machineOfExistingFile(word) ?? name) !== name) continue;
-    fetching(word);
+    onFetch(word);
     made.push(await findKernel(name, word, shelf));
   }
   // Without a network the one that is installed is better than none.

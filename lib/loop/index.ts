@@ -1,8 +1,8 @@
 /** ReconnectLoop: connects again and again until a self-connect. Statistics of trials. */
 
 export type { Engine } from "./engine.ts";
+export type { ReconnectOptions } from "./options.ts";
 export type {
-  ReconnectOptions,
   ReconnectProgress,
   ReconnectResult,
   ReconnectVerdict,

@@ -4,52 +4,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bindProves, isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
-import { addressBytes, checkPeer, formatAddress } from "../socket/address.ts";
+import { addressBytes, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
 import { errnoName, threadError } from "../socket/errors.ts";
-import { checkArray, checkKeys, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkArray, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Strategy } from "../socket/strategy.ts";
-import { checkStrategyName } from "../socket/strategy.ts";
-import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { burstError, checkEngine, nameRefusal } from "./engine.ts";
+import { burstError, nameRefusal } from "./engine.ts";
+import type { ReconnectOptions } from "./options.ts";
+import { checkLoopOptions } from "./options.ts";
 import type { Summary } from "./statistics.ts";
 import { summarize } from "./statistics.ts";
 
 /** Why a loop ended. `interrupted` is an abort; `deadline` is durationMs. */
 export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" | "deadline" | "interrupted";
-
-/** The options of a loop; one of `attempts` and `durationMs` is required. */
-export interface ReconnectOptions {
-  /** An address of this host: a self-connect needs one, and a loop to another host would flood it. */
-  readonly peer: Address | string;
-  /** Default "fresh". */
-  readonly strategy?: Strategy;
-  /** The most attempts. */
-  readonly attempts?: number;
-  /** The longest time of the loop, in milliseconds. */
-  readonly durationMs?: number;
-  /** How many self-connects end the loop (default 1); it resets each socket except the last. */
-  readonly selfConnects?: number;
-  /** How many bursts run at a time, each on a separate thread; default 1. */
-  readonly threads?: number;
-  /** The most attempts per second by all threads together. */
-  readonly attemptsPerSecond?: number;
-  /** Receives the local port of every attempt, in order, in batches that it may keep. Needs `threads` 1. */
-  readonly onPorts?: (ports: Uint16Array) => void;
-  /**
-   * What makes the attempts. By default ("auto") both engines make some hundred attempts, and then the one that took
-   * less processor time for each makes the others; a process learns that once for each strategy. `onPorts` and
-   * `attemptsPerSecond` need the plain engine. io_uring makes up to 8 attempts at once: with "fresh", the last attempts
-   * of a loop may come after the one that connected.
-   */
-  readonly engine?: Engine | "auto";
-  /** When it aborts, the loop stops with the verdict "interrupted". */
-  readonly signal?: AbortSignal;
-}
 
 /** The counters of a loop: current while it runs, final after it has ended. */
 export interface ReconnectProgress {
@@ -89,22 +60,6 @@ const MOST_CATCH_UP_MS = 50;
 /** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
-const MOST_THREADS = 256;
-const OPTION_KEYS = [
-  ...[
-    "peer",
-    "strategy",
-    "attempts",
-    "durationMs",
-    "selfConnects",
-    "threads",
-    "attemptsPerSecond",
-    "onPorts",
-    "engine",
-  ],
-  "signal",
-];
-
 /**
  * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the failed call, the attempts by
  * io_uring and the errno of its refusal, then the counters by errno.
@@ -156,14 +111,12 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   #run: Promise<ReconnectResult> | undefined;
 
   constructor(options: ReconnectOptions) {
-    checkKeys("ReconnectLoop", options, OPTION_KEYS);
-    checkSignal(options.signal);
     const native = loadNative();
-    this.peer = checkPeer(options.peer);
-    this.strategy = checkStrategy(options.strategy ?? "fresh");
-    this.threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);
-    checkLimits(options, this.threads);
-    this.#engine = checkEngine(options, native);
+    const { peer, strategy, threads, engine } = checkLoopOptions(options, native);
+    this.peer = peer;
+    this.strategy = strategy;
+    this.threads = threads;
+    this.#engine = engine;
     checkOwn(this.peer);
     this.#options = options;
     this.#native = native;
@@ -340,7 +293,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     const ended = this.#account(report);
     if (refused < 0) throw threadError(refused, "clone");
     if (result < 0) throw burstError(result, this.#native.burstCalls[report[3]!]!);
-    if (report[2]! > 0) throw notThisHost(this.peer, report[2]!, Error);
+    if (report[2]! > 0) throw otherHostError(this.peer, report[2]!, Error);
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
   }
@@ -438,49 +391,15 @@ export function summarizeTrials(trials: readonly Trial[]): {
   };
 }
 
-function checkStrategy(strategy: Strategy): Strategy {
-  checkStrategyName(strategy);
-  if (strategy === "range" && !supported("localPortRange")) {
-    const message = "strategy range needs IP_LOCAL_PORT_RANGE (Linux 6.3 and later): use bind";
-    throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
-  }
-  return strategy;
-}
-
-function checkLimits(options: ReconnectOptions, threads: number): void {
-  const { attempts, durationMs, selfConnects, attemptsPerSecond, onPorts } = options;
-  if (attempts === undefined && durationMs === undefined) {
-    throw invalidArgument("ERR_NO_LIMIT", "a loop needs attempts or durationMs");
-  }
-  if (attempts !== undefined) checkCount("attempts", attempts, Number.MAX_SAFE_INTEGER);
-  if (selfConnects !== undefined) checkCount("selfConnects", selfConnects, 2 ** 32 - 1);
-  if (durationMs !== undefined) checkCount("durationMs", durationMs, 2 ** 31 - 1);
-  if (attemptsPerSecond !== undefined && !(attemptsPerSecond > 0 && Number.isFinite(attemptsPerSecond))) {
-    const message = `attemptsPerSecond ${attemptsPerSecond} is not a rate: use a number above 0`;
-    throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
-  }
-  if (onPorts && threads > 1) {
-    throw invalidArgument(
-      "ERR_PORTS_OF_THREADS",
-      "local ports are in order on one thread only: use threads 1",
-    );
-  }
-}
-
 function checkOwn(peer: Address): void {
   if (isOwnAddress(peer)) return;
-  throw notThisHost(peer, 0);
+  throw otherHostError(peer, 0);
 }
 
-function notThisHost(peer: Address, destination: number, Kind?: ErrorConstructor): Error {
+function otherHostError(peer: Address, destination: number, Kind?: ErrorConstructor): Error {
   const why = ELSEWHERE[destination]!(formatAddress(peer));
   const rule = "a self-connect needs an address of this host, and a loop to another host would flood it";
   return invalidArgument("ERR_NOT_THIS_HOST", `${why}: ${rule}`, Kind);
-}
-
-function checkCount(name: string, value: number, most: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw invalidArgument("ERR_OUT_OF_RANGE", `${name} ${value} is not a count: use 1 to ${most}`, RangeError);
 }
 
 /**

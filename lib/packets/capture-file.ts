@@ -1,4 +1,4 @@
-/** Reads capture files, pcap and pcapng, as a stream in bounded memory. Damaged files are errors that say where. */
+/** Reads capture files, pcap and pcapng, as a stream in bounded memory. The error of a damaged file names the place. */
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Frame } from "./capture.ts";
 import { isKnownLink } from "./link.ts";
@@ -114,15 +114,15 @@ export class CaptureFileReader {
     if (view(bytes).getUint32(0) === SECTION) this.#startSection(view(bytes).getUint32(8));
     const type = view(bytes).getUint32(0, this.#isLittle);
     const length = view(bytes).getUint32(4, this.#isLittle);
-    if (length < 12 || length % 4 !== 0) throw this.#damaged(`a block of ${length} bytes`);
+    if (length < 12 || length % 4 !== 0) throw this.#damageError(`a block of ${length} bytes`);
     if (![INTERFACE, OLD_PACKET, SIMPLE_PACKET, PACKET].includes(type)) {
       this.#skip = length;
       return this.#skipNow(bytes);
     }
-    if (length > LONGEST_BLOCK) throw this.#damaged(`a block of ${length} bytes`);
+    if (length > LONGEST_BLOCK) throw this.#damageError(`a block of ${length} bytes`);
     if (bytes.length < length) return 0;
     if (view(bytes).getUint32(length - 4, this.#isLittle) !== length) {
-      throw this.#damaged("a block whose two lengths differ");
+      throw this.#damageError("a block whose two lengths differ");
     }
     this.#readBlock(type, bytes.subarray(8, length - 4));
     return length;
@@ -136,21 +136,22 @@ export class CaptureFileReader {
   }
 
   #startSection(order: number): void {
-    if (order !== BYTE_ORDER && order !== 0x4d3c2b1a) throw this.#damaged("a section without a byte order");
+    if (order !== BYTE_ORDER && order !== 0x4d3c2b1a)
+      throw this.#damageError("a section without a byte order");
     this.#isLittle = order !== BYTE_ORDER;
     this.#interfaces = [];
   }
 
   #readBlock(type: number, body: Uint8Array): void {
     const least = { [INTERFACE]: 8, [SIMPLE_PACKET]: 4 }[type] ?? 20;
-    if (body.length < least) throw this.#damaged("a block without its fields");
+    if (body.length < least) throw this.#damageError("a block without its fields");
     if (type === INTERFACE) this.#addInterface(body);
     else if (type === SIMPLE_PACKET) this.#readSimple(body);
     else this.#readPacket(body, type);
   }
 
   #addInterface(body: Uint8Array): void {
-    if (this.#interfaces.length >= MOST_INTERFACES) throw this.#damaged("too many interfaces");
+    if (this.#interfaces.length >= MOST_INTERFACES) throw this.#damageError("too many interfaces");
     const fields = view(body);
     const link = fields.getUint16(0, this.#isLittle);
     let unitsPerSecond = 1_000_000n;
@@ -182,14 +183,14 @@ export class CaptureFileReader {
     const units = (high << 32n) | BigInt(fields.getUint32(8, this.#isLittle));
     const captured = fields.getUint32(12, this.#isLittle);
     this.#checkLength(captured);
-    if (captured > body.length - 20) throw this.#damaged("a packet that is longer than its block");
+    if (captured > body.length - 20) throw this.#damageError("a packet that is longer than its block");
     const stampNs = (units * NS_PER_SECOND) / unitsPerSecond + offsetSeconds * NS_PER_SECOND;
     this.#emit(body.subarray(20, 20 + captured), stampNs, fields.getUint32(16, this.#isLittle), link);
   }
 
   #interface(index: number): Interface {
     const found = this.#interfaces[index];
-    if (!found) throw this.#damaged(`a packet of interface ${index}, which is not declared`);
+    if (!found) throw this.#damageError(`a packet of interface ${index}, which is not declared`);
     return found;
   }
 
@@ -207,10 +208,10 @@ export class CaptureFileReader {
   }
 
   #checkLength(captured: number): void {
-    if (captured > LONGEST_PACKET) throw this.#damaged(`a packet of ${captured} bytes`);
+    if (captured > LONGEST_PACKET) throw this.#damageError(`a packet of ${captured} bytes`);
   }
 
-  #damaged(what: string): Error {
+  #damageError(what: string): Error {
     return captureFileError(`the file is damaged: ${what} at byte ${this.#offset}`);
   }
 }

@@ -1,7 +1,7 @@
 /** The ladder: captured packets in order, with the states of their ends and reasons. Plain data, fit for JSON. */
 
 import type { Address } from "../socket/address.ts";
-import { bare, formatAddress, isSameAddress } from "../socket/address.ts";
+import { dropScope, formatAddress, isSameAddress } from "../socket/address.ts";
 import { checkArray } from "../socket/misuse.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Frame } from "./capture.ts";
@@ -171,13 +171,13 @@ function isSameSegment(one: Segment, other: Segment): boolean {
 }
 
 function endOf(segment: Segment, addresses: readonly Address[]): number {
-  return addresses.length > 1 && isSameAddress(segment.from, bare(addresses[1]!)) ? 1 : 0;
+  return addresses.length > 1 && isSameAddress(segment.from, dropScope(addresses[1]!)) ? 1 : 0;
 }
 
 function isBetween(segment: Segment, one: Address, other: Address): boolean {
   const { from, to } = segment;
   const is = (sender: Address, receiver: Address) =>
-    isSameAddress(from, bare(sender)) && isSameAddress(to, bare(receiver));
+    isSameAddress(from, dropScope(sender)) && isSameAddress(to, dropScope(receiver));
   return is(one, other) || is(other, one);
 }
 

@@ -3,7 +3,7 @@ import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { bare, checkAddress } from "../socket/address.ts";
+import { checkAddress, dropScope } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -62,7 +62,7 @@ async function observeOne(
   try {
     socket.bind({ ...host, port: 0 }).connect(socket.getsockname());
     await socket.connected({ deadlineMs: SETTLE_MS });
-    const local = bare(socket.getsockname());
+    const local = dropScope(socket.getsockname());
     if (closing) end(socket, closing);
     return { closing, hadReuseAddress, ...(await observePort(local)) };
   } finally {

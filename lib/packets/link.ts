@@ -22,16 +22,17 @@ const FAMILIES: Readonly<Record<number, 4 | 6>> = { 2: 4, 10: 6, 24: 6, 28: 6, 3
 type Find = (bytes: Uint8Array) => LinkPayload | string;
 
 const LINKS: Readonly<Record<number, Find>> = {
-  0: byFamily,
-  [ETHERNET]: (bytes) => byEtherType(bytes, 12),
-  12: byVersion,
-  14: byVersion,
-  101: byVersion,
-  108: byFamily,
-  113: (bytes) => byEtherType(bytes, 14),
-  228: byVersion,
-  229: byVersion,
-  276: (bytes) => (bytes.length < 20 ? cutOff(bytes) : typed(bytes, (bytes[0]! << 8) | bytes[1]!, 20)),
+  0: findByFamily,
+  [ETHERNET]: (bytes) => findByEtherType(bytes, 12),
+  12: findByVersion,
+  14: findByVersion,
+  101: findByVersion,
+  108: findByFamily,
+  113: (bytes) => findByEtherType(bytes, 14),
+  228: findByVersion,
+  229: findByVersion,
+  276: (bytes) =>
+    bytes.length < 20 ? cutOffText(bytes) : findPayload(bytes, (bytes[0]! << 8) | bytes[1]!, 20),
 };
 
 /** Whether frames of this link type can be read. */
@@ -45,33 +46,33 @@ export function findIp(bytes: Uint8Array, link: number): LinkPayload | string {
 }
 
 /** Ethernet and Linux cooked v1: an EtherType at the end of the header, after tags. */
-function byEtherType(bytes: Uint8Array, from: number): LinkPayload | string {
+function findByEtherType(bytes: Uint8Array, from: number): LinkPayload | string {
   for (let tags = 0, at = from; tags <= MOST_TAGS && at + 2 <= bytes.length; tags++, at += 4) {
     const etherType = (bytes[at]! << 8) | bytes[at + 1]!;
-    if (!TAGS.includes(etherType)) return typed(bytes, etherType, at + 2);
+    if (!TAGS.includes(etherType)) return findPayload(bytes, etherType, at + 2);
   }
-  return cutOff(bytes);
+  return cutOffText(bytes);
 }
 
-function typed(bytes: Uint8Array, etherType: number, at: number): LinkPayload | string {
-  if (TAGS.includes(etherType)) return byEtherType(bytes, at + 2);
+function findPayload(bytes: Uint8Array, etherType: number, at: number): LinkPayload | string {
+  if (TAGS.includes(etherType)) return findByEtherType(bytes, at + 2);
   if (etherType === IPV4 || etherType === IPV6) return { family: etherType === IPV4 ? 4 : 6, at };
   return `EtherType 0x${etherType.toString(16)} is not IP`;
 }
 
 /** BSD loopback: the address family in the byte order of the host that captured; its number is below 256. */
-function byFamily(bytes: Uint8Array): LinkPayload | string {
-  if (bytes.length < 4) return cutOff(bytes);
+function findByFamily(bytes: Uint8Array): LinkPayload | string {
+  if (bytes.length < 4) return cutOffText(bytes);
   const number = bytes[0]! | bytes[3]!;
   const family = FAMILIES[number];
   return family ? { family, at: 4 } : `address family ${number} is not IP`;
 }
 
-function byVersion(bytes: Uint8Array): LinkPayload | string {
+function findByVersion(bytes: Uint8Array): LinkPayload | string {
   const version = (bytes[0] ?? 0) >> 4;
   return version === 4 || version === 6 ? { family: version, at: 0 } : `IP version ${version} is not IP`;
 }
 
-function cutOff({ length }: Uint8Array): string {
+function cutOffText({ length }: Uint8Array): string {
   return `${length} bytes are less than the link's header`;
 }

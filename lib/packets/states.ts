@@ -70,21 +70,21 @@ export class TcpEnd {
     } else if (this.state === "SYN-SENT" && has("SYN") && !has("ACK")) {
       this.state = "SYN-RECEIVED";
     }
-    if (has("ACK") && this.#acknowledges(signal, this.#finEnd)) this.#finAcknowledged();
-    if (has("FIN")) this.#finReceived();
+    if (has("ACK") && this.#acknowledges(signal, this.#finEnd)) this.#acknowledgeFin();
+    if (has("FIN")) this.#receiveFin();
   }
 
   #acknowledges(signal: Signal, end: number | undefined): boolean {
     return end !== undefined && signal.flags.includes("ACK") && !isBefore(signal.acknowledgement, end);
   }
 
-  #finAcknowledged(): void {
+  #acknowledgeFin(): void {
     if (this.state === "FIN-WAIT-1") this.state = "FIN-WAIT-2";
     else if (this.state === "CLOSING") this.state = "TIME-WAIT";
     else if (this.state === "LAST-ACK") this.state = "CLOSED";
   }
 
-  #finReceived(): void {
+  #receiveFin(): void {
     if (this.state === "ESTABLISHED" || this.state === "SYN-RECEIVED") this.state = "CLOSE-WAIT";
     else if (this.state === "FIN-WAIT-1") this.state = "CLOSING";
     else if (this.state === "FIN-WAIT-2") this.state = "TIME-WAIT";
@@ -126,7 +126,7 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
     if (after !== before) paths[end]!.push(after);
     return { before, after };
   };
-  const takeIn = (end: number): void => {
+  const receiveNext = (end: number): void => {
     const { index, signal, sentByReceiver } = inboxes[end]!.shift()!;
     const received = move(end, (machine) => machine.receive(signal));
     if (sequenceLength(signal) > 0) unanswered[end] = index;
@@ -135,7 +135,7 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
   };
   for (const [index, signal] of signals.entries()) {
     const inbox = inboxes[signal.end]!;
-    while (inbox.length > 0 && mayHaveSeen(inbox[0]!.signal, signal)) takeIn(signal.end);
+    while (inbox.length > 0 && mayHaveSeen(inbox[0]!.signal, signal)) receiveNext(signal.end);
     const sent = move(signal.end, (machine) => machine.send(signal));
     const receiver = ends === 1 ? 0 : 1 - signal.end;
     steps[index] = { sent, received: sent, answers: unanswered[signal.end]!, crossed: 0 };
@@ -143,7 +143,7 @@ export function follow(signals: readonly (Signal & { readonly end: number })[], 
     sentBy[signal.end]!++;
     inboxes[receiver]!.push({ index, signal, sentByReceiver: sentBy[receiver]! });
   }
-  for (const end of machines.keys()) while (inboxes[end]!.length > 0) takeIn(end);
+  for (const end of machines.keys()) while (inboxes[end]!.length > 0) receiveNext(end);
   return { steps, paths };
 }
 

@@ -107,11 +107,11 @@ export const PORT_ALGORITHMS: readonly PortAlgorithm[] = [
     counters: "none",
     saltMs: null,
   },
-  textbook("simple-random", "simple random (algorithm 1)", [], "none"),
-  textbook("sequential", "sequential", [1], "one"),
-  textbook("hash-based", "hash-based (algorithm 3)", [1], "one-with-offsets"),
-  textbook("double-hash", "double-hash (algorithm 4)", [1], "many"),
-  textbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
+  makeTextbook("simple-random", "simple random (algorithm 1)", [], "none"),
+  makeTextbook("sequential", "sequential", [1], "one"),
+  makeTextbook("hash-based", "hash-based (algorithm 3)", [1], "one-with-offsets"),
+  makeTextbook("double-hash", "double-hash (algorithm 4)", [1], "many"),
+  makeTextbook("random-increments", "random increments (algorithm 5)", FIVE_HUNDREDTHS, "one"),
 ];
 
 /** The row of PORT_ALGORITHMS with this name. Throws ERR_UNKNOWN_ALGORITHM with the near miss. */
@@ -156,7 +156,7 @@ function kernelsWith(walk: LinuxWalk): string {
   return WALKS.find((row) => row.walk === walk)!.kernels;
 }
 
-function textbook(
+function makeTextbook(
   name: AlgorithmName,
   family: string,
   increments: readonly number[],

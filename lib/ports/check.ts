@@ -96,7 +96,7 @@ const NEVER_ATTEMPTS = 20_000;
 
 /**
  * connect(2): tests "never" with attempts at the peer, at most 20,000. Returns null, and makes none, where the peer is
- * not a dead port of this host: nobody wants so many connections to a server at work.
+ * not a dead port of this host: so many connections would disturb a server at work.
  */
 export async function checkNever(prediction: Prediction, signal?: AbortSignal): Promise<NeverCheck | null> {
   checkPredictionShape("checkNever()", prediction);

@@ -49,18 +49,18 @@ export const EXPLANATIONS: readonly Explanation[] = [
     return { ...algorithm, algorithm, increments, label: algorithm.name, peers: 1, returns: 0 };
   }),
   // Linux 5.10.119 to 5.10.124.
-  unnamed("exact steps of 2 with a counter for each peer", [1], 2, "many"),
+  makeUnnamed("exact steps of 2 with a counter for each peer", [1], 2, "many"),
   // Linux 4.6 to 5.11 where one port in 16 is in use.
-  unnamed("steps of 2 and 4 with one counter", [15 / 16, 1 / 16], 2, "one-with-offsets"),
+  makeUnnamed("steps of 2 and 4 with one counter", [15 / 16, 1 / 16], 2, "one-with-offsets"),
   // With 8 it is what Linux does with a range.
   ...[...OTHER_INCREMENTS, 500]
     .filter((n) => n !== 8)
     .map((n) =>
-      unnamed("random increments with a counter for each peer", new Array(n).fill(1 / n), 1, "many"),
+      makeUnnamed("random increments with a counter for each peer", new Array(n).fill(1 / n), 1, "many"),
     ),
 ];
 
-function unnamed(
+function makeUnnamed(
   label: string,
   increments: readonly number[],
   stride: 1 | 2,

@@ -153,13 +153,13 @@ function verdictOf(observation: Observation): FingerprintVerdict {
   const verdict = judgePicks(picksOf(observation), { independent: FEWEST_PICKS });
   const { method, ports } = observation;
   if (ports.length < FEWEST_PICKS) {
-    return unknown(verdict, `${ports.length} attempts are too few: use ${FEWEST_PICKS} or more`);
+    return makeUnknown(verdict, `${ports.length} attempts are too few: use ${FEWEST_PICKS} or more`);
   }
   if (verdict.name !== "linux-bind" || method === "bind") return verdict;
   const reason = `Linux makes independent picks of one parity for bind(2) only, but these came from ${method}`;
-  return unknown(verdict, reason);
+  return makeUnknown(verdict, reason);
 }
 
-function unknown(verdict: FingerprintVerdict, reason: string): FingerprintVerdict {
+function makeUnknown(verdict: FingerprintVerdict, reason: string): FingerprintVerdict {
   return { ...verdict, name: "unknown", family: null, kernels: null, reason };
 }

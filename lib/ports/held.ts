@@ -80,7 +80,7 @@ export function portSituation(asked: Address | string, method: Method): PortSitu
     if (!(error instanceof SocketError)) throw error;
     return { ...facts, stepWidth, unseen: [`the sockets of this host (${error.code})`] };
   }
-  const held = heldBy(holders, peer, method, ephemeralRange);
+  const held = findHeldBy(holders, peer, method, ephemeralRange);
   const ownPort = holders.filter(({ local }) => local.port === peer.port && held.has(local.port));
   held.delete(peer.port);
   return {
@@ -95,7 +95,7 @@ export function portSituation(asked: Address | string, method: Method): PortSitu
   };
 }
 
-function heldBy(
+function findHeldBy(
   holders: readonly PortHolder[],
   peer: Address,
   method: Method,

@@ -1,5 +1,5 @@
 /** Why the kernel never gives a client the peer's port, and advice that is checked before it is given. */
-import { localAddressTowards, sandbox } from "../kernel/host.ts";
+import { findSandbox, localAddressTowards } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress, parseText, unmap } from "../socket/address.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -93,7 +93,7 @@ export function neverBySettings(
     const because = `port ${port} is in net.ipv4.ip_local_reserved_ports, which the kernel never picks`;
     return { reason: "reserved", because };
   }
-  if (sandbox() === "gvisor" && strategy !== "autobind") {
+  if (findSandbox() === "gvisor" && strategy !== "autobind") {
     const because = "gVisor skips the peer's port when it picks a local one for connect(2)";
     return { reason: "gvisor", because };
   }
@@ -183,7 +183,7 @@ function formatChoice(words: readonly string[]): string {
 }
 
 /**
- * What keeps a server's port safe from clients that do not bind to it: said only where the kernel picks that port
+ * What keeps a server's port safe from clients that do not bind to it: given only where the kernel picks that port
  * neither at connect(2) nor at bind(2) with port 0.
  */
 export function adviseServer(peer: Address, situation: PortSituation): string {

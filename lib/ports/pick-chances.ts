@@ -79,7 +79,7 @@ export class PickChances {
 
 /** How far a walk can step over ports: the longest increment of linux-5.18. */
 const LONGEST_STEP = 8;
-/** Of runs of unusable ports that are longer, so many lengths are told apart in each doubling. */
+/** Longer runs of unusable ports are distinguished by this many lengths in each doubling. */
 const LENGTHS_PER_DOUBLING = 4;
 
 /** Which places before the position are usable, from the nearest usable one on; the length of the run before that. */

@@ -33,7 +33,7 @@ export interface StepClass {
   total: number;
 }
 
-/** Steps beyond this are not told apart. */
+/** Steps beyond this are not distinguished. */
 export const LONGEST_COUNTED = 2048;
 /** More picks of the host between two for one peer say nothing about a shared counter. */
 export const WIDEST_GAP = 64;

@@ -94,7 +94,7 @@ export async function predict(options: PredictOptions): Promise<Prediction> {
   const { algorithm, basis } = options.algorithm
     ? { algorithm: options.algorithm, basis: "given" as const }
     : await observeAlgorithm(peer, method, isOwn, situation);
-  const never = isOwn ? whyNeverBy(method, peer, situation, algorithm) : notThisHost(peer);
+  const never = isOwn ? whyNeverBy(method, peer, situation, algorithm) : otherHostReason(peer);
   const waits = new Map<number, Wait>();
   const facts = modelFacts(situation, peer.port);
   return {
@@ -147,7 +147,7 @@ function dependsOn(
   return isFirst ? heldPorts.filter((held) => (held - port) % algorithm.stride === 0) : heldPorts;
 }
 
-function notThisHost(peer: Address): NeverReason {
+function otherHostReason(peer: Address): NeverReason {
   const because = `${formatAddress(peer)} is not an address of this host, so it cannot be the local address`;
   return { reason: "other-host", because };
 }
@@ -198,7 +198,7 @@ export function findDeadPort(
   }
 }
 
-/** What expectedAttempts() assumes when it is not said: the algorithm of this release, at full speed. */
+/** What expectedAttempts() assumes by default: the algorithm of this release, at full speed. */
 export interface ExpectOptions {
   readonly algorithm?: PortAlgorithm;
   readonly attemptsPerSecond?: number;
@@ -225,7 +225,7 @@ export function expectedAttempts(
 }
 
 /**
- * Returns a function that tells the mean attempts until the self-connect, when the kernel's walk is at a local port.
+ * Returns a function that computes the mean attempts until the self-connect, when the kernel's walk is at a local port.
  * It returns null for a port outside the range, and when there is never a self-connect or nobody can know.
  */
 export function expectedRemaining(
@@ -241,8 +241,8 @@ export function expectedRemaining(
 }
 
 /**
- * portSituation() for a strategy of the loop. whyNever(), expectedAttempts() and expectedRemaining() take it, so that
- * all of them answer about the same moment.
+ * portSituation() for a strategy of the loop. For programs that ask more than one of whyNever(), expectedAttempts() and
+ * expectedRemaining(), as `selfconnect reconnect` does: with one situation, all of them are about the same moment.
  */
 export function situationFor(peer: Address | string, strategy: Strategy): PortSituation {
   checkStrategyName(strategy);

@@ -43,7 +43,7 @@ export interface SourcePorts {
   readonly picks: Picks;
 }
 
-/** What a capture file or a list says about how hosts pick local ports. */
+/** What a capture file or a list shows of how hosts pick local ports. */
 export interface PortsReading {
   readonly format: "capture" | "list";
   /** All packets of the capture; 0 for a list. */

@@ -209,7 +209,7 @@ function turnsOf({ peers }: Picks): number {
 
 function whyNotWalk(evidence: Evidence, { explanation, loss }: Fit): string | null {
   const { stride, saltMs, label } = explanation;
-  if (loss > MOST_LOSS) return `about ${percent(loss)} of the attempts are missing: too many to tell`;
+  if (loss > MOST_LOSS) return `about ${percent(loss)} of the attempts are missing: too many for a verdict`;
   const counts = new Map<number, number>();
   const expected = new Map<number, number>();
   let [own, all] = [0, 0];

@@ -50,7 +50,7 @@ const OPTION_KEYS = [
 const MOST_MEANS = 40;
 const LEAST_BOUND = 1000;
 const MOST_MS = 600_000;
-/** A salt may change a little later than this clock says. */
+/** A salt may change a little later than by this clock. */
 const SALT_SLACK_MS = 500;
 /** Walks wander over so many places at least: then where they began does not matter. */
 const FEWEST_WANDERED = 500;

@@ -107,7 +107,10 @@ function auditLines(found: Audit): Line[] {
   ];
 }
 
-/** The changes since earlier audits of the same namespaces: new findings with a plus, lost ones with a minus, or "". */
+/**
+ * The changes since earlier audits of the same namespaces: new findings with a plus, lost ones with a minus, or "". For
+ * programs that repeat audit() or auditAllNamespaces() and log what is new, as `selfconnect audit --watch` does.
+ */
 export function auditChangesText(
   last: readonly Audit[],
   next: readonly Audit[],

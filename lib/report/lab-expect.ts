@@ -3,7 +3,10 @@ import type { Judgement, Unexpected } from "../lab/expectation.ts";
 import type { TextOptions } from "./terminal.ts";
 import { renderText } from "./terminal.ts";
 
-/** What differs and what could not be asked, line by line, then a summary line. */
+/**
+ * What differs and what could not be asked, line by line, then a summary line. For programs that compare labs with an
+ * expectation by judge() and log the result, as `selfconnect lab --expect` does in CI.
+ */
 export function judgementText(
   { asExpected, differs, unasked }: Judgement,
   options: TextOptions = {},

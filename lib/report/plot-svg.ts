@@ -116,8 +116,8 @@ function steps(values: readonly number[], unit: string) {
   const y = { low: 0, high: niceCeiling(Math.max(...counts.values())) };
   const width = ((WIDTH - LEFT - RIGHT) / (x.high - x.low)) * 0.8;
   const bars = [...counts].map(([step, count]) => {
-    const left = (across(step, x) - width / 2).toFixed(1);
-    const top = up(count, y);
+    const left = (scaleX(step, x) - width / 2).toFixed(1);
+    const top = scaleY(count, y);
     const height = (HEIGHT - BOTTOM - top).toFixed(1);
     const tip = `step ${step}${step === BARS_UP_TO ? " and more" : ""}: ${count} times`;
     const box = `x="${left}" y="${top.toFixed(1)}" width="${width.toFixed(1)}" height="${height}"`;
@@ -147,7 +147,7 @@ function walk(values: readonly number[], unit: string, row: readonly Samples[], 
   const lowest = Math.min(...row.flatMap((samples) => samples.values));
   const y = { low: lowest, high: highest(row) + 1 };
   const dots = values.map((value, i) => {
-    const [cx, cy] = [across(i, x).toFixed(1), up(value, y).toFixed(1)];
+    const [cx, cy] = [scaleX(i, x).toFixed(1), scaleY(value, y).toFixed(1)];
     if (value !== peerPort) return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;
     const tip = `<title>self-connect, attempt ${i + 1}</title>`;
     return `<circle class="dot joined" cx="${cx}" cy="${cy}" r="4">${tip}</circle>`;
@@ -160,7 +160,7 @@ function walk(values: readonly number[], unit: string, row: readonly Samples[], 
 /** A line at the peer's port: a dot on it is a self-connect. */
 function peerLine(peerPort: number | null, y: Axis): string {
   if (peerPort === null || peerPort < y.low || peerPort > y.high) return "";
-  const top = up(peerPort, y).toFixed(1);
+  const top = scaleY(peerPort, y).toFixed(1);
   const text = `<text x="${WIDTH - RIGHT}" y="${Number(top) - 3}" text-anchor="end">peer ${peerPort}</text>`;
   return `<path class="peer" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>${text}`;
 }
@@ -169,12 +169,12 @@ function frame(x: Axis, y: Axis, xName: string, yName: string): string {
   const floor = HEIGHT - BOTTOM;
   const lines = [`<path class="axis" d="M${LEFT} ${TOP}V${floor}H${WIDTH - RIGHT}"/>`];
   for (const value of roundTicks(y)) {
-    const top = up(value, y).toFixed(1);
+    const top = scaleY(value, y).toFixed(1);
     lines.push(`<path class="grid" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>`);
     lines.push(`<text x="${LEFT - 5}" y="${Number(top) + 3}" text-anchor="end">${tickText(value)}</text>`);
   }
   for (const value of roundTicks(x)) {
-    const left = across(value, x).toFixed(1);
+    const left = scaleX(value, x).toFixed(1);
     lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(value)}</text>`);
   }
   const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
@@ -194,14 +194,14 @@ function roundTicks({ low, high }: Axis): number[] {
 }
 
 function point(x: number, y: number, xAxis: Axis, yAxis: Axis): string {
-  return `${across(x, xAxis).toFixed(1)},${up(y, yAxis).toFixed(1)}`;
+  return `${scaleX(x, xAxis).toFixed(1)},${scaleY(y, yAxis).toFixed(1)}`;
 }
 
-function across(value: number, { low, high }: Axis): number {
+function scaleX(value: number, { low, high }: Axis): number {
   return LEFT + ((value - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
 }
 
-function up(value: number, { low, high }: Axis): number {
+function scaleY(value: number, { low, high }: Axis): number {
   return HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
 }
 

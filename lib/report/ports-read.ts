@@ -87,7 +87,7 @@ function sourceLines(source: SourcePorts): Line[] {
   const peers = source.host === null ? "" : ` to ${pluralize(peerCount, "peer")}`;
   const unit = source.host === null ? "port" : "SYN";
   const details: Line[] = [
-    [paint("bold", verdict.reason === null ? verdict.name : "cannot tell"), tail(verdict)],
+    [paint("bold", verdict.reason === null ? verdict.name : "no verdict"), tail(verdict)],
   ];
   if (verdict.kernels) details.push(`as in ${verdict.kernels}`);
   if (verdict.runnerUp && verdict.reason === null)
@@ -108,7 +108,7 @@ function tail({ family, reason }: FingerprintVerdict): string {
 }
 
 function verdictText(verdict: FingerprintVerdict): string {
-  return `${verdict.reason === null ? verdict.name : "cannot tell"}${tail(verdict)}`;
+  return `${verdict.reason === null ? verdict.name : "no verdict"}${tail(verdict)}`;
 }
 
 function peerText({ address, syns, verdict }: PeerPorts): string {

@@ -150,7 +150,7 @@ export function isSameHost(one: Address, other: Address): boolean {
 }
 
 /** An address without its scope. A scope is a name on this host only: packets and socket tables have none. */
-export function bare({ family, host, port }: Address): Address {
+export function dropScope({ family, host, port }: Address): Address {
   return { family, host, port };
 }
 

@@ -2,7 +2,7 @@
 import { inspect, types } from "node:util";
 import { invalidArgument } from "./misuse.ts";
 
-/** Returns `bytes`. Throws a TypeError ERR_INVALID_BYTES that says what to pass to `method` instead. */
+/** Returns `bytes`. Throws a TypeError ERR_INVALID_BYTES with what to pass to `method` instead. */
 export function checkBytes(bytes: Uint8Array, method: string): Uint8Array {
   if (!types.isUint8Array(bytes)) {
     throw invalidArgument("ERR_INVALID_BYTES", `${method} needs a Uint8Array: ${fixFor(bytes)}`);

@@ -49,7 +49,7 @@ function inheritError(result: number, fd: number): Error {
   return message ? invalidArgument("ERR_NOT_TCP", message) : new SocketError(result, { syscall: "fcntl" });
 }
 
-/** Says what an fd is that is not a TCP socket; null for any other errno. */
+/** Describes an fd that is not a TCP socket; null for any other errno. */
 export function describeOtherKind(code: string, fd: number): string | null {
   if (code === "ENOTSOCK") return `fd ${fd} is not a socket, but a file, pipe or device`;
   if (code === "EPROTONOSUPPORT") return `fd ${fd} is a socket, but not of TCP over IPv4 or IPv6`;

@@ -20,7 +20,7 @@ export function checkLimits(call: string, limits: WaitLimits, names: readonly st
   checkSignal(limits.signal);
 }
 
-/** The error of a wait that ended because `method` closed the socket; `what` says who waited. */
+/** The error of a wait that ended because `method` closed the socket; `what` names the call that waited. */
 export function closedError(method: string, what: string): TypeError {
   return invalidArgument("ERR_SOCKET_CLOSED", `${method} was called while ${what}`);
 }

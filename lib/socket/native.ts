@@ -304,7 +304,7 @@ function requireAddon(): Native {
       errors.push(error as NodeJS.ErrnoException);
     }
   }
-  // A file that is there and does not load tells more than one that is not there.
+  // The reason why a file does not load helps more than that another one does not exist.
   const cause = errors.find(({ code }) => code !== "MODULE_NOT_FOUND");
   const reasons = cause
     ? firstLine(cause)

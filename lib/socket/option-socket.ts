@@ -1,13 +1,11 @@
 /** The part of TcpSocket that reads and sets socket options. */
-import type { Handle } from "./native.ts";
+import { AddressSocket } from "./address-socket.ts";
 import { loadNative } from "./native.ts";
 import { getRawOption, readOption, setRawOption, writeOption, writeOptions } from "./option-access.ts";
 import type { OptionName, SocketOptions } from "./options.ts";
 
 /** TcpSocket is the only class that is made of it. */
-export abstract class OptionSocket {
-  /** @internal The handle of an open socket; throws ERR_SOCKET_CLOSED. */
-  protected abstract get open(): Handle;
+export abstract class OptionSocket extends AddressSocket {
   abstract reset(): void;
 
   /**

@@ -8,7 +8,7 @@ import type { Native, OptionRow } from "./native.ts";
 import type { BpfProgram, Md5Signature } from "./option-structures.ts";
 import type { OptionValue } from "./options.ts";
 import type { PortRange } from "./port-range.ts";
-import { stateNumbered } from "./tcp-state.ts";
+import { decodeState } from "./tcp-state.ts";
 
 /** Larger than a name, and than the headers of a SYN with many extension headers. */
 const MOST_BYTES = 4096;
@@ -141,7 +141,7 @@ function decodeStructure(row: OptionRow, values: BigInt64Array, native: Native):
 }
 
 function decodeField(name: string, value: bigint, native: Native): string | number | boolean | null {
-  if (name === "state") return stateNumbered(native.tcpStates, Number(value));
+  if (name === "state") return decodeState(native.tcpStates, Number(value));
   if (name === "applicationLimited") return value !== 0n;
   if (/pacingBytesPerSecond$/i.test(name) && isUnlimited(value)) return null;
   return Number(BigInt.asUintN(64, value));

@@ -1,8 +1,8 @@
 /** TcpSocket: one kernel socket. Its methods are named after the system calls that they make. */
 import net from "node:net";
 import { inspect } from "node:util";
-import type { Address, LocalAddress } from "./address.ts";
-import { addressBytes, checkAddress, checkLocalAddress, readAddress } from "./address.ts";
+import type { Address } from "./address.ts";
+import { addressBytes, checkAddress } from "./address.ts";
 import {
   addressError,
   checkSamePeer,
@@ -138,18 +138,6 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   /**
-   * bind(2). Without a port ("10.0.0.1") or with port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE,
-   * EADDRNOTAVAIL, EACCES …
-   */
-  bind(local: LocalAddress): this {
-    const address = checkLocalAddress(local);
-    const bytes = addressBytes(address, this.#native);
-    const result = this.#native.bind(this.open, bytes);
-    if (result >= 0) return this;
-    throw addressError(this.#native, this.open, result, { syscall: "bind", local: address });
-  }
-
-  /**
    * connect(2), which never blocks here. After "in-progress" (EINPROGRESS), await connected(). Throws SocketError
    * when the kernel refuses at once: EADDRNOTAVAIL when the ephemeral range is exhausted, ENETUNREACH, EADDRINUSE …
    * The state is then "failed", as after ECONNREFUSED, and connect() may be called again. EALREADY and EISCONN leave
@@ -215,19 +203,6 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     // A SYN to the address that it comes from reaches the socket that sent it, and no listener.
     const accepted = TcpSocket.adopt(handle, true);
     return this.#state.name === "listening" ? accepted.setAll(this.#state.acceptedOptions) : accepted;
-  }
-
-  /**
-   * getsockname(2). The port is 0 before bind and connect. After a refused connect Linux still returns the port that
-   * the connect used; other kernels may not.
-   */
-  getsockname(): Address {
-    return this.#readAddress("getsockname");
-  }
-
-  /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
-  getpeername(): Address {
-    return this.#readAddress("getpeername");
   }
 
   /**
@@ -346,7 +321,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
   toJSON(): { fd: number; state: SocketState; local?: Address; peer?: Address } {
-    return { fd: this.fd, state: this.state, ...(!this.closed && this.#readAddresses()) };
+    return { fd: this.fd, state: this.state, ...(!this.closed && this.readAddresses()) };
   }
 
   [inspect.custom](_depth: number, options: object): string {
@@ -413,22 +388,9 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     throw new SocketError(result, context);
   }
 
-  #readAddress(call: "getsockname" | "getpeername"): Address {
-    const result = readAddress(this.#native, this.open, call);
-    if (typeof result === "number") throw new SocketError(result, { syscall: call });
-    return result;
-  }
-
-  /** getsockname(2) and getpeername(2); an address is absent when its call fails. */
-  #readAddresses(): { local?: Address; peer?: Address } {
-    const local = readAddress(this.#native, this.open, "getsockname");
-    const peer = readAddress(this.#native, this.open, "getpeername");
-    return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
-  }
-
   /** For errors: the peer given to connect(), and the local address once it has a port. */
   #errorAddresses(): { local?: Address; peer?: Address } {
-    const { local, peer } = this.#readAddresses();
+    const { local, peer } = this.readAddresses();
     const asked = "peer" in this.#state ? this.#state.peer : null;
     return { ...(local?.port && { local }), ...((asked ?? peer) && { peer: (asked ?? peer)! }) };
   }

@@ -21,7 +21,7 @@ export const TCP_STATES = [
 export type TcpState = (typeof TCP_STATES)[number];
 
 /** Returns the state that a kernel numbers so in its list `states`. Throws for a number that is not in the list. */
-export function stateNumbered(states: readonly (TcpState | "")[], number: number): TcpState {
+export function decodeState(states: readonly (TcpState | "")[], number: number): TcpState {
   const state = states[number];
   if (state) return state;
   throw new Error(`the kernel reports the TCP state ${number}, which has no name here`);

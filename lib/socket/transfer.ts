@@ -50,7 +50,8 @@ export function pollOperation(direction: "read" | "write"): SocketOperation<void
     syscall: "poll",
     direction,
     progress: () => ({ text, transferred: 0 }),
-    step: null,
+    isPoll: true,
+    step: () => ({ value: undefined }),
   };
 }
 

@@ -18,13 +18,16 @@ export type Step<T> = { readonly value: T } | "blocked" | "again";
 export interface Operation<T> {
   readonly direction: Direction;
   readonly syscall: string;
-  /** Makes one system call. Throws its error. Null: waits only until a call would not block. */
-  readonly step: (() => Step<T>) | null;
+  /** Makes one system call. Throws its error. */
+  readonly step: () => Step<T>;
+  /** Whether it waits until a call would not block, and makes none. Its one step ends it. */
+  readonly isPoll?: boolean;
 }
 
 interface Waiter {
-  readonly operation: Operation<unknown>;
-  readonly resolve: (value: never) => void;
+  readonly direction: Direction;
+  /** Makes the next step of its operation. */
+  readonly act: () => "ended" | "blocked" | "again";
   readonly reject: (reason: unknown) => void;
   removeLimits: () => void;
 }
@@ -62,12 +65,14 @@ export class SocketWaits {
     deadlineError: (elapsedMs: number) => Error,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { operation, resolve, reject, removeLimits: () => {} };
-      const queue = this.#queues[operation.direction];
-      const set = operation.step ? queue.actors : queue.pollers;
+      const { direction, isPoll } = operation;
+      const act = () => this.#step(operation, waiter, resolve);
+      const waiter: Waiter = { direction, act, reject, removeLimits: () => {} };
+      const queue = this.#queues[direction];
+      const set = isPoll ? queue.pollers : queue.actors;
       set.add(waiter);
-      if (operation.step === null) this.#poll(operation.direction);
-      else if (set.size === 1) this.#act(operation.direction);
+      if (isPoll) this.#poll(direction);
+      else if (set.size === 1) this.#act(direction);
       if (!set.has(waiter)) return;
       this.#limit(waiter, limits, deadlineError);
       this.#updateWatch();
@@ -89,7 +94,7 @@ export class SocketWaits {
     const abandon = (reason: () => unknown) => {
       this.#settle(waiter, () => waiter.reject(reason()));
       // It may have been the first of its queue, which the next ones waited for.
-      this.#act(waiter.operation.direction);
+      this.#act(waiter.direction);
       this.#updateWatch();
     };
     const expire = () => abandon(() => deadlineError(performance.now() - startedAt));
@@ -102,7 +107,7 @@ export class SocketWaits {
   }
 
   #settle(waiter: Waiter, settle: () => void): void {
-    const { actors, pollers } = this.#queues[waiter.operation.direction];
+    const { actors, pollers } = this.#queues[waiter.direction];
     waiter.removeLimits();
     actors.delete(waiter);
     pollers.delete(waiter);
@@ -125,7 +130,7 @@ export class SocketWaits {
     const { read, write } = flagsOf(direction);
     // -EBADF ends the wait too: the next call reports it.
     if (this.#native.poll(this.#handle, read, write) === 0) return;
-    for (const waiter of [...pollers]) this.#settle(waiter, () => waiter.resolve(undefined as never));
+    for (const waiter of [...pollers]) waiter.act();
   }
 
   /** Performs the actors of a direction in order until one blocks or TURN_MS have passed. */
@@ -134,7 +139,7 @@ export class SocketWaits {
     const endsAt = performance.now() + TURN_MS;
     for (const waiter of actors) {
       for (;;) {
-        const step = this.#step(waiter);
+        const step = waiter.act();
         if (step === "blocked") return;
         if (step === "ended") break;
         if (performance.now() > endsAt) {
@@ -153,11 +158,15 @@ export class SocketWaits {
     });
   }
 
-  #step(waiter: Waiter): "ended" | "blocked" | "again" {
+  #step<T>(
+    operation: Operation<T>,
+    waiter: Waiter,
+    resolve: (value: T) => void,
+  ): "ended" | "blocked" | "again" {
     try {
-      const step = waiter.operation.step!();
+      const step = operation.step();
       if (typeof step === "string") return step;
-      this.#settle(waiter, () => waiter.resolve(step.value as never));
+      this.#settle(waiter, () => resolve(step.value));
     } catch (error) {
       this.#settle(waiter, () => waiter.reject(error));
     }
@@ -166,10 +175,9 @@ export class SocketWaits {
 
   /** Watches the directions that have waiting calls. A watch keeps the event loop alive. */
   #updateWatch(): void {
-    const [read, write] = DIRECTIONS.map((direction): Flag => {
-      const { actors, pollers } = this.#queues[direction];
-      return actors.size + pollers.size > 0 ? 1 : 0;
-    }) as [Flag, Flag];
+    const isWaiting = ({ actors, pollers }: Queue): Flag => (actors.size + pollers.size > 0 ? 1 : 0);
+    const read = isWaiting(this.#queues.read);
+    const write = isWaiting(this.#queues.write);
     if (read === (this.#watch?.read ?? 0) && write === (this.#watch?.write ?? 0)) return;
     this.#watch?.end();
     this.#watch = null;

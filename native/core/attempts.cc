@@ -11,9 +11,6 @@ namespace core {
 
 namespace {
 
-/// People watch the local port as progress, so a sample is enough: reading it at each attempt costs 2 % of
-/// the rate.
-constexpr uint32_t kSamplePortEvery = 256;
 /// The attempts are checked to go to this host after the first few of a burst, and then this often: another
 /// host gets 10 ms of them at most.
 constexpr uint32_t kFirstAttempts = 16;
@@ -61,7 +58,7 @@ Result Attempts::report_failure(Call call, Result result) {
 }
 
 void Attempts::count(Result result, int fd) {
-  if (plan_.ports != nullptr || made_ % kSamplePortEvery == 0) {
+  if (plan_.ports != nullptr || made_ % kShowPortEvery == 0) {
     show_port(fd);
     if (plan_.ports != nullptr)
       plan_.ports[made_] = static_cast<uint16_t>(load_word(&plan_.report->local_port));
@@ -80,13 +77,14 @@ void Attempts::show_port(int fd) {
   store_word(&plan_.report->local_port, getsockname(fd, &local) < 0 ? 0 : port_of(local));
 }
 
-/// The name alone tells: the peer is known. The socket that is handed over is looked at more closely, by
-/// JavaScript.
-bool Attempts::must_reset(int fd) const {
-  if (resets_left() == 0) return false;
+bool Attempts::has_name_of_peer(int fd) const {
   Address local;
-  if (getsockname(fd, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0) return true;
-  return is_joined(fd) > 0;
+  return getsockname(fd, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0;
+}
+
+/// A name that is the peer's is enough. JavaScript checks the socket that is handed over more closely.
+bool Attempts::must_reset(int fd) const {
+  return resets_left() > 0 && (has_name_of_peer(fd) || is_joined(fd) > 0);
 }
 
 uint32_t Attempts::resets_left() const {

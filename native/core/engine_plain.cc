@@ -122,7 +122,7 @@ class PlainEngine : public Engine {
   int fd_ = -1;
   /// Whether an attempt was made with this socket.
   bool is_used_ = false;
-  /// "fresh" makes each attempt with a new socket; the others do where the kernel wants it.
+  /// "fresh" makes each attempt with a new socket; the others where the kernel requires it.
   bool keeps_socket_;
 };
 

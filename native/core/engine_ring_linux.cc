@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "core/engine.h"
@@ -15,8 +14,6 @@ namespace {
 constexpr uint32_t kChain = 32;
 /// Attempts of a batch that each have a socket. All of them are made, also those after a self-connect.
 constexpr uint32_t kSlots = 8;
-/// The local port is shown once in so many attempts.
-constexpr uint32_t kShowEvery = 256;
 
 /// Results of a connect(2) that sent no SYN: of a cancelled or broken chain, or of a socket that connected in
 /// an entry before.
@@ -126,7 +123,7 @@ class RingEngine : public Engine {
     }
     // The SYN of the connect that was cancelled was sent.
     if (attempts_.is_stopped() && batch.attempts == 0) attempts_.count(-EINPROGRESS);
-    if (batches_++ % (kShowEvery / kChain) == 0) attempts_.show_port(fd_);
+    if (batches_++ % (Attempts::kShowPortEvery / kChain) == 0) attempts_.show_port(fd_);
     if (batch.connected > 0) return end_connected(batch.connected);
     if (batch.is_broken) drop();
     return batch.refusal;
@@ -153,7 +150,7 @@ class RingEngine : public Engine {
       // The SYN of a connect that was cancelled was sent.
       count(result == -ECANCELED ? -EINPROGRESS : result, batch);
     }
-    if (batches_++ % (kShowEvery / kSlots) == 0) show_slot(0);
+    if (batches_++ % (Attempts::kShowPortEvery / kSlots) == 0) show_slot(0);
     return batch.connected > 0 ? take_connected(is_connected) : batch.refusal;
   }
 
@@ -184,10 +181,7 @@ class RingEngine : public Engine {
   /// The socket of a chain has connected. The chain has disconnected all of `connected` but the last: they
   /// had its name, and count as self-connects only when that is the peer's.
   Result end_connected(uint32_t connected) {
-    Address local;
-    const bool is_named =
-        getsockname(fd_, &local) >= 0 && std::memcmp(&local, &plan_.peer, sizeof local) == 0;
-    if (connected > 1 && !is_named) return hand_over(std::exchange(fd_, -1));
+    if (connected > 1 && !attempts_.has_name_of_peer(fd_)) return hand_over(std::exchange(fd_, -1));
     for (uint32_t i = 1; i < connected; i++) attempts_.count_reset();
     if (!attempts_.must_reset(fd_)) return hand_over(std::exchange(fd_, -1));
     attempts_.count_reset();

@@ -7,7 +7,7 @@
 
 namespace core {
 
-/// Where the attempts of a burst go, as far as the kernel says.
+/// Where the attempts of a burst go, as far as the kernel shows.
 enum class Destination : Result {
   host = 0,
   moved = 1,      ///< The peer is no longer an address of this host.

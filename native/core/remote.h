@@ -12,7 +12,7 @@ namespace core {
 /// getsockname(2) of a TCP socket of another process. -ENOTSOCK or -EPROTONOSUPPORT for any other descriptor.
 Result local_name_of(int pid, int fd, Address* local);
 
-/// What tells one socket of another process from any that took its descriptor since.
+/// Distinguishes one socket of another process from any that took its descriptor since.
 struct RemoteIdentity {
   uint32_t inode;
   uint32_t cookie[2];  ///< SO_COOKIE; two zeros where it is not known (/proc/net/tcp).

@@ -44,7 +44,7 @@ class Ring {
   /// io_uring_register(2), IORING_REGISTER_PROBE: whether the kernel has an operation.
   bool supports(RingOperation operation) const;
 
-  /// An entry's `link` says how the next entry depends on it. `name` must live until run() returns.
+  /// An entry's `link` determines how the next entry depends on it. `name` must live until run() returns.
   void connect(RingSocket socket, const sockaddr_storage& name, socklen_t length, Link link);
   void bind(RingSocket socket, const sockaddr_storage& name, socklen_t length, Link link);
   /// socket(2) into a slot; a socket that was there is closed.

@@ -55,7 +55,7 @@ constexpr uint32_t kCancelAll = 1U << 0, kCancelAny = 1U << 2;  // Linux 5.19
 constexpr uint16_t kProbeSupported = 1U << 0;
 constexpr uint8_t kSqeFixedFile = 1U << 0, kSqeLink = 1U << 2, kSqeHardLink = 1U << 3;
 constexpr uint64_t kOfCancel = ~uint64_t{0};
-/// How often the ring looks whether to stop.
+/// How often the ring checks whether to stop.
 constexpr int64_t kWaitNs = 2'000'000;
 /// How often a cancel is repeated: a chain goes on with its next entry when one is cancelled.
 constexpr int kMostCancels = 1000;

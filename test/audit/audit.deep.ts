@@ -1,6 +1,6 @@
 /** The CPU time of the audit compared with ss, with 100,000 sockets in a new namespace. */
 import { expect, test } from "vitest";
-import { inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
+import { MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const SOCKETS = 100_000;
 const ROUNDS = 5;
@@ -64,7 +64,13 @@ test("audits 100,000 sockets with no more CPU than ss -tanp takes", {
   const prepare = 'echo 65535 > /proc/sys/net/core/somaxconn; ulimit -n "$(ulimit -Hn)"; exec "$@"';
   const node = [process.execPath, "--input-type=module", "-e", MEASURE, "--"];
   const args = [MAIN, INDEX, CROWD, String(SOCKETS), String(ROUNDS)];
-  const { stdout, stderr } = await inNamespace("1024 65535", "sh", ["-c", prepare, "sh", ...node, ...args]);
+  const { stdout, stderr } = await runInNamespace("1024 65535", "sh", [
+    "-c",
+    prepare,
+    "sh",
+    ...node,
+    ...args,
+  ]);
   const result = JSON.parse(stdout || stderr);
   const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
   const [audit, ss] = [median(result.audit), median(result.ss)];

@@ -17,9 +17,9 @@ import {
   deadPeer,
   deadPort,
   FAMILIES,
-  inNamespace,
   MAIN,
   needsNamespaces,
+  runInNamespace,
   withNative,
 } from "../support/harness.ts";
 import { keep, plant, planted, resetPlanted } from "../support/planted.ts";
@@ -213,7 +213,11 @@ test("ss reports the same sockets", async (context) => {
 describe("selfconnect audit", () => {
   test("prints no findings and exits 0 in a clean namespace", async (context) => {
     needsNamespaces(context);
-    const { status, stdout } = await inNamespace("32768 60999", process.execPath, [MAIN, "audit", "--json"]);
+    const { status, stdout } = await runInNamespace("32768 60999", process.execPath, [
+      MAIN,
+      "audit",
+      "--json",
+    ]);
     const report = JSON.parse(stdout);
     expect(status).toBe(0);
     const empty = { listeners: [], ports: [], joined: [], leftovers: [], knocking: [], destinations: [] };
@@ -246,7 +250,7 @@ describe("selfconnect audit", () => {
     const look = `"$0" "$1" audit --port 33000 --json`;
     const script = `${reserve} && ${look} > $2; eval "$("$0" -p 'JSON.parse(fs.readFileSync(process.argv[1])).reserve.now' $2)" >&2 && ${look}`;
     const file = `${process.env.TMPDIR ?? "/tmp"}/selfconnect-audit-${process.pid}`;
-    const { status, stdout, stderr } = await inNamespace("32768 33791", "sh", [
+    const { status, stdout, stderr } = await runInNamespace("32768 33791", "sh", [
       "-c",
       script,
       process.execPath,
@@ -303,6 +307,6 @@ describe("selfconnect audit", () => {
   test("--watch ends after its time", async (context) => {
     needsNamespaces(context);
     const args = [MAIN, "audit", "--watch", "100ms", "--duration", "300ms"];
-    expect((await inNamespace("32768 60999", process.execPath, args)).status).toBe(0);
+    expect((await runInNamespace("32768 60999", process.execPath, args)).status).toBe(0);
   });
 });

@@ -17,10 +17,10 @@ import {
   command,
   deadPeer,
   deadPort,
-  inNamespace,
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  runInNamespace,
   withNative,
 } from "../support/harness.ts";
 import { keep, resetPlanted } from "../support/planted.ts";
@@ -175,7 +175,7 @@ describe("the exit code", () => {
       ${plant}
       const { status } = spawnSync(process.execPath, [${JSON.stringify(MAIN)}, "audit", ...process.argv.slice(1)], { stdio: "inherit" });
       process.exit(status);`;
-    return await inNamespace("40000 40039", process.execPath, [
+    return await runInNamespace("40000 40039", process.execPath, [
       "--input-type=module",
       "-e",
       source,

@@ -217,10 +217,10 @@ test("without sock_diag nobody knows whether a listener on [::] takes IPv4 too, 
     .bind({ ...deadPeer(6), host: "::" })
     .listen();
   const { port } = listener.getsockname();
-  const told = () => explainBind(port).holders.map(({ is, isV6Only }) => [is.split(": ")[0], isV6Only]);
-  expect(told(), "control").toEqual([["listens, for IPv6 only", true]]);
+  const listTypes = () => explainBind(port).holders.map(({ is, isV6Only }) => [is.split(": ")[0], isV6Only]);
+  expect(listTypes(), "control").toEqual([["listens, for IPv6 only", true]]);
   const calls = { diag: () => -os.constants.errno.ENOENT };
-  expect(await withNative(calls, told)).toEqual([["listens, for IPv6, and maybe for IPv4", null]]);
+  expect(await withNative(calls, listTypes)).toEqual([["listens, for IPv6, and maybe for IPv4", null]]);
 });
 
 test("a connection that its peer has closed before accept(2) belongs to the listener", async () => {
@@ -238,7 +238,7 @@ test("a connection that its peer has closed before accept(2) belongs to the list
   expect(waiting!.is).toBe(is);
 });
 
-test("where the kernel cannot end a connection of another process, nobody is told to", async () => {
+test("where the kernel cannot end a connection of another process, nobody is listTypes to", async () => {
   const timeWait = PLANTINGS.filter(({ kind }) => kind.endsWith("time-wait"));
   const { port } = await timeWait.at(-1)!.plant();
   const remedy = () =>
@@ -255,18 +255,18 @@ test("where the kernel cannot end a connection of another process, nobody is tol
 test("the wait that is advised is for what was asked", async () => {
   const { plant } = PLANTINGS.find(({ title }) => title.startsWith("TIME-WAIT of a self-connect over 127"))!;
   const { port } = await plant();
-  const told = (target: number | string) => {
+  const listAdvice = (target: number | string) => {
     const found = explainBind(target);
     return [
       found.holders[0]!.remedy!.split(",")[0],
       /selfconnect who (\S+) --wait 60s/.exec(whoText(found))![1],
     ];
   };
-  expect(told(port)).toEqual([`waitUntilFree(${port})`, `${port}`]);
+  expect(listAdvice(port)).toEqual([`waitUntilFree(${port})`, `${port}`]);
   const address = `127.0.0.1:${port}`;
-  expect(told(address)).toEqual([`waitUntilFree("${address}")`, address]);
+  expect(listAdvice(address)).toEqual([`waitUntilFree("${address}")`, address]);
   const mapped = `[::ffff:127.0.0.1]:${port}`;
-  expect(told(mapped)).toEqual([`waitUntilFree("${mapped}")`, `'${mapped}'`]);
+  expect(listAdvice(mapped)).toEqual([`waitUntilFree("${mapped}")`, `'${mapped}'`]);
 });
 
 test("a port where nothing is in the way", () => {

@@ -178,7 +178,7 @@ test("a port that another socket holds too is not called free, and that socket i
   owner.poke();
 });
 
-test("an unprivileged user is told the reason of each way that failed", () => {
+test("an unprivileged user gets the reason of each way that failed", () => {
   const text = (refusals: FreedSocket["refusals"]) => {
     const socket: FreedSocket = {
       ...{ local: { family: 4, host: "127.0.0.1", port: 1 }, state: "ESTABLISHED", processes: [] },

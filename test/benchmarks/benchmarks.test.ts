@@ -215,7 +215,12 @@ describe("the guard's rows", () => {
 
 describe("the dialers' rows", () => {
   const [go, ours] = DIALERS;
-  const counted = (counts: Record<string, number>) => ({ count: 1000, elapsedNs: 1e9, cost: null, counts });
+  const makeCounted = (counts: Record<string, number>) => ({
+    count: 1000,
+    elapsedNs: 1e9,
+    cost: null,
+    counts,
+  });
 
   it.each([
     [0, 0, ["reached", "reached"]],
@@ -223,7 +228,7 @@ describe("the dialers' rows", () => {
     [0, 7, ["reached", "missed"]],
   ])("of dial() with %i returned and %i ports not free", (handedOut, portNotFree, verdicts) => {
     const ledger = new Ledger();
-    ledger.add(ours!, counted({ handedOut, portNotFree, rejected: 3 }));
+    ledger.add(ours!, makeCounted({ handedOut, portNotFree, rejected: 3 }));
     const rows = dialerRows(ledger.results());
     expect(rows.map(({ verdict }) => verdict)).toEqual(verdicts);
     expect(rows.map(benchFigure)).toEqual([String(handedOut), String(portNotFree)]);
@@ -232,7 +237,7 @@ describe("the dialers' rows", () => {
 
   it("have no bound for other dialers", () => {
     const ledger = new Ledger();
-    ledger.add(go!, counted({ handedOut: 1000, portNotFree: 0 }));
+    ledger.add(go!, makeCounted({ handedOut: 1000, portNotFree: 0 }));
     const [row] = dialerRows(ledger.results());
     expect(row).toMatchObject({ value: 1000, verdict: "reported", bound: null });
     expect(benchFigure(row!)).toBe("1,000");

@@ -9,11 +9,11 @@ import {
   cli,
   deadPeer,
   FAMILIES,
-  inNamespace,
   interruptAfter,
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  runInNamespace,
   withListener,
 } from "../support/harness.ts";
 
@@ -81,7 +81,7 @@ describe("dial", () => {
   it("never reports a self-connect as healthy: exits with 3 after self-connects, and the port is free", async (context) => {
     needsNamespaces(context);
     const args = [MAIN, "dial", "127.0.0.1:40000", "--json", "--listen-check"];
-    const result = await inNamespace("40000 40000", process.execPath, args);
+    const result = await runInNamespace("40000 40000", process.execPath, args);
     expect(result.status).toBe(3);
     const report = parseChecked(result);
     expect(report.attempts.map((attempt: { outcome: string }) => attempt.outcome)).toEqual(

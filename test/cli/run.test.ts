@@ -15,7 +15,7 @@ const run = (args: readonly string[], during?: (child: ChildProcess) => void) =>
   command(process.execPath, [MAIN, "run", ...args], during);
 
 /** A program that prints "ready" and waits; `then` is what it does about SIGTERM. */
-const waiting = (then: string) => `${then}; console.log("ready"); setInterval(() => {}, 1000);`;
+const waitAfter = (then: string) => `${then}; console.log("ready"); setInterval(() => {}, 1000);`;
 
 /** Sends SIGTERM to the command itself when the program is ready. */
 const terminate = (child: ChildProcess) => void child.stdout!.on("data", () => child.kill("SIGTERM"));
@@ -51,10 +51,10 @@ describe("selfconnect run", () => {
   });
 
   it("passes a signal on, and ends by the signal that ended the program", async () => {
-    const handles = waiting('process.on("SIGTERM", () => process.exit(7))');
+    const handles = waitAfter('process.on("SIGTERM", () => process.exit(7))');
     expect((await run(["--", process.execPath, "-e", handles], terminate)).status).toBe(7);
     let signal: NodeJS.Signals | null = null;
-    const dies = ["--", process.execPath, "-e", waiting("")];
+    const dies = ["--", process.execPath, "-e", waitAfter("")];
     const { status } = await run(dies, (child) => {
       terminate(child);
       child.on("exit", (_, name) => {
@@ -129,7 +129,7 @@ describe("selfconnect run", () => {
     it("passes a signal on to the program that it started after it waited, and its code", async () => {
       const holder = TcpSocket.open(4).bind(deadPeer()).listen(1);
       const target = formatAddress(holder.getsockname());
-      const handles = waiting('process.on("SIGINT", () => process.exit(9))');
+      const handles = waitAfter('process.on("SIGINT", () => process.exit(9))');
       const { status } = await run(
         ["--when-free", target, "--", process.execPath, "-e", handles],
         (child) => {

@@ -8,7 +8,7 @@ const attempt = (elapsedMs: number, outcome: Attempt["outcome"] = "ECONNREFUSED"
   peer: { family: 4, host: "192.0.2.1", port: 1 },
   elapsedMs,
 });
-const kept = (record: AttemptRecord) => record.list().map(({ elapsedMs }) => elapsedMs);
+const listKept = (record: AttemptRecord) => record.list().map(({ elapsedMs }) => elapsedMs);
 
 it("has no last attempt before the first", () => {
   const record = new AttemptRecord();
@@ -25,7 +25,7 @@ it("keeps the first and the last ones in order, and counts all", () => {
     expect(record.list().at(-1)!.elapsedMs).toBe(n);
   }
   const firsts = Array.from({ length: KEPT_ATTEMPTS }, (_, i) => i + 1);
-  expect(kept(record)).toEqual([...firsts, ...firsts.map((n) => n + 2 * KEPT_ATTEMPTS)]);
+  expect(listKept(record)).toEqual([...firsts, ...firsts.map((n) => n + 2 * KEPT_ATTEMPTS)]);
 });
 
 it("counts the self-connects among them", () => {

@@ -6,17 +6,17 @@ import { countAttempts, hasAttemptSubscribers, selfConnectMessage } from "../../
 import { connect } from "../../lib/guard/net.ts";
 import type { Attempt } from "../../lib/socket/errors.ts";
 import { deadPeer, withListener } from "../support/harness.ts";
-import { published } from "../support/published.ts";
+import { collectMessages } from "../support/messages.ts";
 
 /** The attempts that are published while `use` runs. */
-async function publishedAttempts(use: () => Promise<unknown>): Promise<Attempt[]> {
-  return (await published<AttemptMessage>("selfconnect:attempt", use)).map(({ attempt }) => attempt);
+async function collectAttempts(use: () => Promise<unknown>): Promise<Attempt[]> {
+  return (await collectMessages<AttemptMessage>("selfconnect:attempt", use)).map(({ attempt }) => attempt);
 }
 
 describe("selfconnect:attempt", () => {
   it("is asked for while somebody listens", async () => {
     expect(hasAttemptSubscribers()).toBe(false);
-    await publishedAttempts(async () => expect(hasAttemptSubscribers()).toBe(true));
+    await collectAttempts(async () => expect(hasAttemptSubscribers()).toBe(true));
     expect(hasAttemptSubscribers()).toBe(false);
   });
 
@@ -26,7 +26,7 @@ describe("selfconnect:attempt", () => {
       (socket) => socket.resume(),
       async (peer) => {
         const socket = connect(peer);
-        const attempts = await publishedAttempts(() => once(socket, "connect"));
+        const attempts = await collectAttempts(() => once(socket, "connect"));
         const local = { family: 4, host: "127.0.0.1", port: socket.localPort };
         expect(attempts).toEqual([{ outcome: "connected", peer, local, elapsedMs: expect.any(Number) }]);
         expect(attempts[0]!.elapsedMs).toBeGreaterThan(0);
@@ -39,7 +39,7 @@ describe("selfconnect:attempt", () => {
   it("has the attempt that was refused, in each connect of its own", async () => {
     const peer = deadPeer(4, "other");
     const socket = connect(peer).on("error", () => {});
-    const attempts = await publishedAttempts(() => new Promise((closed) => socket.once("close", closed)));
+    const attempts = await collectAttempts(() => new Promise((closed) => socket.once("close", closed)));
     expect(attempts).toEqual([{ outcome: "ECONNREFUSED", peer, elapsedMs: expect.any(Number) }]);
     expect(attempts[0]!.elapsedMs).toBeGreaterThan(0);
     expect(attempts[0]!.elapsedMs).toBeLessThan(performance.now());

@@ -13,7 +13,7 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { connectAll, UNBOUNDED } from "../support/connect-all.ts";
 import { deadPeer, LOOPBACK, requires, withNative } from "../support/harness.ts";
-import { published } from "../support/published.ts";
+import { collectMessages } from "../support/messages.ts";
 
 const native = loadNative();
 const { ECONNREFUSED, EMFILE, EBADF } = os.constants.errno;
@@ -27,7 +27,7 @@ interface Asked {
 }
 
 /** A kernel that answers each connect in turn, and the last answer again; `made`: how many of a batch it makes. */
-function answering(answers: readonly number[], made = (count: number) => count) {
+function makeAnswers(answers: readonly number[], made = (count: number) => count) {
   const asked: Asked[] = [];
   const left = [...answers];
   const connects: Native["connects"] = (handles, count, _peers, ranges, results, locals, elapsed) => {
@@ -49,13 +49,13 @@ const outcomes = (results: readonly ConnectResult[]) => results.map(({ outcome }
 
 describe("a refused socket", () => {
   it("connects again, one address after another", async () => {
-    const { asked, connects } = answering([-ECONNREFUSED]);
+    const { asked, connects } = makeAnswers([-ECONNREFUSED]);
     await withNative({ connects }, () => connectAll([at(1), at(2), at(3)], { ...UNBOUNDED, concurrency: 1 }));
     expect(asked.map(({ handle }) => handle)).toEqual(Array(3).fill(asked[0]!.handle));
   });
 
   it("does not after another errno", async () => {
-    const { asked, connects } = answering([-os.constants.errno.ETIMEDOUT]);
+    const { asked, connects } = makeAnswers([-os.constants.errno.ETIMEDOUT]);
     await withNative({ connects }, () => connectAll([at(1), at(2)], { ...UNBOUNDED, concurrency: 1 }));
     expect(asked[0]!.handle).not.toBe(asked[1]!.handle);
   });
@@ -68,7 +68,7 @@ describe("a refused socket", () => {
       [{}, [0, 0]],
       [{ localPortRange: around }, [around.low, around.high]],
     ] as const) {
-      const { asked, connects } = answering([-ECONNREFUSED]);
+      const { asked, connects } = makeAnswers([-ECONNREFUSED]);
       await withNative({ connects }, () =>
         connectAll([at(1), peer, at(2), at(3)], { ...UNBOUNDED, concurrency: 1, options }),
       );
@@ -82,7 +82,7 @@ describe("a refused socket", () => {
 });
 
 it("connects again what a batch had no descriptor for", async () => {
-  const { asked, connects } = answering([-ECONNREFUSED], (count) => Math.ceil(count / 2));
+  const { asked, connects } = makeAnswers([-ECONNREFUSED], (count) => Math.ceil(count / 2));
   const results = await withNative({ connects }, () => connectAll([at(1), at(2), at(3), at(4), at(5)]));
   expect(outcomes(results)).toEqual(Array(5).fill("ECONNREFUSED"));
   expect(new Set(results.map(({ address }) => address.port))).toEqual(new Set([1, 2, 3, 4, 5]));
@@ -94,7 +94,7 @@ describe("a local address", () => {
     const set: string[] = [];
     const binds: { handle: object; port: number }[] = [];
     const peer = deadPeer();
-    const { asked, connects } = answering([-ECONNREFUSED]);
+    const { asked, connects } = makeAnswers([-ECONNREFUSED]);
     const setsockopt: Native["setsockopt"] = (_handle, row) => {
       set.push(native.options[row]!.name);
       return 0;
@@ -130,9 +130,9 @@ describe("a local address", () => {
 
   it("that is the peer is rejected without a connect; without the guard it connects", async () => {
     const peer = deadPeer();
-    const { asked, connects } = answering([JOINED]);
+    const { asked, connects } = makeAnswers([JOINED]);
     await withNative({ connects }, async () => {
-      const [message] = await published<RejectedMessage>(REJECTED_CHANNEL, async () =>
+      const [message] = await collectMessages<RejectedMessage>(REJECTED_CHANNEL, async () =>
         expect(await connectAll([peer], { local: peer, guard: "detect" })).toEqual([
           { address: peer, outcome: "self-connect", local: peer, elapsedMs: 0 },
         ]),
@@ -149,13 +149,13 @@ describe("a local address", () => {
 
 describe("a connect in progress", () => {
   /** With a poller that wakes when the test says. */
-  const polling = (answers: readonly number[]) => {
+  const makePoller = (answers: readonly number[]) => {
     let wake = (_count: number) => {};
     let tokens = new Float64Array(0);
     const watched: number[] = [];
     let unwatched = 0;
     const calls: Partial<Native> = {
-      ...answering(answers),
+      ...makeAnswers(answers),
       reactorStart: (ready, into) => {
         [wake, tokens] = [ready, into as Float64Array<ArrayBuffer>];
         return 0;
@@ -171,7 +171,7 @@ describe("a connect in progress", () => {
   };
 
   it("is asked again when the poller reports it, and its time is that since its connect", async () => {
-    const { calls, watched, wakeAll, unwatched } = polling([IN_PROGRESS, 0]);
+    const { calls, watched, wakeAll, unwatched } = makePoller([IN_PROGRESS, 0]);
     await withNative(calls, async () => {
       const reading = connectAll([at(1)]);
       await expect.poll(() => watched.length).toBe(1);
@@ -185,13 +185,13 @@ describe("a connect in progress", () => {
   });
 
   it("ends at its deadline, and its socket is reset", async () => {
-    const { calls, unwatched } = polling([IN_PROGRESS]);
+    const { calls, unwatched } = makePoller([IN_PROGRESS]);
     const reset: object[] = [];
-    const counting: Native["reset"] = (handle) => {
+    const countResets: Native["reset"] = (handle) => {
       reset.push(handle);
       return native.reset(handle);
     };
-    await withNative({ ...calls, reset: counting }, async () => {
+    await withNative({ ...calls, reset: countResets }, async () => {
       const results = await connectAll([at(1), at(2)], { ...UNBOUNDED, deadlineMs: 20 });
       expect(outcomes(results)).toEqual(["deadline", "deadline"]);
       for (const { elapsedMs } of results) {
@@ -204,15 +204,15 @@ describe("a connect in progress", () => {
   });
 
   it("that cannot be watched is the poller's errno", () =>
-    withNative({ ...polling([IN_PROGRESS]).calls, watch: () => -EBADF }, () =>
+    withNative({ ...makePoller([IN_PROGRESS]).calls, watch: () => -EBADF }, () =>
       expect(connectAll([at(1)])).rejects.toMatchObject({ code: "EBADF", syscall: "epoll_ctl" }),
     ));
 });
 
 it("publishes each attempt, with its local address where there is one", async () => {
-  const { connects } = answering([0, -ECONNREFUSED, JOINED]);
+  const { connects } = makeAnswers([0, -ECONNREFUSED, JOINED]);
   const messages = await withNative({ connects }, () =>
-    published<AttemptMessage>(ATTEMPT_CHANNEL, () => connectAll([at(1), at(2), at(3)])),
+    collectMessages<AttemptMessage>(ATTEMPT_CHANNEL, () => connectAll([at(1), at(2), at(3)])),
   );
   expect(messages.map(({ attempt }) => attempt)).toEqual([
     { outcome: "connected", peer: at(1), local: LOCAL, elapsedMs: 2 },

@@ -358,7 +358,7 @@ describe("the forms of a peer", () => {
 });
 
 describe("attempts", () => {
-  it("are three for a self-connect unless told otherwise", async (context) => {
+  it("are three for a self-connect by default", async (context) => {
     requires(context, "6.3", "localPortRange");
     const peer = deadPeer();
     const options = { localPortRange: { low: peer.port, high: peer.port } };

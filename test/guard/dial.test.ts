@@ -18,9 +18,9 @@ import { loadNative } from "../../lib/socket/native.ts";
 import {
   deadPeer,
   FAMILIES,
-  inNamespace,
   needsNamespaces,
   requires,
+  runInNamespace,
   withListener,
   withNative,
 } from "../support/harness.ts";
@@ -235,7 +235,7 @@ describe("an exhausted range", () => {
     needsNamespaces(context);
     requires(context, "6.3", "localPortRange");
     const file = ["--input-type=module", "-e", program(way)];
-    const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, file);
+    const { stdout, stderr } = await runInNamespace("40000 40007", process.execPath, file);
     expect(stderr).toBe("");
     const { code, message, stack, ports } = JSON.parse(stdout);
     expect(ports).toEqual([40000, 40001, 40003, 40004, 40005, 40006, 40007]);

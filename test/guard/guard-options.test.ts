@@ -17,9 +17,9 @@ import { socketOptions } from "../../lib/socket/stream-options.ts";
 import {
   catchError,
   deadPeer,
-  inNamespace,
   needsNamespaces,
   requires,
+  runInNamespace,
   withListener,
 } from "../support/harness.ts";
 
@@ -53,11 +53,11 @@ describe("a misspelt key", () => {
   });
 
   it("of dial() and of the loop too, and in retryOn", async () => {
-    const dialed = (options: object) => rejection(dial(deadPeer(), options));
-    expect(await dialed({ deadlinMs: 5 })).toMatchObject({
+    const rejectDial = (options: object) => rejection(dial(deadPeer(), options));
+    expect(await rejectDial({ deadlinMs: 5 })).toMatchObject({
       message: expect.stringContaining('"deadlineMs"'),
     });
-    expect(await dialed({ retryOn: ["ECONREFUSED"] })).toMatchObject({
+    expect(await rejectDial({ retryOn: ["ECONREFUSED"] })).toMatchObject({
       code: "ERR_UNKNOWN_ERRNO",
       message: expect.stringContaining('did you mean "ECONNREFUSED"?'),
     });
@@ -181,7 +181,7 @@ describe("TCP Fast Open, whose connect(2) succeeds before a SYN has left", () =>
         },
       );
     const args = ["--input-type=module", "-e", program];
-    const { stdout, stderr } = await inNamespace("40100 40100", process.execPath, args);
+    const { stdout, stderr } = await runInNamespace("40100 40100", process.execPath, args);
     expect(stderr).toBe("");
     const { off, foreign, raw, wait } = JSON.parse(stdout);
     expect(off, "control").toBe("read its own hello");

@@ -4,7 +4,7 @@
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { BACKEND, runBalanced, SERVICE } from "../support/balancer.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 import { GUARDED_DOORS, PLAIN_DOORS, REGISTER } from "../support/story.ts";
 
 const PROGRAM = new URL("../support/programs/client.mjs", import.meta.url).pathname;
@@ -41,7 +41,7 @@ function commandOf({ door, guard, host, port, attempts }: Client): string[] {
 }
 
 /** The sockets that the client got. */
-function handedOut({ outcomes }: Counts): number {
+function countHandedOut({ outcomes }: Counts): number {
   return (outcomes.closed ?? 0) + (outcomes.answered ?? 0) + (outcomes["joined to itself"] ?? 0);
 }
 
@@ -51,19 +51,19 @@ describe("on the default range", () => {
   async function run(door: string, guard: Client["guard"], attempts: number): Promise<Counts> {
     const { range, port } = DEFAULT;
     const [file, ...args] = commandOf({ door, guard, host: "127.0.0.1", port, attempts });
-    const { stdout, stderr } = await inNamespace(range, file!, args);
+    const { stdout, stderr } = await runInNamespace(range, file!, args);
     expect(stderr).toBe("");
     return JSON.parse(stdout);
   }
 
   it("control: a client without the guard gets them", { timeout }, async () => {
-    expect(handedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
+    expect(countHandedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
   });
 
   it.each(WAYS)("%s: none in 300,000", { timeout }, async (door) => {
     const counts = await run(door, "detect", DEFAULT.attempts);
     expect(counts.attempts).toBe(DEFAULT.attempts);
-    expect(handedOut(counts), JSON.stringify(counts)).toBe(0);
+    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
     expect(counts.rejected).toBeGreaterThan(0);
   });
 });
@@ -76,12 +76,12 @@ describe.each([
 
   it("control: a client without the guard gets them", { timeout }, async (context) => {
     const client = commandOf({ door: "net", guard: "off", ...behind });
-    expect(handedOut(await runBalanced<Counts>(context, port, client))).toBeGreaterThan(FEW.joined);
+    expect(countHandedOut(await runBalanced<Counts>(context, port, client))).toBeGreaterThan(FEW.joined);
   });
 
   it.for(WAYS)("%s: none", { timeout }, async (door, context) => {
     const counts = await runBalanced<Counts>(context, port, commandOf({ door, guard: "detect", ...behind }));
-    expect(handedOut(counts), JSON.stringify(counts)).toBe(0);
+    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
     expect(counts.rejected).toBeGreaterThan(FEW.joined);
   });
 });

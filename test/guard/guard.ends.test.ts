@@ -32,7 +32,7 @@ async function connectCalled(): Promise<void> {
   await new Promise<void>((resolve) => process.nextTick(resolve));
 }
 
-async function closed(socket: net.Socket): Promise<void> {
+async function waitForClose(socket: net.Socket): Promise<void> {
   socket.on("error", () => undefined);
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
 }
@@ -85,7 +85,7 @@ describe.each(FAMILIES)("a guarded stream over IPv%i that is joined to itself be
     });
     await connectCalled();
     end(socket, controller);
-    await closed(socket);
+    await waitForClose(socket);
     expect(listenRefusal(peer)).toBe("EADDRINUSE");
   });
 
@@ -96,7 +96,7 @@ describe.each(FAMILIES)("a guarded stream over IPv%i that is joined to itself be
     const socket = connect(options);
     await connectCalled();
     end(socket, controller);
-    await closed(socket);
+    await waitForClose(socket);
     expect(listenRefusal(peer)).toBe(null);
   });
 
@@ -106,7 +106,7 @@ describe.each(FAMILIES)("a guarded stream over IPv%i that is joined to itself be
     const secure = connectTls({ ...tlsPeer, ...onlyPortOf(tlsPeer) });
     await connectCalled();
     secure.destroy();
-    await closed(secure);
+    await waitForClose(secure);
     expect(listenRefusal(tlsPeer)).toBe(null);
     const peer = deadPeer(family);
     const agent = guardAgent(new http.Agent(), onlyPortOf(peer));
@@ -117,7 +117,7 @@ describe.each(FAMILIES)("a guarded stream over IPv%i that is joined to itself be
     request.on("error", () => undefined);
     await connectCalled();
     request.destroy();
-    await closed(socket);
+    await waitForClose(socket);
     expect(listenRefusal(peer)).toBe(null);
   });
 });

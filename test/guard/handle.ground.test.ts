@@ -1,13 +1,13 @@
 /** The guard beside its neighbours, and when a system call of its own fails: each in a namespace of its own. */
 import { describe, expect, it } from "vitest";
-import { inNamespace, needsNamespaces, requires } from "../support/harness.ts";
+import { needsNamespaces, requires, runInNamespace } from "../support/harness.ts";
 
 const library = JSON.stringify(new URL("../../dist/index.js", import.meta.url).href);
 
 async function run<T>(range: string, program: string): Promise<T> {
   const script = `import net from "node:net"; import { connect, guardStream } from ${library}; ${program}`;
   const args = ["--input-type=module", "-e", script];
-  const { stdout, stderr } = await inNamespace(range, process.execPath, args);
+  const { stdout, stderr } = await runInNamespace(range, process.execPath, args);
   expect(stderr).toBe("");
   return JSON.parse(stdout) as T;
 }

@@ -30,7 +30,7 @@ interface Name {
   port?: number;
 }
 
-/** A libuv that the test makes up: it writes down what it is asked, and answers connect as it is told. */
+/** A libuv that the test makes up: it records its calls, and returns from connect what the test sets. */
 class FakeTcp {
   fd = -1;
   readonly calls: string[] = [];
@@ -89,30 +89,30 @@ class FakeTcp {
   }
 }
 
-/** What a handle has told its stream. */
-class Told implements HandleOwner {
-  readonly told: unknown[][] = [];
+/** The stream's side, which records what the handle reports. */
+class Owner implements HandleOwner {
+  readonly reports: unknown[][] = [];
   readonly options: GuardOptions;
   constructor(options: GuardOptions) {
     this.options = options;
   }
-  connected(attempt: Attempt | null): void {
-    this.told.push(["connected", attempt]);
+  reportConnect(attempt: Attempt | null): void {
+    this.reports.push(["connected", attempt]);
   }
-  attempted(attempt: Attempt): void {
-    this.told.push(["attempted", attempt]);
+  reportAttempt(attempt: Attempt): void {
+    this.reports.push(["attempted", attempt]);
   }
-  rejected(attempt: Attempt, wasConnected: boolean): void {
-    this.told.push(["rejected", attempt, wasConnected]);
+  reportRejection(attempt: Attempt, wasConnected: boolean): void {
+    this.reports.push(["rejected", attempt, wasConnected]);
   }
-  failed(error: unknown): void {
-    this.told.push(["failed", error]);
+  reportFailure(error: unknown): void {
+    this.reports.push(["failed", error]);
   }
 }
 
-function guarded(options: GuardOptions): { tcp: FakeTcp; owner: Told } {
+function guardFake(options: GuardOptions): { tcp: FakeTcp; owner: Owner } {
   const tcp = new FakeTcp();
-  const owner = new Told(options);
+  const owner = new Owner(options);
   guardHandle(tcp, owner);
   return { tcp, owner };
 }
@@ -143,12 +143,12 @@ describe.each([
   it.for([undefined, 0])("is late where the port is %s, and only with prevention", (port, context) => {
     requires(context, "4.2", "bindAddressNoPort");
     return withRecordedOptions((set) => {
-      using late = guarded({ guard: "prevent" }).tcp;
+      using late = guardFake({ guard: "prevent" }).tcp;
       expect(late[bind](host, port)).toBe(0);
       expect(late.calls).toEqual(["open", `${bind} ${host} ${port}`]);
       expect(set).toEqual(["bindAddressNoPort 1"]);
       for (const guard of ["detect", "off"] as const) {
-        using plain = guarded({ guard }).tcp;
+        using plain = guardFake({ guard }).tcp;
         plain[bind](host, port);
         expect(plain.calls).toEqual([`${bind} ${host} ${port}`]);
       }
@@ -157,10 +157,10 @@ describe.each([
 
   it("is not late with a port of the caller's, and sets the caller's options before", () =>
     withRecordedOptions((set) => {
-      using plain = guarded({ guard: "prevent" }).tcp;
+      using plain = guardFake({ guard: "prevent" }).tcp;
       plain[bind](host, 4711);
       expect(plain.calls).toEqual([`${bind} ${host} 4711`]);
-      using asked = guarded({ guard: "prevent", options: { noDelay: true } }).tcp;
+      using asked = guardFake({ guard: "prevent", options: { noDelay: true } }).tcp;
       asked[bind](host, 4711);
       expect(asked.calls).toEqual(["open", `${bind} ${host} 4711`]);
       expect(set).toEqual(["noDelay 1"]);
@@ -174,7 +174,7 @@ describe.each([
       return native.socket(handle, each, 0);
     };
     return withNative({ socket }, () => {
-      using tcp = guarded({ guard: "prevent" }).tcp;
+      using tcp = guardFake({ guard: "prevent" }).tcp;
       tcp[bind](host, 0);
       // The first may be that of the question whether this kernel can bind late at all.
       expect(families.at(-1)).toBe(family);
@@ -183,10 +183,10 @@ describe.each([
 
   it("that cannot have its options is a failure of the stream, and no bind", () =>
     withNative({ setsockopt: () => -EPERM }, () => {
-      const { tcp, owner } = guarded({ guard: "detect", options: { noDelay: true } });
+      const { tcp, owner } = guardFake({ guard: "detect", options: { noDelay: true } });
       expect(tcp[bind](host, 0)).toBe(-ECONNREFUSED);
       expect(tcp.calls).toEqual([]);
-      expect(owner.told).toMatchObject([["failed", { code: "EPERM", syscall: "setsockopt" }]]);
+      expect(owner.reports).toMatchObject([["failed", { code: "EPERM", syscall: "setsockopt" }]]);
     }));
 });
 
@@ -197,7 +197,7 @@ describe.each([
   const host = LOOPBACK[family];
   /** A libuv that the kernel has left no port in the first range, in the second either, or in neither. */
   const exhausted = (answers: number[], options: GuardOptions = { guard: "prevent" }) => {
-    const made = guarded(options);
+    const made = guardFake(options);
     made.tcp.answers.push(...answers);
     return made;
   };
@@ -223,7 +223,7 @@ describe.each([
       using _second = second;
       expect(second[name](newRequest(), host, port)).toBe(0);
       expect(second.calls.filter((call) => call.startsWith("connect"))).toHaveLength(2);
-      expect(owner.told).toEqual([]);
+      expect(owner.reports).toEqual([]);
       for (const [drawn, alike] of ranges.splice(0).map((range) => range.split("-").map(Number))) {
         expect(drawn, "one port each").toBe(alike);
         expect((drawn! - low) % 2, "of the parity that connect(2) picks").toBe(0);
@@ -233,7 +233,7 @@ describe.each([
       const { tcp: none, owner: ofNone } = exhausted(Array(20).fill(-EADDRNOTAVAIL));
       using _none = none;
       expect(none[name](newRequest(), host, port)).toBe(-EADDRNOTAVAIL);
-      expect(ofNone.told).toMatchObject([["attempted", { outcome: "EADDRNOTAVAIL", peer: { port } }]]);
+      expect(ofNone.reports).toMatchObject([["attempted", { outcome: "EADDRNOTAVAIL", peer: { port } }]]);
       expect(ranges.slice(-2).sort()).toEqual([`${low}-${port - 1}`, `${port + 1}-${high}`].sort());
 
       ranges.length = 0;
@@ -257,7 +257,7 @@ describe.each([
   ] as const)("closes the descriptor with %s that libuv does not take", ([, options], context) => {
     requires(context, "6.3", "localPortRange");
     const { port } = deadPeer(family);
-    const { tcp } = guarded(options);
+    const { tcp } = guardFake(options);
     tcp.openAnswer = -EBADF;
     const before = openDescriptors();
     tcp[name](newRequest(), host, port);
@@ -265,13 +265,13 @@ describe.each([
     expect([...openDescriptors()].filter(([fd, what]) => before.get(fd) !== what)).toEqual([]);
   });
 
-  it("leaves a limit of open files to libuv, whose own socket(2) tells it", () =>
+  it("leaves a limit of open files to libuv, whose own socket(2) reports it", () =>
     withNative({ socketInRange: () => -EMFILE }, () => {
       const { port } = deadPeer(family);
       const { tcp, owner } = exhausted([-EMFILE]);
       expect(tcp[name](newRequest(), host, port)).toBe(-EMFILE);
       expect(tcp.calls).toEqual([`${name} ${host} ${port}`]);
-      expect(owner.told).toMatchObject([["attempted", { outcome: "EMFILE" }]]);
+      expect(owner.reports).toMatchObject([["attempted", { outcome: "EMFILE" }]]);
     }));
 
   it("does nothing with the guard off, and only sets options where there are any", () =>
@@ -279,11 +279,11 @@ describe.each([
       const { port } = deadPeer(family);
       const request = newRequest();
       const { oncomplete } = request;
-      const { tcp } = guarded({ guard: "off" });
+      const { tcp } = guardFake({ guard: "off" });
       expect(tcp[name](request, host, port)).toBe(0);
       expect(tcp.calls).toEqual([`${name} ${host} ${port}`]);
       expect(request.oncomplete).toBe(oncomplete);
-      using optioned = guarded({ guard: "off", options: { noDelay: true } }).tcp;
+      using optioned = guardFake({ guard: "off", options: { noDelay: true } }).tcp;
       optioned[name](request, host, port);
       expect(optioned.calls).toEqual(["open", `${name} ${host} ${port}`]);
       expect(set).toEqual(["noDelay 1"]);
@@ -292,17 +292,17 @@ describe.each([
 
   it("opens nothing with detection alone, nor for a port that the kernel never picks", () => {
     const { port } = deadPeer(family);
-    const detecting = guarded({ guard: "detect" }).tcp;
+    const detecting = guardFake({ guard: "detect" }).tcp;
     detecting[name](newRequest(), host, port);
     expect(detecting.calls).toEqual([`${name} ${host} ${port}`]);
-    const low = guarded({ guard: "prevent" }).tcp;
+    const low = guardFake({ guard: "prevent" }).tcp;
     low[name](newRequest(), host, 1);
     expect(low.calls).toEqual([`${name} ${host} 1`]);
   });
 
   it("leaves a descriptor alone that somebody else has opened", () => {
     const { port } = deadPeer(family);
-    const { tcp } = guarded({ guard: "prevent" });
+    const { tcp } = guardFake({ guard: "prevent" });
     tcp.fd = Number.MAX_SAFE_INTEGER;
     tcp.local = { address: host, port: 0 };
     expect(tcp[name](newRequest(), host, port)).toBe(0);
@@ -321,27 +321,27 @@ describe.each([
     };
     await withNative({ setLocalPortRange }, () => {
       for (const answer of [0, -ECONNREFUSED]) {
-        const { tcp, owner } = guarded({ guard: "prevent" });
+        const { tcp, owner } = guardFake({ guard: "prevent" });
         using _tcp = tcp;
         tcp[bind](host, 0);
         tcp.local = { address: host, port: 0 };
         expect(tcp[name](newRequest(), host, port)).toBe(answer);
         expect(fds.at(-1)).toBe(tcp.fd);
         if (answer !== 0)
-          expect(owner.told).toMatchObject([["failed", { code: "EPERM", syscall: "setsockopt" }]]);
+          expect(owner.reports).toMatchObject([["failed", { code: "EPERM", syscall: "setsockopt" }]]);
       }
     });
   });
 
   it("is refused without an attempt where the local port is the peer's own", () => {
     const peer = deadPeer(family);
-    const { tcp, owner } = guarded({ guard: "detect" });
+    const { tcp, owner } = guardFake({ guard: "detect" });
     tcp.fd = Number.MAX_SAFE_INTEGER;
     tcp.local = { address: host, port: peer.port };
     expect(tcp[name](newRequest(), host, peer.port)).toBe(-ECONNREFUSED);
     expect(tcp.calls).toEqual(["getsockname"]);
     const attempt = { outcome: "self-connect", peer, local: peer, elapsedMs: 0 };
-    expect(owner.told).toEqual([["rejected", attempt, false]]);
+    expect(owner.reports).toEqual([["rejected", attempt, false]]);
     // The same port of another address of this host is no self-connect.
     tcp.local = { address: family === 4 ? "127.0.0.9" : "fe80::1", port: peer.port };
     expect(tcp[name](newRequest(), host, peer.port)).toBe(0);
@@ -350,8 +350,8 @@ describe.each([
 
   describe("when it has ended", () => {
     /** A connect that has succeeded, with the names that libuv gives. */
-    async function connected(local: Name | null, peer: Name | null) {
-      const { tcp, owner } = guarded({ guard: "detect" });
+    async function connectAs(local: Name | null, peer: Name | null) {
+      const { tcp, owner } = guardFake({ guard: "detect" });
       const request = newRequest();
       const { port } = ADDRESS;
       tcp[name](request, host, port);
@@ -364,17 +364,17 @@ describe.each([
     const self = { address: host, port: ADDRESS.port };
 
     it("joined to itself: resets, and Node learns of a refusal", async () => {
-      const { tcp, owner, completed } = await connected(self, self);
+      const { tcp, owner, completed } = await connectAs(self, self);
       expect(completed).toEqual([[-ECONNREFUSED, tcp, expect.anything(), false, false]]);
-      expect((owner.told[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
-      expect(owner.told).toMatchObject([
+      expect((owner.reports[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
+      expect(owner.reports).toMatchObject([
         ["rejected", { outcome: "self-connect", peer: ADDRESS, local: ADDRESS }, true],
       ]);
       expect(tcp.calls).toContain("reset");
     });
 
     it("and Node's close waits for the reset", async () => {
-      const { tcp } = await connected(self, self);
+      const { tcp } = await connectAs(self, self);
       const order: string[] = [];
       tcp.close();
       tcp.close(() => order.push("closed"));
@@ -393,9 +393,9 @@ describe.each([
         { ...self, port: self.port + 1 },
         { ...self, address: family === 4 ? "127.0.0.9" : "fe80::1" },
       ]) {
-        const { tcp, owner, completed } = await connected(local, self);
+        const { tcp, owner, completed } = await connectAs(local, self);
         expect(completed).toEqual([[0, tcp, expect.anything(), true, true]]);
-        expect(owner.told).toEqual([["connected", null]]);
+        expect(owner.reports).toEqual([["connected", null]]);
         expect(tcp.calls).not.toContain("reset");
       }
     });
@@ -406,17 +406,17 @@ describe.each([
       ["a peer without a port", self, { address: host }],
       ["a peer without an address", self, { port: self.port }],
     ])("to somebody unknown (%s): resets, and the error is the kernel's", async (_what, local, peer) => {
-      const { tcp, owner, completed } = await connected(local, peer);
+      const { tcp, owner, completed } = await connectAs(local, peer);
       expect(completed).toEqual([[-ECONNREFUSED, tcp, expect.anything(), false, false]]);
       expect(tcp.calls).toContain("reset");
-      expect(owner.told).toMatchObject([
+      expect(owner.reports).toMatchObject([
         ["attempted", { outcome: "ENOTCONN" }],
         ["failed", { name: "SocketError", code: "ENOTCONN", syscall: "getpeername" }],
       ]);
     });
 
     it("to somebody unknown, by what native code returns of the descriptor", async () => {
-      const { tcp, owner } = guarded({ guard: "detect" });
+      const { tcp, owner } = guardFake({ guard: "detect" });
       const request = newRequest();
       tcp[name](request, host, ADDRESS.port);
       tcp.fd = Number.MAX_SAFE_INTEGER;
@@ -424,21 +424,21 @@ describe.each([
         (request.oncomplete as (...values: unknown[]) => void)(0, tcp, request, true, true);
       });
       tcp.fd = -1;
-      expect(owner.told).toMatchObject([
+      expect(owner.reports).toMatchObject([
         ["attempted", {}],
         ["failed", { code: "EPERM" }],
       ]);
       expect(tcp.calls, "SO_LINGER is refused too: it is closed").toContain("close");
     });
 
-    it("in an errno: tells the attempt, and leaves the rest to Node", () => {
-      const { tcp, owner } = guarded({ guard: "detect" });
+    it("in an errno: reports the attempt, and leaves the rest to Node", () => {
+      const { tcp, owner } = guardFake({ guard: "detect" });
       const request = newRequest();
       tcp[name](request, host, ADDRESS.port);
       (request.oncomplete as (...values: unknown[]) => void)(-ECONNREFUSED, tcp, request, true, false);
       expect(request.completed).toEqual([[-ECONNREFUSED, tcp, request, true, false]]);
-      expect(owner.told).toMatchObject([["attempted", { outcome: "ECONNREFUSED", peer: ADDRESS }]]);
-      expect((owner.told[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
+      expect(owner.reports).toMatchObject([["attempted", { outcome: "ECONNREFUSED", peer: ADDRESS }]]);
+      expect((owner.reports[0]![1] as Attempt).elapsedMs).toBeLessThan(performance.now());
     });
   });
 });
@@ -446,7 +446,7 @@ describe.each([
 describe("a handle that has a descriptor already", () => {
   const { port, host } = deadPeer();
   const withDescriptor = (options: GuardOptions, localPort: number) => {
-    const made = guarded(options);
+    const made = guardFake(options);
     made.tcp.fd = Number.MAX_SAFE_INTEGER;
     made.tcp.local = { address: host, port: localPort };
     return made;
@@ -457,7 +457,7 @@ describe("a handle that has a descriptor already", () => {
       const { tcp, owner } = withDescriptor({ guard: "off", ...(options && { options }) }, port);
       expect(tcp.connect(newRequest(), host, port)).toBe(0);
       expect(tcp.calls).toEqual([...(options ? ["getsockname"] : []), `connect ${host} ${port}`]);
-      expect(owner.told).toEqual([]);
+      expect(owner.reports).toEqual([]);
     }
   });
 
@@ -471,7 +471,7 @@ describe("a handle that has a descriptor already", () => {
     const ranges: number[] = [];
     const setLocalPortRange = (fd: number) => ranges.push(fd);
     return withNative({ setLocalPortRange }, () => {
-      using tcp = guarded({ guard: "prevent", options: { noDelay: true } }).tcp;
+      using tcp = guardFake({ guard: "prevent", options: { noDelay: true } }).tcp;
       tcp.bind(host, port + 1);
       tcp.local = { address: host, port: port + 1 };
       expect(tcp.connect(newRequest(), host, port)).toBe(0);
@@ -483,13 +483,13 @@ describe("a handle that has a descriptor already", () => {
 describe("guardHandle", () => {
   it("takes the TCP handle below a TLS handle, once, and leaves others alone", () => {
     const tcp = new FakeTcp();
-    const owner = new Told({ guard: "detect" });
+    const owner = new Owner({ guard: "detect" });
     guardHandle({ _parent: tcp }, owner);
-    guardHandle(tcp, new Told({ guard: "off" }));
+    guardHandle(tcp, new Owner({ guard: "off" }));
     const { port } = deadPeer();
     tcp.connect(newRequest(), LOOPBACK[4], port);
     (tcp.request!.oncomplete as (...values: unknown[]) => void)(-EPERM);
-    expect(owner.told).toMatchObject([["attempted", { outcome: "EPERM" }]]);
+    expect(owner.reports).toMatchObject([["attempted", { outcome: "EPERM" }]]);
     const pipe = { connect: () => 0 };
     const { connect } = pipe;
     guardHandle(pipe, owner);

@@ -16,9 +16,9 @@ import {
   deadPeer,
   deadPort,
   FAMILIES,
-  inNamespace,
   needsNamespaces,
   requires,
+  runInNamespace,
   withListener,
 } from "../support/harness.ts";
 
@@ -115,7 +115,7 @@ describe("a local address without a port, as proxies and agents pass it", () => 
       }
       console.log(rejections);`;
     const args = ["--input-type=module", "-e", script];
-    const { stdout, stderr } = await inNamespace("40000 40015", process.execPath, args);
+    const { stdout, stderr } = await runInNamespace("40000 40015", process.execPath, args);
     expect(stderr).toBe("");
     return Number(stdout);
   };

@@ -139,7 +139,7 @@ describe("preventiveRanges", () => {
     expect(preventiveRanges(peer(40_002, "192.0.2.8"), "prevent")).toEqual([]);
   });
 
-  it("is empty where the host does not tell its range", () => {
+  it("is empty where the host does not report its range", () => {
     vi.mocked(portFacts).mockReturnValue({ ephemeralRange: null, reservedPorts: [] });
     expect(preventiveRanges(peer(40_002), "prevent")).toEqual([]);
     expect(preventiveRanges(peer(40_002), "prevent", { options: { localPortRange: RANGE } })).toEqual([]);

@@ -21,7 +21,7 @@ async function countsOf(use: () => Promise<unknown>): Promise<GuardStatistics> {
 }
 
 const NONE = { connected: 0, failed: 0, reset: 0, refused: 0 };
-const closed = (socket: net.Socket) =>
+const waitForClose = (socket: net.Socket) =>
   new Promise((resolve) => socket.on("error", () => {}).on("close", resolve));
 
 it("counts what connected, also without subscribers", () =>
@@ -30,7 +30,7 @@ it("counts what connected, also without subscribers", () =>
     (socket) => socket.end(),
     async (peer) => {
       const counts = await countsOf(async () => {
-        await closed(connect(peer).resume());
+        await waitForClose(connect(peer).resume());
         (await dial(peer)).socket.close();
       });
       expect(counts).toEqual({ ...NONE, connected: 2 });
@@ -39,15 +39,15 @@ it("counts what connected, also without subscribers", () =>
 
 it("counts what the kernel refused, and what the guard did", async () => {
   const dead = deadPeer(4, "other");
-  expect(await countsOf(() => closed(connect(dead)))).toEqual({ ...NONE, failed: 1 });
+  expect(await countsOf(() => waitForClose(connect(dead)))).toEqual({ ...NONE, failed: 1 });
   expect(await countsOf(() => dial(dead, { attempts: 1 }).catch(() => {}))).toEqual({ ...NONE, failed: 1 });
   const { host, port } = deadPeer();
   const fixed = { host, port, localPort: port };
-  expect(await countsOf(() => closed(connect(fixed)))).toEqual({ ...NONE, refused: 1 });
+  expect(await countsOf(() => waitForClose(connect(fixed)))).toEqual({ ...NONE, refused: 1 });
   const plain = guardStream(new net.Socket(), { guard: "off" });
   expect(await countsOf(() => once(plain.connect(fixed), "connect"))).toEqual(NONE);
   plain.resetAndDestroy();
-  await closed(plain);
+  await waitForClose(plain);
 });
 
 it("counts each address of connectMany() once", async () => {

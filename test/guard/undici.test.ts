@@ -44,7 +44,7 @@ describe("undiciConnect", () => {
   it("a self-connect is an error that undici's RetryAgent retries, until the service is there", async () => {
     const { port, host } = deadPeer();
     const server = http.createServer((_request, response) => response.end("served"));
-    const joining = undiciConnect(undici.buildConnector, {}, { options: { localPortRange: only(port) } });
+    const joining = undiciConnect(undici.buildConnector, {}, { options: { localPortRange: onlyPort(port) } });
     const plainly = undiciConnect(undici.buildConnector);
     const refusals: (Error | null)[] = [];
     const agent = new undici.Agent({
@@ -78,7 +78,7 @@ describe("undiciConnect", () => {
       return all ? answer(null, [{ address: peer.host, family: 4 }]) : answer(null, peer.host, 4);
     };
     const { error } = await new Promise<{ error: unknown }>((resolve) => {
-      const options = { localPortRange: only(peer.port) };
+      const options = { localPortRange: onlyPort(peer.port) };
       undiciConnect(
         undici.buildConnector,
         { lookup },
@@ -87,8 +87,11 @@ describe("undiciConnect", () => {
     });
     expect(asked).toEqual(["name.test"]);
     expect(error).toMatchObject({ code: "ECONNREFUSED", isSelfConnect: true });
-    const refusing: net.LookupFunction = (_host, _options, answer) => answer(new Error("forbidden"), "", 4);
-    expect((await ask(plain(peer.port, "name.test"), { lookup: refusing })).error?.message).toBe("forbidden");
+    const refuseLookup: net.LookupFunction = (_host, _options, answer) =>
+      answer(new Error("forbidden"), "", 4);
+    expect((await ask(plain(peer.port, "name.test"), { lookup: refuseLookup })).error?.message).toBe(
+      "forbidden",
+    );
   });
 
   it("a socketPath is undici's, and its time-out is undici's own error", async () => {
@@ -107,6 +110,6 @@ describe("undiciConnect", () => {
   });
 });
 
-function only(port: number): { low: number; high: number } {
+function onlyPort(port: number): { low: number; high: number } {
   return { low: port, high: port };
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { countPorts, recognize } from "../../lib/kernel/exhaustion.ts";
 import type { TableSocket } from "../../lib/kernel/tables.ts";
 import { parseAddress } from "../../lib/socket/address.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const DOORS = new URL("../../dist/", import.meta.url).href;
 
@@ -57,7 +57,7 @@ async function runWithEightPorts(program: string) {
       return { portsInUse, isReal, text };
     };
     ${program}`;
-  const { stdout, stderr } = await inNamespace("40000 40007", process.execPath, [
+  const { stdout, stderr } = await runInNamespace("40000 40007", process.execPath, [
     "--input-type=module",
     "-e",
     source,
@@ -120,10 +120,10 @@ describe("a range of eight ports", () => {
       try { open("127.0.0.1:0", null); } catch ({ message }) { messages.socket = message; }
       try { open("127.0.0.1:40000", null); } catch ({ message }) { messages.control = message; }
       const to = { port: 4711, host: "127.0.0.1", localAddress: "127.0.0.1" };
-      const failed = (more) => new Promise((resolve) =>
+      const failConnect = (more) => new Promise((resolve) =>
         connect({ ...to, ...more, guard: "detect" }).on("error", ({ message }) => resolve(message)));
-      messages.stream = await failed({});
-      messages.fixed = await failed({ localPort: 40000 });
+      messages.stream = await failConnect({});
+      messages.fixed = await failConnect({ localPort: 40000 });
       console.log(JSON.stringify(messages));
       process.exit();`);
     const fix = "no port of the ephemeral range is free at this address";

@@ -16,7 +16,7 @@ import { parseSocketTable } from "../../lib/kernel/tables.ts";
 import { netstatText } from "../../lib/report/netstat.ts";
 import { parsePortList } from "../../lib/socket/port-range.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, FAMILIES, inNamespace, LOOPBACK, MAIN, needsNamespaces } from "../support/harness.ts";
+import { deadPeer, FAMILIES, LOOPBACK, MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 describe("the host", () => {
   it("has the ephemeral range that /proc/sys has", () => {
@@ -107,6 +107,6 @@ it("an empty table has no rows", () => {
 it("in another network namespace the range is the namespace's", async (context) => {
   needsNamespaces(context);
   const args = [MAIN, "reconnect", "--strategy", "bind", "--json"];
-  const { stdout } = await inNamespace("50000 50003", process.execPath, args);
+  const { stdout } = await runInNamespace("50000 50003", process.execPath, args);
   expect(JSON.parse(stdout).environment.ephemeralRange).toEqual({ low: 50_000, high: 50_003 });
 });

@@ -10,7 +10,7 @@ import { Instruments } from "../../lib/lab/instruments.ts";
 import type { Task } from "../../lib/lab/task.ts";
 import { encodeTask } from "../../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../../lib/lab/transcript.ts";
-import { inNamespace, needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 const REAL = { silenceMs: 30_000, totalMs: 50_000, outputBytes: 1_000_000 };
@@ -194,7 +194,7 @@ describe("experiments", () => {
       for (let port = 40000; port < 40100; port += 10) held.push(TcpSocket.open(6, { ipv6Only: false }).bind({ family: 6, host: "::", port }));
       const guest = ${JSON.stringify([path.resolve("dist/lab/guest.js"), encodeTask(task)])};
       process.stdout.write(execFileSync(process.execPath, guest));`;
-    const { stdout, stderr } = await inNamespace("40000 40999", process.execPath, [
+    const { stdout, stderr } = await runInNamespace("40000 40999", process.execPath, [
       "--input-type=module",
       "-e",
       program,

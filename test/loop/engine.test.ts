@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, type TestContext } from "vitest";
 import { findSockets } from "../../lib/kernel/tables.ts";
-import type { ReconnectOptions } from "../../lib/loop/reconnect.ts";
+import type { ReconnectOptions } from "../../lib/loop/options.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";

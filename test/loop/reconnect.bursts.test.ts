@@ -2,7 +2,8 @@
 import os from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { ReconnectOptions, Trial } from "../../lib/loop/reconnect.ts";
+import type { ReconnectOptions } from "../../lib/loop/options.ts";
+import type { Trial } from "../../lib/loop/reconnect.ts";
 import { ReconnectLoop, summarizeTrials } from "../../lib/loop/reconnect.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { addressBytes } from "../../lib/socket/address.ts";
@@ -271,7 +272,7 @@ describe("a burst is asked for", () => {
 });
 
 describe("a burst that cannot be had", () => {
-  it("for want of a thread is EAGAIN, and stops the others", () =>
+  it("for lack of a thread is EAGAIN, and stops the others", () =>
     withBursts(
       (_burst, index) => (index === 0 ? 0 : -EAGAIN),
       async (bursts) => {

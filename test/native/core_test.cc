@@ -177,7 +177,7 @@ void connect_progress_tells_how_the_connect_stands() {
     const int refused = core::socket(family, core::Blocking::no);
     CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
     CHECK(core::connect_progress(refused) == -ECONNREFUSED);
-    CHECK(core::connect_progress(refused) == core::kInProgress);  // The error is told once.
+    CHECK(core::connect_progress(refused) == core::kInProgress);  // The error is reported once.
     CHECK(core::begin_connect(refused, refusing_peer(family)) == -ECONNABORTED);
     CHECK(core::begin_connect(refused, refusing_peer(family)) == 1);
     CHECK(core::named_progress(refused) == -ECONNREFUSED &&

@@ -19,7 +19,7 @@ async function* piece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 const SYN: MadeSyn = { from: "192.0.2.7", to: "192.0.2.9", port: 4000, peerPort: 5000, sequence: 7, atMs: 0 };
-const reversed = ({ from, to, port, peerPort, ...rest }: MadeSyn): MadeSyn => ({
+const reverse = ({ from, to, port, peerPort, ...rest }: MadeSyn): MadeSyn => ({
   ...rest,
   from: to,
   to: from,
@@ -66,7 +66,7 @@ describe("a capture file", () => {
 
   it("in which two SYNs cross: a simultaneous open; the file's other connections are left out", async () => {
     const other = { ...SYN, port: 4001 };
-    const { trace: read, found } = await readTrace(piece(fileOf([other, SYN, reversed(SYN), self(SYN)])));
+    const { trace: read, found } = await readTrace(piece(fileOf([other, SYN, reverse(SYN), self(SYN)])));
     expect([read.verdict, read.ladder.rows.length, found]).toEqual(["simultaneous-open", 2, 2]);
     const extras = { sent: null, leavings: null };
     expect(traceText(read, extras)).toContain("Simultaneous open between 192.0.2.7:4000 and 192.0.2.9:5000");

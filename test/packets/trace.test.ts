@@ -18,11 +18,11 @@ import {
   command,
   deadPeer,
   FAMILIES,
-  inNamespace,
   interruptAfter,
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  runInNamespace,
 } from "../support/harness.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-trace-"));
@@ -32,7 +32,7 @@ const file = (name: string) => path.join(folder, name);
 const schema = JSON.parse(readFileSync(new URL("../../docs/schema/trace-1.json", import.meta.url), "utf8"));
 const validate = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true }).compile(schema);
 
-function validated(stdout: string) {
+function parseValidated(stdout: string) {
   const report = JSON.parse(stdout);
   validate(report);
   expect(validate.errors).toBeNull();
@@ -190,7 +190,7 @@ describe("tshark", () => {
     const [written, json] = [file(`${family}${extra.length}.pcapng`), "--json"];
     const data = ["--data", "hello", "--close", "shutdown"];
     const run = await cli(["trace", formatAddress(peer), ...extra, ...data, "--write", written, json]);
-    const report = validated(run.stdout);
+    const report = parseValidated(run.stdout);
     expect(run).toMatchObject({ status: 0, stderr: "" });
     const args = ["-r", written, "-T", "fields", ...[...FIELDS, ...MORE].flatMap((name) => ["-e", name])];
     const { stdout, stderr, status } = await command("tshark", args);
@@ -361,7 +361,7 @@ describe("in slow motion", () => {
   async function lookSlowly(context: TestContext) {
     const peer = deadPeer();
     const args = ["-c", SLOW, "sh", process.execPath, MAIN, formatAddress(peer), String(peer.port)];
-    const { status, stdout, stderr } = await inNamespace("32768 60999", "sh", args);
+    const { status, stdout, stderr } = await runInNamespace("32768 60999", "sh", args);
     if (status === 77) context.skip("this kernel cannot slow its loopback down: needs CONFIG_NET_SCH_TBF");
     const sockDiag = stderr
       .split("\n")
@@ -370,7 +370,7 @@ describe("in slow motion", () => {
       .filter((state, i, all) => state !== "UNCONN" && state !== all[i - 1])
       .map((state) => ({ "SYN-RECV": "SYN-RECEIVED", ESTAB: "ESTABLISHED" })[state] ?? state);
     if (status !== 0) expect(stderr).toContain("no reply to connect");
-    return { sockDiag, report: status === 0 ? validated(stdout) : null };
+    return { sockDiag, report: status === 0 ? parseValidated(stdout) : null };
   }
 });
 
@@ -415,7 +415,7 @@ describe("selfconnect trace", () => {
       "--json",
     ]);
     expect(asked.status).toBe(1);
-    expect(validated(asked.stdout)).toMatchObject({ capture: null, agrees: null, ladder: { rows: [] } });
+    expect(parseValidated(asked.stdout)).toMatchObject({ capture: null, agrees: null, ladder: { rows: [] } });
   });
 
   it("reports the state of the socket that has the port, and for how long", async () => {
@@ -432,7 +432,7 @@ describe("selfconnect trace", () => {
     const never = formatAddress(deadPeer(4, "other"));
     const interrupted = await cli(["trace", never, "--natural", "--json"], interruptAfter(1000));
     expect(interrupted.status).toBe(130);
-    expect(validated(interrupted.stdout)).toMatchObject({ verdict: "interrupted" });
+    expect(parseValidated(interrupted.stdout)).toMatchObject({ verdict: "interrupted" });
     const spent = await cli(["trace", never, "--natural", "--attempts", "10"]);
     expect(spent.status).toBe(1);
     expect(spent.stdout).toContain("not connected: attempts-spent");

@@ -11,7 +11,7 @@ import {
 import { predictReport, predictText } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
-import { cli, deadPeer, inNamespace, MAIN, needsNamespaces, requires } from "../support/harness.ts";
+import { cli, deadPeer, MAIN, needsNamespaces, requires, runInNamespace } from "../support/harness.ts";
 import { keep, plant, resetPlanted } from "../support/planted.ts";
 
 const PEER: Address = { family: 4, host: "127.0.0.1", port: 1 };
@@ -133,7 +133,7 @@ test("a check with missing trials does not hold", async () => {
 test("a check of never makes attempts, and none of them is a self-connect", async (context) => {
   needsNamespaces(context);
   const run = (peer: string) =>
-    inNamespace("40000 40100", process.execPath, [MAIN, "predict", peer, "--check", "50", "--json"]);
+    runInNamespace("40000 40100", process.execPath, [MAIN, "predict", peer, "--check", "50", "--json"]);
   const { stdout, status } = await run("127.0.0.1:40100");
   const { never, neverCheck } = JSON.parse(stdout);
   expect([never.reason, neverCheck.selfConnects, status]).toEqual(["last-port", 0, 0]);
@@ -147,6 +147,6 @@ test("where every ephemeral port is reserved, addresses are still this host's", 
   needsNamespaces(context);
   const reserve = 'echo 40000-40003 > /proc/sys/net/ipv4/ip_local_reserved_ports && exec "$@"';
   const program = ["-c", reserve, "sh", process.execPath, MAIN, "predict", "127.0.0.1:40000", "--json"];
-  const { stdout, status } = await inNamespace("40000 40003", "sh", program);
+  const { stdout, status } = await runInNamespace("40000 40003", "sh", program);
   expect([status, JSON.parse(stdout).never.reason]).toEqual([0, "reserved"]);
 });

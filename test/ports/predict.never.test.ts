@@ -10,7 +10,7 @@ import {
   whyNever,
 } from "../../lib/ports/index.ts";
 import type { Strategy } from "../../lib/socket/strategy.ts";
-import { command, inNamespace, MAIN, needsNamespaces } from "../support/harness.ts";
+import { command, MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const facts: PortSituation = {
   ephemeralRange: { low: 32_768, high: 60_999 },
@@ -61,7 +61,7 @@ describe("never, because", () => {
   });
 });
 
-/** What a loop can be told, for each range: the ports held in it, a port, a strategy, and the reason or null. */
+/** The advice that a loop can get, for each range: the ports held in it, a port, a strategy, and the reason or null. */
 const SMALL: readonly [string, PortSituation, number, Strategy, string | null][] = [
   ["one port", { ...range(40_000, 40_000) }, 40_000, "fresh", null],
   ["one port, odd", { ...range(40_001, 40_001) }, 40_001, "autobind", null],
@@ -154,7 +154,7 @@ describe("the kernel behaves so in a namespace with a range of four ports", () =
   async function verdict(port: number, strategy: Strategy): Promise<string> {
     const peer = `127.0.0.1:${port}`;
     const args = [MAIN, "reconnect", peer, "--strategy", strategy, "--attempts", "2000", "--json"];
-    const { stdout } = await inNamespace(range, process.execPath, args);
+    const { stdout } = await runInNamespace(range, process.execPath, args);
     const { never, verdict } = JSON.parse(stdout);
     return `${verdict}${never ? `, ${never.reason}` : ""}`;
   }
@@ -176,7 +176,7 @@ describe("the route decides which addresses a socket can be joined to itself at"
   function onOwnAddresses(args: readonly string[]) {
     const addresses = "ip addr add 127.0.0.2/32 dev lo && ip route add local 10.1.0.0/16 dev lo";
     const command = ["-c", `${addresses} && exec "$@"`, "sh", process.execPath, MAIN, ...args, "--json"];
-    return inNamespace("50000 50001", "sh", command);
+    return runInNamespace("50000 50001", "sh", command);
   }
 
   it.for(["127.0.0.2", "10.1.2.3"])("%s: predicted, and joined", async (host, context) => {

@@ -12,7 +12,7 @@ import {
   simulateWait,
   waitFor,
 } from "../../lib/ports/index.ts";
-import { cli, command, inNamespace, MAIN, needsNamespaces, random } from "../support/harness.ts";
+import { cli, command, MAIN, needsNamespaces, random, runInNamespace } from "../support/harness.ts";
 
 const FACTS = { ephemeralRange: { low: 32_768, high: 60_999 }, unusable: [] };
 const FAST = 50_000;
@@ -232,7 +232,7 @@ describe("against real self-connects", () => {
   async function checkIn(range: string, method: string, ...more: string[]) {
     const peer = `127.0.0.1:${method === "bind" ? 33_001 : 33_000}`;
     const args = ["predict", peer, "--method", method, "--check", "120", "--json", ...more];
-    const { stdout, stderr, status } = await inNamespace(range, process.execPath, [MAIN, ...args]);
+    const { stdout, stderr, status } = await runInNamespace(range, process.execPath, [MAIN, ...args]);
     expect(stderr).toBe("");
     return { report: JSON.parse(stdout), status };
   }

@@ -69,7 +69,7 @@ describe("simulated hosts", () => {
     "double-hash",
     "Linux 4.6, also with salts",
     "Linux 5.12",
-  ])("%s to one peer: cannot tell, because a counter shows only to several peers in turn", async (kind) => {
+  ])("%s to one peer: no verdict, because a counter shows only to several peers in turn", async (kind) => {
     const { sources } = await read(fileOf(packetsOf(quickSyns(kind, 3000, 1), CLIENT[4])));
     expect(sources[0]!.verdict).toMatchObject({ name: "unknown", reason: expect.any(String) });
   });
@@ -96,7 +96,7 @@ describe("captures", () => {
     });
   });
 
-  test("mixed clients are told apart, in pieces of one byte too", async () => {
+  test("mixed clients are separated, in pieces of one byte too", async () => {
     const other = quickSyns("sequential", 400, 4);
     const mixed = [...packetsOf(syns, CLIENT[4]), ...packetsOf(other, CLIENT[6])].sort(
       (a, b) => a.atMs - b.atMs,

@@ -44,7 +44,7 @@ function kernel(id: string, upstream: string): LabKernel {
   return { id, machine: "qemu", isEmulated: true, missing: null, environment };
 }
 
-function finding(kernelId: string, experiment: string, more: Partial<Finding> = {}): Finding {
+function makeFinding(kernelId: string, experiment: string, more: Partial<Finding> = {}): Finding {
   return {
     kernel: kernelId,
     experiment,
@@ -81,13 +81,13 @@ const result: LabResult = {
     { id: "absent", machine: "uml", isEmulated: false, missing: "needs linux.uml", environment: null },
   ],
   findings: [
-    finding("old", "steps", { samples: steps }),
-    finding("mid", "steps", { samples: steps }),
-    finding("new", "steps", { answer: HOSTILE, isAsExpected: false, samples: steps }),
-    finding("old", "laps", { samples: { plot: "walk", unit: "port", values } }),
-    finding("new", "laps", { answer: "no", expected: null, isAsExpected: null }),
-    finding("old", "parity", { samples: { plot: "distribution", unit: "attempts", values: [3, 1, 2] } }),
-    finding("new", "parity", {
+    makeFinding("old", "steps", { samples: steps }),
+    makeFinding("mid", "steps", { samples: steps }),
+    makeFinding("new", "steps", { answer: HOSTILE, isAsExpected: false, samples: steps }),
+    makeFinding("old", "laps", { samples: { plot: "walk", unit: "port", values } }),
+    makeFinding("new", "laps", { answer: "no", expected: null, isAsExpected: null }),
+    makeFinding("old", "parity", { samples: { plot: "distribution", unit: "attempts", values: [3, 1, 2] } }),
+    makeFinding("new", "parity", {
       status: "died",
       note: "it died (exit code 3)",
       counts: {},
@@ -175,14 +175,14 @@ describe("formats", () => {
   });
 
   it("CSV quotes fields and disarms formulas", () => {
-    const text = labCsv({ ...result, findings: [finding("old", "steps", { answer: '=A1,"x"' })] });
+    const text = labCsv({ ...result, findings: [makeFinding("old", "steps", { answer: '=A1,"x"' })] });
     expect(text.split("\r\n")[1]).toBe(`old,qemu,5.10.1,steps,answered,"'=A1,""x""",yes,attempts,12`);
   });
 
   it("the terminal's text groups kernels by answer, and escapes control characters", () => {
     const text = labText({
       ...result,
-      findings: [finding("old", "steps"), finding("mid", "steps", { answer: "a\u001b[2J" })],
+      findings: [makeFinding("old", "steps"), makeFinding("mid", "steps", { answer: "a\u001b[2J" })],
     });
     expect(text).toContain("  yes\n      qemu 5.10.1\n");
     expect(text).not.toContain("\u001b");
@@ -207,9 +207,9 @@ describe("compare", () => {
     const other: LabResult = {
       ...result,
       findings: [
-        finding("old", "steps", { samples: { ...steps, values: moved } }),
-        finding("mid", "steps", { answer: "no", samples: steps }),
-        finding("mid", "laps"),
+        makeFinding("old", "steps", { samples: { ...steps, values: moved } }),
+        makeFinding("mid", "steps", { answer: "no", samples: steps }),
+        makeFinding("mid", "laps"),
       ],
     };
     const comparison = compareLabs(result, other);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { FAMILIES, inNamespace, needsNamespaces } from "../support/harness.ts";
+import { FAMILIES, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const DIST = new URL("../../dist/index.js", import.meta.url).href;
 
@@ -102,7 +102,7 @@ describe.each(FAMILIES)("recvmsg() over IPv%i", (family) => {
       ip link add v0 type veth peer name v1 && ip address add ${local}/${family === 4 ? 24 : 64} dev v0 ${family === 4 ? "" : "nodad"} &&
       for v in 4 6; do echo 20 > /proc/sys/net/ipv$v/neigh/v0/retrans_time_ms || exit; done &&
       ip link set v0 up && ip link set v1 up && exec "$0" --input-type=module --eval "$1"`;
-    const result = await inNamespace("32768 60999", "sh", ["-c", setUp, process.execPath, program]);
+    const result = await runInNamespace("32768 60999", "sh", ["-c", setUp, process.execPath, program]);
     expect(result.stderr).toBe("");
     expect(JSON.parse(result.stdout)).toEqual({
       before: null,

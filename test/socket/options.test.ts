@@ -17,9 +17,9 @@ import {
   catchError,
   deadPeer,
   FAMILIES,
-  inNamespace,
   LOOPBACK,
   needsNamespaces,
+  runInNamespace,
 } from "../support/harness.ts";
 
 const byName = (name: OptionName) => optionTable().find((row) => row.name === name)!;
@@ -381,7 +381,7 @@ describe.each(FAMILIES)("of an IPv%i connection", (family) => {
 it("originalDestination is where a redirected connection was going", async (context) => {
   needsNamespaces(context);
   const args = [new URL("../support/programs/redirected.mjs", import.meta.url).pathname];
-  const { status, stdout, stderr } = await inNamespace("32768 60999", process.execPath, args);
+  const { status, stdout, stderr } = await runInNamespace("32768 60999", process.execPath, args);
   if (stderr.includes("nft: ")) return context.skip("needs nft (nftables) and a kernel with its NAT");
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   const results: { asked: Address; reported: Address }[] = JSON.parse(stdout);

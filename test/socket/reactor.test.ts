@@ -8,7 +8,7 @@ import { watchWritable, yieldToLoop } from "../../lib/socket/reactor.ts";
 const { EAGAIN, EBADF } = os.constants.errno;
 
 /** A native side whose wake-ups the test sends. */
-function made(calls: Partial<Native> = {}) {
+function makeNative(calls: Partial<Native> = {}) {
   const state = {
     starts: 0,
     watched: [] as number[],
@@ -38,7 +38,7 @@ function made(calls: Partial<Native> = {}) {
 
 describe("watchWritable", () => {
   it("starts one thread for all, and calls those whose tokens come, and no other", () => {
-    const { native, state, handle } = made();
+    const { native, state, handle } = makeNative();
     const called: string[] = [];
     for (const name of ["a", "b", "c"]) watchWritable(native, handle, () => called.push(name));
     expect(state.starts).toBe(1);
@@ -51,7 +51,7 @@ describe("watchWritable", () => {
   });
 
   it("a token of a watch that was ended while it was on its way is nobody's", () => {
-    const { native, state, handle } = made();
+    const { native, state, handle } = makeNative();
     const called: string[] = [];
     const end = watchWritable(native, handle, () => called.push("ended")) as () => void;
     watchWritable(native, handle, () => called.push("other"));
@@ -63,7 +63,7 @@ describe("watchWritable", () => {
   });
 
   it("wakes all who wait when waiting has failed for good", () => {
-    const { native, state, handle } = made();
+    const { native, state, handle } = makeNative();
     const called: string[] = [];
     const ends: (() => void)[] = [];
     for (const name of ["a", "b"]) {
@@ -80,7 +80,7 @@ describe("watchWritable", () => {
 
   it("returns the errno of a thread that cannot be had, and tries again with the next", () => {
     let starts = 0;
-    const { native, handle } = made({
+    const { native, handle } = makeNative({
       reactorStart: () => {
         starts++;
         return -EAGAIN;
@@ -93,7 +93,7 @@ describe("watchWritable", () => {
 
   it("returns the errno of a watch that cannot be had, which then calls nobody", () => {
     const tokens: number[] = [];
-    const { native, state, handle } = made({
+    const { native, state, handle } = makeNative({
       watch: (_handle, token) => {
         tokens.push(token);
         return -EBADF;

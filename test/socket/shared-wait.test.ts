@@ -7,7 +7,7 @@ const NEVER_MS = 20_000;
 const deadlineError = (elapsedMs: number) => Object.assign(new Error("late"), { elapsedMs });
 
 /** A watch that the test fires: how often it was started and ended. */
-function watched(isOver: (wait: SharedWait) => boolean = () => false) {
+function makeWait(isOver: (wait: SharedWait) => boolean = () => false) {
   const watch = { started: 0, ended: 0, fire: () => {} };
   const wait: SharedWait = new SharedWait(
     (ready) => {
@@ -28,7 +28,7 @@ const codeOf = (promise: Promise<void>) =>
 
 describe("SharedWait", () => {
   it("watches once for all, and ends the watch with the end", async () => {
-    const { watch, wait } = watched();
+    const { watch, wait } = makeWait();
     const waits = [wait.wait({ deadlineError }), wait.wait({ deadlineError, deadlineMs: NEVER_MS })];
     expect(watch).toMatchObject({ started: 1, ended: 0 });
     wait.end();
@@ -37,7 +37,7 @@ describe("SharedWait", () => {
   });
 
   it("ends with an error for all", async () => {
-    const { wait } = watched();
+    const { wait } = makeWait();
     const waits = [wait.wait({ deadlineError }), wait.wait({ deadlineError })].map(codeOf);
     wait.end(new Error("refused"));
     expect(await Promise.all(waits)).toEqual(["refused", "refused"]);
@@ -45,7 +45,7 @@ describe("SharedWait", () => {
 
   it("looks when it is fired: it goes on under a new watch, or is over", async () => {
     let isOver = false;
-    const { watch, wait } = watched((self) => {
+    const { watch, wait } = makeWait((self) => {
       if (isOver) self.end();
       return isOver;
     });
@@ -59,7 +59,7 @@ describe("SharedWait", () => {
   });
 
   it("a look that throws is the end for all", async () => {
-    const { watch, wait } = watched(() => {
+    const { watch, wait } = makeWait(() => {
       throw new Error("EBADF");
     });
     const waits = [wait.wait({ deadlineError }), wait.wait({ deadlineError })].map(codeOf);
@@ -70,7 +70,7 @@ describe("SharedWait", () => {
 
   it("does not watch again when nobody waits any more", async () => {
     const abort = new AbortController();
-    const { watch, wait } = watched(() => {
+    const { watch, wait } = makeWait(() => {
       abort.abort(new Error("enough"));
       return false;
     });
@@ -85,7 +85,7 @@ describe("SharedWait", () => {
   });
 
   it("a deadline is for one caller, and says how long it waited", async () => {
-    const { watch, wait } = watched();
+    const { watch, wait } = makeWait();
     const patient = codeOf(wait.wait({ deadlineError }));
     const error = await wait.wait({ deadlineError, deadlineMs: 5 }).catch((caught) => caught);
     expect(error.elapsedMs).toBeGreaterThanOrEqual(4);
@@ -96,7 +96,7 @@ describe("SharedWait", () => {
   });
 
   it("the watch ends with the last who gives up, and begins again with the next", async () => {
-    const { watch, wait } = watched();
+    const { watch, wait } = makeWait();
     await codeOf(wait.wait({ deadlineError, deadlineMs: 0 }));
     expect(watch).toMatchObject({ started: 1, ended: 1 });
     const again = codeOf(wait.wait({ deadlineError }));
@@ -106,7 +106,7 @@ describe("SharedWait", () => {
   });
 
   it("leaves no timer and no listener behind", async () => {
-    const { wait } = watched();
+    const { wait } = makeWait();
     const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     const abort = new AbortController();
     const waiting = wait.wait({ deadlineError, deadlineMs: NEVER_MS, signal: abort.signal });

@@ -217,7 +217,7 @@ describe("connect()", () => {
 
 describe("the results of a connect in progress", () => {
   /** In progress with a kernel that gives these answers. */
-  const connecting = <T>(calls: Partial<Native>, use: (socket: TcpSocket) => Promise<T> | T) =>
+  const whileConnecting = <T>(calls: Partial<Native>, use: (socket: TcpSocket) => Promise<T> | T) =>
     withAnswers({ connect: () => 1, ...calls }, (socket) => {
       socket.connect(PEER);
       return use(socket);
@@ -225,7 +225,7 @@ describe("the results of a connect in progress", () => {
 
   it("by takeError(): it has failed, with its peer; null is no answer", () => {
     const answers = [0, errno.ETIMEDOUT];
-    return connecting({ takeError: () => answers.shift()! }, async (socket) => {
+    return whileConnecting({ takeError: () => answers.shift()! }, async (socket) => {
       expect(socket.takeError()).toBe(null);
       expect(socket.state).toBe("connecting");
       const error = socket.takeError()!;
@@ -236,7 +236,7 @@ describe("the results of a connect in progress", () => {
 
   it.each(["send", "recv"] as const)("by %s(): ENOTCONN and EAGAIN are no answer, others are", (call) => {
     const answers = [-errno.EAGAIN, -errno.ENOTCONN, -errno.ECONNRESET];
-    return connecting({ [call]: () => answers.shift()! }, async (socket) => {
+    return whileConnecting({ [call]: () => answers.shift()! }, async (socket) => {
       expect(socket[call](new Uint8Array(1))).toBe(call === "send" ? 0 : null);
       expect(errorOf(() => socket[call](new Uint8Array(1))).code).toBe("ENOTCONN");
       expect(socket.state).toBe("connecting");
@@ -290,7 +290,7 @@ describe("the results of a connect in progress", () => {
   });
 
   it("without a watch: the errno, for this caller", () =>
-    connecting({ watch: () => -errno.EBADF }, async (socket) => {
+    whileConnecting({ watch: () => -errno.EBADF }, async (socket) => {
       await expect(socket.connected()).rejects.toMatchObject({ code: "EBADF" });
     }));
 });

@@ -26,32 +26,32 @@ function join(self: Address): TcpSocket {
   return socket;
 }
 
-function joined(self: Address): Promise<TcpSocket> {
+function joinAndWait(self: Address): Promise<TcpSocket> {
   return join(self).connected();
 }
 
 const ENDS: Readonly<Record<string, (self: Address) => unknown>> = {
   "close() right after connect()": (self) => join(self).close(),
-  "close() after connected()": async (self) => (await joined(self)).close(),
+  "close() after connected()": async (self) => (await joinAndWait(self)).close(),
   "close() after isSelfConnected()": async (self) => {
-    const socket = await joined(self);
+    const socket = await joinAndWait(self);
     expect(socket.isSelfConnected()).toBe(true);
     socket.close();
   },
   "close() after it has received what it sent": async (self) => {
-    const socket = await joined(self);
+    const socket = await joinAndWait(self);
     await socket.sendAll(new Uint8Array(10));
     await socket.receiveExactly(10);
     socket.close();
   },
   "the end of a block": async (self) => {
-    using _ = await joined(self);
+    using _ = await joinAndWait(self);
   },
-  "reset()": async (self) => (await joined(self)).reset(),
+  "reset()": async (self) => (await joinAndWait(self)).reset(),
   "close() of a socket of fromFd()": (self) => TcpSocket.fromFd(join(self).release()).close(),
   "close() of a socket of fromTransfer()": (self) => TcpSocket.fromTransfer(join(self).transfer()).close(),
   "destroy() of its stream": async (self) => {
-    const stream = (await joined(self)).toStream();
+    const stream = (await joinAndWait(self)).toStream();
     await new Promise((resolve) => stream.destroy().once("close", resolve));
   },
   "close() of the loop's socket": async (self) => {
@@ -63,7 +63,7 @@ const ENDS: Readonly<Record<string, (self: Address) => unknown>> = {
 describe.each(HOSTS)("a socket that is joined to itself at %s", (host) => {
   it("control: after a plain close(2) it is in TIME-WAIT, and nobody can listen on its port", async () => {
     const self = deadAddress(host);
-    closeSync((await joined(self)).release());
+    closeSync((await joinAndWait(self)).release());
     expect(findFourTuple(self, self)).toMatchObject([{ state: "TIME-WAIT" }]);
     expect(listenRefusal(self)).toBe("EADDRINUSE");
   });

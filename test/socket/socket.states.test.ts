@@ -121,9 +121,9 @@ async function observe(family: 4 | 6, beginning: Call, call: Call, peers: Peers)
 
 /** Serves with a listener whose connections stay open, and one that resets each. */
 async function withPeers<T>(family: 4 | 6, use: (peers: Peers) => Promise<T>): Promise<T> {
-  const stay = (socket: net.Socket) => socket.resume();
+  const keepOpen = (socket: net.Socket) => socket.resume();
   const reset = (socket: net.Socket) => socket.once("data", () => socket.resetAndDestroy());
-  return withListener(family, stay, (listener) =>
+  return withListener(family, keepOpen, (listener) =>
     // Of the parity that connect(2) does not pick: no attempt is joined to itself.
     withListener(family, reset, (resetting) =>
       use({ listener, reset: resetting, dead: deadPeer(family, "other") }),

@@ -10,7 +10,7 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { socketOptions } from "../../lib/socket/stream-options.ts";
 import { FAMILIES, LOOPBACK, withListener } from "../support/harness.ts";
 
-async function listening<S extends net.Server>(server: S): Promise<{ server: S; port: number }> {
+async function listen<S extends net.Server>(server: S): Promise<{ server: S; port: number }> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return { server, port: (server.address() as AddressInfo).port };
@@ -43,7 +43,7 @@ describe.each(FAMILIES)("socketOptions() over IPv%i", (family) => {
 describe("socketOptions()", () => {
   it("finds the socket of a server, of http requests and responses on both sides", async () => {
     const seen: unknown[] = [];
-    const { server, port } = await listening(
+    const { server, port } = await listen(
       http.createServer((request, response) => {
         seen.push(socketOptions(request).get("timeToLive"), socketOptions(response).get("timeToLive"));
         response.end();
@@ -65,7 +65,7 @@ describe("socketOptions()", () => {
 
   it("finds the TCP socket below TLS", async () => {
     const psk = Buffer.alloc(32, 7);
-    const { server, port } = await listening(
+    const { server, port } = await listen(
       tls.createServer({ pskCallback: () => psk, ciphers: "PSK", maxVersion: "TLSv1.2" }, (socket) => {
         expect(socketOptions(socket).information().state).toBe("ESTABLISHED");
         socket.end("secret");
@@ -86,7 +86,7 @@ describe("socketOptions()", () => {
   });
 
   it("finds the socket of http2 sessions and streams", async () => {
-    const { server, port } = await listening(http2.createServer());
+    const { server, port } = await listen(http2.createServer());
     server.on("stream", (stream) => {
       stream.respond();
       stream.end(socketOptions(stream).information().state);

@@ -27,7 +27,7 @@ async function withPair<T>(
   }
 }
 
-function listening(family: 4 | 6 = 4): TcpSocket {
+function listen(family: 4 | 6 = 4): TcpSocket {
   return TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 }).listen();
 }
 
@@ -64,7 +64,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
   });
 
   it("accepted() waits for each connection, and callers get them in their order", async () => {
-    using listener = listening(family);
+    using listener = listen(family);
     const waits = [1, 2, 3].map(() => listener.accepted());
     const clients = [1, 2, 3].map(() => TcpSocket.open(family));
     for (const client of clients) client.connect(listener.getsockname());
@@ -137,7 +137,7 @@ describe.each(FAMILIES)("waits over IPv%i", (family) => {
 
 describe("iteration over a listener", () => {
   it("leaving the loop leaves it open, and closing it ends the loop", async () => {
-    const listener = listening();
+    const listener = listen();
     const peer = listener.getsockname();
     const clients = [1, 2, 3].map(() => net.connect(peer.port, peer.host));
     for (const client of clients) client.on("error", () => {});
@@ -157,7 +157,7 @@ describe("iteration over a listener", () => {
   });
 
   it("return() ends a wait, and the next caller gets a connection that arrives later", async () => {
-    using listener = listening();
+    using listener = listen();
     const connections = listener[Symbol.asyncIterator]();
     const next = connections.next();
     await connections.return!();
@@ -172,7 +172,7 @@ describe("iteration over a listener", () => {
   it("an error of accept(2) ends the loop, and the listener stays open", async () => {
     const accept: Native["accept"] = () => -24; // EMFILE
     await withNative({ accept }, async () => {
-      using listener = listening();
+      using listener = listen();
       const loop = async () => {
         for await (const socket of listener) socket.reset();
       };
@@ -185,7 +185,7 @@ describe("iteration over a listener", () => {
     const results = [-103]; // ECONNABORTED, as BSD kernels report it
     const real = loadNative();
     await withNative({ accept: (...handles) => results.pop() ?? real.accept(...handles) }, async () => {
-      using listener = listening();
+      using listener = listen();
       using client = TcpSocket.open(4);
       client.connect(listener.getsockname());
       using accepted = await listener.accepted();
@@ -195,7 +195,7 @@ describe("iteration over a listener", () => {
   });
 
   it("a queue that never empties does not block timers", async () => {
-    using listener = listening();
+    using listener = listen();
     const peer = listener.getsockname();
     const clients = Array.from({ length: 300 }, () => TcpSocket.open(4));
     for (const client of clients) client.connect(peer);
@@ -230,7 +230,7 @@ describe("what ends a wait", () => {
     use: (socket: TcpSocket) => Promise<T>,
   ): Promise<T> {
     if (name === "accepted") {
-      using listener = listening();
+      using listener = listen();
       return await use(listener);
     }
     return withPair(4, async (one) => {
@@ -313,7 +313,7 @@ describe("what ends a wait", () => {
     socket.connect(deadPeer(4, "other"));
     expect(await outcome(WAITS[name](socket))).toBe("ECONNREFUSED");
     expect(await outcome(WAITS[name](socket)), "until the next connect()").toBe("ECONNREFUSED");
-    using listener = listening();
+    using listener = listen();
     socket.connect(listener.getsockname());
     const wait = WAITS[name](socket);
     using accepted = await listener.accepted();
@@ -334,7 +334,7 @@ describe("what ends a wait", () => {
   });
 
   it("shutdown() of a listener rejects accepted() with EINVAL", async () => {
-    using listener = listening();
+    using listener = listen();
     const wait = outcome(listener.accepted());
     await sleep(1);
     listener.shutdown("read");
@@ -342,7 +342,7 @@ describe("what ends a wait", () => {
   });
 
   it("toServer() rejects accepted() with ERR_SOCKET_CLOSED, and the server gets the connections", async () => {
-    const listener = listening();
+    const listener = listen();
     const peer = listener.getsockname();
     const wait = outcome(listener.accepted());
     await sleep(1);
@@ -366,7 +366,7 @@ describe("what ends a wait", () => {
   });
 
   it("only a listener is readable before it is connected, and only a connected socket is writable", async () => {
-    using listener = listening();
+    using listener = listen();
     expect(await outcome(listener.writable())).toBe("ERR_NOT_CONNECTED");
     expect(await outcome(listener.receiveExactly(1))).toBe("ERR_NOT_CONNECTED");
     const wait = listener.readable();
@@ -456,7 +456,7 @@ describe("bytes are not lost", () => {
 
   it("10,000 sockets wait at once, and each gets its own bytes", async () => {
     const PAIRS = 5_000;
-    using listener = listening();
+    using listener = listen();
     const clients: TcpSocket[] = [];
     const servers: TcpSocket[] = [];
     for (let i = 0; i < PAIRS; i++) {

@@ -1,4 +1,4 @@
-/** Random holders of one port, planted as often as wanted, and what bind(2) and listen(2) then say of an address. */
+/** Random holders of one port, planted any number of times, and what bind(2) and listen(2) then return for an address. */
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BindExplanation } from "../../lib/audit/index.ts";

@@ -46,7 +46,7 @@ const responseOf = (options) =>
 async function waysIn() {
   const ways = await import("../../dist/index.js");
   const live = { host: HOST, port: LIVE_PORT };
-  const thrown = (call) => {
+  const tryCall = (call) => {
     try {
       call().destroy();
       return "sets them";
@@ -78,7 +78,7 @@ async function waysIn() {
         return "no";
       }, verdictOf),
     "socket `options` of `connect()`": async () =>
-      thrown(() => ways.connect({ ...live, options: { priority: 1 } }).on("error", () => {})),
+      tryCall(() => ways.connect({ ...live, options: { priority: 1 } }).on("error", () => {})),
     "a live listener": async () => {
       const server = net.createServer((socket) => socket.end("hello")).listen(LIVE_PORT, HOST);
       await new Promise((listening) => server.once("listening", listening));

@@ -128,7 +128,7 @@ export function command(
 }
 
 /** Runs a program in a new network namespace, with loopback up and the given ephemeral range. */
-export function inNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
+export function runInNamespace(range: string, file: string, args: readonly string[]): Promise<CommandResult> {
   const setUp = `ip link set lo up && echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"`;
   return command("unshare", ["-rn", "sh", "-c", setUp, "sh", file, ...args]);
 }

@@ -49,14 +49,14 @@ function close(socket: TcpSocket): void {
   if (index >= 0) sockets.splice(index, 1)[0]!.close();
 }
 
-function planted({ port }: Address, ...held: TcpSocket[]): Planted {
+function makePlanted({ port }: Address, ...held: TcpSocket[]): Planted {
   return { port, close: () => held.forEach(close) };
 }
 
 /** Listens on a host of its own, or on the wildcard. */
 function listener(host: string, options: OpenOptions = {}): Planted {
   const local = { ...deadPeer(host.includes(":") ? 6 : 4), host };
-  return planted(local, open(local.family, options).bind(local).listen());
+  return makePlanted(local, open(local.family, options).bind(local).listen());
 }
 
 interface ConnectionOptions {
@@ -109,7 +109,7 @@ async function timeWait(options: ConnectionOptions): Promise<Planted> {
   close(client);
   close(accepted);
   await waitForState(local.port, "TIME-WAIT");
-  return planted(local);
+  return makePlanted(local);
 }
 
 /** Waits until some socket on the port is in a state. */
@@ -127,22 +127,22 @@ async function selfTimeWait(host: string): Promise<Planted> {
   const local = socket.getsockname();
   closePlainly(socket);
   await waitForState(local.port, "TIME-WAIT");
-  return planted(local);
+  return makePlanted(local);
 }
 
 /** A listener with a full queue does not answer a SYN. */
-async function connecting(): Promise<Planted> {
+async function plantConnecting(): Promise<Planted> {
   const full = open(4).bind(deadPeer(4, "other")).listen(0);
   for (let count = 0; count < 4; count++) open(4).connect(full.getsockname());
   const local = deadPeer();
   const client = open(4).bind(local);
   client.connect(full.getsockname());
   await waitForState(local.port, "SYN-SENT");
-  return planted(local, client);
+  return makePlanted(local, client);
 }
 
 /** A closed socket whose peer does not read: its data, and so its FIN, cannot leave. */
-async function orphan(): Promise<Planted> {
+async function plantOrphan(): Promise<Planted> {
   const [client] = await connection();
   const local = client.getsockname();
   const bytes = new Uint8Array(1 << 16);
@@ -150,7 +150,7 @@ async function orphan(): Promise<Planted> {
   while (client.send(bytes) > 0 && performance.now() < endsAt);
   close(client);
   await waitForState(local.port, "FIN-WAIT-1");
-  return planted(local);
+  return makePlanted(local);
 }
 
 /** syscall(2): io_uring_setup and io_uring_register, whose numbers all architectures but alpha share. */
@@ -165,7 +165,7 @@ export function openRing(): number {
   return Number(call(SETUP, "uint32", 1, "void *", Buffer.alloc(PARAMETERS_BYTES)));
 }
 
-function inRing(): Planted {
+function plantInRing(): Planted {
   const call = koffi.load("libc.so.6").func("long syscall(long number, ...)");
   const local = deadPeer();
   const socket = TcpSocket.open(4).bind(local).listen();
@@ -238,7 +238,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: END,
     plant: () => {
       const local = deadPeer();
-      return planted(local, open(4).bind(local));
+      return makePlanted(local, open(4).bind(local));
     },
   },
   {
@@ -248,7 +248,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: REUSE,
     plant: () => {
       const local = deadPeer();
-      return planted(local, open(4, { reuseAddress: true }).bind(local));
+      return makePlanted(local, open(4, { reuseAddress: true }).bind(local));
     },
   },
   {
@@ -258,7 +258,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: END,
     plant: async () => {
       const ends = await connection({ isBound: false });
-      return planted(ends[0].getsockname(), ends[0]);
+      return makePlanted(ends[0].getsockname(), ends[0]);
     },
   },
   {
@@ -268,10 +268,10 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: REUSE,
     plant: async () => {
       const ends = await connection({ client: { reuseAddress: true } });
-      return planted(ends[0].getsockname(), ends[0]);
+      return makePlanted(ends[0].getsockname(), ends[0]);
     },
   },
-  { title: "a socket in SYN-SENT", kind: "connecting", needs: null, remedy: END, plant: connecting },
+  { title: "a socket in SYN-SENT", kind: "connecting", needs: null, remedy: END, plant: plantConnecting },
   {
     title: "an accepted connection of a dead server with SO_REUSEADDR",
     kind: "connection",
@@ -279,7 +279,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: REUSE,
     plant: async () => {
       const ends = await connection();
-      return planted(ends[1].getsockname(), ends[1]);
+      return makePlanted(ends[1].getsockname(), ends[1]);
     },
   },
   {
@@ -289,7 +289,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: END,
     plant: async () => {
       const ends = await connection({ server: {} });
-      return planted(ends[1].getsockname(), ends[1]);
+      return makePlanted(ends[1].getsockname(), ends[1]);
     },
   },
   {
@@ -299,7 +299,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: END,
     plant: async () => {
       const ends = await connection({ host: "::ffff:127.0.0.1" });
-      return planted(ends[0].getsockname(), ends[0]);
+      return makePlanted(ends[0].getsockname(), ends[0]);
     },
   },
   {
@@ -311,7 +311,7 @@ export const PLANTINGS: readonly Planting[] = [
       const [client, accepted] = await connection();
       accepted.shutdown("write");
       await waitForState(client.getsockname().port, "CLOSE-WAIT");
-      return planted(client.getsockname(), client);
+      return makePlanted(client.getsockname(), client);
     },
   },
   ...["127.0.0.1", "::ffff:127.0.0.1"].flatMap((host) =>
@@ -323,7 +323,7 @@ export const PLANTINGS: readonly Planting[] = [
         remedy: FREE,
         plant: async () => {
           const socket = await join(host, isBound);
-          return planted(socket.getsockname(), socket);
+          return makePlanted(socket.getsockname(), socket);
         },
       }),
     ),
@@ -335,7 +335,7 @@ export const PLANTINGS: readonly Planting[] = [
     remedy: FREE,
     plant: async () => {
       const socket = await join("::1");
-      return planted(socket.getsockname(), socket);
+      return makePlanted(socket.getsockname(), socket);
     },
   },
   ...[true, false].map(
@@ -346,7 +346,7 @@ export const PLANTINGS: readonly Planting[] = [
       remedy: FREE,
       plant: async () => {
         const socket = await join("127.0.0.1", isBound, { mptcp: true });
-        return planted(socket.getsockname(), socket);
+        return makePlanted(socket.getsockname(), socket);
       },
     }),
   ),
@@ -378,13 +378,13 @@ export const PLANTINGS: readonly Planting[] = [
     kind: "orphan",
     needs: null,
     remedy: /^wait until the kernel gives up/,
-    plant: orphan,
+    plant: plantOrphan,
   },
   {
     title: "a listener in the fixed files of an io_uring",
     kind: "listener",
     needs: null,
     remedy: END,
-    plant: inRing,
+    plant: plantInRing,
   },
 ];

@@ -64,7 +64,7 @@ async function callsOf(options) {
   const socket = watchHandle(new net.Socket(), (handle) => {
     calls = record(handle, ["bind", "bind6", "connect", "connect6"]);
   });
-  await closed(socket.connect(options));
+  await waitForClose(socket.connect(options));
   return calls;
 }
 
@@ -83,7 +83,7 @@ async function argumentsOf(use) {
   return first;
 }
 
-const closed = (stream) =>
+const waitForClose = (stream) =>
   new Promise((resolve) => {
     stream.on("error", () => {}).on("close", resolve);
     stream.resume?.();
@@ -96,7 +96,9 @@ const INSIDES = {
       assert.equal(typeof HANDLE.get, "function");
       await withListener(async (port) => {
         const handles = [];
-        await closed(watchHandle(new net.Socket(), (handle) => handles.push(handle)).connect(port, HOST));
+        await waitForClose(
+          watchHandle(new net.Socket(), (handle) => handles.push(handle)).connect(port, HOST),
+        );
         assert.equal(handles.length, 1);
       });
     },
@@ -127,14 +129,14 @@ const INSIDES = {
       assert.equal(socket._handle.getsockname(local), 0);
       assert.equal(socket._handle.getpeername(peer), 0);
       assert.deepEqual([local.port, peer.address, peer.port], [socket.localPort, HOST, port]);
-      await closed(socket);
+      await waitForClose(socket);
     }),
 
   "handle.ts: a pipe's handle is a Pipe": async () => {
     const name = path.join(os.tmpdir(), `selfconnect-insides-${process.pid}`);
     const server = net.createServer((socket) => socket.end()).listen(name);
     await once(server, "listening");
-    await closed(
+    await waitForClose(
       watchHandle(new net.Socket(), (handle) => assert.equal(handle.constructor.name, "Pipe")).connect(name),
     );
     server.close();
@@ -144,7 +146,7 @@ const INSIDES = {
     withListener(async (port) => {
       const socket = tls.connect(port, HOST);
       assert.equal(socket._handle._parent.constructor.name, "TCP");
-      await closed(socket);
+      await waitForClose(socket);
     }),
 
   "handle.ts: without a local address there is no bind, and connect gets (request, host, port)": () =>
@@ -193,7 +195,7 @@ const INSIDES = {
           return original.call(this, request, ...rest);
         };
       });
-      await closed(socket.connect(port, HOST));
+      await waitForClose(socket.connect(port, HOST));
       assert.deepEqual(calls, [[0, true, true, true, true]]);
     }),
 
@@ -214,7 +216,7 @@ const INSIDES = {
           given = error;
           return destroy.call(this, error);
         };
-        await closed(socket.connect(1, HOST));
+        await waitForClose(socket.connect(1, HOST));
         assert.deepEqual([given?.code, given?.syscall], ["ECONNREFUSED", "connect"]);
       }
     },
@@ -222,9 +224,9 @@ const INSIDES = {
   "register.ts: net, tls, http, https and fetch call net.Socket.prototype.connect": () =>
     withListener(async (port) => {
       const uses = {
-        net: () => closed(net.connect(port, HOST)),
-        tls: () => closed(tls.connect(port, HOST)),
-        http: () => closed(http.get({ port, host: HOST, agent: false })),
+        net: () => waitForClose(net.connect(port, HOST)),
+        tls: () => waitForClose(tls.connect(port, HOST)),
+        http: () => waitForClose(http.get({ port, host: HOST, agent: false })),
         fetch: () => fetch(`http://${HOST}:${port}/`).catch(() => {}),
       };
       for (const [name, use] of Object.entries(uses)) assert.ok(await argumentsOf(use), name);
@@ -232,7 +234,7 @@ const INSIDES = {
 
   "register.ts: Node's own calls pass their arguments as one array, options first": () =>
     withListener(async (port) => {
-      const [first] = await argumentsOf(() => closed(net.connect({ port, host: HOST, guard: "off" })));
+      const [first] = await argumentsOf(() => waitForClose(net.connect({ port, host: HOST, guard: "off" })));
       assert.ok(Array.isArray(first));
       assert.equal(first[0].guard, "off");
     }),

@@ -1,5 +1,5 @@
 // What Stryker leaves alone: the texts of messages. They are words for people, tests assert codes and properties, and
-// a text is told by its spaces: codes, names of system calls and keys have none, and stay in.
+// a text is recognized by its spaces: codes, names of system calls and keys have none, and stay in.
 export const strykerPlugins = [
   {
     kind: "Ignore",

@@ -75,7 +75,7 @@ export function fetchPackages(name, packages) {
 const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
 
 /** Runs a program in a new network namespace, without TIME-WAIT. What it leaves running ends with it. */
-export function inNamespace(range, command, env) {
+export function runInNamespace(range, command, env) {
   const sysctl = "/proc/sys/net/ipv4";
   const setUp = [
     "ip link set lo up",
@@ -101,7 +101,7 @@ export async function askContract(runtime, how) {
   const preload = how === "program" ? runtime.preload : [];
   const what = how === "ways" ? "ways" : "program";
   const command = [runtime.path, ...runtime.run, ...preload, CONTRACT, what];
-  const { stdout, stderr } = await inNamespace(RANGES.small, command);
+  const { stdout, stderr } = await runInNamespace(RANGES.small, command);
   const rows = stdout.split("\n").filter((line) => line.startsWith("{"));
   const verdicts = Object.fromEntries(
     rows.map((line) => JSON.parse(line)).map((each) => [each.row, each.verdict]),
@@ -109,19 +109,19 @@ export async function askContract(runtime, how) {
   return { verdicts, stderr };
 }
 
-/** What happens when the guard is told to be strict: the status of an empty program, and what it printed to stderr. */
+/** What happens when the guard is strict: the status of an empty program, and what it printed to stderr. */
 export function askStrictly(runtime) {
   const command = [runtime.path, ...runtime.run, ...runtime.preload, INSIDES, "nothing"];
-  return inNamespace(RANGES.usual, command, { SELFCONNECT_GUARD: "strict" });
+  return runInNamespace(RANGES.usual, command, { SELFCONNECT_GUARD: "strict" });
 }
 
 /** Runs the checks of Node's insides. */
 export function askInsides(runtime) {
-  return inNamespace(RANGES.usual, [runtime.path, ...runtime.run, INSIDES]);
+  return runInNamespace(RANGES.usual, [runtime.path, ...runtime.run, INSIDES]);
 }
 
 /** Preloads the guard by the name of the package, which Node resolves by its exports. Prints whether it is there. */
 export function askByName(runtime) {
   const code = 'Symbol.for("selfconnect.registered") in globalThis';
-  return inNamespace(RANGES.usual, [runtime.path, "--require", "selfconnect/register", "--print", code]);
+  return runInNamespace(RANGES.usual, [runtime.path, "--require", "selfconnect/register", "--print", code]);
 }

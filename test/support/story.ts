@@ -1,7 +1,7 @@
 /** The article's story, run by test/support/programs: a service that dies and restarts, a client at full speed. */
 import { expect } from "vitest";
 import type { CommandResult } from "./harness.ts";
-import { command, inNamespace } from "./harness.ts";
+import { command, runInNamespace } from "./harness.ts";
 
 const program = (name: string) => new URL(`programs/${name}`, import.meta.url).pathname;
 
@@ -45,7 +45,7 @@ interface Plot {
 export async function runStory({ door, port, attempts, restarts, flags = [], range }: Plot): Promise<Story> {
   const client = [...flags, program("client.mjs"), door, String(port), String(attempts)];
   const args = [program("service.mjs"), String(port), String(restarts), ...client];
-  const run = range ? inNamespace(range, process.execPath, args) : command(process.execPath, args);
+  const run = range ? runInNamespace(range, process.execPath, args) : command(process.execPath, args);
   const { status, stdout, stderr }: CommandResult = await run;
   expect(stderr).toBe("");
   expect(status).toBe(0);

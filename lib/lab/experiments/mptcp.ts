@@ -13,7 +13,7 @@ const LACKING = ["EPROTONOSUPPORT", "EINVAL", "ENOPROTOOPT"];
 export const mptcp: Experiment = {
   name: "mptcp",
   question: "Multipath TCP: is a socket joined to itself by a range of one port, and by bind()?",
-  // Whether a kernel has it is a choice of who built it, and its version cannot tell.
+  // Whether a kernel has it is a choice of who built it, and its version does not show it.
   expected: () => null,
   run: async (instruments) => {
     if (!hasMptcp()) return { answer: ABSENT, counts: {} };

@@ -14,10 +14,10 @@ export function gvisorMachine(): Machine {
     async missing(signal) {
       return (
         missingForGvisor() ??
-        cannotRun("gVisor", await probe("gvisor", WORDS, () => inSandbox("echo", WORDS), signal))
+        cannotRun("gVisor", await probe("gvisor", WORDS, () => sandboxLaunch("echo", WORDS), signal))
       );
     },
-    launch: async (task) => inSandbox(process.execPath, GUEST, encodeTask(task)),
+    launch: async (task) => sandboxLaunch(process.execPath, GUEST, encodeTask(task)),
   };
 }
 
@@ -26,6 +26,6 @@ export function missingForGvisor(): string | null {
   return missingPrograms({ runsc: "runsc" });
 }
 
-function inSandbox(...command: readonly string[]): Launch {
+function sandboxLaunch(...command: readonly string[]): Launch {
   return { file: "runsc", args: ["--rootless", "--network=none", "do", ...command] };
 }

@@ -67,7 +67,7 @@ function doors() {
         socket.on("connect", () => isJoined(socket) && resolve("joined to itself")),
       );
     });
-  const fetching = (fetch, options) => () =>
+  const fetchBy = (fetch, options) => () =>
     new Promise((resolve) => {
       waiting.add(resolve);
       fetch(`http://${host}:${port}/`, { ...options, signal: AbortSignal.timeout(FETCH_LIMIT_MS) })
@@ -79,23 +79,25 @@ function doors() {
         .then(resolve)
         .finally(() => waiting.delete(resolve));
     });
-  const ours = () => import("../../../dist/index.js");
+  const importOurs = () => import("../../../dist/index.js");
   return {
     net: () => stream(() => net.connect({ host, port })),
     socket: () => stream(() => new net.Socket().connect(port, host)),
     tls: () => stream(() => tls.connect({ host, port }), "secureConnect"),
     http: () => request(new http.Agent()),
-    fetch: () => fetching(fetch),
-    undici: async () => fetching((await import("undici")).fetch),
-    "guarded connect": async () => ((lib) => stream(() => lib.connect({ host, port, guard })))(await ours()),
+    fetch: () => fetchBy(fetch),
+    undici: async () => fetchBy((await import("undici")).fetch),
+    "guarded connect": async () =>
+      ((lib) => stream(() => lib.connect({ host, port, guard })))(await importOurs()),
     "guarded streams": async () =>
-      ((lib) => stream(() => lib.streamFactory({ guard })().connect(port, host)))(await ours()),
+      ((lib) => stream(() => lib.streamFactory({ guard })().connect(port, host)))(await importOurs()),
     "guarded tls": async () =>
-      ((lib) => stream(() => lib.connectTls({ host, port, guard }), "secureConnect"))(await ours()),
-    "guarded http": async () => ((lib) => request(lib.guardAgent(new http.Agent(), { guard })))(await ours()),
+      ((lib) => stream(() => lib.connectTls({ host, port, guard }), "secureConnect"))(await importOurs()),
+    "guarded http": async () =>
+      ((lib) => request(lib.guardAgent(new http.Agent(), { guard })))(await importOurs()),
     "guarded undici": async () => {
-      const [lib, undici] = [await ours(), await import("undici")];
-      return fetching(undici.fetch, {
+      const [lib, undici] = [await importOurs(), await import("undici")];
+      return fetchBy(undici.fetch, {
         dispatcher: new undici.Agent({ connect: lib.undiciConnect(undici.buildConnector, {}, { guard }) }),
       });
     },
@@ -111,7 +113,7 @@ function doors() {
             },
             (error) => error.code,
           )
-      )(await ours()),
+      )(await importOurs()),
   };
 }
 

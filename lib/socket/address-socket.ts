@@ -1,0 +1,53 @@
+/** The part of TcpSocket that has addresses. */
+import type { Address, LocalAddress } from "./address.ts";
+import { addressBytes, checkLocalAddress, readAddress } from "./address.ts";
+import { addressError } from "./connecting.ts";
+import { SocketError } from "./errors.ts";
+import type { Handle } from "./native.ts";
+import { loadNative } from "./native.ts";
+
+/** TcpSocket is the only class that is made of it. */
+export abstract class AddressSocket {
+  /** @internal The handle of an open socket; throws ERR_SOCKET_CLOSED. */
+  protected abstract get open(): Handle;
+
+  /**
+   * bind(2). Without a port ("10.0.0.1") or with port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE,
+   * EADDRNOTAVAIL, EACCES …
+   */
+  bind(local: LocalAddress): this {
+    const address = checkLocalAddress(local);
+    const native = loadNative();
+    const bytes = addressBytes(address, native);
+    const result = native.bind(this.open, bytes);
+    if (result >= 0) return this;
+    throw addressError(native, this.open, result, { syscall: "bind", local: address });
+  }
+
+  /**
+   * getsockname(2). The port is 0 before bind and connect. After a refused connect Linux still returns the port that
+   * the connect used; other kernels may not.
+   */
+  getsockname(): Address {
+    return this.#read("getsockname");
+  }
+
+  /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
+  getpeername(): Address {
+    return this.#read("getpeername");
+  }
+
+  /** @internal getsockname(2) and getpeername(2); an address is absent when its call fails. */
+  protected readAddresses(): { local?: Address; peer?: Address } {
+    const native = loadNative();
+    const local = readAddress(native, this.open, "getsockname");
+    const peer = readAddress(native, this.open, "getpeername");
+    return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
+  }
+
+  #read(call: "getsockname" | "getpeername"): Address {
+    const result = readAddress(loadNative(), this.open, call);
+    if (typeof result === "number") throw new SocketError(result, { syscall: call });
+    return result;
+  }
+}
