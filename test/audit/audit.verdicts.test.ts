@@ -21,6 +21,7 @@ import {
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  requires,
   withNative,
 } from "../support/harness.ts";
 import { keep, resetPlanted } from "../support/planted.ts";
@@ -49,6 +50,18 @@ async function withProgram(
 const LISTEN = `
   const [host, port] = process.argv.slice(1);
   require("node:net").createServer().listen(Number(port), host, () => console.log("ready"));`;
+
+/** Connects from a host and a port that the kernel picks at connect(2), from a range of one. */
+const CONNECT = `
+  const [host, port, peer] = process.argv.slice(1);
+  import(${JSON.stringify(INDEX)}).then(async ({ TcpSocket }) => {
+    const range = { low: Number(port), high: Number(port) };
+    const client = TcpSocket.open(4, { bindAddressNoPort: true, localPortRange: range });
+    client.bind({ family: 4, host, port: 0 }).connect({ family: 4, host: "${LOOPBACK[4]}", port: Number(peer) });
+    await client.connected();
+    console.log("ready");
+    setInterval(() => client.fd, 60_000);
+  });`;
 
 /** Accepts one connection from a socket that it inherits, closes its copy of the listener, and keeps the connection. */
 const ACCEPT = `
@@ -91,6 +104,19 @@ describe("a listener", () => {
       expect(await find()).toMatchObject({ risk: "held", heldBy: [{ owner: { pid } }] });
     });
     expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
+  });
+
+  test("is at risk although another process has an outgoing connection from its port and another address", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const server = keep(TcpSocket.open(4).bind(deadPeer(4, "other")).listen());
+    const local = deadPeer(4);
+    const args = ["127.0.0.3", String(local.port), String(server.getsockname().port)];
+    // The kernel has picked the port, by a range of one: so it gives the port to other clients too.
+    await withProgram(CONNECT, args, async () => {
+      keep(TcpSocket.open(4).bind(local).listen());
+      const found = (await audit()).listeners.find((one) => one.local.port === local.port);
+      expect(found).toMatchObject({ risk: "at-risk", heldBy: [] });
+    });
   });
 
   test("is at risk although this process has another socket on its port, which ends with it", async () => {
