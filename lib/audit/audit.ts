@@ -305,8 +305,8 @@ class ListenedPort {
     const own = new Set(this.#pidsOf(listener));
     const stays = (pids: readonly number[]) => pids.length > 0 && !pids.some((pid) => own.has(pid));
     const bound = this.#bound.filter((other) => {
-      // Only SO_REUSEPORT allows the same address, and its sockets are of one service.
-      if (isSameAddress(other.local, listener.local)) return false;
+      // Only SO_REUSEPORT lets two listen on the same address, and they are of one service.
+      if (other.state === "LISTEN" && isSameAddress(other.local, listener.local)) return false;
       const pids = this.#pidsOf(other);
       return own.size === 0 || pids.length === 0 ? other.uid !== listener.uid : stays(pids);
     });

@@ -51,6 +51,15 @@ const LISTEN = `
   const [host, port] = process.argv.slice(1);
   require("node:net").createServer().listen(Number(port), host, () => console.log("ready"));`;
 
+/** Binds with SO_REUSEADDR, and does not listen. */
+const BIND = `
+  const [host, port] = process.argv.slice(1);
+  import(${JSON.stringify(INDEX)}).then(({ TcpSocket }) => {
+    const socket = TcpSocket.open(4, { reuseAddress: true }).bind({ family: 4, host, port: Number(port) });
+    console.log("ready");
+    setInterval(() => socket.fd, 60_000);
+  });`;
+
 /** Connects from a host and a port that the kernel picks at connect(2), from a range of one. */
 const CONNECT = `
   const [host, port, peer] = process.argv.slice(1);
@@ -101,6 +110,16 @@ describe("a listener", () => {
     const find = async () =>
       (await audit()).listeners.find((one) => one.local.port === local.port && one.local.host === local.host);
     await withProgram(LISTEN, ["127.0.0.3", String(local.port)], async (pid) => {
+      expect(await find()).toMatchObject({ risk: "held", heldBy: [{ owner: { pid } }] });
+    });
+    expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
+  });
+
+  test("is not at risk while another process is bound to its address; the control: it is when that has ended", async () => {
+    const local = deadPeer(4);
+    const find = async () => (await audit()).listeners.find((one) => one.local.port === local.port);
+    await withProgram(BIND, [local.host, String(local.port)], async (pid) => {
+      keep(TcpSocket.open(4, { reuseAddress: true }).bind(local).listen());
       expect(await find()).toMatchObject({ risk: "held", heldBy: [{ owner: { pid } }] });
     });
     expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });

@@ -59,7 +59,7 @@ function drawPorts({ range: { low, high }, reserved, holders }) {
   const held = holders.map((holder) => Number(PLANTED_PORT.exec(holder)[0]));
   const blocks = reserved.split(",").filter(Boolean);
   const ends = blocks.map((block) => Number(block.split("-").at(-1)));
-  const near = [...held, ...held, ...ends].map((port) => port + oneOf([0, 0, 1, 2, 3]));
+  const near = [...held, ...held, ...ends].map((port) => port + oneOf([1, 2, 3]));
   const wanted = [low, low + 1, high - 1, high, ...near];
   while (wanted.length < 4 * LISTENERS_PER_HOST) wanted.push(int(low, high));
   const ports = [...new Set(wanted)].filter((port) => port >= low && port <= high);
@@ -67,7 +67,8 @@ function drawPorts({ range: { low, high }, reserved, holders }) {
     const other = int(0, index);
     [ports[index], ports[other]] = [ports[other], ports[index]];
   }
-  return ports;
+  // First those of the holders: few listeners can start there.
+  return [...new Set([...held, ...ports])];
 }
 
 function drawListener(port) {
@@ -81,7 +82,8 @@ const start = ({ host, port, options }) => ask({ listen: addressOf(host, port), 
 /** Starts listeners; one in four of them has accepted a connection. */
 async function startListeners(ports) {
   const started = [];
-  for (const port of ports.splice(0, LISTENERS_PER_HOST)) {
+  while (ports.length > 0 && started.length < LISTENERS_PER_HOST) {
+    const port = ports.shift();
     const listener = drawListener(port);
     if (!(await start(listener))) continue;
     started.push(listener);
