@@ -3,7 +3,7 @@
  * and free ports too; then each listener ends in turn, and clients of every kind connect to its port. Prints one line
  * for each host, as JSON.
  *
- * Arguments: a seed, for how many milliseconds, the most ports of a range.
+ * Arguments: a seed, for how many milliseconds (at least one host), the most ports of a range.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -174,6 +174,7 @@ async function tryHost() {
 
 setUp();
 const endsAt = performance.now() + durationMs;
-while (performance.now() < endsAt) await tryHost();
+do await tryHost();
+while (performance.now() < endsAt);
 tearDown();
 server.disconnect();
