@@ -3,9 +3,10 @@ import os from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 import { readJoinedSockets } from "../kernel/dump.ts";
 import type { PortFacts } from "../kernel/host.ts";
-import { findRoute, findSandbox, OWN_NAMESPACE, readPortFacts } from "../kernel/host.ts";
+import { findRoute, findSandbox, OWN_NAMESPACE, readPortFacts, sysctl } from "../kernel/host.ts";
 import type { FoundProcesses, Process } from "../kernel/owners.ts";
 import { readUsers } from "../kernel/owners.ts";
+import { overlaps } from "../kernel/port-holders.ts";
 import { namesWalk } from "../kernel/release.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
 import type { AlgorithmName } from "../ports/algorithms.ts";
@@ -137,6 +138,8 @@ async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audi
     facts,
     ...hostAlgorithm(),
     held: table.bound,
+    connectedPorts: table.connectedPorts,
+    stepWidth: Number(sysctl("net.ipv4.ip_local_port_step_width", namespaceFd) ?? 0),
     findLocal: (peer) => findRoute(peer, namespaceFd),
   };
   const assessor = new RiskAssessor(situation);
@@ -283,14 +286,14 @@ function groupByPort(bound: readonly BoundSocket[]): Map<number, BoundSocket[]> 
 /** The sockets on the port of a listener. */
 class ListenedPort {
   readonly #bound: readonly BoundSocket[];
-  readonly #accepted: readonly ConnectionOnPort[];
+  readonly #connections: readonly ConnectionOnPort[];
   readonly #describer: Describer;
-  /** Of the connections that each process has accepted, the first. */
-  #connections: Map<number, readonly [ConnectionOnPort, readonly Process[]]> | null = null;
+  /** By the first of the processes that have it open. */
+  #byProcess: ReadonlyMap<number, readonly ConnectionOnPort[]> | null = null;
 
-  constructor(bound: readonly BoundSocket[], accepted: readonly ConnectionOnPort[], describer: Describer) {
+  constructor(bound: readonly BoundSocket[], connections: readonly ConnectionOnPort[], describer: Describer) {
     this.#bound = bound;
-    this.#accepted = accepted;
+    this.#connections = connections;
     this.#describer = describer;
   }
 
@@ -302,47 +305,65 @@ class ListenedPort {
     const own = new Set(this.#pidsOf(listener));
     const stays = (pids: readonly number[]) => pids.length > 0 && !pids.some((pid) => own.has(pid));
     const bound = this.#bound.filter((other) => {
-      // Only SO_REUSEPORT allows the same address, and its sockets are of one service.
-      if (isSameAddress(other.local, listener.local)) return false;
+      // Only SO_REUSEPORT lets two listen on the same address, and they are of one service.
+      if (other.state === "LISTEN" && isSameAddress(other.local, listener.local)) return false;
       const pids = this.#pidsOf(other);
       return own.size === 0 || pids.length === 0 ? other.uid !== listener.uid : stays(pids);
     });
-    const connections = own.size === 0 ? [] : [...this.#firstConnections().values()];
-    const accepted = connections
-      .filter(([, processes]) => stays(processes.map(({ pid }) => pid)))
-      .map(([{ decode }]) => ({ ...this.#describer.describe(decode()), isV6Only: false }));
-    return [...bound, ...accepted];
+    const accepted = own.size === 0 ? [] : this.#acceptedBy(listener, own);
+    return [...bound, ...accepted.map((row) => ({ ...this.#describer.describe(row), isV6Only: false }))];
+  }
+
+  /**
+   * One connection of each process that stays. Only those to the listener's address were accepted there: an outgoing
+   * connection from another address is on a port that connect(2) gave it, and gives to others as well. One from the
+   * same address looks like an accepted one; it can be there only if its client set SO_REUSEADDR.
+   */
+  #acceptedBy({ local, isV6Only }: BoundSocket, own: ReadonlySet<number>): SocketRow[] {
+    const firstOf = (connections: readonly ConnectionOnPort[]) => {
+      for (const connection of connections) {
+        if (this.#pidsOf(connection).some((pid) => own.has(pid))) continue;
+        const row = connection.decode();
+        if (overlaps(local, isV6Only, row.local)) return [row];
+      }
+      return [];
+    };
+    const others = [...this.#connectionsByProcess()].filter(([pid]) => !own.has(pid));
+    return others.flatMap(([, connections]) => firstOf(connections));
   }
 
   #pidsOf({ inode }: { readonly inode: number }): number[] {
     return (this.#describer.processes.get(inode) ?? []).map(({ pid }) => pid);
   }
 
-  #firstConnections(): Map<number, readonly [ConnectionOnPort, readonly Process[]]> {
-    if (this.#connections) return this.#connections;
-    const found = new Map<number, readonly [ConnectionOnPort, readonly Process[]]>();
-    for (const connection of this.#accepted) {
-      const processes = this.#describer.processes.get(connection.inode) ?? [];
-      const [first] = processes;
-      if (first && !found.has(first.pid)) found.set(first.pid, [connection, processes]);
+  #connectionsByProcess(): ReadonlyMap<number, readonly ConnectionOnPort[]> {
+    if (this.#byProcess) return this.#byProcess;
+    const found = new Map<number, ConnectionOnPort[]>();
+    for (const connection of this.#connections) {
+      const [pid] = this.#pidsOf(connection);
+      if (pid === undefined) continue;
+      const known = found.get(pid);
+      if (known) known.push(connection);
+      else found.set(pid, [connection]);
     }
-    this.#connections = found;
+    this.#byProcess = found;
     return found;
   }
 }
 
 function assessListener(
-  { local, is, owner }: BoundSocket,
+  listener: BoundSocket,
   others: readonly (PortOwner & HeldAddress)[],
   assessor: RiskAssessor,
 ): ListenerRisk {
-  return { local, is, owner, ...assessor.assess(local, others), heldBy: others.map(toPortOwner) };
+  return { ...toPortOwner(listener), ...assessor.assess(listener, others), heldBy: others.map(toPortOwner) };
 }
 
 /** Judged as if nothing were on the port: a server there would be at risk when it is down. */
 function assessAsked(port: number, samePort: readonly BoundSocket[], assessor: RiskAssessor): AskedPort {
   const heldBy = samePort.map(toPortOwner);
-  return { port, ...assessor.assess({ family: 4, host: "127.0.0.1", port }, []), heldBy };
+  const local: Address = { family: 4, host: "127.0.0.1", port };
+  return { port, ...assessor.assess({ local, isV6Only: false }, []), heldBy };
 }
 
 function toPortOwner({ local, is, owner }: PortOwner): PortOwner {
@@ -372,7 +393,7 @@ function assessClient(
   if (!isSameHost(local, peer)) {
     return { ...client, risk: "safe", because: `its own address is ${local.host}, not ${peer.host}` };
   }
-  const { risk, never } = assessor.assess(peer, onPort);
+  const { risk, never } = assessor.assess({ local: peer, isV6Only: false }, onPort);
   if (risk !== "bind-first") return { ...client, risk, because: never?.because ?? null };
   // Its local port shows whether it called bind(2) first: the kernel then picks from the other parity.
   const isBound = (local.port - ephemeralRange!.low) % 2 !== 0;

@@ -3,13 +3,15 @@ import type { PortFacts } from "../kernel/host.ts";
 import { overlaps } from "../kernel/port-holders.ts";
 import type { PortAlgorithm } from "../ports/algorithms.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
+import { pickChance } from "../ports/chain.ts";
+import type { ModelFacts } from "../ports/model.ts";
 import { FULL_SPEED, waitFor } from "../ports/model.ts";
 import type { NeverReason } from "../ports/never.ts";
 import { explainUnreachable, modelFacts, neverAtAddress, neverBySettings } from "../ports/never.ts";
 import { PickChances } from "../ports/pick-chances.ts";
 import type { Address } from "../socket/address.ts";
-import { formatAddress } from "../socket/address.ts";
-import { specify } from "../socket/self-connect.ts";
+import { formatAddress, unmap } from "../socket/address.ts";
+import { isUnspecified, specify } from "../socket/self-connect.ts";
 
 /** Whether clients of this host can be joined to themselves at a port on which nobody listens. */
 export type Risk =
@@ -30,8 +32,8 @@ export interface PortRisk {
   /** Why the kernel never picks the port for a plain connect; null when it does, and when that is unknown. */
   readonly never: NeverReason | null;
   /**
-   * Mean time in milliseconds until one client is joined to itself; null unless the risk is at-risk or bind-first, and
-   * where the algorithm of connect(2) is unknown. With SO_REUSEADDR, which Node sets, bind(2) takes the lower half of
+   * Mean time in milliseconds until one client is joined to itself; null unless the risk is at-risk or bind-first, where
+   * the algorithm of connect(2) is unknown, and where the port is reached only if bind(2) put some connections on theirs. With SO_REUSEADDR, which Node sets, bind(2) takes the lower half of
    * the range first: half the time there.
    */
   readonly meanMs: { readonly everySecond: number; readonly fullSpeed: number } | null;
@@ -51,6 +53,10 @@ export interface Situation {
   /** Whether this algorithm is more than a guess: without, times of a plain connect are null. */
   readonly isAlgorithmKnown: boolean;
   readonly held: readonly HeldAddress[];
+  /** Ports with connections and TIME-WAIT: no table shows whether bind(2) or connect(2) put them there. */
+  readonly connectedPorts: ReadonlySet<number>;
+  /** net.ipv4.ip_local_port_step_width; 0 where the kernel does not have it. */
+  readonly stepWidth: number;
   /** The local address that a plain connect to the peer gets. */
   readonly findLocal: (peer: Address) => Address | null;
 }
@@ -78,22 +84,22 @@ export class RiskAssessor {
    * Judges the port of a listener, or of a server that may listen on this address. The risk begins when the server
    * ends: its port is free then, unless one of the `others` stays on it, and the ports of other servers are not.
    */
-  assess(local: Address, others: readonly HeldAddress[]): PortRisk {
+  assess(server: HeldAddress, others: readonly HeldAddress[]): PortRisk {
     const { facts } = this.#situation;
     const range = facts.ephemeralRange;
     if (range === null) return UNKNOWN;
     // A client of this host reaches a listener on every address by loopback.
-    const peer = specify(local);
+    const peer = specify(server.local);
     const atPort = this.#neverByConnect(peer.port);
     const free = neverAtAddress(peer, this.#findLocal(peer)) ?? atPort;
     const never = free ?? heldReason(peer.port, others);
     if (never === null) return { risk: "at-risk", never, meanMs: this.#connectTimes(peer.port) };
     if (!PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
-    const isByBind = neverBySettings(peer.port, "autobind", facts) === null && this.#bindChance(peer) > 0;
+    const isByBind = neverBySettings(peer.port, "autobind", facts) === null && this.#isPickedByBind(peer);
     // To the peer's address, without a port: connect(2) then picks the port, and no route decides.
     const isByLateBind = never.reason === "address" && atPort === null;
     // bind(2) picks a port although a socket on another address has it; connect(2) does not.
-    if (isByBind && !others.some((other) => overlaps(other.local, other.isV6Only, peer))) {
+    if (isByBind && !areAllHeld(server, others)) {
       return { risk: "bind-first", never, meanMs: this.#bindTimes(peer) };
     }
     if (isByLateBind && others.length === 0) {
@@ -106,7 +112,7 @@ export class RiskAssessor {
   #neverByConnect(port: number): NeverReason | null {
     const { facts, algorithm } = this.#situation;
     const bySettings = neverBySettings(port, "fresh", facts);
-    if (bySettings || this.#connectChance(port) > 0) return bySettings;
+    if (bySettings || this.#connectChance(port) > 0 || this.#connectChance(port, true) > 0) return bySettings;
     return explainUnreachable(port, algorithm, facts.ephemeralRange!);
   }
 
@@ -114,40 +120,61 @@ export class RiskAssessor {
     return remember(this.#locals, formatAddress({ ...peer, port: 0 }), () => this.#situation.findLocal(peer));
   }
 
-  #connectChance(port: number): number {
-    const { algorithm, held } = this.#situation;
-    return this.#chancesOf("connect", algorithm, () => held).of(port);
+  /**
+   * `isCrowded`: as if connect(2) skipped every port that has a connection. The more ports it skips, the more of the
+   * others it reaches, so a port that no search finds then is safe.
+   */
+  #connectChance(port: number, isCrowded = false): number {
+    const { algorithm, held, stepWidth } = this.#situation;
+    if (stepWidth > 0) return pickChance(algorithm, this.#modelFacts(port, isCrowded), port);
+    const key = isCrowded ? "connect, crowded" : "connect";
+    return this.#chancesOf(key, algorithm, () => held, isCrowded).of(port);
+  }
+
+  #isPickedByBind(peer: Address): boolean {
+    return this.#bindChance(peer) > 0 || this.#bindChance(peer, true) > 0;
   }
 
   /** bind(2) skips a port only when the address of its holder overlaps the one to bind to. */
-  #bindChance(peer: Address): number {
+  #bindChance(peer: Address, isCrowded = false): number {
     const held = () => this.#situation.held.filter(({ local, isV6Only }) => overlaps(local, isV6Only, peer));
-    return this.#chancesOf(formatAddress({ ...peer, port: 0 }), BIND, held).of(peer.port);
+    const key = `${formatAddress({ ...peer, port: 0 })}${isCrowded ? ", crowded" : ""}`;
+    return this.#chancesOf(key, BIND, held, isCrowded).of(peer.port);
   }
 
-  #chancesOf(key: string, algorithm: PortAlgorithm, held: () => readonly HeldAddress[]): PickChances {
-    const { ephemeralRange, reservedPorts } = this.#situation.facts;
+  #chancesOf(
+    key: string,
+    algorithm: PortAlgorithm,
+    held: () => readonly HeldAddress[],
+    isCrowded = false,
+  ): PickChances {
+    const { facts, connectedPorts } = this.#situation;
     return remember(this.#chances, key, () => {
-      const ports = held().map(({ local: { port } }) => ({ low: port, high: port }));
-      return new PickChances(algorithm, ephemeralRange!, [...reservedPorts, ...ports]);
+      const ports = [...held().map(({ local }) => local.port), ...(isCrowded ? connectedPorts : [])];
+      const unusable = ports.map((port) => ({ low: port, high: port }));
+      return new PickChances(algorithm, facts.ephemeralRange!, [...facts.reservedPorts, ...unusable]);
     });
   }
 
   /** Each pick of bind(2) is independent of the others. */
   #bindTimes(peer: Address): PortRisk["meanMs"] {
-    const mean = 1 / this.#bindChance(peer);
+    const chance = this.#bindChance(peer);
+    if (chance === 0) return null;
+    const mean = 1 / chance;
     return { everySecond: toMs(mean, 1), fullSpeed: toMs(mean, FULL_SPEED) };
   }
 
   /** Exact for the first ports; of many, those with the same neighbourhood share one computation of the model. */
   #connectTimes(port: number): PortRisk["meanMs"] {
-    const { algorithm, held, isAlgorithmKnown } = this.#situation;
-    if (!isAlgorithmKnown) return null;
+    const { algorithm, held, isAlgorithmKnown, stepWidth } = this.#situation;
+    if (!isAlgorithmKnown || this.#connectChance(port) === 0) return null;
     const alone = String(port);
     const known = this.#times.get(alone);
     if (known) return known;
     const neighbourhood = this.#chancesOf("connect", algorithm, () => held).neighbourhood(port);
-    const key = this.#times.size < EXACT_TIMES ? alone : (neighbourhood ?? alone);
+    // The neighbourhood is that of a walk in strides of one.
+    const isExact = this.#times.size < EXACT_TIMES || stepWidth > 0;
+    const key = isExact ? alone : (neighbourhood ?? alone);
     return remember(this.#times, key, () => ({
       everySecond: toMs(this.#computeMean(port, 1), 1),
       fullSpeed: toMs(this.#computeMean(port, FULL_SPEED), FULL_SPEED),
@@ -155,10 +182,26 @@ export class RiskAssessor {
   }
 
   #computeMean(port: number, rate: number): number {
-    const { facts, algorithm, held } = this.#situation;
-    const heldPorts = [...new Set(held.map(({ local }) => local.port))];
-    return waitFor(algorithm, modelFacts({ ...facts, heldPorts }, port)!, port, rate).mean;
+    return waitFor(this.#situation.algorithm, this.#modelFacts(port), port, rate).mean;
   }
+
+  #modelFacts(port: number, isCrowded = false): ModelFacts {
+    const { facts, held, connectedPorts, stepWidth } = this.#situation;
+    const heldPorts = new Set([...held.map(({ local }) => local.port), ...(isCrowded ? connectedPorts : [])]);
+    return modelFacts({ ...facts, heldPorts: [...heldPorts], stepWidth }, port)!;
+  }
+}
+
+/** Whether the others hold the port on every address at which clients reach the server. */
+function areAllHeld({ local, isV6Only }: HeldAddress, others: readonly HeldAddress[]): boolean {
+  if (!isUnspecified(local)) return others.some((other) => overlaps(other.local, other.isV6Only, local));
+  // Loopback alone has millions of addresses: only an unspecified one holds the port on all of a family.
+  const holdsAll = (family: 4 | 6) =>
+    others.some(({ local: { host }, isV6Only: isOnly }) =>
+      family === 6 ? host === "::" : host === "0.0.0.0" || (host === "::" && !isOnly),
+    );
+  const { host } = unmap(local);
+  return host === "::" ? holdsAll(6) && (isV6Only || holdsAll(4)) : holdsAll(4);
 }
 
 function heldReason(port: number, others: readonly HeldAddress[]): NeverReason | null {

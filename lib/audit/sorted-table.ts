@@ -26,6 +26,8 @@ export interface SortedTable {
   readonly connecting: readonly SocketRow[];
   /** By the port: what listeners in the ephemeral range have accepted, and a process has open. */
   readonly accepted: ReadonlyMap<number, readonly ConnectionOnPort[]>;
+  /** Ports of the ephemeral range with a connection or TIME-WAIT, and without a listener. */
+  readonly connectedPorts: ReadonlySet<number>;
   readonly destinations: DestinationCounter;
 }
 
@@ -39,6 +41,7 @@ export async function readSortedTable(
   const joined: SocketRow[] = [];
   const connecting: SocketRow[] = [];
   const accepted = new Map<number, ConnectionOnPort[]>();
+  const connectedPorts = new Set<number>();
   const destinations = new DestinationCounter(ephemeralRange, reuse);
   const isInRange = (port: number) => ephemeralRange === null || holds(ephemeralRange, port);
   const visit = (socket: TableSocket) => {
@@ -56,8 +59,9 @@ export async function readSortedTable(
     } else {
       destinations.add(socket);
     }
+    if (isInRange(port) && !accepted.has(port)) connectedPorts.add(port);
     if (state === "SYN-SENT") connecting.push(socket.keep()());
   };
   const source = await walkSockets(visit, namespaceFd);
-  return { source, bound, joined, connecting, accepted, destinations };
+  return { source, bound, joined, connecting, accepted, connectedPorts, destinations };
 }

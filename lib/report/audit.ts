@@ -74,7 +74,7 @@ function verdictPiece(verdict: Audit["verdict"]): Piece {
 }
 
 const UNKNOWN_TIME =
-  "after an unknown time: the release of this kernel does not say how it picks ports, " +
+  "after an unknown time: neither the release of this kernel nor its tables show when it picks the port, " +
   "`selfconnect predict` observes it";
 const CLEAN = "nothing at risk, nothing joined to itself";
 const UNKNOWN = "unknown: not everything could be seen";

@@ -20,6 +20,7 @@ import {
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  requires,
   runInNamespace,
   withNative,
 } from "../support/harness.ts";
@@ -49,6 +50,27 @@ async function withProgram(
 const LISTEN = `
   const [host, port] = process.argv.slice(1);
   require("node:net").createServer().listen(Number(port), host, () => console.log("ready"));`;
+
+/** Binds with SO_REUSEADDR, and does not listen. */
+const BIND = `
+  const [host, port] = process.argv.slice(1);
+  import(${JSON.stringify(INDEX)}).then(({ TcpSocket }) => {
+    const socket = TcpSocket.open(4, { reuseAddress: true }).bind({ family: 4, host, port: Number(port) });
+    console.log("ready");
+    setInterval(() => socket.fd, 60_000);
+  });`;
+
+/** Connects from a host and a port that the kernel picks at connect(2), from a range of one. */
+const CONNECT = `
+  const [host, port, peer] = process.argv.slice(1);
+  import(${JSON.stringify(INDEX)}).then(async ({ TcpSocket }) => {
+    const range = { low: Number(port), high: Number(port) };
+    const client = TcpSocket.open(4, { bindAddressNoPort: true, localPortRange: range });
+    client.bind({ family: 4, host, port: 0 }).connect({ family: 4, host: "${LOOPBACK[4]}", port: Number(peer) });
+    await client.connected();
+    console.log("ready");
+    setInterval(() => client.fd, 60_000);
+  });`;
 
 /** Accepts one connection from a socket that it inherits, closes its copy of the listener, and keeps the connection. */
 const ACCEPT = `
@@ -91,6 +113,29 @@ describe("a listener", () => {
       expect(await find()).toMatchObject({ risk: "held", heldBy: [{ owner: { pid } }] });
     });
     expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
+  });
+
+  test("is not at risk while another process is bound to its address; the control: it is when that has ended", async () => {
+    const local = deadPeer(4);
+    const find = async () => (await audit()).listeners.find((one) => one.local.port === local.port);
+    await withProgram(BIND, [local.host, String(local.port)], async (pid) => {
+      keep(TcpSocket.open(4, { reuseAddress: true }).bind(local).listen());
+      expect(await find()).toMatchObject({ risk: "held", heldBy: [{ owner: { pid } }] });
+    });
+    expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
+  });
+
+  test("is at risk although another process has an outgoing connection from its port and another address", async (context) => {
+    requires(context, "6.3", "localPortRange");
+    const server = keep(TcpSocket.open(4).bind(deadPeer(4, "other")).listen());
+    const local = deadPeer(4);
+    const args = ["127.0.0.3", String(local.port), String(server.getsockname().port)];
+    // The kernel has picked the port, by a range of one: so it gives the port to other clients too.
+    await withProgram(CONNECT, args, async () => {
+      keep(TcpSocket.open(4).bind(local).listen());
+      const found = (await audit()).listeners.find((one) => one.local.port === local.port);
+      expect(found).toMatchObject({ risk: "at-risk", heldBy: [] });
+    });
   });
 
   test("is at risk although this process has another socket on its port, which ends with it", async () => {

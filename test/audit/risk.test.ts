@@ -28,14 +28,18 @@ describe("a port", () => {
     held: number[],
     others: HeldAddress[] = [],
     findLocal = (peer: Address) => peer,
+    connected: number[] = [],
+    stepWidth = 0,
   ) =>
     new RiskAssessor({
       facts,
       algorithm: portAlgorithm("linux-5.18"),
       isAlgorithmKnown: true,
       held: held.map((port) => holder(port)),
+      connectedPorts: new Set(connected),
+      stepWidth,
       findLocal,
-    }).assess(local, others);
+    }).assess({ local, isV6Only: false }, others);
 
   test("of the other parity is at risk from all clients when none of the first parity is left", () => {
     expect(assess(at(40_003), [40_002])).toMatchObject({ risk: "bind-first" });
@@ -52,6 +56,38 @@ describe("a port", () => {
     expect(assess(at(40_003), [], elsewhere)).toMatchObject({ risk: "bind-first" });
     expect(assess(at(40_003), [], [holder(40_003)])).toMatchObject({ risk: "held" });
     expect(assess(at(40_002), [], [holder(40_002, "127.0.0.3")])).toMatchObject({ risk: "held" });
+  });
+
+  test("that others hold on some of the server's addresses is reached by clients that bind to another one", () => {
+    const any = at(40_003, "0.0.0.0");
+    expect(assess(any, [], [holder(40_003)])).toMatchObject({ risk: "bind-first" });
+    expect(assess(any, [], [holder(40_003, "0.0.0.0")])).toMatchObject({ risk: "held" });
+    const dual = { family: 6, host: "::", port: 40_003 } as const;
+    const sixOnly = { local: dual, isV6Only: true };
+    expect(assess(dual, [], [sixOnly])).toMatchObject({ risk: "bind-first" });
+    expect(assess(dual, [], [sixOnly, holder(40_003, "0.0.0.0")])).toMatchObject({ risk: "held" });
+  });
+
+  test("of the other parity is at risk where connections may hold the first, at a time that is not known", () => {
+    const risk = (connected: number[]) => assess(at(40_003), [40_002], [], undefined, connected);
+    expect(risk([40_004])).toMatchObject({ risk: "at-risk", never: null, meanMs: null });
+    expect(risk([40_005])).toMatchObject({ risk: "bind-first" });
+  });
+
+  test("at the end of an odd-sized range is reached by random strides over unusable ports", () => {
+    const risk = (stepWidth: number) =>
+      new RiskAssessor({
+        facts: { ephemeralRange: { low: 40_000, high: 40_008 }, reservedPorts: [] },
+        algorithm: portAlgorithm("linux-5.18"),
+        isAlgorithmKnown: true,
+        held: [holder(40_002)],
+        connectedPorts: new Set(),
+        stepWidth,
+        findLocal: (peer) => peer,
+      }).assess(holder(40_008), []);
+    expect(risk(0)).toMatchObject({ risk: "safe", never: { reason: "last-port" } });
+    expect(risk(8)).toMatchObject({ risk: "at-risk", never: null });
+    expect(risk(8).meanMs!.everySecond).toBeGreaterThan(0);
   });
 
   test.each([
@@ -72,17 +108,19 @@ describe("a port", () => {
       algorithm: portAlgorithm("linux-4.6"),
       isAlgorithmKnown: false,
       held: [],
+      connectedPorts: new Set(),
+      stepWidth: 0,
       findLocal: (peer) => peer,
     });
     const listener = {
-      ...guessed.assess(at(40_002), []),
+      ...guessed.assess(holder(40_002), []),
       local: at(40_002),
       is: "listens",
       owner: null,
       heldBy: [],
     };
     expect(listener).toMatchObject({ risk: "at-risk", meanMs: null });
-    expect(guessed.assess(at(40_003), []).meanMs).not.toBeNull();
+    expect(guessed.assess(holder(40_003), []).meanMs).not.toBeNull();
     const text = auditText({
       ...CLEAN_AUDIT,
       ...facts,
@@ -106,9 +144,11 @@ describe("a port", () => {
       algorithm,
       isAlgorithmKnown: true,
       held: ports.map((port) => holder(port)),
+      connectedPorts: new Set(),
+      stepWidth: 0,
       findLocal: (peer) => peer,
     });
-    const risks = ports.map((port) => assessor.assess(at(port), []));
+    const risks = ports.map((port) => assessor.assess(holder(port), []));
     expect(vi.mocked(waitFor).mock.calls.length).toBeLessThan(40);
     const port = ports[1500]!;
     const unusable = ports.filter((one) => one !== port).map((one) => ({ low: one, high: one }));

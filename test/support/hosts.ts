@@ -1,8 +1,10 @@
-/** Runs random-hosts.mjs, and judges what it measured. */
+/** Runs random-hosts.mjs and random-audits.mjs, and judges what they measured. */
+import type { Risk } from "../../lib/audit/risk.ts";
 import { goodnessOfFit } from "../../lib/loop/statistics.ts";
 import { command } from "./harness.ts";
 
-const PROGRAM = new URL("random-hosts.mjs", import.meta.url).pathname;
+const PREDICTED = new URL("random-hosts.mjs", import.meta.url).pathname;
+const AUDITED = new URL("random-audits.mjs", import.meta.url).pathname;
 
 interface Host {
   readonly method: string;
@@ -33,15 +35,7 @@ export async function measureHosts(
   mostPorts: number,
   pace: "fast" | "slow" = "fast",
 ): Promise<HostsResult> {
-  const setUp = 'ip link set lo up && exec "$@"';
-  const program = [process.execPath, PROGRAM, String(seed), String(durationMs), String(mostPorts), pace];
-  const { stdout, stderr, status } = await command("unshare", ["-rn", "sh", "-c", setUp, "sh", ...program]);
-  if (status !== 0) throw new Error(`random hosts, seed ${seed}: ${stderr}`);
-  const hosts: Host[] = stdout
-    .trim()
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
+  const hosts = await runOnHosts<Host>(PREDICTED, seed, durationMs, mostPorts, pace);
   const trials = hosts.flatMap((host) => host.trials);
   const shares: Record<string, number[]> = { all: [] };
   for (const { method, trials } of hosts) {
@@ -61,4 +55,47 @@ export async function measureHosts(
       Object.entries(shares).map(([name, values]) => [name, goodnessOfFit(values, (share) => share).p]),
     ),
   };
+}
+
+/** A port whose listener the audit judged, and what clients then showed. */
+export interface AuditedPort {
+  readonly host: string;
+  readonly port: number;
+  readonly risk: Risk;
+  /** What is wrong with the verdict; null when nothing is. */
+  readonly wrong: string | null;
+}
+
+/** What random hosts showed about the audit. */
+export interface AuditsResult {
+  readonly hosts: number;
+  readonly trials: readonly AuditedPort[];
+  /** Each wrong verdict with its host, as JSON. */
+  readonly wrong: readonly string[];
+}
+
+/** Audits random hosts for so long, in a network namespace of its own, and lets clients try every port it judged. */
+export async function auditHosts(seed: number, durationMs: number, mostPorts: number): Promise<AuditsResult> {
+  const hosts = await runOnHosts<{ readonly trials: readonly AuditedPort[] }>(
+    AUDITED,
+    seed,
+    durationMs,
+    mostPorts,
+  );
+  const wrong = hosts.flatMap(({ trials, ...host }) =>
+    trials
+      .filter((trial) => trial.wrong !== null)
+      .map((trial) => JSON.stringify({ seed, ...trial, ...host })),
+  );
+  return { hosts: hosts.length, trials: hosts.flatMap(({ trials }) => trials), wrong };
+}
+
+/** Runs a program in a new network namespace; each line that it prints is a host. */
+async function runOnHosts<Line>(file: string, seed: number, ...args: (number | string)[]): Promise<Line[]> {
+  const setUp = 'ip link set lo up && exec "$@"';
+  const program = [process.execPath, file, String(seed), ...args.map(String)];
+  const { stdout, stderr, status } = await command("unshare", ["-rn", "sh", "-c", setUp, "sh", ...program]);
+  if (status !== 0) throw new Error(`random hosts, seed ${seed}: ${stderr}`);
+  const lines = stdout.trim().split("\n").filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as Line);
 }
