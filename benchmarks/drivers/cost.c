@@ -1,6 +1,6 @@
 /*
- * Runs a driver and reports its cost: CPU time and peak memory of the driver and all its children, as one line
- * of JSON on fd 3. Arguments: the limit of open files that it needs (0: unchanged), then the command.
+ * Runs a driver and reports its cost: CPU time and peak memory of the driver and all its children, as one
+ * line of JSON on fd 3. Arguments: the limit of open files that it needs (0: unchanged), then the command.
  */
 #include <errno.h>
 #include <signal.h>

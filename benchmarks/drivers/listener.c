@@ -1,7 +1,7 @@
 /*
- * The live listener: every millisecond it accepts and closes all waiting connections. In between it sleeps, so that
- * the drivers measure the connect and not the wake-up of another process.
- * Arguments: port. Runs until a signal or until its parent ends.
+ * The live listener: every millisecond it accepts and closes all waiting connections. In between it sleeps,
+ * so that the drivers measure the connect and not the wake-up of another process. Arguments: port. Runs until
+ * a signal or until its parent ends.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +18,8 @@ int main(int argc, char **argv) {
   const int on = 1;
   must(fcntl(listener, F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
   must(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0, "SO_REUSEADDR");
-  /* At every address of loopback, because connectMany() connects to each address once; and at no other device. */
+  /* At every address of loopback, because connectMany() connects to each address once; and at no other
+   * device. */
   must(setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof "lo") == 0, "SO_BINDTODEVICE");
   run.peer.sin_addr.s_addr = htonl(INADDR_ANY);
   must(bind(listener, (const struct sockaddr *)&run.peer, sizeof run.peer) == 0, "bind");

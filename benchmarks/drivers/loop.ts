@@ -1,9 +1,9 @@
-/** This package's loop. Arguments: port, milliseconds, strategy, threads. */
+/** This package's loop. Arguments: port, milliseconds, strategy, threads, engine. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { Strategy } from "../../lib/index.ts";
+import type { Engine, Strategy } from "../../lib/index.ts";
 import { ReconnectLoop } from "../../lib/index.ts";
 
-const [port, milliseconds, strategy = "fresh", threads = "1"] = process.argv.slice(2);
+const [port, milliseconds, strategy = "fresh", threads = "1", engine = "auto"] = process.argv.slice(2);
 const RESOLUTION_MS = 1;
 const WARM_UP_MS = 20;
 const NS_PER_MS = 1e6;
@@ -35,6 +35,7 @@ async function run(durationMs: number) {
     peer: `127.0.0.1:${port}`,
     strategy: strategy as Strategy,
     threads: Number(threads),
+    engine: engine as Engine | "auto",
     selfConnects: 2 ** 32 - 1,
     durationMs,
   });

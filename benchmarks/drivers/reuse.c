@@ -1,6 +1,6 @@
 /*
- * The best C loop, the limit for attempts: one socket, connect(2) again after each refusal. The third argument is
- * how many such loops run at the same time, each in its own process.
+ * The best C loop, the limit for attempts: one socket, connect(2) again after each refusal. The third
+ * argument is how many such loops run at the same time, each in its own process.
  */
 #include <sys/wait.h>
 

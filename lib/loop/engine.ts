@@ -7,7 +7,7 @@ import type { Native } from "../socket/native.ts";
 export type Engine =
   /** A system call for each step of an attempt: works everywhere. */
   | "plain"
-  /** Many attempts with one system call, on Linux 6.1 and later: io_uring(7). */
+  /** Many attempts with one system call, on Linux 5.19 and later: io_uring(7). "fresh" needs 6.8, "autobind" 6.11. */
   | "io_uring";
 
 /** The options of a loop that decide about its engine. */

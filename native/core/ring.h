@@ -39,7 +39,7 @@ class Ring {
   Ring& operator=(const Ring&) = delete;
 
   /// io_uring_setup(2) for batches of at most `entries`, and slots for that many sockets. -EPERM, -ENOSYS,
-  /// -ENOMEM where the host forbids or lacks it, -EOPNOTSUPP before Linux 5.11.
+  /// -ENOMEM where the host forbids or lacks it, -EOPNOTSUPP before Linux 5.19.
   Result open(uint32_t entries, uint32_t slots);
   /// io_uring_register(2), IORING_REGISTER_PROBE: whether the kernel has an operation.
   bool supports(RingOperation operation) const;

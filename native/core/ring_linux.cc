@@ -170,14 +170,14 @@ Result Ring::open(uint32_t entries, uint32_t slots) {
   for (const auto& one : std::span(probe.operations).first(std::min<size_t>(probe.count, 64)))
     if ((one.flags & kProbeSupported) != 0 && one.number < 64) operations_ |= uint64_t{1} << one.number;
 
+  // Linux 5.19 brought both this operation and the cancel of everything, which a kernel does not announce.
+  if (!supports(RingOperation::socket)) return -EOPNOTSUPP;
   if (slots == 0) return 0;
   const std::vector<int> empty(slots, -1);
   return or_errno(::syscall(kRegister, fd_, kRegisterFiles, empty.data(), slots));
 }
 
-bool Ring::supports(RingOperation operation) const {
-  return (operations_ >> number_of(operation) & 1) != 0 && (operations_ >> kAsyncCancel & 1) != 0;
-}
+bool Ring::supports(RingOperation operation) const { return (operations_ >> number_of(operation) & 1) != 0; }
 
 RingEntry* Ring::add(RingOperation operation, Link link) {
   RingEntry* const entry = &entries_[tail_++ & entry_mask_];

@@ -54,7 +54,7 @@ describe("the port of", () => {
   const parsers: Readonly<Record<string, Parse>> = {
     who: parserOf(whoCommand()),
     free: parserOf(freeCommand()),
-    run: parserOf(runCommand(), "--when-free"),
+    run: (text, previous) => (parserOf(runCommand(), "--when-free")(text, previous) as unknown[])[0],
   };
   it.each(Object.entries(parsers))("%s is a port or an address", (_name, parse) => {
     for (const text of ["80", ":80"]) expect(parse(text, undefined)).toBe(80);

@@ -72,9 +72,9 @@ function writePid(): string {
   return `read -r pid _ < /proc/self/stat; echo $pid >> ${pidFile()}`;
 }
 
-/** A script that forks, and writes its own pid and that of its child. */
+/** A script that forks, and writes the pid of its child, and then its own: its end may end the child at once. */
 function forkScript(): string {
-  return `(${writePid()}; exec ${FOREVER}) & ${writePid()}`;
+  return `(${writePid()}; exec ${FOREVER}) & while [ ! -s ${pidFile()} ]; do sleep 0.01; done; ${writePid()}`;
 }
 
 /** A script whose child leaves its group by setsid(2), and writes the child's pid. */
