@@ -60,11 +60,16 @@ export class AddressInput {
     return false;
   }
 
-  /** Ends the source, as `break` in a for loop does; does not wait for an asynchronous one. */
+  /**
+   * Ends the source, as `break` in a for loop does, in a microtask: a generator that aborts the signal itself is running
+   * now. Does not wait for an asynchronous one. An error has no reader any more.
+   */
   close(): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    Promise.resolve(this.#iterator.return?.()).catch(() => undefined);
+    Promise.resolve()
+      .then(() => this.#iterator.return?.())
+      .catch(() => undefined);
   }
 
   #ask(): void {

@@ -31,6 +31,8 @@ const FIRST_ATTEMPT_MS = 100;
 const LONGEST_ATTEMPT_MS = 3000;
 /** How often the listener is asked for a connection, and the connect whether it has ended. */
 const STEP_MS = 10;
+/** Hosts send packets with 64 or 128, which each router lowers. */
+const HIGHEST_TTL = 255;
 
 /** No hole yet: the peer, or a NAT before it, did not expect the SYN. */
 const NOT_YET: ReadonlySet<string> = new Set([
@@ -105,7 +107,7 @@ class Punch {
         const found = isKept ? socket : this.#accept(holder);
         if (found) return this.#check(found, startedAt);
         if (performance.now() - this.#startedAt >= this.#deadlineMs) throw this.#deadlineError();
-        if (performance.now() - startedAt >= attemptMs && !isAnswered(socket)) return null;
+        if (performance.now() - startedAt >= attemptMs && isUnanswered(socket)) return null;
       }
     } finally {
       if (!isKept) socket.reset();
@@ -200,9 +202,24 @@ class Punch {
   }
 }
 
-/** Whether the SYN was replied to. Given up now, the peer could be left with a connection that this side reset. */
-function isAnswered(socket: TcpSocket): boolean {
-  if (socket.closed || !isOptionSupported("information")) return false;
+/**
+ * Whether the SYN got no reply; the socket then gets none any more, and is to be reset. The reset of a socket that has
+ * just received the peer's SYN would leave the peer with a connection that has ended. So that none arrives after the
+ * state was read, the socket first refuses all packets, by a TTL that they do not have; the peer sends again what it
+ * sent meanwhile.
+ */
+function isUnanswered(socket: TcpSocket): boolean {
+  if (socket.closed || !isOptionSupported("information")) return true;
+  setLowestTtl(socket, HIGHEST_TTL);
   const { state } = socket.getsockopt("information");
-  return state !== "SYN-SENT" && state !== "CLOSED";
+  if (state === "SYN-SENT" || state === "CLOSED") return true;
+  setLowestTtl(socket, 0);
+  return false;
+}
+
+/** IPV6_MINHOPCOUNT, IP_MINTTL. An IPv6 socket receives IPv4 packets too, of an IPv4-mapped peer. */
+function setLowestTtl(socket: TcpSocket, ttl: number): void {
+  const { family } = socket.getsockname();
+  if (family === 6 && isOptionSupported("minHopCount")) socket.setsockopt("minHopCount", ttl);
+  if (isOptionSupported("minTimeToLive")) socket.setsockopt("minTimeToLive", ttl);
 }

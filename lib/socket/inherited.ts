@@ -1,12 +1,14 @@
 /** Sockets that come from outside this environment: an inherited descriptor, or another thread. */
 import cluster from "node:cluster";
 import net from "node:net";
+import { inspect } from "node:util";
 import type { Address } from "./address.ts";
 import { readAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { readOption } from "./option-access.ts";
+import type { SocketOptions } from "./options.ts";
 import type { State } from "./state.ts";
 
 /**
@@ -20,6 +22,8 @@ export interface SocketTransfer {
   readonly ticket: number;
   /** The peer of a connect that is in progress. */
   readonly peer?: Address;
+  /** Those of listen(). */
+  readonly acceptedOptions?: Partial<SocketOptions>;
 }
 
 /** A socket that was opened elsewhere, and its state. */
@@ -31,7 +35,10 @@ export interface KnownSocket {
 /** Puts the descriptor `fd` into a new handle, which then owns it. When it throws, the fd is the caller's. */
 export function inherit(native: Native, fd: number, peer: Address | undefined): KnownSocket {
   if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1) {
-    throw invalidArgument("ERR_INVALID_FD", `fd ${String(fd)} is not a file descriptor: use a number from 0`);
+    throw invalidArgument(
+      "ERR_INVALID_FD",
+      `fd ${inspect(fd)} is not a file descriptor: use a number from 0`,
+    );
   }
   const handle = native.handle();
   const result = native.inherit(handle, fd);
@@ -56,10 +63,16 @@ export function describeOtherKind(code: string, fd: number): string | null {
   return null;
 }
 
+/** What the other thread cannot ask the kernel for. */
+export function factsToTransfer(state: State): Partial<SocketTransfer> {
+  if (state.name === "connecting") return { peer: state.peer };
+  return state.name === "listening" ? { acceptedOptions: state.acceptedOptions } : {};
+}
+
 /** Puts the socket of a transfer into a new handle. Throws ERR_INVALID_TRANSFER. */
 export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
-  const { pid, ticket, peer } = transfer ?? {};
-  if (!Number.isInteger(pid) || !Number.isInteger(ticket)) {
+  const { pid, ticket, peer, acceptedOptions = {} } = transfer ?? {};
+  if (!Number.isInteger(pid) || !Number.isInteger(ticket) || ticket !== (ticket | 0)) {
     throw invalidTransfer("this is not what transfer() returned");
   }
   if (pid !== process.pid) {
@@ -68,7 +81,10 @@ export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
   }
   const handle = native.handle();
   const result = native.claim(handle, ticket);
-  if (result >= 0) return { handle, state: readStateOr("closeChecked", native, handle, peer) };
+  if (result >= 0) {
+    const state = readStateOr("closeChecked", native, handle, peer);
+    return { handle, state: state.name === "listening" ? { ...state, acceptedOptions } : state };
+  }
   throw invalidTransfer(
     "this socket was taken before: a transfer can be used once, by one copy of selfconnect",
   );

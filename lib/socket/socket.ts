@@ -15,7 +15,7 @@ import {
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
-import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
+import { checkHandover, checkStreamable, claim, factsToTransfer, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
 import { checkBacklog, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
@@ -284,10 +284,10 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   transfer(): SocketTransfer {
     this.#assertOpen();
-    const peer = this.#state.name === "connecting" ? this.#state.peer : undefined;
+    const known = factsToTransfer(this.#state);
     const ticket = this.#checkResult(this.#native.shelve(this.#handle), { syscall: "close" });
     this.#enter({ name: "closed" }, "transfer()");
-    return { pid: process.pid, ticket, ...(peer && { peer }) };
+    return { pid: process.pid, ticket, ...known };
   }
 
   /**

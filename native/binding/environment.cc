@@ -29,10 +29,14 @@ Living& living() {
   return *only;
 }
 
-/// process.exit() on the main thread runs no cleanup hook: the kernel closes what is open then.
+/// process.exit() on the main thread runs no cleanup hook: the kernel closes what is open then. A burst first
+/// ends, which resets its sockets. Node has ended all workers by now.
 void reset_joined_at_exit() {
   const std::lock_guard lock(living().mutex);
-  for (Environment* environment : living().environments) environment->reset_joined_at_close();
+  for (Environment* environment : living().environments) {
+    environment->end_threads();
+    environment->reset_joined_at_close();
+  }
 }
 
 }  // namespace
@@ -179,12 +183,17 @@ void Environment::reset_joined_at_close() {
   }
 }
 
-void Environment::take_down() {
+void Environment::end_threads() {
+  if (pthread_equal(thread_, pthread_self()) == 0) return;
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
   }
   for (core::Thread& thread : threads_) thread.join();
+}
+
+void Environment::take_down() {
+  end_threads();
   threads_.clear();
   reactor.reset();
   tasks_.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <napi.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <functional>
@@ -72,6 +73,8 @@ class Environment {
   core::Result unwatch(Socket* socket);
 
   const std::atomic<bool>& closing() const { return closing_; }
+  /// Ends the background threads and waits for them; does nothing on another thread than JavaScript's.
+  void end_threads();
   /// Sets the sockets that are joined to themselves to be reset when they are closed. Any thread may call it.
   void reset_joined_at_close();
 
@@ -83,6 +86,7 @@ class Environment {
   void take_down();
 
   Napi::Env env_;
+  const pthread_t thread_ = pthread_self();
   core::Result readiness_ = 0;
   napi_threadsafe_function wake_ = nullptr;
   std::atomic<bool> closing_ = false;

@@ -124,7 +124,11 @@ class RingEngine : public Engine {
     // The SYN of the connect that was cancelled was sent.
     if (attempts_.is_stopped() && batch.attempts == 0) attempts_.count(-EINPROGRESS);
     if (batches_++ % (Attempts::kShowPortEvery / kChain) == 0) attempts_.show_port(fd_);
-    if (batch.connected > 0) return end_connected(batch.connected);
+    if (batch.connected > 0 && (!has_known_port() || batch.is_last_connected)) {
+      return end_connected(batch.connected);
+    }
+    // The chain has disconnected all that connected: another socket has taken the port since.
+    for (uint32_t i = 0; i < batch.connected; i++) attempts_.count_reset();
     if (batch.is_broken) drop();
     return batch.refusal;
   }
@@ -140,16 +144,19 @@ class RingEngine : public Engine {
     Result result = run_ring();
     if (result < 0) return result;
     Batch batch;
-    bool is_connected[kSlots] = {};
+    bool is_connected[kSlots] = {}, is_cancelled[kSlots] = {};
     for (uint32_t i = 0; i < length; i++) {
       result = ring_.result(2 * i);
       if (result < 0)
         return attempts_.report_failure(Call::socket, result == Ring::kNotRun ? -EOPNOTSUPP : result);
       result = ring_.result(2 * i + 1);
       is_connected[i] = result == 0;
+      is_cancelled[i] = result == -ECANCELED;
       // The SYN of a connect that was cancelled was sent.
       count(result == -ECANCELED ? -EINPROGRESS : result, batch);
     }
+    result = disconnect_slots(is_cancelled);
+    if (result < 0) return result;
     if (batches_++ % (Attempts::kShowPortEvery / kSlots) == 0) show_slot(0);
     return batch.connected > 0 ? take_connected(is_connected) : batch.refusal;
   }
@@ -158,6 +165,7 @@ class RingEngine : public Engine {
   struct Batch {
     uint32_t attempts = 0;
     uint32_t connected = 0;
+    bool is_last_connected = false;
     /// Whether the socket needs a new one: an outcome was neither a connect nor a refusal.
     bool is_broken = false;
     /// -EOPNOTSUPP when the kernel does not do what an entry asked for.
@@ -174,6 +182,7 @@ class RingEngine : public Engine {
     }
     attempts_.count(result);
     batch.attempts++;
+    batch.is_last_connected = result == 0;
     if (result == 0) batch.connected++;
     if (result != 0 && result != -ECONNREFUSED) batch.is_broken = true;
   }
@@ -221,6 +230,14 @@ class RingEngine : public Engine {
     ring_.close_slot(slot);
     result = finish_ring();
     return result < 0 ? result : fd;
+  }
+
+  /// A connect that was cancelled may have connected its socket in that moment, and to itself.
+  Result disconnect_slots(const bool (&is_cancelled)[kSlots]) {
+    for (int slot = 0; slot < static_cast<int>(kSlots); slot++) {
+      if (is_cancelled[slot]) ring_.connect({slot, true}, nowhere_, sizeof(sockaddr), Link::none);
+    }
+    return finish_ring();
   }
 
   void show_slot(int slot) {

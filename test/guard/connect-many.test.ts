@@ -317,6 +317,16 @@ describe("what connectMany leaves", () => {
       await expect(connectAll([silent], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     }));
 
+  it("a source that aborts it while it runs ends it by the reason", async () => {
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    function* source() {
+      yield deadPeer();
+      controller.abort(reason);
+    }
+    await expect(connectAll(source(), { signal: controller.signal })).rejects.toBe(reason);
+  });
+
   it("no descriptor for the next socket is SocketError EMFILE that names the fix", async () => {
     const connects = () => -24;
     await withNative({ connects }, () =>

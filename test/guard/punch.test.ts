@@ -1,7 +1,7 @@
 /** punch(): on one host, and over network namespaces with a NAT between them. */
 import { spawnSync } from "node:child_process";
 import type { TestContext } from "vitest";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { punch } from "../../lib/guard/punch.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
@@ -105,6 +105,37 @@ describe.each(FAMILIES)("punch over IPv%i", (family) => {
     const aborted = AbortSignal.abort(new Error("enough"));
     await expect(punch(local, peer, { signal: aborted })).rejects.toThrow("enough");
     expect(listenRefusal(local)).toBe(null);
+  });
+
+  it("resets no connection of a peer whose SYN arrives just as an attempt ends", async () => {
+    const [local, peer] = pairOf(family);
+    const shared = { reuseAddress: true, reusePort: true };
+    // A listener that drops each SYN, as a NAT does: the attempts get no reply.
+    const silence = family === 4 ? { minTimeToLive: 255 } : { minHopCount: 255 };
+    using silent = TcpSocket.open(family, { ...shared, ...silence })
+      .bind(peer)
+      .listen();
+    using crossing = TcpSocket.open(family, shared).bind(peer);
+    const read = TcpSocket.prototype.getsockopt;
+    const spy = vi.spyOn(TcpSocket.prototype, "getsockopt").mockImplementation(function (
+      this: TcpSocket,
+      name,
+    ) {
+      const value = read.call(this, name);
+      const isUnanswered = (value as { state?: string }).state === "SYN-SENT";
+      if (isUnanswered && crossing.state === "unconnected") crossing.connect(local);
+      return value;
+    });
+    try {
+      const { socket } = await punch(local, peer);
+      await crossing.connected();
+      expect(silent.accept()).toBe(null);
+      crossing.send(Buffer.from("hello"));
+      expect(await socket.receiveExactly(5)).toEqual(new Uint8Array(Buffer.from("hello")));
+      socket.reset();
+    } finally {
+      spy.mockRestore();
+    }
   });
 
   it("takes no connection of somebody else's", async () => {

@@ -7,8 +7,9 @@ import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import type { Strategy } from "../../lib/socket/strategy.ts";
-import { deadPeer, echo, FAMILIES, requires } from "../support/harness.ts";
+import { command, deadPeer, echo, FAMILIES, requires } from "../support/harness.ts";
 
+const LIBRARY = new URL("../../dist/index.js", import.meta.url).href;
 const ENGINES = ["plain", "io_uring"] as const;
 /** io_uring makes so many attempts at once where each has a socket. */
 const SLOTS = 8;
@@ -74,6 +75,38 @@ it.for([
   expect(outcomes["self-connect"]).toBe(selfConnects);
   expect(listenRefusal(peer)).toBeNull();
   expect(findSockets({ localPorts: { low: peer.port, high: peer.port } }).rows).toEqual([]);
+});
+
+it.for(
+  ENGINES,
+)("process.exit() in the middle of a loop by %s leaves its port free", async (engine, context) => {
+  if (engine === "io_uring") await needsRing(context, "bind");
+  const peer = deadPeer();
+  const options = { peer, strategy: "bind", engine, selfConnects: 2 ** 31, durationMs: 20_000 };
+  const script = `import(process.argv[1]).then(({ ReconnectLoop }) => {
+    const loop = new ReconnectLoop(${JSON.stringify(options)});
+    loop.run();
+    setInterval(() => loop.progress().attempts > 1000 && process.exit(), 1);
+  });`;
+  expect(await command(process.execPath, ["-e", script, LIBRARY])).toEqual({
+    status: 0,
+    stdout: "",
+    stderr: "",
+  });
+  expect(findSockets({ localPorts: { low: peer.port, high: peer.port } }).rows).toEqual([]);
+  expect(listenRefusal(peer)).toBeNull();
+});
+
+it("loops of both engines at one port take it from each other, and count no connection to a listener", async (context) => {
+  await needsRing(context, "range");
+  const peer = deadPeer();
+  const options = { peer, strategy: "range", durationMs: 200, selfConnects: 2 ** 31 } as const;
+  const ends = await Promise.all(ENGINES.map((engine) => run({ ...options, engine })));
+  for (const { socket } of ends) socket?.reset();
+  for (const { verdict, outcomes } of ends) {
+    expect(verdict).toBe("deadline");
+    expect(outcomes).not.toHaveProperty("connected");
+  }
 });
 
 it("io_uring connects at most eight times to a listener that starts meanwhile, and resets all sockets but one", async (context) => {

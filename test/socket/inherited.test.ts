@@ -201,12 +201,24 @@ describe("transfer()", () => {
     expect(taken.state).toBe("connecting");
   });
 
+  it("takes the options of accepted sockets along", async () => {
+    const listener = TcpSocket.open(4)
+      .bind(LOOPBACK[4])
+      .listen(5, { acceptedOptions: { priority: 5 } });
+    using taken = TcpSocket.fromTransfer(structuredClone(listener.transfer()));
+    using connecting = TcpSocket.open(4);
+    connecting.connect(taken.getsockname());
+    using accepted = await taken.accepted();
+    expect(accepted.getsockopt("priority")).toBe(5);
+  });
+
   it("is used once, in this process, and by nobody who guesses", () => {
     const transfer = TcpSocket.open(4).transfer();
     const taken = TcpSocket.fromTransfer(transfer);
     const wrong = [
       transfer,
       { ...transfer, ticket: 2 ** 30 },
+      { ...transfer, ticket: 2 ** 40 },
       { ...transfer, pid: process.pid + 1 },
       {},
       undefined,
