@@ -32,9 +32,9 @@ export interface PortRisk {
   /** Why the kernel never picks the port for a plain connect; null when it does, and when that is unknown. */
   readonly never: NeverReason | null;
   /**
-   * Mean time in milliseconds until one client is joined to itself; null unless the risk is at-risk or bind-first, where
-   * the algorithm of connect(2) is unknown, and where the port is reached only if bind(2) put some connections on theirs. With SO_REUSEADDR, which Node sets, bind(2) takes the lower half of
-   * the range first: half the time there.
+   * Mean time in milliseconds until one client is joined to itself. Null unless the risk is at-risk or bind-first;
+   * where the algorithm of connect(2) is unknown; and where the port is reached only if bind(2) put some connections on
+   * theirs. With SO_REUSEADDR, which Node sets, bind(2) takes the lower half of the range first: half the time there.
    */
   readonly meanMs: { readonly everySecond: number; readonly fullSpeed: number } | null;
 }
