@@ -61,8 +61,8 @@ export class AddressInput {
   }
 
   /**
-   * Ends the source, as `break` in a for loop does, in a microtask: a generator that aborts the signal itself is running
-   * now. Does not wait for an asynchronous one. An error has no reader any more.
+   * Ends the source, as `break` in a for loop does, but in a microtask: a generator that aborts the signal itself
+   * is running now. Does not wait for an asynchronous source. An error has no reader any more.
    */
   close(): void {
     if (this.#state === "ended") return;
