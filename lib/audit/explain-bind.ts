@@ -10,7 +10,7 @@ import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { describeHolder, describeRefusal, HIDDEN_OWNER, remedyFor } from "./holder-words.ts";
@@ -78,6 +78,7 @@ const OPTIONS: readonly NeededOption[][] = [[], ["reuseAddress"], ["reusePort"]]
  */
 export function explainBind(target: BindTarget, options: ExplainBindOptions = {}): BindExplanation {
   checkKeys("explainBind()", options, ["allNamespaces", "mostHolders"]);
+  checkFlags(options, ["allNamespaces"]);
   const { allNamespaces = false, mostHolders = MOST_HOLDERS } = options;
   if (!Number.isInteger(mostHolders) || mostHolders < 0) {
     throw invalidArgument("ERR_OUT_OF_RANGE", `mostHolders ${mostHolders} is not a count`, RangeError);

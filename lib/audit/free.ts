@@ -12,7 +12,7 @@ import type { Address } from "../socket/address.ts";
 import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { errnoName } from "../socket/errors.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import { isSelfConnect, isUnspecified } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -86,6 +86,7 @@ export async function free(
   options: FreeOptions = {},
 ): Promise<FreeResult> {
   checkKeys("free()", options, ["dryRun", "allNamespaces", "ways", "settleMs"]);
+  checkFlags(options, ["dryRun", "allNamespaces"]);
   const { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS } = options;
   checkWays(ways);
   if (!(settleMs >= 0))

@@ -4,7 +4,7 @@ import { portFacts } from "../kernel/host.ts";
 import { findSockets } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { addPort, formatPortList, holds, removePort } from "../socket/port-range.ts";
 import type { PersistentReservation } from "./sysctl-files.ts";
@@ -54,6 +54,7 @@ const KERNEL_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports";
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
   checkKeys("reserve()", options, ["undo", "persist", "dryRun"]);
+  checkFlags(options, ["undo", "persist", "dryRun"]);
   const { undo = false, persist = false, dryRun = false } = options;
   checkPort(port);
   if (port === 0)

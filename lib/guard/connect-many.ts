@@ -126,7 +126,8 @@ class Connects {
     const isCount = Number.isInteger(concurrency) || concurrency === Infinity;
     if (!isCount || concurrency < 1)
       throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
-    if (!(perSecond > 0)) throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
+    if (!(typeof perSecond === "number" && perSecond > 0))
+      throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };

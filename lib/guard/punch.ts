@@ -5,6 +5,7 @@ import { checkLocalAddress, checkPeer, formatAddress, isSameAddress } from "../s
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
+import { checkFlags } from "../socket/misuse.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { countAttempts, publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
@@ -58,6 +59,7 @@ export async function punch(
   options: PunchOptions = {},
 ): Promise<Dialed> {
   checkLimits("punch()", options, NAMES);
+  checkFlags(options, ["listen"]);
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
   return new Punch(checkLocalAddress(local), checkPeer(peer), deadlineMs, options).run();
 }

@@ -7,7 +7,7 @@ import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, isSameAddress, parseText } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
@@ -125,6 +125,7 @@ export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", 
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   checkKeys("findSockets()", filter, FILTER_KEYS);
+  checkFlags(filter, ["joinedOnly", "details"]);
   if (filter.states !== undefined) checkStates(filter.states);
   const [four, six] = [readDiag(4, filter, decodeRecord), readDiag(6, filter, decodeRecord)];
   if (four && six) return { rows: [...four, ...six], source: "sock_diag" };

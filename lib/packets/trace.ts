@@ -5,7 +5,7 @@ import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmap } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { TcpInformation } from "../socket/option-structures.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -89,6 +89,7 @@ const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
  */
 export async function trace(options: TraceOptions): Promise<Trace> {
   checkKeys("trace()", options, OPTION_KEYS);
+  checkFlags(options, ["pair"]);
   const peer = checkAddress(options.peer);
   const { closing } = options;
   if (closing !== undefined && !(CLOSINGS as readonly string[]).includes(closing)) {

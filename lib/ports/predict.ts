@@ -5,7 +5,7 @@ import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, parseText } from "../socket/address.ts";
 import { SocketError } from "../socket/errors.ts";
 import { findFreePort } from "../socket/free-port.ts";
-import { checkKeys, checkShape } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, checkShape } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { holds, UNPRIVILEGED } from "../socket/port-range.ts";
 import type { Strategy } from "../socket/strategy.ts";
@@ -84,6 +84,7 @@ const METHOD_OF: Readonly<Record<Strategy, Method>> = {
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   checkKeys("predict()", options, ["peer", "method", "algorithm", "facts", "reuseAddress"]);
+  checkFlags(options, ["reuseAddress"]);
   const { method = "connect", reuseAddress = false } = options;
   const peer = checkAddress(options.peer);
   checkMethod(method);

@@ -5,7 +5,7 @@ import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { UNPRIVILEGED } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -66,6 +66,7 @@ const MOST_PICKS = 100_000_000;
  */
 export async function samplePorts(options: SampleOptions): Promise<Observation> {
   checkKeys("samplePorts()", options, ["peer", "method", "count", "namespaces", "signal", "onProgress"]);
+  checkFlags(options, ["namespaces"]);
   const { method = "connect", count, signal, onProgress } = options;
   const peer = checkAddress(options.peer);
   checkSample(peer, method, count);

@@ -4,7 +4,7 @@ import { ADDRESS_BYTES, decodeAddress, interfaceName } from "./address.ts";
 import { checkBytes } from "./bytes.ts";
 import type { ErrnoName } from "./errors.ts";
 import { errnoName } from "./errors.ts";
-import { checkKeys } from "./misuse.ts";
+import { checkFlags, checkKeys } from "./misuse.ts";
 import type { Flag, Handle, Native } from "./native.ts";
 
 /** What reportMessages() turns on. An absent key turns the report off. */
@@ -112,6 +112,7 @@ export class RawMessage {
   receive(native: Native, handle: Handle, into: Uint8Array, options: MessageOptions): number {
     checkBytes(into, "recvmsg()");
     checkKeys("recvmsg()", options, ["peek", "urgent", "errorQueue"]);
+    checkFlags(options, ["peek", "urgent", "errorQueue"]);
     const flags = [flag(options.peek), flag(options.urgent), flag(options.errorQueue)] as const;
     this.#native = native;
     return native.recvmsg(handle, into, ...flags, this.#words, this.#offender);
@@ -148,6 +149,7 @@ export class RawMessage {
 /** Sets what the kernel reports. Returns 0 or -errno. */
 export function setReports(native: Native, handle: Handle, reports: MessageReports): number {
   checkKeys("reportMessages()", reports, ["errors", "received", "sent", "acknowledged", "requested"]);
+  checkFlags(reports, ["errors", "received", "sent", "acknowledged", "requested"]);
   const { errors, received, sent, acknowledged, requested } = reports;
   const ofSent = [flag(sent), flag(acknowledged), flag(requested)] as const;
   return native.setReports(handle, flag(errors), flag(received), ...ofSent);
@@ -174,6 +176,7 @@ export function receive(
   checkBytes(into, "recv()");
   if (options === undefined) return native.recv(handle, into, 0, 0);
   checkKeys("recv()", options, ["peek", "urgent"]);
+  checkFlags(options, ["peek", "urgent"]);
   return native.recv(handle, into, flag(options.peek), flag(options.urgent));
 }
 

@@ -23,6 +23,14 @@ export function checkKeys(of: string, options: object, names: readonly string[])
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${wrong}" is not an option of ${of}: ${fix}`);
 }
 
+/** Throws ERR_OPTION_VALUE for one of these options that is there and neither true nor false. */
+export function checkFlags(options: object, names: readonly string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === "boolean" || !names.includes(name)) continue;
+    throw invalidArgument("ERR_OPTION_VALUE", `${name} cannot be ${inspect(value)}: use true or false`);
+  }
+}
+
 /** Throws ERR_INVALID_OPTIONS for options that are no object. */
 export function checkObject(of: string, options: unknown, names: readonly string[]): void {
   if (options !== null && typeof options === "object") return;

@@ -1,8 +1,7 @@
 /** socket(2): TCP or Multipath TCP, in this network namespace or another one. */
 import { closeSync, constants, openSync } from "node:fs";
-import { inspect } from "node:util";
 import { errnoName, SocketError, threadError } from "./errors.ts";
-import { invalidArgument } from "./misuse.ts";
+import { checkFlags, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 
 /** socket(2) into an empty handle; with `namespace` setns(2) before it. Throws what TcpSocket.open() documents. */
@@ -13,9 +12,7 @@ export function openSocket(
   mptcp: boolean,
   namespace: string | undefined,
 ): void {
-  if (typeof mptcp !== "boolean") {
-    throw invalidArgument("ERR_OPTION_VALUE", `mptcp cannot be ${inspect(mptcp)}: use true or false`);
-  }
+  checkFlags({ mptcp }, ["mptcp"]);
   if (namespace === undefined) {
     const result = native.socket(handle, family, Number(mptcp));
     if (result < 0) throw openError(result, mptcp);

@@ -18,7 +18,7 @@ import type { KnownSocket, SocketTransfer } from "./inherited.ts";
 import { checkHandover, checkStreamable, claim, factsToTransfer, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
-import { checkBacklog, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
+import { checkBacklog, checkFlags, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { openSocket } from "./open.ts";
@@ -298,6 +298,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
     checkKeys("toStream()", options, ["allowHalfOpen"]);
+    checkFlags(options, ["allowHalfOpen"]);
     this.#assertOpen();
     if (this.#state.name === "connected") this.#settle(false);
     checkStreamable(this.state);

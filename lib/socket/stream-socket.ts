@@ -11,7 +11,7 @@ import type {
   ReceiveOptions,
 } from "./message.ts";
 import { RawMessage, receive, sendMessage, setReports } from "./message.ts";
-import { checkKeys, invalidArgument } from "./misuse.ts";
+import { checkFlags, checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { OptionSocket } from "./option-socket.ts";
 import { yieldToLoop } from "./reactor.ts";
@@ -67,6 +67,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   send(bytes: Uint8Array, options: { readonly urgent?: boolean } = {}): number {
     checkBytes(bytes, "send()");
     checkKeys("send()", options, ["urgent"]);
+    checkFlags(options, ["urgent"]);
     const urgent = options.urgent ? 1 : 0;
     return this.callKernel("send", (native, handle) => native.send(handle, bytes, urgent)) ?? 0;
   }
@@ -88,6 +89,7 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   sendmsg(buffers: readonly Uint8Array[], stamps: MessageStamps = {}): number {
     checkBuffers(buffers, "sendmsg()");
     checkKeys("sendmsg()", stamps, ["sent", "acknowledged"]);
+    checkFlags(stamps, ["sent", "acknowledged"]);
     const send = (native: Native, handle: Handle) => sendMessage(native, handle, buffers, stamps);
     return this.callKernel("sendmsg", send) ?? 0;
   }

@@ -282,6 +282,7 @@ describe("the bounds of connectMany", () => {
     refuse({ concurency: 4 }).toThrow('did you mean "concurrency"?');
     refuse({ concurrency: 0 }).toThrow("concurrency 0 is not a count");
     refuse({ perSecond: 0 }).toThrow("perSecond 0 is not a pace");
+    refuse({ perSecond: "5" }).toThrow("perSecond 5 is not a pace");
     refuse({ deadlineMs: -1 }).toThrow("deadlineMs -1 is not a time");
     refuse({ guard: "of" }).toThrow('did you mean "off"?');
     expect(() => connectMany("127.0.0.1:1")).toThrow("must be iterable");

@@ -9,6 +9,8 @@ import { connect } from "../../lib/guard/net.ts";
 import { punch } from "../../lib/guard/punch.ts";
 import { findSockets } from "../../lib/kernel/index.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
+import { trace } from "../../lib/packets/index.ts";
+import { predict, samplePorts } from "../../lib/ports/index.ts";
 import { findFreePort } from "../../lib/socket/free-port.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { createServer, listen } from "../../lib/socket/server.ts";
@@ -202,4 +204,32 @@ it.each([{ states: 0 }, { states: [5] }])("findSockets(%j) has no states", async
 it("toServer() of what is no server keeps the listener", async () => {
   expect(await codeOf(() => listener.toServer({} as net.Server))).toBe("ERR_INVALID_SERVER");
   expect(listener.state).toBe("listening");
+});
+
+describe("an option that is true or false", () => {
+  const wrong = "false" as never;
+  it.each([
+    ["mptcp", () => TcpSocket.open(4, { mptcp: wrong })],
+    ["allowHalfOpen", () => socket.toStream({ allowHalfOpen: wrong })],
+    ["urgent", () => socket.send(byte, { urgent: wrong })],
+    ["peek", () => socket.recv(byte, { peek: wrong })],
+    ["errorQueue", () => socket.recvmsg(byte, { errorQueue: wrong })],
+    ["sent", () => socket.sendmsg([byte], { sent: wrong })],
+    ["received", () => socket.reportMessages({ received: wrong })],
+    ["listen", () => punch("127.0.0.1", peer, { listen: wrong, deadlineMs: 1 })],
+    ["joinedOnly", () => findSockets({ joinedOnly: wrong })],
+    ["dryRun", () => free(peer, { dryRun: wrong })],
+    ["dryRun", () => reserve(peer.port, { dryRun: wrong })],
+    ["allNamespaces", () => explainBind(peer, { allNamespaces: wrong })],
+    ["pair", () => trace({ peer, pair: wrong })],
+    ["namespaces", () => samplePorts({ peer, namespaces: wrong, count: 1 })],
+    ["reuseAddress", () => predict({ peer, reuseAddress: wrong })],
+  ] as const)("%s is neither by a text: it is an error with the fix", async (name, call) => {
+    const error = await (async () => call())().then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    const message = `${name} cannot be 'false': use true or false`;
+    expect(error).toMatchObject({ code: "ERR_OPTION_VALUE", message });
+  });
 });
