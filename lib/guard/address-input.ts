@@ -25,12 +25,12 @@ export class AddressInput {
   readonly #seen = new SeenAddresses();
   readonly #iterator: Iterator<Address | string> | AsyncIterator<Address | string>;
   readonly #isAsync: boolean;
-  readonly #report: (error: unknown) => void;
+  readonly #reportReply: () => void;
   /** "asked": an asynchronous source has been asked for its next value. */
-  #state: "idle" | "asked" | "ended" = "idle";
+  #state: "idle" | "asked" | "ended" | { readonly error: unknown } = "idle";
 
-  /** `report` is called when an asynchronous source has replied, with the error if it failed, else with undefined. */
-  constructor(source: AddressSource, native: Native, report: (error: unknown) => void) {
+  /** `reportReply` is called when an asynchronous source has replied. */
+  constructor(source: AddressSource, native: Native, reportReply: () => void) {
     const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = Object(source);
     if (typeof source === "string" || (typeof later !== "function" && typeof now !== "function")) {
       const message = 'addresses must be iterable, as ["127.0.0.1:80"] or an async generator';
@@ -39,7 +39,7 @@ export class AddressInput {
     this.#isAsync = typeof later === "function";
     this.#iterator = (later ?? now).call(source);
     this.#native = native;
-    this.#report = report;
+    this.#reportReply = reportReply;
   }
 
   /** Whether every address has been taken and connected to. */
@@ -49,15 +49,25 @@ export class AddressInput {
 
   /**
    * Takes values until `count` addresses wait. Returns whether another call would find more without waiting. Throws
-   * what the source throws, and ERR_INVALID_ADDRESS, ERR_INVALID_PORT, ERR_UNKNOWN_SCOPE.
+   * what the source threw, and ERR_INVALID_ADDRESS, ERR_INVALID_PORT, ERR_UNKNOWN_SCOPE, once no address before that
+   * waits any more.
    */
   pull(count: number): boolean {
+    if (typeof this.#state === "object" && this.waiting.length === 0) throw this.#state.error;
     for (let taken = 0; this.waiting.length < count && this.#state === "idle"; taken++) {
       if (taken === MOST_TAKEN) return true;
       if (this.#isAsync) this.#ask();
-      else this.#take((this.#iterator as Iterator<Address | string>).next());
+      else this.#try(() => this.#take((this.#iterator as Iterator<Address | string>).next()));
     }
-    return false;
+    return typeof this.#state === "object";
+  }
+
+  #try(take: () => void): void {
+    try {
+      take();
+    } catch (error) {
+      this.#state = { error };
+    }
   }
 
   /**
@@ -78,16 +88,13 @@ export class AddressInput {
       (next) => {
         if (this.#state !== "asked") return;
         this.#state = "idle";
-        try {
-          this.#take(next);
-          this.#report(undefined);
-        } catch (error) {
-          this.#report(error);
-        }
+        this.#try(() => this.#take(next));
+        this.#reportReply();
       },
       (error) => {
-        this.#state = "ended";
-        this.#report(error);
+        if (this.#state !== "asked") return;
+        this.#state = { error };
+        this.#reportReply();
       },
     );
   }

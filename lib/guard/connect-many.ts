@@ -135,10 +135,7 @@ class Connects {
     this.#pace = new Pace(perSecond);
     this.#options = options;
     this.#batch = new ConnectBatch(this.#native);
-    this.#input = new AddressInput(addresses, this.#native, (error) => {
-      if (error !== undefined) this.#fail(error);
-      this.#proceed();
-    });
+    this.#input = new AddressInput(addresses, this.#native, () => this.#proceed());
   }
 
   /** A generator's own return() would wait until the source replies, if the reader waits for it. */

@@ -14,7 +14,6 @@ function runAlone(range: string, script: string): Promise<CommandResult> {
   const setUp = `set -e
     ip link set lo up
     mount -t tmpfs none /etc/sysctl.d
-    mount -t tmpfs none /tmp
     echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range
     LIST=/proc/sys/net/ipv4/ip_local_reserved_ports
     S="${process.execPath} ${MAIN}"
@@ -93,7 +92,7 @@ describe("selfconnect reserve", () => {
       $S reserve 50000 --persist >/dev/null; tail -1 /etc/sysctl.d/zz-selfconnect.conf; cat $LIST
       $S reserve 50000 --persist --undo >/dev/null; ls /etc/sysctl.d; cat $LIST
       echo "net.ipv4.ip_local_reserved_ports=1" > /etc/sysctl.d/zzz.conf
-      $S reserve 50000 --persist > /tmp/text || echo "exit $?"; tail -2 /tmp/text
+      text=$($S reserve 50000 --persist) || echo "exit $?"; echo "$text" | tail -2
       mount -o remount,ro /etc/sysctl.d
       $S reserve 40000 --persist 2>/dev/null || cat $LIST`;
     const { status, stdout, stderr } = await runAlone("32768 60999", script);

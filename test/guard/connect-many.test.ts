@@ -233,6 +233,21 @@ describe("the addresses of connectMany", () => {
     };
     await expect(read(failing)).rejects.toThrow("disk full");
     expect(seen).toHaveLength(1);
+    const failingAtOnce = function* (error: unknown) {
+      yield* ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
+      throw error;
+    };
+    seen.length = 0;
+    await expect(read(failingAtOnce(new Error("disk full")))).rejects.toThrow("disk full");
+    expect(seen.map(({ address }) => address.port)).toEqual([1, 2, 3]);
+    await expect(read(["127.0.0.1:4", "host.test:80"])).rejects.toMatchObject({
+      code: "ERR_INVALID_ADDRESS",
+    });
+    expect(seen.at(-1)!.address.port).toBe(4);
+    const failingWithNothing = (async function* () {
+      yield* failingAtOnce(undefined);
+    })();
+    await expect(read(failingWithNothing)).rejects.toBe(undefined);
     await expect(read(["host.test:80"])).rejects.toMatchObject({ code: "ERR_INVALID_ADDRESS" });
   });
 });
