@@ -61,9 +61,9 @@ const RATIOS: readonly RatioPlan[] = [
     limit: "C, one socket again, 2 processes",
   },
   {
-    what: "connectMany() of refused addresses to fresh",
+    what: "connectMany() of refused addresses to fresh, plain",
     of: ["connectMany()"],
-    to: "selfconnect fresh",
+    to: "selfconnect fresh, plain",
     atLeast: 0.8,
   },
   { what: "self-connects by range, to C", of: ["selfconnect range"], to: "C range", atLeast: 1.4 },
