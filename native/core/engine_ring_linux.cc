@@ -130,7 +130,8 @@ class RingEngine : public Engine {
     // The chain has disconnected all that connected: another socket has taken the port since.
     for (uint32_t i = 0; i < batch.connected; i++) attempts_.count_reset();
     if (batch.is_broken) drop();
-    return batch.refusal;
+    // After a cancel, bind(2) of the socket that still connects is EINVAL.
+    return attempts_.is_stopped() ? 0 : batch.refusal;
   }
 
   /// Connects of a new socket each, all at once.

@@ -125,22 +125,26 @@ it("io_uring connects at most eight times to a listener that starts meanwhile, a
   expect(rows.filter((row) => row.peer.port === peer.port)).toEqual([]);
 });
 
-it.each(
-  ENGINES,
-)("a loop by %s stops when no SYN is answered, and counts the attempts that it began", async (engine) => {
+it.for(
+  ENGINES.flatMap((engine) =>
+    (["fresh", "reuse", "autobind"] as const).map((strategy) => [strategy, engine] as const),
+  ),
+)("%s by %s stops when no SYN is answered, and counts the attempt that it began", async ([
+  strategy,
+  engine,
+], context) => {
+  if (engine === "io_uring") await needsRing(context, strategy);
   using full = TcpSocket.open(4).bind("127.0.0.1:0").listen(0);
   const peer = full.getsockname();
   const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
   for (const client of clients) client.connect(peer);
-  for (const strategy of ["fresh", "reuse"] as const) {
-    const controller = new AbortController();
-    const loop = new ReconnectLoop({ peer, strategy, engine, attempts: 100 });
-    const end = loop.run(controller.signal);
-    setTimeout(() => controller.abort(), 50);
-    const { verdict, outcomes } = await end;
-    expect(verdict).toBe("interrupted");
-    expect(outcomes).toEqual({ deadline: 1 });
-  }
+  const controller = new AbortController();
+  const loop = new ReconnectLoop({ peer, strategy, engine, attempts: 100 });
+  const end = loop.run(controller.signal);
+  setTimeout(() => controller.abort(), 50);
+  const { verdict, outcomes } = await end;
+  expect(verdict).toBe("interrupted");
+  expect(outcomes).toEqual({ deadline: 1 });
   for (const client of clients) client.reset();
 });
 
