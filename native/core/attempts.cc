@@ -5,6 +5,7 @@
 
 #include "core/counter.h"
 #include "core/joined.h"
+#include "core/option.h"
 #include "core/syscall.h"
 
 namespace core {
@@ -55,6 +56,16 @@ Result Attempts::check_destination() {
 Result Attempts::report_failure(Call call, Result result) {
   if (result < 0) store_word(&plan_.report->failed_call, static_cast<uint32_t>(call));
   return result;
+}
+
+Result Attempts::open_socket() {
+  const Result fd = report_failure(Call::socket, socket(plan_.peer.family, Blocking::yes));
+  if (fd < 0 || plan_.strategy != Strategy::range) return fd;
+  const uint16_t port = port_of(plan_.peer);
+  const Result set = report_failure(Call::setsockopt, set_local_port_range(fd, port, port));
+  if (set >= 0) return fd;
+  close(fd);
+  return set;
 }
 
 void Attempts::count(Result result, int fd) {

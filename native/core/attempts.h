@@ -30,6 +30,9 @@ class Attempts {
   Result check_destination_when_due();
   Result check_destination();
 
+  /// socket(2), blocking; with strategy range its only local port is the peer's. Returns the fd.
+  Result open_socket();
+
   /// Counts an attempt by what connect(2) answered; one that stays in progress was not answered. Records its
   /// local port where the plan has memory for it.
   void count(Result result, int fd);

@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "core/engine.h"
-#include "core/option.h"
 #include "core/syscall.h"
 
 namespace core {
@@ -55,14 +54,10 @@ class PlainEngine : public Engine {
  private:
   Result prepare_socket() {
     if (fd_ >= 0) return 0;
-    fd_ = socket(plan_.peer.family, Blocking::yes);
-    if (fd_ < 0) return attempts_.report_failure(Call::socket, std::exchange(fd_, -1));
-    Result result = set_connect_wait(fd_, kConnectWaitMs);
-    if (result >= 0 && plan_.strategy == Strategy::range) {
-      const uint16_t port = port_of(plan_.peer);
-      result = set_local_port_range(fd_, port, port);
-    }
-    return attempts_.report_failure(Call::setsockopt, result);
+    const Result fd = attempts_.open_socket();
+    if (fd < 0) return fd;
+    fd_ = fd;
+    return attempts_.report_failure(Call::setsockopt, set_connect_wait(fd_, kConnectWaitMs));
   }
 
   /// A port of the caller's stays bound when the socket is refused or reset; one that the kernel picked does

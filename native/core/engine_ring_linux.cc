@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "core/engine.h"
-#include "core/option.h"
 #include "core/ring.h"
 #include "core/syscall.h"
 
@@ -41,12 +40,9 @@ class RingEngine : public Engine {
     const bool has_slots = plan_.strategy == Strategy::fresh;
     const Result result = ring_.open(2 * kChain, has_slots ? kSlots : 0);
     if (result < 0) return result;
-    const auto needs = [this](RingOperation operation) { return ring_.supports(operation); };
-    bool can = needs(RingOperation::connect);
-    if (has_slots)
-      can =
-          can && needs(RingOperation::socket) && needs(RingOperation::install) && needs(RingOperation::close);
-    if (plan_.strategy == Strategy::autobind) can = can && needs(RingOperation::bind);
+    bool can = ring_.supports(RingOperation::connect);
+    if (has_slots) can &= ring_.supports(RingOperation::install) && ring_.supports(RingOperation::close);
+    if (plan_.strategy == Strategy::autobind) can &= ring_.supports(RingOperation::bind);
     return can ? 0 : -EOPNOTSUPP;
   }
 
@@ -85,17 +81,15 @@ class RingEngine : public Engine {
   /// Leaves no socket where bind(2) has failed, which was the attempt.
   Result prepare_socket() {
     if (fd_ >= 0) return 0;
-    fd_ = socket(plan_.peer.family, Blocking::yes);
-    if (fd_ < 0) return attempts_.report_failure(Call::socket, std::exchange(fd_, -1));
-    if (plan_.strategy == Strategy::bind) {
-      const Result result = bind(fd_, plan_.peer);
-      if (result >= 0) return 0;
-      attempts_.count(result);
-      drop();
-    }
-    if (plan_.strategy != Strategy::range) return 0;
-    const uint16_t port = port_of(plan_.peer);
-    return attempts_.report_failure(Call::setsockopt, set_local_port_range(fd_, port, port));
+    const Result fd = attempts_.open_socket();
+    if (fd < 0) return fd;
+    fd_ = fd;
+    if (plan_.strategy != Strategy::bind) return 0;
+    const Result bound = bind(fd_, plan_.peer);
+    if (bound >= 0) return 0;
+    attempts_.count(bound);
+    drop();
+    return 0;
   }
 
   /// Connects on one socket, one after another. When one connects, the others send no SYN; with a known port
