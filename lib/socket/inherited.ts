@@ -3,7 +3,7 @@ import cluster from "node:cluster";
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { readAddress } from "./address.ts";
+import { checkSameFamily, readAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
@@ -94,6 +94,8 @@ function readState(native: Native, handle: Handle, asked: Address | undefined): 
   if (readOption(native, "listening", get)) return { name: "listening", acceptedOptions: {} };
   const peer = readAddress(native, handle, "getpeername");
   if (typeof peer === "object") return { name: "connected", peer, isApart: false };
+  const own = readAddress(native, handle, "getsockname");
+  if (asked && typeof own === "object") checkSameFamily(own, asked);
   const { state } = readOption(native, "information", get);
   const isConnecting = state === "SYN-SENT" || state === "SYN-RECEIVED";
   // A connect that has ended without a connection has an error, which connected() reports.
