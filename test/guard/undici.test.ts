@@ -1,8 +1,9 @@
 /** undici's own connector under guard: all that it does stays, and what it connects is guarded. */
 import http from "node:http";
-import type net from "node:net";
+import net from "node:net";
 import undici from "undici";
 import { describe, expect, it } from "vitest";
+import type { UndiciConnector } from "../../lib/guard/undici.ts";
 import { undiciConnect } from "../../lib/guard/undici.ts";
 import { deadPeer, LOOPBACK, withListener } from "../support/harness.ts";
 
@@ -102,7 +103,24 @@ describe("undiciConnect", () => {
     expect(error).toBeInstanceOf(undici.errors.ConnectTimeoutError);
   });
 
+  it("guards the streams that undici's connector makes, and no other", () => {
+    const give = (made: unknown, request: object) =>
+      undiciConnect((): UndiciConnector => () => made)(request as never, undefined as never);
+    const own = new net.Socket();
+    expect(give(own, {})).toBe(own);
+    expect(Object.getPrototypeOf(own)).not.toBe(net.Socket.prototype);
+    // TLS through a proxy: the proxy's connection was guarded when it was made.
+    const overProxy = new net.Socket();
+    expect(give(overProxy, { httpSocket: own })).toBe(overProxy);
+    expect(Object.getPrototypeOf(overProxy)).toBe(net.Socket.prototype);
+    const other = {};
+    expect(give(other, {})).toBe(other);
+    for (const socket of [own, overProxy]) socket.destroy();
+  });
+
   it("names mistakes before any request", () => {
+    const noBuilder = () => undiciConnect({} as never);
+    expect(noBuilder).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
     const connectorWith = (guard: object) => () => undiciConnect(undici.buildConnector, {}, guard);
     expect(connectorWith({ guard: "of" })).toThrow(expect.objectContaining({ code: "ERR_UNKNOWN_GUARD" }));
     expect(connectorWith({ gaurd: "off" })).toThrow(/did you mean "guard"/);
