@@ -24,7 +24,11 @@ it.each<[string, string, ReconnectOptions]>([
   ["ERR_OUT_OF_RANGE", "NaN is not a rate", { peer, attempts: 1, attemptsPerSecond: Number.NaN }],
   ["ERR_PORTS_OF_THREADS", "use threads 1", { peer, attempts: 1, threads: 2, onPorts }],
   ["ERR_UNKNOWN_STRATEGY", "fresh", { peer, attempts: 1, strategy: "frehs" as Strategy }],
-  ["ERR_UNKNOWN_OPTION", "attempts", { peer, atempts: 1 } as never],
+  [
+    "ERR_UNKNOWN_OPTION",
+    '"atempts" is not an option of ReconnectLoop: did you mean "attempts"?',
+    { peer, atempts: 1 } as never,
+  ],
   ["ERR_INVALID_PORT", "port 0", { peer: "127.0.0.1:0", attempts: 1 }],
   ["ERR_INVALID_SIGNAL", "signal", { peer, attempts: 1, signal: {} as AbortSignal }],
   ["ERR_OPTION_VALUE", "onPorts cannot be 5", { peer, attempts: 1, onPorts: 5 as never }],

@@ -53,6 +53,7 @@ describe("Kolmogorov and Smirnov", () => {
   const uniform = (value: number) => value;
   it("the distance is the largest, above or below a step, whatever the order of the samples", () => {
     expect(goodnessOfFit([0.9, 0.1, 0.5], uniform).statistic).toBeCloseTo(0.7 / 3, 12);
+    expect(goodnessOfFit([0.3, 0.95, 0.9], uniform).statistic).toBeCloseTo(0.9 - 1 / 3, 12);
     expect(goodnessOfFit([0.5, 0.6, 0.7, 0.8], uniform).statistic).toBeCloseTo(0.5, 12);
     expect(goodnessOfFit([0.1, 0.2, 0.3, 0.4], uniform).statistic).toBeCloseTo(0.6, 12);
   });
@@ -69,6 +70,7 @@ it("Pearson's test pools cells until five are expected", () => {
   const { statistic, p } = chiSquared([30, 14, 34, 45, 57, 20], [20, 20, 30, 40, 60, 30]);
   expect(statistic).toBeCloseTo(11.441667, 5);
   expect(p).toBeCloseTo(0.0433, 3);
+  expect(chiSquared([12, 8], [10, 10])).toEqual({ statistic: 0.8, p: expect.closeTo(0.37, 1) });
   expect(chiSquared([5], [5])).toEqual({ statistic: 0, p: 1 });
   expect(chiSquared([4, 9], [4, 1])).toMatchObject({ p: 1 });
 });
