@@ -1,5 +1,5 @@
 // npm run check:wide: the guard's contract on every runtime, and the story of every client in docs/clients.md, at exact
-// versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
+// versions that npm fetches when this first runs. It prints the table of docs/runtimes.md. --runtimes and --clients run one
 // of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, --node-source DIR
 // runs Node's own tests instead (--node-tests REGEXP those with such names), and --machines our tests on machines that
 // lack something (--machines=FILE,… these tests), which makes docs/machines.md. Plain JavaScript, as test/all.mjs.
@@ -84,7 +84,7 @@ async function testRuntimes() {
   if (columns.length < RUNTIMES.length) return;
   const table = markdown(columns);
   console.log(`\n${table}\n`);
-  check("README.md shows this table", readFileSync("README.md", "utf8").includes(table));
+  check("docs/runtimes.md shows this table", readFileSync("docs/runtimes.md", "utf8").includes(table));
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
@@ -98,7 +98,7 @@ function fetchOrSkip(name, fetch) {
   }
 }
 
-/** Returns the verdicts of a runtime, with the names of the preload's rows as README shows them. */
+/** Returns the verdicts of a runtime, with the names of the preload's rows as docs/runtimes.md shows them. */
 async function testRuntime(runtime) {
   console.log(`\n— ${runtime.name}`);
   const isNode = runtime.name.startsWith("Node");
