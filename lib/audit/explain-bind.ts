@@ -19,6 +19,7 @@ import { findHolders, unknownHolder } from "./holders.ts";
 
 /** What was tried on one address. */
 export interface BindTry {
+  /** The address that bind(2) was tried on. */
   readonly local: Address;
   /** The errno of bind(2) without options; null when it works. */
   readonly refusal: ErrnoName | null;
@@ -120,6 +121,7 @@ export function findObstacles(
 export interface WaitUntilFreeOptions {
   /** Default 30 seconds. */
   readonly deadlineMs?: number;
+  /** Ends the wait when it aborts; the result is then false. */
   readonly signal?: AbortSignal;
 }
 

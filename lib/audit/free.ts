@@ -24,14 +24,17 @@ export type FreedBy = "SOCK_DESTROY" | "pidfd_getfd";
 
 /** One socket joined to itself, and what became of it. */
 export interface FreedSocket {
+  /** Its local address, which is also its peer. */
   readonly local: Address;
   /** Its state before. */
   readonly state: TcpState;
+  /** The processes that had it open; empty when none is visible. */
   readonly processes: readonly Process[];
   /** The number of the network namespace; null for the one of this process. */
   readonly namespace: number | null;
   /** When it was ended, as an ISO 8601 time; null when it was not. */
   readonly at: string | null;
+  /** How it was ended; null when it was not. */
   readonly by: FreedBy | null;
   /** Why it was not ended: the errno of each way that was tried. Empty when it was, and with `dryRun`. */
   readonly refusals: Readonly<Partial<Record<FreedBy, ErrnoName>>>;

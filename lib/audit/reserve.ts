@@ -22,15 +22,21 @@ export interface ReservationEffects {
 
 /** What reserve() changed, or would change. */
 export interface Reservation {
+  /** The port that was asked for. */
   readonly port: number;
+  /** net.ipv4.ip_local_port_range: outside it a reservation changes nothing. */
   readonly ephemeralRange: PortRange;
+  /** net.ipv4.ip_local_reserved_ports before. */
   readonly before: readonly PortRange[];
+  /** The list afterwards; with `dryRun` what it would be. */
   readonly after: readonly PortRange[];
   /** False when the port was reserved already, or with `undo` was not. */
   readonly isChange: boolean;
+  /** Whether the list was written; false with `dryRun`, and when there was nothing to change. */
   readonly isDone: boolean;
   /** Null without `persist`. */
   readonly persistent: PersistentReservation | null;
+  /** What the reservation does to other ports. */
   readonly effects: ReservationEffects;
 }
 

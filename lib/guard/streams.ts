@@ -116,7 +116,9 @@ export function streamFactory(options: GuardOptions = {}): () => net.Socket {
  * policy of retries applies. `cause` is the guard's verdict.
  */
 export interface SelfConnectRefusal extends NodeJS.ErrnoException {
+  /** Always true: tells it from a refusal of the kernel, which has the same code. */
   readonly isSelfConnect: true;
+  /** The verdict of the guard, ERR_SELF_CONNECT, with every attempt. */
   readonly cause: DialError;
 }
 
