@@ -5,9 +5,12 @@ import { needsNamespaces } from "./support/harness.ts";
 import { blocksOf, isSameShape, printedComments, refreshConsole, runModules } from "./support/pages.ts";
 
 /** Each client of docs/clients.md needs a package and a server: `npm run check:wide` runs their code. */
-const FILES = ["README.md", ...listPages("docs"), ...listPages("docs/guides")].filter(
-  (file) => file !== "docs/clients.md",
-);
+const FILES = [
+  "README.md",
+  ...listPages("docs"),
+  ...listPages("docs/guides"),
+  ...listPages("docs/api"),
+].filter((file) => file !== "docs/clients.md");
 const isDeep = process.env.DEEP !== undefined;
 const PAGES = FILES.map((file) => ({ file, page: readFileSync(file, "utf8") }));
 const CODE = PAGES.flatMap(({ file, page }) =>

@@ -2,12 +2,30 @@
 import { readFileSync } from "node:fs";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { optionTable } from "../lib/socket/supported.ts";
 import { apiIndex, apiPage, findUndocumented, pageOf } from "./support/api-pages.ts";
 
 /** "./dist/kernel/index.js" is built from lib/kernel/index.ts; register exports nothing. */
 const DOORS = Object.values<{ types?: string }>(JSON.parse(readFileSync("package.json", "utf8")).exports)
   .flatMap(({ types }) => types ?? [])
   .map((types) => types.replace("./dist/", "lib/").replace(".d.ts", ".ts"));
+
+/** What the option table knows of each option. */
+function describeOptions(): Map<string, string> {
+  return new Map(
+    optionTable().map((row) => {
+      const notes = [
+        `${row.manual}, Linux ${row.since}`,
+        row.access !== "read-write" && row.access,
+        row.kind === "integer" && row.access !== "read-only" && `${row.low} to ${row.high}`,
+        row.ipv6Only && "IPv6 sockets only",
+        row.capability && `needs ${row.capability}`,
+        row.caveat,
+      ];
+      return [`SocketOptions.${row.name}`, `${notes.filter(Boolean).join("; ")}.`];
+    }),
+  );
+}
 
 describe("the doors", () => {
   const options: ts.CompilerOptions = {
@@ -31,7 +49,9 @@ describe("the doors", () => {
   it.each(
     withNames,
   )("%s has its page (npx vitest run test/doors.test.ts --update writes it)", async (door) => {
-    await expect(apiPage(program, door)).toMatchFileSnapshot(`../docs/api/${pageOf(door)}`);
+    await expect(apiPage(program, door, describeOptions())).toMatchFileSnapshot(
+      `../docs/api/${pageOf(door)}`,
+    );
   });
 
   it("has an index of the pages", async () => {
@@ -48,6 +68,7 @@ describe("the doors", () => {
     const host = ts.createCompilerHost(options);
     const { getSourceFile, fileExists } = host;
     host.fileExists = (name) => name in sources || fileExists(name);
+    host.directoryExists = () => true;
     host.readFile = (name) => sources[name] ?? ts.sys.readFile(name);
     host.getSourceFile = (name, languageVersion) =>
       name in sources

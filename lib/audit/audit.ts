@@ -124,6 +124,12 @@ const TURN_MS = 5;
 /**
  * sock_diag(7), else /proc/net/tcp: reads the sockets of a network namespace. Changes nothing, connects to nothing, and
  * leaves the event loop free. Rejects when the sockets cannot be read; throws ERR_INVALID_PORT.
+ *
+ * @example
+ * import { audit } from "selfconnect/audit";
+ *
+ * const { verdict, ports } = await audit({ ports: [8080] });
+ * console.log(verdict, ports[0].risk); // clean safe
  */
 export function audit(options: AuditOptions = {}): Promise<Audit> {
   checkKeys("audit()", options, ["ports", "namespace"]);

@@ -76,6 +76,15 @@ const OPTIONS: readonly NeededOption[][] = [[], ["reuseAddress"], ["reusePort"]]
 /**
  * bind(2), sock_diag(7): tries whether a server can start on an address, and explains the answer. Binds a socket for a
  * moment and does not listen, so no client connects. Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT.
+ *
+ * @example
+ * import { listen } from "selfconnect";
+ * import { explainBind } from "selfconnect/audit";
+ *
+ * const listener = listen("127.0.0.1:0");
+ * const { canListen, holders } = explainBind(listener.getsockname());
+ * console.log(canListen, holders[0].kind); // false listener
+ * listener.close();
  */
 export function explainBind(target: BindTarget, options: ExplainBindOptions = {}): BindExplanation {
   checkKeys("explainBind()", options, ["allNamespaces", "mostHolders"]);

@@ -83,6 +83,12 @@ const STEP_MS = 10;
  * is compared at that moment, so that no other socket is ended. The owner's next call fails with ECONNABORTED or
  * ECONNRESET. A port alone, 0.0.0.0 and [::] stand for every address. TIME-WAIT of a self-connect is ended by
  * SOCK_DESTROY only, where the kernel can.
+ *
+ * @example
+ * import { free } from "selfconnect/audit";
+ *
+ * const { sockets } = await free(50_000, { dryRun: true });
+ * console.log(sockets.length); // 0
  */
 export async function free(
   target: number | string | Address | "all",

@@ -57,6 +57,12 @@ const KERNEL_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports";
  * it, and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws
  * ERR_INVALID_PORT, ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not
  * be changed: then neither the list nor the file has changed.
+ *
+ * @example
+ * import { reserve } from "selfconnect/audit";
+ *
+ * const { after, isDone } = reserve(50_000, { dryRun: true });
+ * console.log(after, isDone); // [ { low: 50000, high: 50000 } ] false
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
   checkKeys("reserve()", options, ["undo", "persist", "dryRun"]);

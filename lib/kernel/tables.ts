@@ -132,6 +132,16 @@ export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", 
  * sock_diag(7): finds the TCP sockets of this network namespace that match the filter, which the kernel applies. When
  * sock_diag fails, reads /proc/net/tcp and filters it here. Throws ERR_UNKNOWN_STATE for a misspelt state, and ENOENT
  * when there is neither table.
+ *
+ * @example
+ * import { listen } from "selfconnect";
+ * import { findSockets } from "selfconnect/kernel";
+ *
+ * const listener = listen("127.0.0.1:0");
+ * const { port } = listener.getsockname();
+ * const { rows } = findSockets({ states: ["LISTEN"], localPorts: { low: port, high: port } });
+ * console.log(rows.length, rows[0].state); // 1 LISTEN
+ * listener.close();
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   checkKeys("findSockets()", filter, FILTER_KEYS);

@@ -93,7 +93,15 @@ const TRIALS = 12;
 /** An experiment is given up after this many guests have died in it. */
 const MOST_DEATHS = 2;
 
-/** Returns the experiments with these names, or all. Throws ERR_UNKNOWN_EXPERIMENT with a suggestion. */
+/**
+ * Returns the experiments with these names, or all. Throws ERR_UNKNOWN_EXPERIMENT with a suggestion.
+ *
+ * @example
+ * import { findExperiments } from "selfconnect/lab";
+ *
+ * const [parity] = await findExperiments(["parity"]);
+ * console.log(parity.name); // parity
+ */
 export async function findExperiments(names?: readonly string[]): Promise<readonly Experiment[]> {
   // Loaded only here, so that a program that only opens a socket does not load two dozen files.
   const { EXPERIMENTS } = await import("./experiments.ts");

@@ -95,6 +95,13 @@ const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
  * bind(2), connect(2) and packet(7): makes a self-connect, or a pair, and records its packets and states. Without
  * CAP_NET_RAW, or on other kernels than Linux, it records the states only. Throws SocketError EADDRINUSE while a socket
  * on the port is in TIME-WAIT.
+ *
+ * @example
+ * import { trace } from "selfconnect/packets";
+ * import { ladderSvg } from "selfconnect/report";
+ *
+ * const { verdict, ladder } = await trace({ peer: "127.0.0.1:50000" });
+ * console.log(verdict, ladder.rows.length, ladderSvg(ladder).startsWith("<svg")); // self-connect 3 true
  */
 export async function trace(options: TraceOptions): Promise<Trace> {
   checkKeys("trace()", options, OPTION_KEYS);

@@ -61,7 +61,16 @@ interface Walk {
   readonly high: number;
 }
 
-/** Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike. */
+/**
+ * Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike.
+ *
+ * @example
+ * import { fingerprint, samplePorts } from "selfconnect/ports";
+ *
+ * const observation = await samplePorts({ peer: "127.0.0.1:50000", count: 300 });
+ * const { parity, low, high } = fingerprint(observation);
+ * console.log(parity.odd, low >= 32_768, high <= 60_999); // 0 true true
+ */
 export function fingerprint(observation: Observation): Fingerprint {
   checkShape("fingerprint() takes what samplePorts() returned", observation, ["method", "ports", "atMs"]);
   const walk = walkOf(observation);

@@ -86,6 +86,13 @@ const METHOD_OF: Readonly<Record<Strategy, Method>> = {
  * getsockname(2) after connect(2) or bind(2): observes how this host picks ports, unless `algorithm` is given, and
  * predicts the wait for the peer's port. Makes no connection to the peer: a dead port of its host is observed. Rejects
  * as samplePorts() does.
+ *
+ * @example
+ * import { PORT_ALGORITHMS, portSituation, predict } from "selfconnect/ports";
+ *
+ * const peer = "127.0.0.1:50000";
+ * const prediction = await predict({ peer, algorithm: PORT_ALGORITHMS.find(({ name }) => name === "linux-5.18") });
+ * console.log(prediction.never, prediction.wait(1)?.mean > 1000); // null true
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   checkKeys("predict()", options, ["peer", "method", "algorithm", "facts", "reuseAddress"]);

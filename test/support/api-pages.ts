@@ -16,6 +16,9 @@ interface Entry extends Documented {
   readonly kind: (typeof KINDS)[number];
 }
 
+/** What a page adds to the text of a member, by "Type.member": what other tables know of it. */
+export type Notes = ReadonlyMap<string, string>;
+
 /** The sections of a page, in order. */
 const KINDS = ["Functions", "Classes", "Constants", "Types"] as const;
 
@@ -94,7 +97,7 @@ export function findUndocumented(program: ts.Program, door: string): string[] {
 }
 
 /** The page of one door. */
-export function apiPage(program: ts.Program, door: string): string {
+export function apiPage(program: ts.Program, door: string, notes: Notes = new Map()): string {
   const checker = program.getTypeChecker();
   const file = program.getSourceFile(door)!;
   const entries = entriesOf(checker, file);
@@ -102,7 +105,7 @@ export function apiPage(program: ts.Program, door: string): string {
     const some = entries.filter((entry) => entry.kind === kind);
     return some.length === 0
       ? ""
-      : `## ${kind}\n\n${some.map((entry) => entryText(checker, entry)).join("\n")}`;
+      : `## ${kind}\n\n${some.map((entry) => entryText(checker, entry, notes)).join("\n")}`;
   });
   return `# ${importOf(door)}\n\n${aboutText(file)}\n\n${sections.filter(Boolean).join("\n")}`;
 }
@@ -134,13 +137,14 @@ function aboutText(file: ts.SourceFile): string {
   return about.charAt(0).toUpperCase() + about.slice(1);
 }
 
-function entryText(checker: ts.TypeChecker, entry: Entry): string {
+function entryText(checker: ts.TypeChecker, entry: Entry, notes: Notes): string {
   const members = membersOf(checker, entry);
   const isClass = ts.isClassDeclaration(entry.declaration);
   const list = members.map(({ name, symbol, declaration }) => {
     const signature =
       isClass || ts.isMethodSignature(declaration) ? signatureOf(checker, symbol, declaration) : "";
-    const about = indent(plain(textOf(checker, symbol)));
+    const note = notes.get(`${entry.name}.${name}`) ?? "";
+    const about = `${indent(plain(textOf(checker, symbol)))}${note && ` *${note}*`}`;
     if (signature !== "") return `- \`${oneLine(signature)}\`\n\n  ${about}\n`;
     return `- \`${oneLine(propertyText(declaration, name))}\`: ${about}`;
   });
@@ -148,11 +152,12 @@ function entryText(checker: ts.TypeChecker, entry: Entry): string {
   const examples = ts
     .getJSDocTags(entry.declaration)
     .filter(({ tagName }) => tagName.text === "example")
-    .map(({ comment }) => `\n\`\`\`js\n${ts.getTextOfJSDocComment(comment)?.trim()}\n\`\`\`\n`);
+    .map(({ comment }) => `\`\`\`js\n${ts.getTextOfJSDocComment(comment)?.trim()}\n\`\`\`\n`);
   return [
     `### ${entry.name}\n\n${signature}\n`,
-    `${plain(textOf(checker, entry.symbol))} — ${sourceLink(entry.declaration)}\n`,
+    `${plain(textOf(checker, entry.symbol))}\n`,
     ...examples,
+    `Declared in ${sourceLink(entry.declaration)}.\n`,
     ...(list.length > 0 ? [`${list.join("\n").trimEnd()}\n`] : []),
   ].join("\n");
 }
