@@ -43,6 +43,7 @@ export interface ConnectManyOptions extends GuardOptions {
 
 /** How the connect to one address ended. */
 export interface ConnectResult {
+  /** The address of the input that was connected to. */
   readonly address: Address;
   /** "connected", "self-connect" (the guard refused or reset it), "deadline" or an errno name. */
   readonly outcome: Outcome;
@@ -55,6 +56,7 @@ export interface ConnectResult {
    * SocketError's message.
    */
   readonly fix?: string;
+  /** Milliseconds from the connect(2) to its end. */
   readonly elapsedMs: number;
 }
 

@@ -72,7 +72,9 @@ export type Peer = string | Address | HostAndPort;
 export interface Dialed {
   /** Connected, and not to itself. The caller closes it. */
   readonly socket: TcpSocket;
+  /** getsockname(2) of the socket. */
   readonly local: Address;
+  /** getpeername(2) of the socket: of a name with several addresses the one that connected. */
   readonly peer: Address;
   /** The attempts in order, of more than 20 the first 10 and the last 10; the last one connected. */
   readonly attempts: readonly Attempt[];

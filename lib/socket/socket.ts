@@ -266,6 +266,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     this.#end("close", "close()");
   }
 
+  /** close(), at the end of the block of a `using` declaration. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -326,6 +327,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return { fd: this.fd, state: this.state, ...(!this.closed && this.readAddresses()) };
   }
 
+  /** What console.log() prints: toJSON(), with the name of the class. */
   [inspect.custom](_depth: number, options: object): string {
     return `TcpSocket ${inspect(this.toJSON(), options)}`;
   }
