@@ -118,8 +118,7 @@ function runProgram([file, ...args], options) {
     const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "ignore"] });
     let stdout = "";
     child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
-    // Not "close": a process that it has left behind may keep the pipe open.
-    child.on("exit", (status) => setImmediate(resolve, { status, stdout }));
+    child.on("close", (status) => resolve({ status, stdout }));
   });
 }
 
