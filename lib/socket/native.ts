@@ -178,8 +178,12 @@ export interface Native {
     stop: Int32Array,
     ports: Uint16Array | null,
     report: Uint32Array,
-    trustsBind: 0 | 1,
+    trustsBind: Flag,
     engine: string,
+    bindsLate: Flag,
+    low: number,
+    high: number,
+    resetsAll: Flag,
     done: (result: number) => void,
   ): number;
   /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */

@@ -30,15 +30,20 @@ class PlainEngine : public Engine {
       if (result < 0) return result;
       result = attempt();
       if (is_refused_reuse(result)) continue;
-      if (is_in_progress(result) && !attempts_.is_stopped()) {
+      const bool is_left = is_in_progress(result) && plan_.sampling.resets_all;
+      if (is_in_progress(result) && !is_left && !attempts_.is_stopped()) {
         return attempts_.report_failure(Call::connect, result);
       }
       attempts_.count(result, fd_);
       if (result == 0 && !attempts_.must_reset(fd_)) return hand_over();
-      if (is_in_progress(result)) return 0;  // Stopped.
+      if (is_in_progress(result) && !is_left) return 0;  // Stopped.
       // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
         reset_socket();
+      } else if (is_left) {
+        // It may have connected by now.
+        reset(std::exchange(fd_, -1));
+        is_used_ = false;
       } else if (!keeps_socket_ || result != -ECONNREFUSED) {
         drop();
       }
@@ -72,6 +77,7 @@ class PlainEngine : public Engine {
     Result result = bind_local();
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
+    if (plan_.sampling.resets_all) return result;
     for (int connects = 1; is_in_progress(result) && connects < kMostConnects && !attempts_.is_stopped();
          connects++) {
       result = connect(fd_, plan_.peer);
