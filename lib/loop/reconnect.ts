@@ -4,16 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bindProves, isOwnAddress } from "../kernel/host.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
-import { addressBytes, formatAddress } from "../socket/address.ts";
 import type { OutcomeCounts } from "../socket/errors.ts";
-import { errnoName, threadError } from "../socket/errors.ts";
-import { checkArray, checkSignal, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
-import type { Native } from "../socket/native.ts";
+import { errnoName } from "../socket/errors.ts";
+import { checkArray, checkSignal, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Strategy } from "../socket/strategy.ts";
+import { addOutcomes, makeReport, otherHostError, runBurst } from "./burst.ts";
 import type { Engine } from "./engine.ts";
-import { burstError, nameRefusal } from "./engine.ts";
+import { nameRefusal } from "./engine.ts";
 import type { ReconnectOptions } from "./options.ts";
 import { checkLoopOptions } from "./options.ts";
 import type { Summary } from "./statistics.ts";
@@ -69,17 +69,6 @@ const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
 /** A burst that does not stop is interrupted this often. */
 const INTERRUPT_EVERY_MS = 1;
-/**
- * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the failed call, the attempts by
- * io_uring and the errno of its refusal, then the counters by errno.
- */
-const REPORT_HEADER_WORDS = 6;
-/** Why attempts do not go to this host, by the Destination of native/core/home.h. */
-const ELSEWHERE: readonly ((peer: string) => string)[] = [
-  (peer) => `${peer} is not an address of this host`,
-  (peer) => `${peer} is no longer an address of this host`,
-  (peer) => `this host did not send the refusals of ${peer}, a NAT rule or a firewall answers instead`,
-];
 
 /** How a loop ended, and the socket that connected. */
 interface End {
@@ -275,37 +264,31 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
   async #runBurst(attempts: number): Promise<void> {
     const { onPorts, attemptsPerSecond, durationMs } = this.#options;
-    const report = new Uint32Array(REPORT_HEADER_WORDS + this.#native.outcomes);
+    const report = makeReport(this.#native);
     const ports = onPorts ? new Uint16Array(attempts) : null;
     const leftMs = durationMs === undefined ? Infinity : durationMs - (performance.now() - this.#startedAt);
     const sliceMs = Math.max(1, Math.min(attemptsPerSecond ? PACED_SLICE_MS : SLICE_MS, Math.ceil(leftMs)));
-    const connected = this.#native.handle();
     this.#running.add(report);
-    let refused = 0;
-    const result = await new Promise<number>((resolve) => {
-      const peer = addressBytes(this.peer, this.#native);
-      refused = this.#native.burst(
-        connected,
-        this.strategy,
-        peer,
+    let ended = 0;
+    let connected: Handle;
+    try {
+      connected = await runBurst(this.#native, {
+        strategy: this.strategy,
+        peer: this.peer,
         attempts,
-        this.#selfConnectsLeft(),
+        selfConnects: this.#selfConnectsLeft(),
         sliceMs,
-        this.#stop,
+        stop: this.#stop,
         ports,
         report,
-        this.#trustsBind,
-        this.#engine,
-        resolve,
-      );
-      if (refused < 0) resolve(0);
-    });
-    this.#running.delete(report);
-    this.#reserved -= attempts;
-    const ended = this.#account(report);
-    if (refused < 0) throw threadError(refused, "clone");
-    if (result < 0) throw burstError(result, this.#native.burstCalls[report[3]!]!);
-    if (report[2]! > 0) throw otherHostError(this.peer, report[2]!, Error);
+        trustsBind: this.#trustsBind,
+        engine: this.#engine,
+      });
+    } finally {
+      this.#running.delete(report);
+      this.#reserved -= attempts;
+      ended = this.#account(report);
+    }
     if (this.#native.fd(connected) >= 0) this.#judge(TcpSocket.adopt(connected));
     if (ports) onPorts?.(ports.subarray(0, ended));
   }
@@ -420,24 +403,4 @@ export function summarizeTrials(trials: readonly Trial[]): {
 function checkOwn(peer: Address): void {
   if (isOwnAddress(peer)) return;
   throw otherHostError(peer, 0);
-}
-
-function otherHostError(peer: Address, destination: number, Kind?: ErrorConstructor): Error {
-  const why = ELSEWHERE[destination]!(formatAddress(peer));
-  const rule = "a self-connect needs an address of this host, and a loop to another host would flood it";
-  return invalidArgument("ERR_NOT_THIS_HOST", `${why}: ${rule}`, Kind);
-}
-
-/**
- * Adds a report's counters to `counts`. Returns their sum, the number of attempts. Reads each counter once, because
- * native code may write to it meanwhile.
- */
-function addOutcomes(counts: Float64Array, report: Uint32Array): number {
-  let attempts = 0;
-  for (let errno = 0; errno < counts.length; errno++) {
-    const count = report[REPORT_HEADER_WORDS + errno]!;
-    counts[errno]! += count;
-    attempts += count;
-  }
-  return attempts;
 }

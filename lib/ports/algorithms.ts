@@ -2,6 +2,7 @@
 import type { LinuxWalk } from "../kernel/release.ts";
 import { isAtLeast, linuxWalk, WALKS } from "../kernel/release.ts";
 import { checkChoice, checkShape, invalidArgument } from "../socket/misuse.ts";
+import type { PortRange } from "../socket/port-range.ts";
 import type { Method } from "./method.ts";
 import { checkMethod } from "./method.ts";
 
@@ -147,6 +148,25 @@ export function supposeAlgorithm(method: Method, release: string): PortAlgorithm
   if (method === "bind") return portAlgorithm("linux-bind");
   if (method === "range" && isAtLeast(release, "6.8")) return portAlgorithm("linux-6.8-range");
   return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);
+}
+
+/** FreeBSD's ports start at 10,000 or 10,001, macOS's and Windows's at 49,152; a sample seldom has the first ones. */
+const FREEBSD = { low: 10_000, latestLow: 12_000, earliestHigh: 63_000 };
+const DYNAMIC_LOW = 49_152;
+
+/**
+ * The system whose ports look like this, in words; null for Linux's names, which are of kernels that were run. Of these
+ * systems the source or the documentation was read, and none was run.
+ */
+export function resembles(name: AlgorithmName, { low, high }: PortRange): string | null {
+  if (portAlgorithm(name).kernels !== null) return null;
+  const { low: first, latestLow, earliestHigh } = FREEBSD;
+  if (name === "simple-random" && low >= first && low <= latestLow && high >= earliestHigh)
+    return "FreeBSD, which picks at random from 10001-65535 (read, not run)";
+  if (low < DYNAMIC_LOW) return null;
+  return name === "sequential"
+    ? "macOS, which counts through 49152-65535 (read, not run)"
+    : "Windows, by its range 49152-65535 alone: how it picks from that was not read";
 }
 
 /** Mean number of strides to the next port. */

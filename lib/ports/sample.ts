@@ -1,11 +1,12 @@
 /** Observes which local ports the kernel picks, by making many attempts. */
-import { setImmediate as turn } from "node:timers/promises";
-import { isOwnAddress, portFacts } from "../kernel/host.ts";
-import { ReconnectLoop } from "../loop/reconnect.ts";
+import { bindProves, isOwnAddress, portFacts } from "../kernel/host.ts";
+import { addOutcomes, makeReport, runBurst } from "../loop/burst.ts";
+import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
 import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { UNPRIVILEGED } from "../socket/port-range.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -56,8 +57,11 @@ export interface Pick {
 
 /** Yields to the event loop after this many picks. */
 export const PICKS_PER_TURN = 256;
-/** The strategies of a loop that pick ports by these methods. */
-const BURSTS: Partial<Record<Method, Strategy>> = { connect: "reuse", bind: "autobind" };
+/** The most attempts of a burst, whose ports are in memory and are reported at its end, and its longest time. */
+const PICKS_PER_BURST = 16_384;
+const SLICE_MS = 1000;
+/** Those to a listener, whose queue may be short: it accepts between two bursts. */
+const PICKS_OF_LISTENER = 128;
 /** The run goes on after each self-connect. */
 const MOST_SELF_CONNECTS = 2 ** 32 - 1;
 const WEAVE_ROUNDS = 64;
@@ -76,9 +80,7 @@ export async function samplePorts(options: SampleOptions): Promise<Observation> 
   checkSample(peer, method, count);
   const pick = makePicker(method);
   const run = new Run(count, onProgress);
-  const strategy = BURSTS[method];
-  const isListener = strategy ? await pickInBursts(peer, strategy, run, signal) : true;
-  if (isListener) await pickOneByOne(peer, pick, run, signal);
+  await pickInBursts(peer, method, run, signal);
   const { made, ports, atMs } = run;
   const peers = method === "bind" ? [peer] : [peer, ...otherPeers(peer)];
   const weave = peers.length > 1 && made === count ? weavePorts(peers, pick) : [];
@@ -118,35 +120,37 @@ class Run {
   }
 }
 
-/** connect(2) in bursts, on a thread. Returns whether a listener accepted one: that ends a burst. */
+/** The attempts of the run in bursts, on a thread. */
 async function pickInBursts(
   peer: Address,
-  strategy: Strategy,
-  run: Run,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const onPorts = (ports: Uint16Array) => {
-    run.add(ports);
-    run.report();
-  };
-  const limits = { attempts: run.left, selfConnects: MOST_SELF_CONNECTS };
-  await using loop = new ReconnectLoop({ peer, strategy, onPorts, ...limits, ...(signal && { signal }) });
-  const { verdict } = await loop.run();
-  return verdict === "connected";
-}
-
-/** One attempt after another in this thread, for methods that no burst has, and for listeners. */
-async function pickOneByOne(
-  peer: Address,
-  pick: (peer: Address) => Pick,
+  method: Method,
   run: Run,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  while (run.left > 0 && !signal?.aborted) {
-    run.add([pick(peer).port]);
-    if (run.made % PICKS_PER_TURN !== 0) continue;
-    run.report();
-    await turn();
+  const native = loadNative();
+  const stop = new Int32Array(1);
+  const removeAbort = onAbort(signal, () => void Atomics.store(stop, 0, 1));
+  const strategy: Strategy = method === "bind" ? "autobind" : "reuse";
+  const sampling = { bindsLate: method === "late-bind", ...(method === "range" && { range: wholeRange() }) };
+  const limits = { selfConnects: MOST_SELF_CONNECTS, sliceMs: SLICE_MS, stop };
+  const how = { engine: "plain", trustsBind: bindProves(peer) ? 1 : 0 } as const;
+  let resetsAll = false;
+  try {
+    while (run.left > 0 && !signal?.aborted) {
+      const ports = new Uint16Array(Math.min(run.left, resetsAll ? PICKS_OF_LISTENER : PICKS_PER_BURST));
+      const report = makeReport(native);
+      const memory = { attempts: ports.length, ports, report };
+      const burst = { peer, strategy, ...limits, ...how, ...memory, sampling: { ...sampling, resetsAll } };
+      const connected = await runBurst(native, burst);
+      run.add(ports.subarray(0, addOutcomes(new Float64Array(native.outcomes), report)));
+      run.report();
+      if (native.fd(connected) < 0) continue;
+      TcpSocket.adopt(connected).reset();
+      // A listener: it gets no more connections at once than its queue has room for.
+      resetsAll = true;
+    }
+  } finally {
+    removeAbort();
   }
 }
 

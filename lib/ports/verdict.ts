@@ -3,6 +3,7 @@
 import { chiSquared } from "../loop/statistics.ts";
 import { checkShape } from "../socket/misuse.ts";
 import type { AlgorithmName } from "./algorithms.ts";
+import { resembles } from "./algorithms.ts";
 import type { Explanation } from "./explanations.ts";
 import { EXPLANATIONS, stepChances } from "./explanations.ts";
 import type { From, Picks, Span, StepClass } from "./picks.ts";
@@ -16,6 +17,8 @@ export interface FingerprintVerdict {
   readonly family: string | null;
   /** The kernels that are known for it; null when unknown, and for an algorithm known only from the RFC. */
   readonly kernels: string | null;
+  /** The system, other than Linux, whose ports look like this; absent when none does. */
+  readonly resembles?: string;
   /** Bits that the best algorithm needs to encode one attempt: the fewer, the better it fits. Null for too few. */
   readonly bitsPerAttempt: number | null;
   /** The next best explanation: an algorithm, or a mechanism that has no name. */
@@ -106,10 +109,12 @@ export function judgePicks(
   const reason =
     whyTooFew(evidence, best.explanation) ?? whyUnfit(evidence, best) ?? whyAlike(evidence, best, second);
   const algorithm = reason === null ? best.explanation.algorithm : null;
+  const system = algorithm && resembles(algorithm.name, span);
   return {
     name: algorithm?.name ?? "unknown",
     family: algorithm?.family ?? null,
     kernels: algorithm?.kernels ?? null,
+    ...(system && { resembles: system }),
     bitsPerAttempt: bits(best.nats),
     runnerUp: { name: second.explanation.label, bitsPerAttempt: bits(second.nats), oddsLog10 },
     reason,

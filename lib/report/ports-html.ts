@@ -38,9 +38,9 @@ ${rawSection(ports)}
 }
 
 function verdictText({ verdict }: Fingerprint): string {
-  const { family, kernels, reason, runnerUp } = verdict;
+  const { family, kernels, resembles, reason, runnerUp } = verdict;
   if (reason !== null) return `Unknown: ${reason}`;
-  const kernelText = kernels ? `, as in ${kernels}` : "";
+  const kernelText = kernels ? `, as in ${kernels}` : resembles ? `; resembles ${resembles}` : "";
   const odds = runnerUp ? `; 10^${Math.round(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}` : "";
   return `${family}${kernelText}${odds}`;
 }

@@ -94,6 +94,7 @@ function sourceLines(source: SourcePorts): Line[] {
     [paint("bold", verdict.reason === null ? verdict.name : "no verdict"), tail(verdict)],
   ];
   if (verdict.kernels) details.push(`as in ${verdict.kernels}`);
+  if (verdict.resembles) details.push(`resembles ${verdict.resembles}`);
   if (verdict.runnerUp && verdict.reason === null)
     details.push(`10^${count(verdict.runnerUp.oddsLog10)} to 1 over ${verdict.runnerUp.name}, the runner-up`);
   if (dependsOnPeer !== null && peerCount > 1)

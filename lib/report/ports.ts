@@ -53,12 +53,13 @@ export function portsText(observation: Observation, print: Fingerprint, options:
 }
 
 function verdictLines({ verdict }: Fingerprint): Line[] {
-  const { name, family, kernels, reason, runnerUp, bitsPerAttempt } = verdict;
+  const { name, family, kernels, resembles, reason, runnerUp, bitsPerAttempt } = verdict;
   if (reason !== null) return [[paint("bold", "unknown"), `: ${reason}`]];
   const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}`;
   return [
     [paint("bold", name), `: ${family}`],
     ...(kernels ? [`as in ${kernels}`] : []),
+    ...(resembles ? [`resembles ${resembles}`] : []),
     ...(odds ? [`${bitsPerAttempt!.toFixed(2)} bits per attempt; ${odds}, the runner-up`] : []),
   ];
 }

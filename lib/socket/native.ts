@@ -188,8 +188,12 @@ export interface Native {
     stop: Int32Array,
     ports: Uint16Array | null,
     report: Uint32Array,
-    trustsBind: 0 | 1,
+    trustsBind: Flag,
     engine: string,
+    bindsLate: Flag,
+    low: number,
+    high: number,
+    resetsAll: Flag,
     done: (result: number) => void,
   ): number;
   /** Ends the connect(2) in which a stopped burst waits. Call it until the burst has ended. */

@@ -44,8 +44,16 @@ const int32_t* read_stop(Arguments& arguments, size_t index) {
   return words.data();
 }
 
+/// Four arguments: whether to bind late, the low and the high end of IP_LOCAL_PORT_RANGE, whether to reset all.
+core::Sampling read_sampling(Arguments& arguments, size_t index) {
+  return {.binds_late = arguments.read_flag(index),
+          .low = arguments.read_port(index + 1),
+          .high = arguments.read_port(index + 2),
+          .resets_all = arguments.read_flag(index + 3)};
+}
+
 /// burst(handle, strategy, peer, attempts, selfConnects, sliceMs, stop, ports, report, trustsBind, engine,
-/// done): starts a burst.
+/// bindsLate, low, high, resetsAll, done): starts a burst.
 /// It fills the empty handle with the socket that connected, then calls done(0) or done(-errno). When burst
 /// itself returns -errno, it started nothing and does not call done: -EAGAIN when no thread can be created.
 core::Result burst(Arguments& arguments) {
@@ -62,7 +70,8 @@ core::Result burst(Arguments& arguments) {
   job->plan.trusts_bind = arguments.read_flag(9);
   job->plan.engine =
       static_cast<core::EngineName>(arguments.read_choice(10, core::kEngineNames, "an engine"));
-  const Napi::Function done = arguments.read_function(11);
+  job->plan.sampling = read_sampling(arguments, 11);
+  const Napi::Function done = arguments.read_function(15);
   if (arguments.is_refused()) return 0;
   if (!job->connected->is_empty()) return -EALREADY;
   Environment& environment = arguments.environment();

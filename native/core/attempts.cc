@@ -58,13 +58,25 @@ Result Attempts::report_failure(Call call, Result result) {
 }
 
 Result Attempts::open_socket() {
-  const Result fd = report_failure(Call::socket, socket(plan_.peer.family, Blocking::yes));
-  if (fd < 0 || plan_.strategy != Strategy::range) return fd;
-  const uint16_t port = port_of(plan_.peer);
-  const Result set = report_failure(Call::setsockopt, set_local_port_range(fd, port, port));
-  if (set >= 0) return fd;
+  const Blocking blocking = plan_.sampling.resets_all ? Blocking::no : Blocking::yes;
+  const Result fd = report_failure(Call::socket, socket(plan_.peer.family, blocking));
+  if (fd < 0) return fd;
+  const Result prepared = prepare(fd);
+  if (prepared >= 0) return fd;
   close(fd);
-  return set;
+  return prepared;
+}
+
+Result Attempts::prepare(int fd) {
+  const auto& [binds_late, low, high, resets_all] = plan_.sampling;
+  const uint16_t only = plan_.strategy == Strategy::range ? port_of(plan_.peer) : 0;
+  Result result = 0;
+  if (only > 0 || high > 0) {
+    result = set_local_port_range(fd, only > 0 ? only : low, only > 0 ? only : high);
+  }
+  if (result >= 0 && binds_late) result = set_late_bind(fd);
+  if (result < 0) return report_failure(Call::setsockopt, result);
+  return binds_late ? report_failure(Call::bind, bind(fd, with_port(plan_.peer, 0))) : result;
 }
 
 void Attempts::count(Result result, int fd) {
@@ -94,6 +106,7 @@ bool Attempts::has_name_of_peer(int fd) const {
 
 /// A name that is the peer's is enough. JavaScript checks the socket that is handed over more closely.
 bool Attempts::must_reset(int fd) const {
+  if (plan_.sampling.resets_all) return true;
   return resets_left() > 0 && (has_name_of_peer(fd) || is_joined(fd) > 0);
 }
 

@@ -30,7 +30,8 @@ class Attempts {
   Result check_destination_when_due();
   Result check_destination();
 
-  /// socket(2), blocking; with strategy range its only local port is the peer's. Returns the fd.
+  /// socket(2), blocking unless the plan resets all; with strategy range its only local port is the peer's.
+  /// Returns the fd.
   Result open_socket();
 
   /// Counts an attempt by what connect(2) answered; one that stays in progress was not answered. Records its
@@ -43,7 +44,8 @@ class Attempts {
 
   /// getsockname(2): whether the socket has the peer's name.
   bool has_name_of_peer(int fd) const;
-  /// Whether the socket is joined to itself, and more self-connects are to follow.
+  /// Whether the connected socket is not the one to return: more self-connects are to follow this one, or the
+  /// plan resets all.
   bool must_reset(int fd) const;
   /// How many more self-connects are to be reset.
   uint32_t resets_left() const;
@@ -58,6 +60,8 @@ class Attempts {
   void note_ring_refusal(Result result);
 
  private:
+  Result prepare(int fd);
+
   const BurstPlan& plan_;
   Home home_;
   int64_t now_ns_;

@@ -24,8 +24,8 @@ inline constexpr size_t kOutcomes = 256;
 inline constexpr size_t kUnanswered = kOutcomes - 1;
 
 /// The system calls whose failure ends a burst, in the order of kCallNames.
-enum class Call : uint32_t { socket, setsockopt, connect, fcntl, ring_setup, ring_enter };
-inline constexpr const char* kCallNames[] = {"socket", "setsockopt",     "connect",
+enum class Call : uint32_t { socket, setsockopt, bind, connect, fcntl, ring_setup, ring_enter };
+inline constexpr const char* kCallNames[] = {"socket", "setsockopt",     "bind",          "connect",
                                              "fcntl",  "io_uring_setup", "io_uring_enter"};
 
 /// A burst writes it into the caller's memory while it runs, word by word (core/counter.h). JavaScript reads
@@ -41,6 +41,16 @@ struct BurstReport {
   uint32_t outcomes[kOutcomes];  ///< How many attempts ended with each errno.
 };
 
+/// What a plan with `ports` sets on its sockets, to observe how the kernel picks them.
+struct Sampling {
+  bool binds_late = false;  ///< IP_BIND_ADDRESS_NO_PORT, and bind(2) to the peer's host.
+  uint16_t low = 0;         ///< IP_LOCAL_PORT_RANGE, or 0.
+  uint16_t high = 0;
+  /// Resets every socket that connects, to whomever, and does not wait for one in progress: an attempt is made
+  /// as soon as it has a port.
+  bool resets_all = false;
+};
+
 struct BurstPlan {
   Strategy strategy;
   Address peer;
@@ -54,6 +64,7 @@ struct BurstPlan {
   EngineName engine = EngineName::automatic;
   bool trusts_bind = true;     ///< bind(2) to an address proves that this host has it (core/home.h).
   uint32_t self_connects = 1;  ///< The self-connect to return, counted from 1; earlier ones are reset.
+  Sampling sampling = {};
 };
 
 /// socket(2), bind(2), connect(2), repeatedly: makes attempts until one connects (and is not reset), a limit

@@ -30,12 +30,16 @@ class PlainEngine : public Engine {
       result = attempt();
       if (result != -ECONNREFUSED && plan_.connecting->is_interrupted()) return end_interrupted(result);
       if (is_refused_reuse(result)) continue;
-      if (is_in_progress(result)) return attempts_.report_failure(Call::connect, result);
+      const bool is_left = is_in_progress(result) && plan_.sampling.resets_all;
+      if (is_in_progress(result) && !is_left) return attempts_.report_failure(Call::connect, result);
       attempts_.count(result, fd_);
       if (result == 0 && !attempts_.must_reset(fd_)) return hand_over();
       // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
         reset_socket();
+      } else if (is_left) {
+        // It may have connected by now.
+        reset(take_socket());
       } else if (!keeps_socket_ || result != -ECONNREFUSED) {
         drop();
       }
@@ -76,6 +80,7 @@ class PlainEngine : public Engine {
     Result result = bind_local();
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
+    if (plan_.sampling.resets_all) return result;
     for (int connects = 1; is_in_progress(result) && connects < kMostConnects; connects++) {
       result = connect(fd_, plan_.peer);
     }

@@ -93,6 +93,8 @@ Result set_bytes(int fd, const Option& option, const uint8_t* bytes, size_t leng
 
 /// setsockopt(2), IP_LOCAL_PORT_RANGE. Returns -ENOPROTOOPT when the build lacks it.
 Result set_local_port_range(int fd, uint16_t low, uint16_t high);
+/// setsockopt(2), IP_BIND_ADDRESS_NO_PORT. Returns -ENOPROTOOPT when the build lacks it.
+Result set_late_bind(int fd);
 
 /// The names of tcpi_state, indexed by its value.
 std::span<const char* const> tcp_states();

@@ -2,7 +2,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "core/option.h"
 #include "core/structure.h"
@@ -143,6 +145,13 @@ Result set_local_port_range(int fd, uint16_t low, uint16_t high) {
     return set_numbers(fd, option, bounds, 2);
   }
   return -ENOPROTOOPT;
+}
+
+Result set_late_bind(int fd) {
+  const std::span<const Option> all = options();
+  const auto row = std::ranges::find(all, std::string_view("bindAddressNoPort"), &Option::name);
+  const int64_t on[] = {1, 0};
+  return row == all.end() ? -ENOPROTOOPT : set_numbers(fd, *row, on, 2);
 }
 
 }  // namespace core

@@ -31,7 +31,8 @@ class Burst {
 
   constructor(values: Parameters<Native["burst"]>) {
     [this.connected, this.strategy, , this.attempts, this.selfConnects] = values;
-    [, , , , , this.sliceMs, this.stop, this.ports, this.report, , , this.done] = values;
+    [, , , , , this.sliceMs, this.stop, this.ports, this.report] = values;
+    this.done = values[15];
   }
 
   /** So many attempts have ended in an errno; 0 is "connected". */

@@ -9,13 +9,15 @@ import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
 import { seededRandom } from "../../lib/loop/statistics.ts";
 import { Capture, decodeFrame } from "../../lib/packets/index.ts";
 import type { AlgorithmName, Observation } from "../../lib/ports/index.ts";
-import { fingerprint, samplePorts, supposeAlgorithm } from "../../lib/ports/index.ts";
+import { fingerprint, METHODS, samplePorts, supposeAlgorithm } from "../../lib/ports/index.ts";
 import { portsHtml } from "../../lib/report/index.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { formatAddress, isSameAddress } from "../../lib/socket/address.ts";
 import { SocketError } from "../../lib/socket/errors.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
+import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import { supported } from "../../lib/socket/supported.ts";
 import {
   cli,
   deadPeer,
@@ -25,6 +27,7 @@ import {
   needsNamespaces,
   requires,
   withListener,
+  withNative,
 } from "../support/harness.ts";
 
 /** Skips where the kernel uses another algorithm than these tests expect. */
@@ -119,24 +122,47 @@ describe("this kernel", () => {
     }
   });
 
-  test("a listener as the peer leads to the same name as a dead port", async (context) => {
+  test.for([
+    "connect",
+    "late-bind",
+  ] as const)("a listener as the peer leads to the same name as a dead port: %s", async (method, context) => {
     needsNewestWalk(context);
     await withListener(
       4,
       () => {},
       async (peer) => {
-        const observation = await samplePorts({ peer, count: 500 });
+        const observation = await samplePorts({ peer, count: 500, method });
         expect(fingerprint(observation).verdict.name).toBe("linux-5.18");
       },
     );
   });
+
+  test("no method samples on this thread: only the weave does", async () => {
+    const { connect } = loadNative();
+    for (const method of METHODS.filter((method) => method !== "range" || supported("localPortRange"))) {
+      let connects = 0;
+      const counted: typeof connect = (...args) => {
+        connects++;
+        return connect(...args);
+      };
+      await withNative({ connect: counted }, () => samplePorts({ peer: deadPeer(), count: 400, method }));
+      expect(connects, method).toBeLessThanOrEqual(64 * 4);
+    }
+  });
 });
 
 describe("the ports in captured packets", () => {
-  test.for(FAMILIES)("300 of 300 are those of the SYNs, in order, IPv%i", async (family, context) => {
+  const ways = (["connect", "late-bind", "range"] as const).flatMap((method) =>
+    FAMILIES.map((family) => [method, family] as const),
+  );
+  test.for(ways)("300 of 300 are those of the SYNs, in order: %s, IPv%i", async ([
+    method,
+    family,
+  ], context) => {
+    if (method === "range") requires(context, "6.3", "localPortRange");
     const peer = deadPeer(family);
     using capture = openCapture(context, peer.port);
-    const { ports, weave } = await samplePorts({ peer, count: 300 });
+    const { ports, weave } = await samplePorts({ peer, count: 300, method });
     expect(ports).toHaveLength(300);
     expect(capture.counts().lost).toBe(0);
     expect(sentFrom(capture, peer)).toEqual([...ports, ...weave[0]!]);
@@ -295,6 +321,19 @@ describe("generated sequences", () => {
       const { verdict } = fingerprint(observe(GENERATORS[name]!(seededRandom(seed))));
       expect(verdict).toMatchObject({ name, kernels: null });
     }
+  });
+
+  test.each([
+    ["FreeBSD, which picks at random from 10001-65535 (read, not run)", "simple-random", 10_001],
+    ["macOS, which counts through 49152-65535 (read, not run)", "sequential", 49_152],
+    ["Windows, by its range 49152-65535 alone: how it picks from that was not read", "double-hash", 49_152],
+    [undefined, "sequential", 40_000],
+  ])("what resembles another system than Linux says so: %s", (system, name, low) => {
+    const generate = GENERATORS[name]!(seededRandom(1));
+    const scale = name === "simple-random" ? (65_535 - low) / (HIGH - LOW) : 1;
+    const { verdict } = fingerprint(observe((peer) => low + Math.floor((generate(peer) - LOW) * scale)));
+    expect(verdict).toMatchObject({ name, kernels: null });
+    expect(verdict.resembles).toBe(system);
   });
 
   test("a sequence with steps of one is not distinguished from similar ones without attempts to other peers", () => {

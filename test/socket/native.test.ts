@@ -107,9 +107,9 @@ describe("the addon", () => {
     const report = new Uint32Array(6 + raw.outcomes);
     const done = () => expect.unreachable("done() was called after burst() returned -errno");
     const stop = new Int32Array(1);
-    expect(raw.burst(handle, "fresh", addressMemory, 1, 1, 1, stop, null, report, 1, "auto", done)).toBe(
-      -EALREADY,
-    );
+    const limits = [1, 1, 1] as const;
+    const outputs = [stop, null, report, 1, "auto", 0, 0, 0, 0, done] as const;
+    expect(raw.burst(handle, "fresh", addressMemory, ...limits, ...outputs)).toBe(-EALREADY);
     expect([raw.fd(handle), openFds()]).toEqual([fd, before]);
     // The connection stayed in the queue: accept() with an empty handle still returns it.
     const accepted = raw.handle();

@@ -28,14 +28,18 @@ export interface HostsResult {
   readonly fits: Readonly<Record<string, number>>;
 }
 
-/** Predicts and measures on random hosts for so long, in a network namespace of its own; `pace`: see random-hosts.mjs. */
+/**
+ * Predicts and measures on random hosts for so long, and on so many at least, in a network namespace of its own; `pace`:
+ * see random-hosts.mjs.
+ */
 export async function measureHosts(
   seed: number,
   durationMs: number,
   mostPorts: number,
   pace: "fast" | "slow" = "fast",
+  leastHosts = 0,
 ): Promise<HostsResult> {
-  const hosts = await runOnHosts<Host>(PREDICTED, seed, durationMs, mostPorts, pace);
+  const hosts = await runOnHosts<Host>(PREDICTED, seed, durationMs, mostPorts, pace, leastHosts);
   const trials = hosts.flatMap((host) => host.trials);
   const shares: Record<string, number[]> = { all: [] };
   for (const { method, trials } of hosts) {

@@ -2,8 +2,9 @@
  * Random hosts: in a network namespace of its own, sets a random ephemeral range and random reserved ports, plants
  * sockets of every kind, predicts, and makes real attempts. Prints one line for each trial, as JSON.
  *
- * Arguments: a seed, for how many milliseconds, the most ports of a range. With a fourth, "slow", the attempts are made
- * from once to 20 times a second, by one to four clients at a time, beside a client of another peer.
+ * Arguments: a seed, for how many milliseconds, the most ports of a range, the pace, and at least how many hosts. At the
+ * pace "slow" the attempts are made from once to 20 times a second, by one to four clients at a time, beside a client of
+ * another peer.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { portSituation } from "../../dist/ports/index.js";
@@ -23,6 +24,7 @@ import {
 
 const [durationMs, mostPorts] = process.argv.slice(3, 5).map(Number);
 const isSlow = process.argv[5] === "slow";
+const leastHosts = Number(process.argv[6]);
 const TRIALS_PER_HOST = 24;
 const NEVER_LAPS = 3;
 const MOST_MEANS = 40;
@@ -136,5 +138,6 @@ async function tryHost(host, method) {
 
 setUp();
 const endsAt = performance.now() + durationMs;
-while (performance.now() < endsAt) await tryHost(oneOf(HOSTS), oneOf(METHODS));
+for (let hosts = 0; hosts < leastHosts || performance.now() < endsAt; hosts++)
+  await tryHost(oneOf(HOSTS), oneOf(METHODS));
 tearDown();

@@ -1,9 +1,8 @@
 // npm run check:wide -- suites --sources DIR: the tests of other people's clients, from their source trees below DIR,
 // under the guard and without it. npm's packages do not have them. What the tests need npm fetches, at exact versions.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readdirSync, rmSync, symlinkSync } from "node:fs";
 import path from "node:path";
-import { runCommand } from "./run-command.mjs";
 import { fetchVersions, REGISTER } from "./runtimes.mjs";
 
 /** One file may test for long. */
@@ -99,12 +98,12 @@ export async function runSuite({ files, run, env = {} }, folder, environment = {
       for (const [column, flags] of Object.entries(COLUMNS)) {
         const command = [process.execPath, ...flags, ...run(name)];
         const options = { cwd: folder, env: { ...process.env, NODE_OPTIONS: "", ...env, ...environment } };
-        const { status, output } = await runCommand(command, {
+        const { status, stdout } = await runProgram(command, {
           ...options,
           timeout: TIMEOUT_MS,
           killSignal: "SIGKILL",
         });
-        mergeCounts(passed[column], countPassed(output, status));
+        mergeCounts(passed[column], countPassed(stdout, status));
       }
     }
     for (const column of Object.keys(COLUMNS)) result[column] += sum(passed[column]);
@@ -113,10 +112,20 @@ export async function runSuite({ files, run, env = {} }, folder, environment = {
   return result;
 }
 
+/** Runs a program to its end; what it prints to stderr is no result. */
+function runProgram([file, ...args], options) {
+  return new Promise((resolve) => {
+    const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "ignore"] });
+    let stdout = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
+    child.on("close", (status) => resolve({ status, stdout }));
+  });
+}
+
 /** How often a test of each name passed, by the lines of TAP ("ok 3 - NAME") and of pg ("NAME ✔"). */
-function countPassed(output, status) {
+function countPassed(stdout, status) {
   const counts = new Map();
-  const lines = output.matchAll(/^ *(?:ok \d+ (?:- )?(?<tap>.*?)(?: # .*)?|(?<pg>.*) ✔)$/gm);
+  const lines = stdout.matchAll(/^ *(?:ok \d+ (?:- )?(?<tap>.*?)(?: # .*)?|(?<pg>.*) ✔)$/gm);
   for (const { groups } of lines) add(counts, (groups.tap ?? groups.pg).trim());
   if (status === 0) add(counts, "the file's exit code");
   return counts;
