@@ -1,5 +1,5 @@
 /** The docs agree with the program: they show what it prints, and their examples run. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command } from "commander";
@@ -227,7 +227,7 @@ ${Object.entries(otherOptions())
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });
 
-it("docs/cli.md is what --help prints (npx vitest run --update writes it)", async () => {
+it("docs/cli.md is what --help prints (npx vitest run --update writes it)", { timeout: 90_000 }, async () => {
   const { stdout } = await cli(["--help"]);
   const commands = [...stdout.matchAll(/^ {2}(\w+) ((?:\[|<).*?) {2}/gm)];
   const sections: string[] = [];
@@ -239,6 +239,16 @@ it("docs/cli.md is what --help prints (npx vitest run --update writes it)", asyn
   }
   const page = `# The command line\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\`\n\n${sections.join("\n")}`;
   await expect(page).toMatchFileSnapshot("../docs/cli.md");
+});
+
+it("docs/selfconnect.1 is made from the commands (npx vitest run --update writes it), and man(1) reads it", async () => {
+  const { stdout } = await cli(["completion", "man"]);
+  await expect(stdout).toMatchFileSnapshot("../docs/selfconnect.1");
+  const isThere = spawnSync("groff", ["--version"]).error === undefined;
+  if (!isThere) console.log("skipped: the warnings of groff (Debian: apt-get install groff)");
+  const read =
+    isThere && spawnSync("groff", ["-man", "-ww", "-z", "docs/selfconnect.1"], { encoding: "utf8" });
+  if (read) expect({ status: read.status, warnings: read.stderr }).toEqual({ status: 0, warnings: "" });
 });
 
 /** What `selfconnect NAME --help` prints, without a process for each. */

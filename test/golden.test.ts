@@ -42,6 +42,8 @@ import {
   hostAuditReport,
   hostAuditText,
   judgementText,
+  labCleanReport,
+  labCleanText,
   labCsv,
   labHtml,
   labKernelsReport,
@@ -381,6 +383,12 @@ describe("lab and report", () => {
     const report = labListReport(experiments, machines);
     await expectJson("lab-list", "lab-list", report);
     await expectGolden("lab-list.txt", `${labListText(report)}\n`);
+  });
+
+  it("what was removed from the cache", async () => {
+    const cleaned = readRecordedResult("lab-clean.input.json");
+    await expectJson("lab-clean", "lab-clean", labCleanReport(cleaned));
+    await expectGolden("lab-clean.txt", `${labCleanText(cleaned)}\n`);
   });
 
   it("the kernels that are available to a lab", async () => {

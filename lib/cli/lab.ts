@@ -5,6 +5,7 @@ import { Command, Option } from "commander";
 import { writeWhole } from "../audit/whole-file.ts";
 import type { Expectation, Judgement, LabResult, Machine, SysctlAxis } from "../lab/index.ts";
 import {
+  cleanCache,
   DEFAULT_KERNELS,
   DEFAULT_MACHINES,
   defaultCacheFolder,
@@ -22,6 +23,8 @@ import {
 } from "../lab/index.ts";
 import {
   judgementText,
+  labCleanReport,
+  labCleanText,
   labKernelsReport,
   labKernelsText,
   labListReport,
@@ -40,6 +43,10 @@ interface KernelFlags {
   readonly mirror?: string;
   readonly cache: string;
   readonly json?: boolean;
+}
+
+interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
+  readonly dryRun?: boolean;
 }
 
 interface Flags extends KernelFlags {
@@ -114,11 +121,29 @@ export function labCommand(): Command {
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
     .action((_: unknown, self: Command) => listKernels({ ...self.opts(), ...givenOptions(command, self) }));
-  return command.addCommand(withShelf(kernels));
+  return command.addCommand(withShelf(kernels)).addCommand(cleanCommand(command));
+}
+
+function cleanCommand(lab: Command): Command {
+  return new Command("clean")
+    .summary("remove kernels and images from the cache, and print their size")
+    .description(
+      "Removes what the lab has fetched and built from its cache: kernels, the lists of apt, images. It fetches and " +
+        "builds them again when they are needed. Leaves lab.json, the latest results.",
+    )
+    .addOption(cacheOption())
+    .option("--dry-run", "print the sizes, and remove nothing")
+    .option("--json", "print one object (docs/schema/lab-clean-1.json)")
+    .action((_: unknown, self: Command) => {
+      const { cache, dryRun, json }: CleanFlags = { ...self.opts(), ...givenOptions(lab, self) };
+      const cleaned = cleanCache({ cacheFolder: cache, dryRun: dryRun === true });
+      if (json) printJson(labCleanReport(cleaned));
+      else print(labCleanText(cleaned, textOptions()));
+    });
 }
 
 /** The options that were given before the subcommand's name, and not after it. */
-function givenOptions(parent: Command, self: Command): Partial<KernelFlags> {
+function givenOptions(parent: Command, self: Command): Partial<KernelFlags & CleanFlags> {
   const names = Object.keys(self.opts()).filter(
     (name) => parent.getOptionValueSource(name) === "cli" && self.getOptionValueSource(name) !== "cli",
   );
@@ -129,12 +154,14 @@ function withShelf(command: Command): Command {
   return command
     .option("--suites <names>", "Debian suites to take kernels from", parseList)
     .option("--mirror <url>", "the Debian mirror (default: this host's apt mirror)")
-    .addOption(
-      new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
-        defaultCacheFolder(),
-        "~/.cache/selfconnect",
-      ),
-    );
+    .addOption(cacheOption());
+}
+
+function cacheOption(): Option {
+  return new Option("--cache <folder>", "where kernels and the guest's image are kept").default(
+    defaultCacheFolder(),
+    "~/.cache/selfconnect",
+  );
 }
 
 async function listQuestions({ json }: Flags): Promise<number> {

@@ -79,6 +79,11 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: "render results as HTML, Markdown or CSV; compare two",
     load: async () => (await import("./report.ts")).reportCommand(),
   },
+  completion: {
+    usage: "[options] <shell>",
+    summary: "print a completion script for bash, zsh or fish, or the manual page",
+    load: async () => (await import("./completion.ts")).completionCommand(() => createProgram(() => true)),
+  },
   run: {
     usage: "[options] <program...>",
     summary: "start a Node program under the guard, when its port is free if asked",
@@ -88,26 +93,31 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
 
 watchOutput();
 
-const program = new Command("selfconnect")
-  .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
-  .version(packageVersion())
-  .configureOutput({ outputError: (text, write) => write(text.split("\n").map(escapeTerminal).join("\n")) })
-  .showHelpAfterError("(add --help for the options and their defaults)")
-  .addHelpText("after", `\n${exitCodeHelp()}`)
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
-  .hook("preAction", async (_program, command) => (await import("./arguments.ts")).resolveNames(command))
-  .enablePositionalOptions(); // The options after run's program are the program's.
+/** The program; `isAsked` chooses the commands whose files are loaded. */
+async function createProgram(isAsked: (name: string) => boolean): Promise<Command> {
+  const program = new Command("selfconnect")
+    .description("Raw TCP socket control, and everything about the TCP self-connect built on it.")
+    .version(packageVersion())
+    .configureOutput({ outputError: (text, write) => write(text.split("\n").map(escapeTerminal).join("\n")) })
+    .showHelpAfterError("(add --help for the options and their defaults)")
+    .addHelpText("after", `\n${exitCodeHelp()}`)
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
+    .hook("preAction", async (_program, command) => (await import("./arguments.ts")).resolveNames(command))
+    .enablePositionalOptions(); // The options after run's program are the program's.
+  for (const [name, { usage, summary, load }] of Object.entries(COMMANDS)) {
+    const command = isAsked(name) ? await load() : new Command(name).usage(usage);
+    program.addCommand(command.summary(summary).copyInheritedSettings(program).exitOverride());
+  }
+  return program.exitOverride();
+}
 
 // Before the command there are only flags.
 const [first, second] = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
 const asked = first === "help" ? second : first;
-for (const [name, { usage, summary, load }] of Object.entries(COMMANDS)) {
-  const command = name === asked ? await load() : new Command(name).usage(usage);
-  program.addCommand(command.summary(summary).copyInheritedSettings(program).exitOverride());
-}
+const program = await createProgram((name) => name === asked);
 
 try {
-  await program.exitOverride().parseAsync();
+  await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
 }

@@ -1,4 +1,6 @@
 /** `selfconnect/lab`: asks many kernels the same questions. */
+export type { CacheEntry, CleanCacheOptions, CleanedCache } from "./cache.ts";
+export { cleanCache } from "./cache.ts";
 export type { Expectation, Judgement, Unexpected } from "./expectation.ts";
 export { expectationOf, experimentsOf, judge, parseExpectation, readExpectation } from "./expectation.ts";
 export type { KernelPackage, ShelfOptions } from "./kernels.ts";

@@ -21,6 +21,8 @@ export type { DoctorReport } from "./doctor.ts";
 export { doctorReport, doctorText } from "./doctor.ts";
 export type { FreeReport } from "./free.ts";
 export { freeReport, freeText } from "./free.ts";
+export type { LabCleanReport } from "./lab-clean.ts";
+export { labCleanReport, labCleanText } from "./lab-clean.ts";
 export type { Change, Comparison } from "./lab-compare.ts";
 export { compareLabs, compareText } from "./lab-compare.ts";
 export { labCsv } from "./lab-csv.ts";
