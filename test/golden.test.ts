@@ -7,11 +7,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, vi } from "vitest";
-import { explainBind } from "../lib/audit/explain-bind.ts";
+import type { JoinedMoment } from "../lib/audit/joined.ts";
 import { pacesOf } from "../lib/cli/predict.ts";
 import { progressLines } from "../lib/cli/progress.ts";
-import { showHarm } from "../lib/cli/reconnect.ts";
+import { showWhileOpen } from "../lib/cli/reconnect.ts";
 import { environment, portFacts } from "../lib/kernel/host.ts";
+import type { SocketRow } from "../lib/kernel/tables.ts";
 import { expectationOf, judge } from "../lib/lab/expectation.ts";
 import type { Finding } from "../lib/lab/lab.ts";
 import { portAlgorithm } from "../lib/ports/algorithms.ts";
@@ -64,12 +65,14 @@ import {
   portsText,
   predictReport,
   predictText,
+  reconnectAfterText,
   reconnectProgressText,
   reconnectReport,
   reconnectStartText,
   reconnectText,
   reserveReport,
   reserveText,
+  storyHtml,
   traceHtml,
   tracePcapng,
   traceReport,
@@ -77,7 +80,7 @@ import {
   whoReport,
   whoText,
 } from "../lib/report/index.ts";
-import { listenRefusal } from "../lib/socket/listen-refusal.ts";
+import type { Address } from "../lib/socket/address.ts";
 
 // The census has loaded lib/ before this file could replace anything in it.
 vi.hoisted(() => vi.resetModules());
@@ -161,34 +164,22 @@ async function captureOutput(print: () => void | Promise<void>): Promise<string>
   return text;
 }
 
-/** A socket that receives what it sends, like one joined to itself. */
-function echoingSocket() {
-  let sent = new Uint8Array();
-  return {
-    send(bytes: Uint8Array) {
-      sent = Uint8Array.from(bytes);
-      return bytes.length;
-    },
-    recv(into: Uint8Array) {
-      into.set(sent);
-      return sent.length;
-    },
-  };
+/** A socket joined to itself while it was open. */
+function momentOf(local: Address, row: SocketRow): JoinedMoment {
+  const { holders } = readRecordedResult("who-joined.input.json");
+  const rows = [[row, { pid: 4242, command: "node" }]] as const;
+  const echo = { sent: "hello, myself", received: "hello, myself" };
+  return { local, peer: local, rows, whyNoRows: null, refusal: "EADDRINUSE", holders, ...echo };
 }
 
 describe("reconnect", () => {
   it("joined to itself, with the harm", async () => {
     const { never, results, row } = readRecordedResult("reconnect.input.json");
     await expectJson("reconnect", "reconnect", reconnectReport(results, never));
-    vi.mocked(listenRefusal).mockReturnValueOnce("EADDRINUSE").mockReturnValueOnce(null);
-    vi.mocked(explainBind).mockReturnValueOnce(readRecordedResult("who-joined.input.json"));
-    const socket = { ...echoingSocket(), getpeername: () => results[0].peer, reset: () => {} };
-    const moment = reconnectText([{ ...results[0], socket }], {
-      rows: [[row, { pid: 4242, command: "node" }]],
-    });
     const signal = new AbortController().signal;
-    const harm = await captureOutput(() => showHarm(socket as never, results[0].local, {}, signal));
-    await expectGolden("reconnect.txt", `${moment}\n${harm}`);
+    const [last, moment] = [results[0], momentOf(results[0].local, row)];
+    const text = await captureOutput(() => showWhileOpen(moment, last, {}, signal));
+    await expectGolden("reconnect.txt", `${text}${reconnectAfterText(last.local, null)}\n`);
   });
 
   it("that never ends, with advice", async () => {
@@ -211,6 +202,22 @@ describe("reconnect", () => {
     const now = reconnectProgressText(loop, ENVIRONMENT.ephemeralRange, findRemaining(loop.localPort));
     const text = `${start}\ntrial 1/3 · ${now}\n`;
     await expectGolden("reconnect-live.txt", text);
+  });
+});
+
+describe("the page of a run", () => {
+  it("joined to itself", async () => {
+    const { results, row } = readRecordedResult("reconnect.input.json");
+    const { ports } = readRecordedResult("ports.input.json");
+    const { traced } = readRecordedResult("trace.input.json");
+    const result = results[0];
+    const algorithm = portAlgorithm("linux-5.18");
+    const prediction = await predict({ peer: result.peer, algorithm, facts: ENVIRONMENT });
+    const host = readRecordedResult("audit.input.json");
+    const port = readRecordedResult("audit-port.input.json");
+    const moment = momentOf(result.local, row);
+    const story = { result, never: null, ports, trace: traced, moment, refusalAfter: null };
+    await expectGolden("story.html", storyHtml({ ...story, prediction, host, port }));
   });
 });
 

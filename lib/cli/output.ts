@@ -67,8 +67,13 @@ export class LiveLine implements Disposable {
     process.stderr.write(fitting.map((line) => line.slice(0, (columns || 80) - 1)).join("\n"));
   }
 
-  [Symbol.dispose](): void {
+  /** Removes the lines, so that something else can be printed. */
+  clear(): void {
     if (this.#shown > 0) this.#clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
   }
 
   #note(line: string): void {

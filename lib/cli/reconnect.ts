@@ -1,15 +1,22 @@
 /** selfconnect reconnect [peer]: the main job. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
-import { explainBind } from "../audit/index.ts";
-import { WholeFile } from "../audit/whole-file.ts";
-import type { Address, Engine, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
+import type { JoinedMoment, Story } from "../audit/index.ts";
+import { examineJoined, recordStory } from "../audit/index.ts";
+import { WholeFile, writeWhole } from "../audit/whole-file.ts";
+import type {
+  Address,
+  Engine,
+  ReconnectOptions,
+  ReconnectProgress,
+  ReconnectResult,
+  Strategy,
+} from "../index.ts";
 import { listenRefusal, ReconnectLoop, STRATEGIES } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
-import { findFourTuple, socketOwner, socketTable } from "../kernel/index.ts";
+import { socketOwner, socketTable } from "../kernel/index.ts";
 import type { PortSituation } from "../ports/index.ts";
 import { expectedRemaining, situationFor, whyNever } from "../ports/index.ts";
-import type { ReconnectTextOptions } from "../report/index.ts";
 import {
   neverText,
   reconnectAfterText,
@@ -18,6 +25,7 @@ import {
   reconnectReport,
   reconnectStartText,
   reconnectText,
+  storyHtml,
 } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -41,12 +49,11 @@ interface Flags {
   readonly rate?: number;
   readonly ports?: string;
   readonly hold?: boolean;
+  readonly html?: string;
   readonly json?: boolean;
 }
 
 const LOOK_EVERY_MS = 100;
-const SECRET = "hello, myself";
-const ECHO_WAIT_MS = 1000;
 
 export function reconnectCommand(): Command {
   return new Command("reconnect")
@@ -80,6 +87,7 @@ export function reconnectCommand(): Command {
     .option("--rate <number>", "at most this many attempts per second", parseRate)
     .option("--ports <file>", "write the local port of every attempt, in order, one per line")
     .option("--hold", "keep the socket joined to itself until Ctrl-C, for ss and netstat")
+    .option("--html <file>", "write a page that explains what happened, with pictures, to somebody new to it")
     .option("--json", "print one object (docs/schema/reconnect-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
@@ -91,7 +99,8 @@ const EXAMPLES = `Examples:
   selfconnect reconnect                                the article's port, at full speed
   selfconnect reconnect '[::1]:50000' --strategy reuse the same over IPv6, on one socket
   selfconnect reconnect --trials 30 --json             how many attempts it takes
-  selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat`;
+  selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat
+  selfconnect reconnect --html story.html              a page that explains what happened`;
 
 async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
@@ -101,18 +110,43 @@ async function runReconnect(peer: Address, flags: Flags): Promise<number> {
     const words = { ...never, instead: nameFlag(never.instead) };
     console.error(neverText(words, textOptions(process.stderr)));
   }
-  const results = await runTrials(peer, flags, situation, signal);
+  const { results, story } = await runTrials(peer, flags, situation, signal);
   const last = results.at(-1)!;
-  const isJoined = last.verdict === "self-connect";
+  const isOne = flags.trials === 1 && last.verdict === "self-connect";
   if (flags.json) printJson(reconnectReport(results, never));
-  else print(reconnectText(results, { ...textOptions(), ...socketFacts(last) }));
-  if (isJoined && !flags.json && (flags.trials === 1 || flags.hold)) {
-    await showHarm(last.socket!, last.local!, flags, signal);
-  } else if (isJoined && flags.hold) {
-    await waitForInterrupt(last.local!, signal);
-  }
+  else if (!isOne) print(reconnectText(results, { ...textOptions(), listener: listenerOf(last) }));
+  if (isOne) await showOne(last, story, flags, signal);
+  else if (flags.hold && last.verdict === "self-connect") await waitForInterrupt(last.local!, signal);
   last.socket?.reset();
+  if (story) writeWhole(flags.html!, storyHtml(story));
+  if (story) printNotice([`written ${flags.html}: open it in a browser`]);
   return exitCode(results);
+}
+
+/** Shows the only trial, unless its story has done that while the socket was open, and what a reset changes. */
+async function showOne(
+  last: ReconnectResult,
+  story: Story | null,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!story) await showWhileOpen(await examineJoined(last.socket!), last, flags, signal);
+  last.socket?.reset();
+  if (!flags.json) print(reconnectAfterText(last.local!, listenRefusal(last.local!), textOptions()));
+}
+
+/** Prints the moment and the harm, and keeps the socket with --hold. */
+export async function showWhileOpen(
+  moment: JoinedMoment,
+  result: ReconnectResult,
+  flags: Pick<Flags, "hold" | "json">,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!flags.json) {
+    print(reconnectText([result], { ...textOptions(), moment }));
+    print(reconnectHarmText(moment, textOptions()));
+  }
+  if (flags.hold) await waitForInterrupt(moment.local, signal);
 }
 
 /** Turns the library's advice about a strategy into the flag that sets it. */
@@ -120,97 +154,66 @@ function nameFlag(advice: string): string {
   return advice.replace("strategy ", "--strategy ");
 }
 
-/** Runs one loop per trial, resets its socket before the next, and stops where one does not self-connect. */
+/**
+ * Runs one loop per trial, resets its socket before the next, and stops where one does not self-connect. With --html,
+ * the first one is recorded.
+ */
 async function runTrials(
   peer: Address,
   flags: Flags,
   situation: PortSituation,
   signal: AbortSignal,
-): Promise<ReconnectResult[]> {
+): Promise<{ results: ReconnectResult[]; story: Story | null }> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
   if (ports) signal.addEventListener("abort", exitAtNextInterruption, { once: true });
   using line = new LiveLine();
   const results: ReconnectResult[] = [];
   const findRemaining = expectedRemaining(peer, flags.strategy, situation);
+  const options = { ...loopOptions(peer, flags), ...(ports && { onPorts: ports.append }), signal };
+  const pace = flags.rate === undefined ? {} : { attemptsPerSecond: flags.rate };
+  if (!flags.json) print(reconnectStartText({ peer, strategy: flags.strategy }, situation, pace));
+  let story: Story | null = null;
   for (let trial = 1; trial <= flags.trials; trial++) {
-    const loop = new ReconnectLoop({
-      peer,
-      strategy: flags.strategy,
-      engine: flags.engine,
-      attempts: flags.attempts,
-      durationMs: flags.duration,
-      threads: flags.threads,
-      ...(flags.rate !== undefined && { attemptsPerSecond: flags.rate }),
-      ...(ports && { onPorts: (batch: Uint16Array) => ports.append(batch) }),
-    });
-    const pace = flags.rate === undefined ? {} : { attemptsPerSecond: flags.rate };
-    if (trial === 1 && !flags.json) print(reconnectStartText(loop, situation, pace));
-    const result = await runWithProgress(loop, signal, (progress) => {
+    const onProgress = (progress: ReconnectProgress) => {
       const prefix = flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : "";
       const remaining = progress.localPort ? findRemaining(progress.localPort) : null;
       line.show(prefix + reconnectProgressText(progress, situation.ephemeralRange, remaining));
-    });
-    results.push(result);
+    };
+    if (trial === 1 && flags.html !== undefined) {
+      story = await recordStory({
+        ...options,
+        onProgress,
+        async whileOpen(moment, result) {
+          line.clear();
+          if (flags.trials === 1) await showWhileOpen(moment, result, flags, signal);
+        },
+      });
+      results.push({ ...story.result, socket: null });
+    } else results.push(await runWithProgress(new ReconnectLoop(options), onProgress));
+    const result = results.at(-1)!;
     if (result.verdict !== "self-connect") break;
     if (trial < flags.trials) result.socket?.reset();
   }
   ports?.commit();
-  return results;
+  return { results, story };
+}
+
+function loopOptions(peer: Address, flags: Flags): ReconnectOptions {
+  const { strategy, engine, attempts, duration: durationMs, threads, rate } = flags;
+  const limits = { attempts, durationMs, threads };
+  return { peer, strategy, engine, ...limits, ...(rate !== undefined && { attemptsPerSecond: rate }) };
 }
 
 async function runWithProgress(
   loop: ReconnectLoop,
-  signal: AbortSignal,
   look: (progress: ReconnectProgress) => void,
 ): Promise<ReconnectResult> {
   const timer = setInterval(() => look(loop.progress()), LOOK_EVERY_MS);
   try {
-    return await loop.run(signal);
+    return await loop.run();
   } finally {
     clearInterval(timer);
   }
-}
-
-/** What the kernel's socket tables add to a result. */
-function socketFacts({ verdict, local, peer }: ReconnectResult): ReconnectTextOptions {
-  if (verdict === "connected") return { listener: listenerOwner(peer) };
-  if (verdict !== "self-connect" || !local) return {};
-  try {
-    return { rows: findFourTuple(local, local).map((row) => [row, socketOwner(row.inode)] as const) };
-  } catch (error) {
-    return { rows: (error as Error).message }; // Only Linux has /proc/net/tcp.
-  }
-}
-
-/** Prints the harm, and that a reset ends it. */
-export async function showHarm(
-  socket: TcpSocket,
-  local: Address,
-  flags: Pick<Flags, "hold">,
-  signal: AbortSignal,
-): Promise<void> {
-  const refusal = listenRefusal(local);
-  const received = new TextDecoder().decode(await echo(socket, new TextEncoder().encode(SECRET)));
-  const { holders } = explainBind(local);
-  print(reconnectHarmText({ local, refusal, holders, sent: SECRET, received }, textOptions()));
-  if (flags.hold) await waitForInterrupt(local, signal);
-  socket.reset();
-  print(reconnectAfterText(local, listenRefusal(local), textOptions()));
-}
-
-/** Sends bytes and returns what the same socket then receives. */
-async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
-  socket.send(bytes);
-  const received = new Uint8Array(bytes.length);
-  const endsAt = performance.now() + ECHO_WAIT_MS;
-  let length = 0;
-  while (length < received.length && performance.now() < endsAt) {
-    const count = socket.recv(received.subarray(length));
-    if (count === 0) break;
-    if (count === null) await sleep(1);
-    else length += count;
-  }
-  return received.subarray(0, length);
 }
 
 /** Waits until Ctrl-C. Prints how to look at the socket to stderr, because stdout may be a JSON object. */
@@ -226,7 +229,9 @@ async function waitForInterrupt(local: Address, signal: AbortSignal): Promise<vo
   while (!signal.aborted) await sleep(day, undefined, { signal }).catch(() => undefined);
 }
 
-function listenerOwner(peer: Address): SocketOwner | null {
+/** The owner of the listener that a loop connected to; null without one. */
+function listenerOf({ verdict, peer }: ReconnectResult): SocketOwner | null {
+  if (verdict !== "connected") return null;
   try {
     const row = socketTable().find((one) => one.state === "LISTEN" && one.local.port === peer.port);
     return row ? socketOwner(row.inode) : null;
@@ -249,10 +254,10 @@ class PortFile implements Disposable {
     this.#path = path;
   }
 
-  append(ports: Uint16Array): void {
+  readonly append = (ports: Uint16Array): void => {
     this.#file ??= new WholeFile(this.#path);
     if (ports.length > 0) this.#file.append(`${ports.join("\n")}\n`);
-  }
+  };
 
   commit(): void {
     this.#file?.commit();

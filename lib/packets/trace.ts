@@ -1,6 +1,6 @@
 /** Traces one self-connect, or one simultaneous open: its packets, its states, and what the kernel reports of both. */
 
-import type { ReconnectVerdict } from "../loop/reconnect.ts";
+import type { ReconnectResult, ReconnectVerdict } from "../loop/reconnect.ts";
 import { ReconnectLoop } from "../loop/reconnect.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, unmap } from "../socket/address.ts";
@@ -36,6 +36,12 @@ export interface TraceOptions {
   readonly bufferBytes?: number;
   /** Ends the attempts when it aborts; the verdict is then "interrupted". */
   readonly signal?: AbortSignal;
+}
+
+/** How traceLoop() records a connection. */
+export interface RecordOptions extends Omit<TraceOptions, "peer" | "natural"> {
+  /** Called while the socket that joined itself is open; the closing waits for it. */
+  readonly whileOpen?: (socket: TcpSocket, result: ReconnectResult) => Promise<void>;
 }
 
 const OPTION_KEYS = ["peer", "natural", "pair", "data", "closing", "stepMs", "bufferBytes", "signal"];
@@ -115,16 +121,39 @@ export async function trace(options: TraceOptions): Promise<Trace> {
 }
 
 async function traceSelfConnect(peer: Address, options: TraceOptions): Promise<Trace> {
+  if (options.natural) {
+    const loop = new ReconnectLoop({ peer, strategy: "fresh", ...options.natural });
+    return (await traceLoop(loop, options)).trace;
+  }
   const recorder = new Recorder([peer.port, peer.port], options);
   try {
-    const found = options.natural ? await awaitNatural(peer, options) : bindSocket(peer);
-    const { socket, attempts, verdict } =
-      found instanceof TcpSocket ? { socket: found, attempts: 1, verdict: "self-connect" as const } : found;
-    if (!socket) return recorder.trace(verdict, attempts, [peer]);
+    const socket = bindSocket(peer);
     recorder.own([socket]);
-    if (!options.natural) socket.connect(socket.getsockname());
     const local = socket.getsockname();
-    return await recorder.record([{ socket, local, peer: local }], attempts, verdict);
+    socket.connect(local);
+    return await recorder.record([{ socket, local, peer: local }], 1, "self-connect");
+  } finally {
+    recorder.close();
+  }
+}
+
+/** Runs the loop, and traces the self-connect in which it ends. The socket of the result is closed. */
+export async function traceLoop(
+  loop: ReconnectLoop,
+  options: RecordOptions = {},
+): Promise<{ trace: Trace; result: ReconnectResult }> {
+  const { peer } = loop;
+  const recorder = new Recorder([peer.port, peer.port], options);
+  try {
+    const result = await loop.run(options.signal);
+    const { socket, attempts, verdict } = result;
+    if (socket) recorder.own([socket]);
+    if (!socket || verdict !== "self-connect")
+      return { trace: recorder.trace(verdict, attempts, [peer]), result };
+    const local = socket.getsockname();
+    const whileOpen = () => options.whileOpen?.(socket, result);
+    const ends = [{ socket, local, peer: local }];
+    return { trace: await recorder.record(ends, attempts, verdict, whileOpen), result };
   } finally {
     recorder.close();
   }
@@ -154,7 +183,7 @@ async function tracePair(one: Address, options: TraceOptions): Promise<Trace> {
 /** Records a connection and builds the Trace. */
 class Recorder {
   readonly lookout: Lookout;
-  readonly #options: TraceOptions;
+  readonly #options: RecordOptions;
   readonly #ports: readonly [number, number];
   readonly #capture: Capture | null;
   #whyNoCapture: string | null = null;
@@ -162,7 +191,7 @@ class Recorder {
   #received = new Uint8Array(0);
   #sockets: readonly TcpSocket[] = [];
 
-  constructor(ports: readonly [number, number], options: TraceOptions) {
+  constructor(ports: readonly [number, number], options: RecordOptions) {
     this.#ports = ports;
     this.#options = options;
     this.#capture = this.#tryCapture();
@@ -175,7 +204,12 @@ class Recorder {
   }
 
   /** Waits for the connection, transfers the data, closes, and waits for the last packets. Call it after connect(2). */
-  async record(ends: readonly TracedEnd[], attempts: number, verdict: TraceVerdict): Promise<Trace> {
+  async record(
+    ends: readonly TracedEnd[],
+    attempts: number,
+    verdict: TraceVerdict,
+    whileOpen?: () => Promise<void> | undefined,
+  ): Promise<Trace> {
     this.lookout.begin(ends);
     const addresses = ends.map(({ local }) => local);
     const { closing = "reset", data, stepMs = STEP_MS, signal } = this.#options;
@@ -188,6 +222,7 @@ class Recorder {
     if (!connected) return this.trace(signal?.aborted ? "interrupted" : "deadline", attempts, addresses);
     // A socket that does not know yet that it is connected would be reset by close().
     for (const socket of this.#sockets) await socket.connected();
+    await whileOpen?.();
     if (data) await this.#transfer(data, ends, stepMs);
     // Wait until everything sent is acknowledged: then every packet has arrived.
     await this.lookout.lookUntil(() => this.#isQuiet(addresses), stepMs, signal);
@@ -310,17 +345,6 @@ export function agreesWith(ladder: Ladder, samples: readonly ReportedState[]): b
     });
     return onPath && reported.at(-1) === path.at(-1);
   });
-}
-
-async function awaitNatural(
-  peer: Address,
-  { natural, signal }: TraceOptions,
-): Promise<{ socket: TcpSocket | null; attempts: number; verdict: TraceVerdict }> {
-  const loop = new ReconnectLoop({ peer, strategy: "fresh", ...natural! });
-  const { socket, attempts, verdict } = await loop.run(signal);
-  if (verdict === "self-connect") return { socket, attempts, verdict };
-  socket?.reset();
-  return { socket: null, attempts, verdict };
 }
 
 /** bind(2) to the port that the socket will connect to: a self-connect at the first attempt, on any kernel. */

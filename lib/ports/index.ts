@@ -15,6 +15,8 @@ export { PortWalk, simulateWait, waitFor } from "./model.ts";
 export type { NamespacePicks } from "./namespace.ts";
 export type { Never, NeverReason } from "./never.ts";
 export { whyNever } from "./never.ts";
+export type { WalkPasses } from "./passes.ts";
+export { findPasses } from "./passes.ts";
 export type { Picks } from "./picks.ts";
 export type { ExpectOptions, Prediction, PredictOptions } from "./predict.ts";
 export { expectedAttempts, expectedRemaining, findDeadPort, predict, situationFor } from "./predict.ts";

@@ -74,7 +74,8 @@ const STRATEGY_OF = {
   "late-bind": "fresh",
   range: "range",
 } as const;
-const METHOD_OF: Readonly<Record<Strategy, Method>> = {
+/** The method by which a strategy of the loop gets its local ports. */
+export const METHOD_OF: Readonly<Record<Strategy, Method>> = {
   fresh: "connect",
   reuse: "connect",
   autobind: "bind",

@@ -28,49 +28,68 @@ export function cureLines(found: Audit): Line[] {
   return lines.length === 0 ? [] : ["", [paint("bold", "what to do")], ...indent("  ", lines)];
 }
 
+/** One way to be safe: what it is, and the commands or settings that do it. */
+export interface Cure {
+  readonly what: string;
+  /** The head of the rows; null for pairs of a place and its command. */
+  readonly head: readonly string[] | null;
+  readonly rows: readonly (readonly string[])[];
+}
+
 function riskLines(found: Audit): Line[] {
+  const cures = riskCures(found);
+  if (cures.length === 0) return [];
+  return ["one of these, against the risk:", ...indent("  ", cures.flatMap(cureText))];
+}
+
+function cureText({ what, head, rows }: Cure): Line[] {
+  const table = head ? [head, ...rows] : rows;
+  return [what, ...indent("  ", tableLines(table, "lll".slice(0, table[0]?.length ?? 0)))];
+}
+
+/** The ways to be safe from the risks of an audit, each enough by itself; empty without a risk. */
+export function riskCures(found: Audit): Cure[] {
   const isAtRisk = [...found.listeners, ...found.ports, ...found.knocking].some(({ risk }) =>
     isDangerous(risk),
   );
   if (!isAtRisk) return [];
-  const clients = [["client", "guarded", "what to set"], ...CLIENTS];
+  const guard =
+    "guard the clients: in Node, dial() and connect() of selfconnect never return such a socket; in others:";
   return [
-    "one of these, against the risk:",
-    ...indent("  ", [
-      ...reserveLines(found),
-      ...moveLines(found.ephemeralRange!),
-      "guard the clients: in Node, dial() and connect() of selfconnect never return such a socket; in others:",
-      ...indent("  ", tableLines(clients, "lll")),
-    ]),
+    reservation(found),
+    ...otherPorts(found.ephemeralRange!),
+    { what: guard, head: ["client", "guarded", "what to set"], rows: CLIENTS },
   ];
 }
 
-function reserveLines({ reserve }: Audit): Line[] {
-  if (!reserve)
-    return ["(reserving the ports would make the kernel pick ports of the other parity: no cure here)"];
-  return [
-    `reserve ${reserve.ports.join(", ")}: the kernel never picks a reserved port`,
-    ...indent("  ", sysctlLines(reserve, "")),
-  ];
+function reservation({ reserve }: Audit): Cure {
+  const rows = reserve ? sysctlRows(reserve, "") : [];
+  const what = reserve
+    ? `reserve ${reserve.ports.join(", ")}: the kernel never picks a reserved port`
+    : "(reserving the ports would make the kernel pick ports of the other parity: no cure here)";
+  return { what, head: null, rows };
 }
 
 /** The commands of a setting. `kubernetesNote`: what a cluster needs for it. */
-function sysctlLines({ now, lasting, container, kubernetes }: SysctlCure, kubernetesNote: string): Line[] {
-  const rows = [
+function sysctlRows(
+  { now, lasting, container, kubernetes }: SysctlCure,
+  kubernetesNote: string,
+): (readonly string[])[] {
+  return [
     ["now", now],
     ...(lasting === null ? [] : [["at every boot", lasting]]),
     ["docker run, podman run", container],
     [`Kubernetes, in the Pod's spec${kubernetesNote}`, kubernetes],
   ];
-  return tableLines(rows, "ll");
 }
 
 /** Ports outside the range are never picked, by any client. */
-function moveLines({ low, high }: PortRange): Line[] {
+function otherPorts({ low, high }: PortRange): Cure[] {
   const below = low > FIRST_UNPRIVILEGED ? [`${FIRST_UNPRIVILEGED} to ${low - 1}`] : [];
   const above = high < LAST_PORT ? [`${high + 1} to ${LAST_PORT}`] : [];
   const ports = [...below, ...above].join(" or ");
-  return ports === "" ? [] : [`let the server listen outside the ephemeral range: ${ports}`];
+  const what = `let the server listen outside the ephemeral range: ${ports}`;
+  return ports === "" ? [] : [{ what, head: null, rows: [] }];
 }
 
 function joinedLines({ joined, leftovers }: Audit): Line[] {
@@ -94,7 +113,7 @@ function fullLines({ destinations, reuse }: Audit): Line[] {
   const reuseLines = reuse
     ? [
         "let connect(2) take a port from TIME-WAIT after a second, as it does on loopback by default",
-        ...indent("  ", sysctlLines(reuse, note)),
+        ...indent("  ", tableLines(sysctlRows(reuse, note), "ll")),
       ]
     : [];
   return [

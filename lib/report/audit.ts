@@ -88,25 +88,43 @@ function auditLines(found: Audit): Line[] {
   const parity = isOfParity
     ? `: connect(2) picks ${(range?.low ?? 0) % 2 === 0 ? "even" : "odd"} ports first`
     : "";
-  const inRange = range ? "listeners inside the range" : "listeners";
-  const listeners = found.ports.length > 0 ? "listeners on these ports" : inRange;
   return [
     `ephemeral range ${range ? `${range.low}-${range.high}${parity}` : "not reported by this host"}`,
     `reserved ports: ${reserved.join(",") || "none"}`,
-    ...listLines("ports asked for", found.ports.map(askedPieces)),
-    ...listLines(listeners, found.listeners.map(listenerPieces)),
-    ...listLines("joined to themselves now", found.joined.map(joinedPieces)),
-    ...listLines("left behind by self-connects (TIME-WAIT)", found.leftovers.map(joinedPieces)),
-    ...listLines("clients whose SYN is unanswered", found.knocking.map(knockingPieces)),
-    ...listLines(
-      "destinations, by their share of the ephemeral ports",
-      found.destinations.map(destinationPieces),
-    ),
+    ...auditSections(found).flatMap(sectionLines),
     ...cureLines(found),
     ...ownerLines(found),
     "",
     summaryLine(found),
   ];
+}
+
+/** Findings of one kind. */
+export interface AuditSection {
+  readonly title: string;
+  readonly lines: readonly (readonly Piece[])[];
+}
+
+/** The findings of an audit by their kind, those without a finding left out. */
+export function auditSections(found: Audit): AuditSection[] {
+  const inRange = found.ephemeralRange ? "listeners inside the range" : "listeners";
+  const listeners = found.ports.length > 0 ? "listeners on these ports" : inRange;
+  const sections: AuditSection[] = [
+    { title: "ports asked for", lines: found.ports.map(askedPieces) },
+    { title: listeners, lines: found.listeners.map(listenerPieces) },
+    { title: "joined to themselves now", lines: found.joined.map(joinedPieces) },
+    { title: "left behind by self-connects (TIME-WAIT)", lines: found.leftovers.map(joinedPieces) },
+    { title: "clients whose SYN is unanswered", lines: found.knocking.map(knockingPieces) },
+    {
+      title: "destinations, by their share of the ephemeral ports",
+      lines: found.destinations.map(destinationPieces),
+    },
+  ];
+  return sections.filter(({ lines }) => lines.length > 0);
+}
+
+function sectionLines({ title, lines }: AuditSection): Line[] {
+  return ["", [paint("bold", title)], ...indent("  ", lines)];
 }
 
 /**
@@ -157,10 +175,6 @@ function listFindings(found: Audit): [key: string, pieces: readonly Piece[]][] {
       destinationPieces(one),
     ]),
   ];
-}
-
-function listLines(title: string, lines: readonly Line[]): Line[] {
-  return lines.length === 0 ? [] : ["", [paint("bold", title)], ...indent("  ", lines)];
 }
 
 /** Without an owner nobody can be asked to end the process; the verdict does not depend on it. */

@@ -47,7 +47,6 @@ export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
 export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
 export { reconnectReport, reconnectText } from "./reconnect.ts";
-export type { ReconnectHarm } from "./reconnect-progress.ts";
 export {
   reconnectAfterText,
   reconnectHarmText,
@@ -56,6 +55,7 @@ export {
 } from "./reconnect-progress.ts";
 export type { ReserveReport } from "./reserve.ts";
 export { reserveReport, reserveText } from "./reserve.ts";
+export { storyHtml } from "./story-html.ts";
 export type { TextOptions } from "./terminal.ts";
 export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";

@@ -1,6 +1,7 @@
-/** Rows of socket tables as netstat(8) prints them. */
+/** Rows of socket tables as netstat(8) and ss(8) print them. */
 import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
 const HEADER =
@@ -41,4 +42,26 @@ const NETSTAT_STATES: Partial<Readonly<Record<TcpState, string>>> = {
 /** netstat writes IPv6 addresses without brackets, and port 0 as a star. */
 function netstatAddress(address: Address): string {
   return `${address.host}:${address.port === 0 ? "*" : address.port}`;
+}
+
+/** The rows as `ss -tanp` prints them, without the number of the descriptor. */
+export function ssLines(rows: readonly (readonly [SocketRow, SocketOwner | null])[]): string[] {
+  const columns = ["State".padEnd(10), "Recv-Q", "Send-Q", "Local Address:Port".padStart(22)];
+  const header = [...columns, "Peer Address:Port".padStart(22), " Process"].join(" ");
+  return [header, ...rows.map(([row, owner]) => ssText(row, owner))];
+}
+
+function ssText(
+  { state, receiveQueueBytes, sendQueueBytes, local, peer }: SocketRow,
+  owner: SocketOwner | null,
+): string {
+  const columns = [
+    (state === "ESTABLISHED" ? "ESTAB" : state).padEnd(10),
+    String(receiveQueueBytes).padEnd(6),
+    String(sendQueueBytes).padEnd(6),
+    formatAddress(local).padStart(22),
+    formatAddress(peer).padStart(22),
+    owner ? ` users:(("${owner.command}",pid=${owner.pid}))` : "",
+  ];
+  return columns.join(" ").trimEnd();
 }

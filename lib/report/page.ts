@@ -62,9 +62,11 @@ function hash(text: string): string {
 const STYLE = `
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --line: #d0d7de;
   --soft: #f6f8fa;
-  --differs: #fff4d6; --wrong: #ffe0de; --accent: #0b5cad; }
+  --differs: #fff4d6; --wrong: #ffe0de; --accent: #0b5cad; --joined: #c93c37;
+  --shade: #8c959f; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --dim: #9aa5b1; --paper: #11151a; --line: #343b44;
-  --soft: #1a2027; --differs: #3b3115; --wrong: #4a1d1c; --accent: #6cb6ff; } }
+  --soft: #1a2027; --differs: #3b3115; --wrong: #4a1d1c; --accent: #6cb6ff; --joined: #ff7b72;
+  --shade: #57606a; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   padding: 1rem; max-width: 110rem; }
@@ -74,6 +76,12 @@ p { max-width: 75ch; margin: .4rem 0; } .dim { color: var(--dim); } code { font:
   overflow-wrap: anywhere; }
 a { color: var(--accent); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
+/* A shadow at each side on which there is more to scroll to. */
+.scroll, pre.code { background:
+  linear-gradient(90deg, var(--paper) 30%, transparent) left / 2.5rem 100% no-repeat local,
+  linear-gradient(270deg, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
+  linear-gradient(90deg, var(--shade), transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(270deg, var(--shade), transparent) right / .8rem 100% no-repeat scroll; }
 .scroll:focus-visible, a:focus-visible, button:focus-visible { outline: 2px solid var(--accent);
   outline-offset: 2px; }
 table { border-collapse: separate; border-spacing: 0; font-size: .86rem; } .scroll table { width: 100%; }
@@ -90,12 +98,12 @@ td.differs { background: var(--differs); } td.wrong { background: var(--wrong); 
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .8rem; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
 figcaption { font-size: .85rem; font-weight: 600; }
-svg.plot { width: 100%; height: auto; display: block; touch-action: pan-y; } svg text { font: 9px system-ui,
+svg.plot { width: 100%; height: auto; display: block; touch-action: pan-y; } svg text { font: 11px system-ui,
   sans-serif; fill: var(--dim); }
 .axis { fill: none; stroke: var(--dim); } .grid { stroke: var(--line); stroke-width: .5; } .line { fill: none;
   stroke: var(--accent); stroke-width: 1.6; }
-.bar, .dot { fill: var(--accent); } .joined { fill: #c93c37; }
-.peer { stroke: #c93c37; stroke-width: .8; stroke-dasharray: 3 2; }
+.bar, .dot { fill: var(--accent); } .joined { fill: var(--joined); }
+.peer { fill: none; stroke: var(--joined); stroke-width: .8; stroke-dasharray: 3 2; }
 button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
   border-radius: 4px; padding: 0 .45rem; cursor: pointer; }
 th button { display: block; margin-top: .2rem; font-size: .85em; } .zoom { float: right; display: flex;
@@ -135,8 +143,8 @@ if (table) {
     cell.append(button);
   });
 }
-for (const figure of document.querySelectorAll("figure")) {
-  const svg = figure.querySelector("svg");
+for (const svg of document.querySelectorAll("figure svg.plot")) {
+  const figure = svg.closest("figure");
   const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   let box = { x: 0, y: 0, scale: 1 }, drag = null;
   const show = () => {

@@ -2,24 +2,25 @@
 import type { Samples } from "../lab/experiment.ts";
 import { quantile } from "../loop/statistics.ts";
 import { escapeMarkup } from "./escape.ts";
+import type { Axis } from "./plot-frame.ts";
+import {
+  BOTTOM,
+  frame,
+  HEIGHT,
+  LEFT,
+  niceCeiling,
+  point,
+  RIGHT,
+  scaleX,
+  scaleY,
+  svg,
+  WIDTH,
+} from "./plot-frame.ts";
 
-const WIDTH = 360;
-const HEIGHT = 190;
-const LEFT = 46;
-const RIGHT = 12;
-const TOP = 22;
-const BOTTOM = 34;
-/** About so many ticks on an axis. */
-const TICKS = 4;
 /** Sizes of the plot of rounds: names at the left, axis below. */
 const ROUNDS = { width: 900, name: 260, row: 24, axis: 30 };
 /** Longer steps are jumps; one bar counts them all. */
 const BARS_UP_TO = 20;
-
-interface Axis {
-  readonly low: number;
-  readonly high: number;
-}
 
 /**
  * One figure, with a label for readers who cannot see it. `row` has the samples of all figures in the same
@@ -87,11 +88,6 @@ function roundsLine(
 function decadesAround(values: readonly number[]): [low: number, high: number] {
   const low = Math.floor(Math.log10(Math.min(...values)));
   return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
-}
-
-function svg(kind: string, width: number, height: number, label: string, body: string): string {
-  const box = `viewBox="0 0 ${width} ${height}"`;
-  return `<svg class="${kind}" ${box} role="img" aria-label="${escapeMarkup(label)}">${body}</svg>`;
 }
 
 /** The share of samples at or below each value. */
@@ -163,55 +159,4 @@ function peerLine(peerPort: number | null, y: Axis): string {
   const top = scaleY(peerPort, y).toFixed(1);
   const text = `<text x="${WIDTH - RIGHT}" y="${Number(top) - 3}" text-anchor="end">peer ${peerPort}</text>`;
   return `<path class="peer" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>${text}`;
-}
-
-function frame(x: Axis, y: Axis, xName: string, yName: string): string {
-  const floor = HEIGHT - BOTTOM;
-  const lines = [`<path class="axis" d="M${LEFT} ${TOP}V${floor}H${WIDTH - RIGHT}"/>`];
-  for (const value of roundTicks(y)) {
-    const top = scaleY(value, y).toFixed(1);
-    lines.push(`<path class="grid" d="M${LEFT} ${top}H${WIDTH - RIGHT}"/>`);
-    lines.push(`<text x="${LEFT - 5}" y="${Number(top) + 3}" text-anchor="end">${tickText(value)}</text>`);
-  }
-  for (const value of roundTicks(x)) {
-    const left = scaleX(value, x).toFixed(1);
-    lines.push(`<text x="${left}" y="${floor + 13}" text-anchor="middle">${tickText(value)}</text>`);
-  }
-  const middle = LEFT + (WIDTH - LEFT - RIGHT) / 2;
-  lines.push(`<text x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${escapeMarkup(xName)}</text>`);
-  lines.push(`<text x="4" y="${TOP - 11}">${escapeMarkup(yName)}</text>`);
-  return lines.join("");
-}
-
-/** The multiples of 1, 2, 2.5 or 5 times a power of ten in an axis. */
-function roundTicks({ low, high }: Axis): number[] {
-  const least = (high - low || 1) / (TICKS + 1);
-  const power = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= least)! * power;
-  const first = Math.ceil(low / step);
-  const count = Math.floor(high / step) - first + 1;
-  return Array.from({ length: count }, (_, index) => Number(((first + index) * step).toPrecision(12)));
-}
-
-function point(x: number, y: number, xAxis: Axis, yAxis: Axis): string {
-  return `${scaleX(x, xAxis).toFixed(1)},${scaleY(y, yAxis).toFixed(1)}`;
-}
-
-function scaleX(value: number, { low, high }: Axis): number {
-  return LEFT + ((value - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
-}
-
-function scaleY(value: number, { low, high }: Axis): number {
-  return HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
-}
-
-/** Rounds up to 1, 2, 4, 5, 8 or 10 times a power of ten, whose quarters are short numbers. */
-function niceCeiling(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
-  const factor = [1, 2, 4, 8, 10].find((one) => one * power >= value) ?? 10;
-  return Math.max(4, factor * power);
-}
-
-function tickText(value: number): string {
-  return Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 2 : 0);
 }

@@ -1,5 +1,5 @@
 /** A loop while it runs, and the harm of its socket joined to itself, for a terminal. */
-import type { ExplainedHolder } from "../audit/explain-bind.ts";
+import type { JoinedMoment } from "../audit/joined.ts";
 import type { ReconnectLoop, ReconnectProgress } from "../loop/reconnect.ts";
 import type { PortSituation } from "../ports/held.ts";
 import { expectedAttempts } from "../ports/predict.ts";
@@ -13,20 +13,6 @@ import { indent, renderText } from "./terminal.ts";
 import { holderLines } from "./who.ts";
 
 const BAR_WIDTH = 8;
-
-/** What a socket joined to itself keeps others from, while it is open. */
-export interface ReconnectHarm {
-  /** The address that the socket is joined to itself on. */
-  readonly local: Address;
-  /** What listenRefusal() returned for its address. */
-  readonly refusal: ErrnoName | null;
-  /** The holders of the port, as explainBind() returned them. */
-  readonly holders: readonly ExplainedHolder[];
-  /** What was sent, and what the same socket then received. */
-  readonly sent: string;
-  /** What the socket received: the same, for it reads what it writes. */
-  readonly received: string;
-}
 
 /** A line for the start of a loop: the peer, how it gets its local ports, and the expected number of attempts. */
 export function reconnectStartText(
@@ -65,7 +51,7 @@ function rangeBar(port: number, range: PortRange): string {
 
 /** The harm while the socket is open. */
 export function reconnectHarmText(
-  { local, refusal, holders, sent, received }: ReconnectHarm,
+  { local, refusal, holders, sent, received }: JoinedMoment,
   options: TextOptions = {},
 ): string {
   const inTheWay = holders.filter(({ isInTheWay }) => isInTheWay);

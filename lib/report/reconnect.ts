@@ -1,7 +1,8 @@
 /** The outcome of one loop or several, as the object of docs/schema/reconnect-1.json and as text. */
+import type { JoinedMoment } from "../audit/joined.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
-import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
+import type { SocketOwner } from "../kernel/tables.ts";
 import type { ReconnectResult, Trial } from "../loop/reconnect.ts";
 import { summarizeTrials } from "../loop/reconnect.ts";
 import type { Summary } from "../loop/statistics.ts";
@@ -40,8 +41,8 @@ export interface ReconnectReport
 
 /** What the kernel's socket tables add to the results. */
 export interface ReconnectTextOptions extends TextOptions {
-  /** The rows of the socket that is joined to itself, or why they are missing. */
-  readonly rows?: readonly (readonly [SocketRow, SocketOwner | null])[] | string;
+  /** The socket that is joined to itself, while it is open. */
+  readonly moment?: JoinedMoment | null;
   /** The owner of the listener that a loop connected to. */
   readonly listener?: SocketOwner | null;
 }
@@ -93,7 +94,7 @@ export function reconnectText(
   const last = results.at(-1)!;
   const lines: Line[] = results.length > 1 ? trialLines(results) : [];
   if (last.verdict !== "self-connect") lines.push(failureText(last, options.listener ?? null));
-  else if (results.length === 1) lines.push(...momentLines(last, options.rows ?? []));
+  else if (results.length === 1 && options.moment) lines.push(...momentLines(last, options.moment));
   return renderText(lines, options);
 }
 
@@ -125,17 +126,16 @@ function failureText(result: ReconnectResult, listener: SocketOwner | null): str
   return `${verdicts[result.verdict]}; ${effort} (${outcomes.join(", ") || "no outcome"})`;
 }
 
-function momentLines(result: ReconnectResult, rows: NonNullable<ReconnectTextOptions["rows"]>): Line[] {
-  const name = formatAddress(result.local!);
+function momentLines(result: ReconnectResult, { local, peer, rows, whyNoRows }: JoinedMoment): Line[] {
   const rate = `${count(result.attemptsPerSecond)} attempts per second, engine ${result.engine}`;
   const after = `${pluralize(result.attempts, "attempt")} in ${duration(result.elapsedMs)} (${rate})`;
   return [
     [paint("bold", "joined to itself"), ` after ${after}`],
     "",
-    `  local ${name}  getsockname(2)`,
-    `  peer  ${formatAddress(result.socket!.getpeername())}  getpeername(2)`,
+    `  local ${formatAddress(local)}  getsockname(2)`,
+    `  peer  ${formatAddress(peer)}  getpeername(2)`,
     "",
-    ...indent("  ", typeof rows === "string" ? [`(no row: ${rows})`] : netstatLines(rows)),
+    ...indent("  ", whyNoRows === null ? netstatLines(rows) : [`(no row: ${whyNoRows})`]),
   ];
 }
 

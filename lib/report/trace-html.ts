@@ -22,8 +22,13 @@ import { pageHtml, tableHtml } from "./page.ts";
 import type { TraceExtras } from "./trace.ts";
 import { tracePcapng } from "./trace.ts";
 
-const STYLE = `
+/** The style of pictureSection(). */
+export const PICTURE_STYLE = `
 .picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
+@media print { .picture img { min-width: 0; } }
+`;
+
+const STYLE = `${PICTURE_STYLE}
 .packets td, .leavings td { min-width: 0; } .packets td.why { min-width: 16rem; }
 .packets td.options { min-width: 9rem; }
 .packets th .figure { display: block; color: var(--dim); font-size: .92em; } .packets tbody th { min-width: 6rem; }
@@ -33,7 +38,7 @@ dt { color: var(--dim); } .lost { background: var(--wrong); }
 .download { display: inline-block; border: 1px solid var(--line); border-radius: 6px; background: var(--soft);
   padding: .4rem .8rem; }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin: 0 0 .4rem; } }
-@media print { .picture img { min-width: 0; } .packets td.why, .packets td.options,
+@media print { .packets td.why, .packets td.options,
   .packets tbody th { min-width: 0; }
   .download { display: none; } }
 `;
@@ -50,11 +55,16 @@ export function traceHtml(traced: Trace, extras: TraceExtras): string {
 <main>
 ${traced.whyNoCapture === null ? "" : `<p>No packets: ${escapeMarkup(traced.whyNoCapture)}</p>`}
 ${factsSection(traced, extras)}
-${ladder.rows.length > 0 ? pictureSection(ladder) + packetsSection(ladder) : ""}
+${ladder.rows.length > 0 ? ladderSections(ladder) : ""}
 ${packets ? downloadSection(packets, ladder) : ""}
 ${extras.leavings ? leavingsSection(extras.leavings) : ""}
 </main>`;
   return pageHtml({ title: ladder.title, body, style: STYLE });
+}
+
+function ladderSections(ladder: Ladder): string {
+  return `<section><h2>The ladder</h2>${pictureSection(ladder)}</section>
+${packetsSection(ladder)}`;
 }
 
 function factsSection(traced: Trace, { sent }: TraceExtras): string {
@@ -94,13 +104,28 @@ function capturedText({ ladder, frames, capture }: Trace): string {
 }
 
 /** The ladder as an image, so that its style does not affect the page. The table below has the same content. */
-function pictureSection(ladder: Ladder): string {
+export function pictureSection(ladder: Ladder): string {
   const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
-  const words = `The ladder of ${ladder.rows.length} packets that the table below lists one by one`;
-  return `<section><h2 id="ladder">The ladder</h2>
-<div class="scroll picture" tabindex="0" role="region" aria-labelledby="ladder">
-<img src="${image}" alt="${escapeMarkup(words)}"></div></section>
-`;
+  const words = `The ladder of ${ladder.rows.length} packets, which are listed one by one below`;
+  return `<div class="scroll picture" tabindex="0" role="region" aria-label="The ladder">
+<img src="${image}" alt="${escapeMarkup(words)}"></div>`;
+}
+
+/** The packets as a list: flags, states, and why each was sent. */
+export function stepsHtml({ rows }: Ladder): string {
+  const items = rows.map((row) => {
+    const states = `<span class="states">${stepText(row.sent, row.received)}</span>`;
+    const data = row.dataBytes > 0 ? ` ${dataText(row, 28)}` : "";
+    const why = escapeMarkup(crossedText(row) + row.why);
+    return `<li><b>${escapeMarkup(flagsText(row.flags) + data)}</b> ${why}${states}</li>`;
+  });
+  return `<ol class="steps">${items.join("\n")}</ol>`;
+}
+
+function stepText(sent: LadderRow["sent"], received: LadderRow["received"]): string {
+  const change = ({ before, after }: LadderRow["sent"]) =>
+    before === after ? after : `${before} → ${after}`;
+  return escapeMarkup(`sent: ${change(sent)}; received: ${change(received)}`);
 }
 
 function packetsSection(ladder: Ladder): string {

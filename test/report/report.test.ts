@@ -20,10 +20,16 @@ import {
   parseLabResult,
 } from "../../lib/report/index.ts";
 import { twoSampleTest } from "../../lib/report/lab-compare.ts";
-import { cli, command, MAIN } from "../support/harness.ts";
+import { cli, command, MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;
 const PHONE = { width: 390, height: 844 };
+const STORY_RANGE = { low: 40_000, high: 40_399 };
+/** The sections of the page of reconnect --html. */
+const STORY = [
+  ...["What happens", "The way to the port", "The moment", "The handshake with itself", "The harm"],
+  ...["How likely it was", "Am I at risk?", "What to do", "How this page was made"],
+];
 
 function validator(name: string) {
   const schema = JSON.parse(readFileSync(`docs/schema/${name}.json`, "utf8"));
@@ -388,12 +394,15 @@ describe("the page in a browser", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  async function open(options: Parameters<Browser["newPage"]>[0] = {}): Promise<Page> {
+  async function open(
+    options: Parameters<Browser["newPage"]>[0] = {},
+    file = path.join(folder, "lab.html"),
+  ): Promise<Page> {
     const page = await browser!.newPage(options);
     page.on("console", (message) => messages.push(message.text()));
     page.on("pageerror", (error) => messages.push(error.message));
     page.on("request", (request) => request.url().startsWith("file:") || messages.push(request.url()));
-    await page.goto(`file://${folder}/lab.html`);
+    await page.goto(`file://${file}`);
     return page;
   }
 
@@ -464,6 +473,30 @@ describe("the page in a browser", () => {
     expect(paper).toBe("rgb(255, 255, 255)");
     expect((await printed.pdf()).length).toBeGreaterThan(10_000);
     await printed.close();
+  });
+
+  it("tells the story of a real run: on a phone, in the dark, without its script", async (context) => {
+    needsNamespaces(context);
+    if (!browser) context.skip("no chromium here");
+    const file = path.join(folder, "story.html");
+    const peer = `127.0.0.1:${STORY_RANGE.low + 100}`;
+    const args = [MAIN, "reconnect", peer, "--html", file, "--json"];
+    const { low, high } = STORY_RANGE;
+    const run = await runInNamespace(`${low} ${high}`, process.execPath, args);
+    expect(run).toMatchObject({ status: 0, stderr: `written ${file}: open it in a browser\n` });
+    messages.length = 0;
+    const page = await open({ viewport: PHONE, colorScheme: "dark", javaScriptEnabled: false }, file);
+    expect(messages.filter((one) => !one.startsWith("data:"))).toEqual([]);
+    expect(await page.getByRole("heading", { level: 1 }).textContent()).toBe(`${peer} connected to itself`);
+    expect(await page.getByRole("heading", { level: 2 }).allTextContents()).toEqual(STORY);
+    const text = await page.locator("main").innerText();
+    const { attempts } = JSON.parse(run.stdout);
+    for (const said of [/EADDRINUSE/, /read "hello, myself"/, /ESTABLISHED \d+\/node/, /sysctl -w/])
+      expect(text).toMatch(said);
+    expect(text).toContain(`This run took ${attempts.toLocaleString("en-US")}`);
+    expect(await page.locator("svg .joined").count()).toBe(3);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(PHONE.width);
+    await page.close();
   });
 
   it("has a name for everything that can be pressed or is drawn", async (context) => {
