@@ -1,14 +1,19 @@
 // npm run check:wide: the guard's contract on every runtime, and the story of every client in docs/clients.md, at exact
-// versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
+// versions that npm fetches when this first runs. It prints the table that README shows. `check:wide -- platforms,bundlers`
+// compiles and checks the addon of every platform, runs the recipes of docs/bundling.md, and makes docs/platforms.md;
+// `installs` installs the package from git, a folder and its own sources. --runtimes and --clients run one
 // of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, --node-source DIR
 // runs Node's own tests instead (--node-tests REGEXP those with such names), and --machines our tests on machines that
 // lack something (--machines=FILE,… these tests), which makes docs/machines.md. Plain JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
+import { testPlatforms } from "./support/platforms.mjs";
 import {
   askByName,
   askContract,
@@ -26,7 +31,11 @@ const GUARDS = ["prevents", "detects"];
 const CLIENT_RANGE = "50000 50005";
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-const { values: flags } = parseFlags({
+/** Each checks with `check` and skips with `skip`. */
+const PARTS = { platforms: testPlatforms, bundlers: testBundlers, installs: testInstalls };
+
+const { values: flags, positionals } = parseFlags({
+  allowPositionals: true,
   args: process.argv.slice(2).map((flag) => (/^--(clients|machines)$/.test(flag) ? `${flag}=` : flag)),
   options: {
     help: { type: "boolean" },
@@ -54,12 +63,21 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
   process.exit(1);
 }
 
-if (flags.here) await testRuntime(THIS_NODE);
+const parts = positionals.flatMap((names) => names.split(","));
+const unknown = parts.find((part) => !Object.hasOwn(PARTS, part));
+if (unknown) {
+  console.error(`no part ${unknown}: use ${Object.keys(PARTS).join(", ")}; see --help`);
+  process.exit(2);
+}
+if (parts.length > 0) for (const part of parts) await testPart(part);
+else if (flags.here) await testRuntime(THIS_NODE);
 else if (flags.machines !== undefined) await testMachineKinds(flags.machines);
 else if (flags["node-source"]) await testNode(flags["node-source"]);
 else {
   if (flags.clients === undefined) await testRuntimes();
   if (!flags.runtimes) await testClients(flags.clients);
+  if (flags.clients === undefined && !flags.runtimes)
+    for (const part of Object.keys(PARTS)) await testPart(part);
 }
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
@@ -73,6 +91,27 @@ function parseFlags(config) {
     console.error(`${message}; see --help`);
     process.exit(2);
   }
+}
+
+/** What npm cannot fetch is a printed skip. */
+async function testPart(part) {
+  console.log(`\n— ${part}`);
+  try {
+    await PARTS[part](check, skip);
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    skip(`${part}: npm cannot fetch it (${error.message.split("\n")[0]})`);
+  }
+}
+
+/** execFileSync() of an `npm install` that ended with an error. */
+function isUnreachable({ spawnargs, status, message }) {
+  return (spawnargs === undefined || status !== null) && /npm install/.test(message);
+}
+
+function skip(reason) {
+  console.log(`skipped: ${reason}`);
+  counts.skipped++;
 }
 
 async function testRuntimes() {

@@ -39,7 +39,12 @@ export function nameRefusal(errno: number): string {
 const WITHOUT_RING =
   "io_uring is missing, forbidden or too old here: leave out the engine, then the plain one is taken";
 
+const ONLY_LINUX =
+  "a loop needs Linux: elsewhere SO_SNDTIMEO does not limit connect(2), and nothing could stop an attempt that waits";
+
 /** The error of a burst that this system call has ended. */
 export function burstError(result: number, syscall: string): SocketError {
-  return new SocketError(result, { syscall, ...(syscall === "io_uring_setup" && { fix: WITHOUT_RING }) });
+  const isForeign = syscall === "setsockopt" && errnoName(result) === "ENOSYS";
+  const fix = isForeign ? ONLY_LINUX : syscall === "io_uring_setup" ? WITHOUT_RING : undefined;
+  return new SocketError(result, { syscall, ...(fix && { fix }) });
 }

@@ -253,6 +253,9 @@
 #ifndef TCP_FASTOPEN_NO_COOKIE
 #define TCP_FASTOPEN_NO_COOKIE kAbsent
 #endif
+#ifndef TCP_INFO
+#define TCP_INFO kAbsent
+#endif
 #ifndef TCP_IS_MPTCP
 #define TCP_IS_MPTCP kAbsent
 #endif

@@ -222,10 +222,14 @@ Result set_close_on_exec(int fd) { return set_flag(fd, F_GETFD, F_SETFD, FD_CLOE
 
 Result set_nonblocking(int fd) { return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK); }
 
+#ifdef __linux__
 Result set_connect_wait(int fd, int wait_ms) {
   const timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
   return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
 }
+#else
+Result set_connect_wait(int, int) { return -ENOSYS; }
+#endif
 
 Result if_nametoindex(const char* name) {
   const unsigned index = ::if_nametoindex(name);

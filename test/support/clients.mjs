@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { fetchPackages } from "./runtimes.mjs";
+import { fetchPackages } from "../../build.mjs";
 
 const PAGE = new URL("../../docs/clients.md", import.meta.url);
 

@@ -4,11 +4,13 @@
  * Without the census: Stryker's own descriptors come and go in the same process.
  */
 import { defineConfig } from "vitest/config";
+import { define } from "../../vitest.config.ts";
 
 /** A mutant that nothing wakes costs this much; no test of the list needs a tenth of it. */
 export const TEST_TIMEOUT_MS = 10_000;
 
 export default defineConfig({
+  define,
   test: {
     include: [
       "test/socket/{address,errors,inherited,message,options,pair,reactor,server,shared-wait}.test.ts",
