@@ -231,7 +231,7 @@ async function buildPreload(build, transform) {
     format: "cjs",
     target: "node20",
     // It asks __filename first: lib/socket/own-files.ts.
-    define: { ...defines(), "import.meta.url": "undefined" },
+    define: { ...defines(), "import.meta.url": "undefined", "import.meta.dirname": "undefined" },
     logLevel: "warning",
   });
   for (const [source, built] of Object.entries({

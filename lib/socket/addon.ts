@@ -1,9 +1,9 @@
 /** Finds the addon's file and loads it, which no other file does, or says why not and what to do. */
 
 import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
-import { createRequire } from "node:module";
+import nodeModule from "node:module";
 import path from "node:path";
-import { isInPackage, OWN_FILE, packageFile } from "./own-files.ts";
+import { isInPackage, ownFile, packageFile, prebuiltFolder } from "./own-files.ts";
 
 /** A runtime, as far as an addon must fit it. */
 export interface AddonHost {
@@ -41,7 +41,8 @@ export function requireAddon(
   wanted = process.env.SELFCONNECT_ADDON,
   places = wanted ? [path.resolve(wanted)] : placesFor(prebuildName(host)),
 ): unknown {
-  const require = createRequire(OWN_FILE);
+  // By its full name: webpack replaces a createRequire() that is imported by name with something of its own.
+  const require = nodeModule.createRequire(ownFile());
   let failure: Failure | undefined;
   for (const place of places) {
     if (!existsSync(place)) continue;
@@ -57,7 +58,7 @@ export function requireAddon(
 
 /** The files in which an addon may be, by their absolute paths. */
 export function placesFor(prebuild: string): string[] {
-  const folder = path.dirname(OWN_FILE);
+  const folder = path.dirname(ownFile());
   return [
     path.join(folder, FILE),
     path.join(folder, "prebuilds", prebuild, FILE),
@@ -96,7 +97,7 @@ function flagsOf(): string {
 
 function shipped(): string {
   try {
-    return `this package has it for ${readdirSync(packageFile("prebuilds")).sort().join(", ")}`;
+    return `this package has it for ${readdirSync(prebuiltFolder()).sort().join(", ")}`;
   } catch {
     return "this package has none prebuilt";
   }

@@ -3,21 +3,32 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The file that runs this code: one of the package's, two folders down from its root, or somebody's bundle. */
-export const OWN_FILE = ownFile();
+let known: string | undefined;
 
 /**
- * A bundle in CommonJS has no import.meta.url, and webpack's names the source on the machine that built it; both have
- * __filename, and so has a single executable, whose own path it is. A module has none, or "[eval]" of `node --eval`.
+ * The file that runs this code: one of the package's, two folders down from its root, or somebody's bundle. Of the two
+ * words for it a bundle may have one, or one that names the source on the machine that built it: in CommonJS there is no
+ * import.meta.url, webpack's is the source's, and so is Bun's __filename. A single executable has its own path in
+ * __filename, and `node --eval` has "[eval]".
  */
-function ownFile(): string {
-  if (typeof __filename === "string" && path.isAbsolute(__filename)) return __filename;
-  return import.meta.url ? fileURLToPath(import.meta.url) : process.execPath;
+export function ownFile(): string {
+  if (known !== undefined) return known;
+  const files = [
+    typeof __filename === "string" ? __filename : "",
+    import.meta.url ? fileURLToPath(import.meta.url) : "",
+  ].filter(path.isAbsolute);
+  known = files.find((file) => existsSync(file)) ?? files[0] ?? process.execPath;
+  return known;
 }
 
 /** The absolute path of a file of the package, such as "dist/register.cjs". In a bundle there is no such file. */
 export function packageFile(name: string): string {
-  return path.resolve(path.dirname(OWN_FILE), "../..", name);
+  return path.resolve(path.dirname(ownFile()), "../..", name);
+}
+
+/** The folder of the prebuilt addons. It is written so that @vercel/nft can read it, and copies the folder. */
+export function prebuiltFolder(): string {
+  return import.meta.dirname ? path.join(import.meta.dirname, "../../prebuilds") : packageFile("prebuilds");
 }
 
 /** Whether this code runs from the package, and not from a bundle, which has none of the package's other files. */
