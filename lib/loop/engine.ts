@@ -31,6 +31,14 @@ export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, nati
   return needs ? "plain" : (engine ?? "auto");
 }
 
+/** Throws ERR_LOOP_UNSUPPORTED except on Linux, where shutdown(2) ends a connect(2) that waits. */
+export function checkLoopPlatform(platform: string = process.platform): void {
+  if (platform === "linux") return;
+  const reason = "elsewhere nothing could stop an attempt that waits for an answer";
+  const message = `a reconnect loop needs Linux, and this is ${platform}: ${reason}`;
+  throw Object.assign(new Error(message), { code: "ERR_LOOP_UNSUPPORTED" });
+}
+
 /** Why io_uring makes no attempts here. */
 export function nameRefusal(errno: number): string {
   return `io_uring: ${errnoName(-errno)}`;
@@ -39,12 +47,7 @@ export function nameRefusal(errno: number): string {
 const WITHOUT_RING =
   "io_uring is missing, forbidden or too old here: leave out the engine, then the plain one is taken";
 
-const ONLY_LINUX =
-  "a loop needs Linux: elsewhere SO_SNDTIMEO does not limit connect(2), and nothing could stop an attempt that waits";
-
 /** The error of a burst that this system call has ended. */
 export function burstError(result: number, syscall: string): SocketError {
-  const isForeign = syscall === "setsockopt" && errnoName(result) === "ENOSYS";
-  const fix = isForeign ? ONLY_LINUX : syscall === "io_uring_setup" ? WITHOUT_RING : undefined;
-  return new SocketError(result, { syscall, ...(fix && { fix }) });
+  return new SocketError(result, { syscall, ...(syscall === "io_uring_setup" && { fix: WITHOUT_RING }) });
 }

@@ -1,13 +1,13 @@
 /** The options of ReconnectLoop, and their checks. */
 import type { Address } from "../socket/address.ts";
 import { checkPeer } from "../socket/address.ts";
-import { checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkCallbacks, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import type { Strategy } from "../socket/strategy.ts";
 import { checkStrategyName } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { checkEngine } from "./engine.ts";
+import { checkEngine, checkLoopPlatform } from "./engine.ts";
 
 /** The options of a loop; one of `attempts` and `durationMs` is required. */
 export interface ReconnectOptions {
@@ -62,8 +62,10 @@ interface CheckedOptions {
 
 /** Throws a TypeError or a RangeError for an option that is wrong or that this kernel lacks. */
 export function checkLoopOptions(options: ReconnectOptions, native: Native): CheckedOptions {
+  checkLoopPlatform();
   checkKeys("ReconnectLoop", options, OPTION_KEYS);
   checkSignal(options.signal);
+  checkCallbacks(options, ["onPorts"]);
   const peer = checkPeer(options.peer);
   const strategy = checkStrategy(options.strategy ?? "fresh");
   const threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);

@@ -1,14 +1,12 @@
-// The recipes of docs/bundling.md for `npm run check:wide -- bundlers`: each is run as it stands, with the bundlers that npm
+// The recipes of docs/bundling.md for `npm run check:wide bundlers`: each is run as it stands, with the bundlers that npm
 // fetches at exact versions, and what it made runs in a folder from which no node_modules can be reached.
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fetchPackages } from "../../build.mjs";
 import { table, writeSection } from "./platforms.mjs";
 import { runCommand } from "./run-command.mjs";
-import { fetchRuntime, RUNTIMES } from "./runtimes.mjs";
+import { fetchRuntime, fetchVersions, RUNTIMES } from "./runtimes.mjs";
 
 const PAGE = new URL("../../docs/bundling.md", import.meta.url);
 const PACKAGES = [
@@ -41,9 +39,8 @@ function attributesOf(words) {
 
 /** The folder of the bundlers, and of Bun; npm fetches them if they are not in the cache. */
 export function fetchBundlers() {
-  const hash = createHash("sha256").update(PACKAGES.join()).digest("hex").slice(0, 16);
   const bun = fetchRuntime(RUNTIMES.find(({ name }) => name.startsWith("Bun")));
-  return { tools: fetchPackages(`bundlers-${hash}`, PACKAGES), bun: path.dirname(bun) };
+  return { tools: fetchVersions("bundlers", PACKAGES), bun: path.dirname(bun) };
 }
 
 /** Packs the package as npm publishes it, and unpacks it into a new folder, whose path is returned. */

@@ -1,4 +1,4 @@
-// The ways to get the package for `npm run check:wide -- installs`: from git, from a folder, and without a prebuilt addon.
+// The ways to get the package for `npm run check:wide installs`: from git, from a folder, and without a prebuilt addon.
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";

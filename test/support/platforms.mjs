@@ -1,4 +1,4 @@
-// The platforms of `npm run check:wide -- platforms`: the addon of each, compiled and checked as a release does, and what
+// The platforms of `npm run check:wide platforms`: the addon of each, compiled and checked as a release does, and what
 // the package does with it on the runtimes that run here.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";

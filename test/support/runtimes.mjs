@@ -1,5 +1,6 @@
 // The runtimes of `npm run check:wide`: npm's packages with their programs, at exact versions, in a cache.
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import path from "node:path";
 import { fetchPackages } from "../../build.mjs";
 import { PORT } from "./contract.mjs";
@@ -55,6 +56,12 @@ export const THIS_NODE = { ...node(process.versions.node), path: process.execPat
 export function fetchRuntime({ package: name, program, flags = [] }) {
   const folder = fetchPackages(path.join("runtimes", name.replaceAll("/", "+")), [...flags, name]);
   return path.join(folder, "node_modules", program);
+}
+
+/** As fetchPackages(), in a folder of its own for these versions. */
+export function fetchVersions(name, packages) {
+  const hash = createHash("sha256").update(packages.join()).digest("hex").slice(0, 16);
+  return fetchPackages(`${name}-${hash}`, packages);
 }
 
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */

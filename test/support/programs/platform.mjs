@@ -1,5 +1,5 @@
 // What the package does on this platform and runtime: one line of JSON for each check, with what is lacking in the
-// package's own words. `npm run check:wide -- platforms` runs it, with $LIBRARY as the folder of the built package.
+// package's own words. `npm run check:wide platforms` runs it, with $LIBRARY as the folder of the built package.
 import { pathToFileURL } from "node:url";
 
 const door = (name) => import(new URL(name, `${pathToFileURL(process.env.LIBRARY).href}/dist/`).href);
