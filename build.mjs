@@ -1,5 +1,7 @@
 // Prepares a bare clone: installs what is missing and builds what is stale, nothing else. It runs before
-// `npm start` and `npm test`, so it is plain JavaScript and needs only Node.
+// `npm start` and `npm test`, so it is plain JavaScript and needs only Node. --prebuild, which `npm pack` and an install
+// from git run, also puts the addon where the package has it; --release makes the addons of every platform, checks them
+// and packs the package.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -12,6 +14,8 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -39,6 +43,11 @@ const STEPS = [
     make: buildLibrary,
   },
 ];
+
+/** Where --release notes from what it made prebuilds/. A new build of the addon removes it. */
+const RELEASED = "build/.released-from";
+/** What the addons of a release are made from. */
+const RELEASE_INPUTS = ["native", "package-lock.json", ".ci/release.mjs"];
 
 /** The doors stay outside the benchmarks, so that a process has one native loader and one SocketError. */
 const doors = {
@@ -79,6 +88,29 @@ async function main() {
   }
   writeFileSync("dist/commit", commit());
   if (process.argv.includes("--prebuild")) prebuild();
+  if (process.argv.includes("--release")) await release();
+}
+
+/** Words of lib/ that the build replaces, so that a bundle of somebody else has them too. */
+function defines() {
+  const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  return { SELFCONNECT_VERSION: JSON.stringify(version) };
+}
+
+/** The cache's folder of this name, with these packages in its node_modules. Throws where npm cannot fetch them. */
+export function fetchPackages(name, packages) {
+  const cache = path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "selfconnect");
+  const folder = path.join(cache, name);
+  // npm writes this file last.
+  if (existsSync(path.join(folder, "node_modules/.package-lock.json"))) return folder;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(path.join(folder, "package.json"), "{}");
+  const quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"];
+  execFileSync("npm", ["install", ...quiet, ...packages], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return folder;
 }
 
 /** Names the first stale folder and what to do, in one line. Null if none is stale. */
@@ -104,8 +136,18 @@ function checkNode() {
 }
 
 function install() {
-  // No package needs its install script, and the next step builds the addon.
-  run(npm(), ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // npm runs `prepare` when it has installed: then everything is there.
+  if (process.env.npm_lifecycle_event === "prepare" && hasDependencies()) return;
+  // No package needs its install script, which could be `prepare` itself, and the next step builds the addon.
+  run(npm(), ["ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+
+function hasDependencies() {
+  const { devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+  return Object.entries(devDependencies).every(([name, version]) => {
+    const manifest = `node_modules/${name}/package.json`;
+    return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version === version;
+  });
 }
 
 function buildAddon() {
@@ -127,9 +169,22 @@ async function buildLibrary() {
   rmSync("dist", { recursive: true, force: true });
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", ".", "--emitDeclarationOnly"]);
   const { build, transform } = await import("esbuild");
+  copyHeaders();
   await buildDoors(build);
   await buildPreload(build, transform);
   await buildBenchmarks(build);
+}
+
+/** What native/compile.mjs needs besides the sources, with the licences. */
+function copyHeaders() {
+  mkdirSync("dist/include");
+  const { include_dir } = createRequire(import.meta.url)("node-api-headers");
+  for (const header of readdirSync(include_dir))
+    copyFileSync(path.join(include_dir, header), `dist/include/${header}`);
+  for (const header of ["napi.h", "napi-inl.h"])
+    copyFileSync(`node_modules/node-addon-api/${header}`, `dist/include/${header}`);
+  copyFileSync("node_modules/node-api-headers/LICENSE", "dist/include/LICENSE.node-api-headers");
+  copyFileSync("node_modules/node-addon-api/LICENSE.md", "dist/include/LICENSE.node-addon-api");
 }
 
 /**
@@ -152,6 +207,7 @@ async function buildDoors(build) {
     platform: "node",
     format: "esm",
     target: "node20",
+    define: defines(),
     plugins: [builtins],
     logLevel: "warning",
   });
@@ -167,7 +223,6 @@ function sourceOf(door) {
  * copy of SocketError: brand() of lib/socket/errors.ts makes `instanceof` true for the errors of both.
  */
 async function buildPreload(build, transform) {
-  const moduleUrl = "const moduleUrl = require('node:url').pathToFileURL(__filename).href;";
   await build({
     entryPoints: ["lib/guard/register.ts"],
     outfile: "dist/guard/register.cjs",
@@ -175,8 +230,8 @@ async function buildPreload(build, transform) {
     platform: "node",
     format: "cjs",
     target: "node20",
-    define: { "import.meta.url": "moduleUrl" },
-    banner: { js: moduleUrl },
+    // It asks __filename first: lib/socket/own-files.ts.
+    define: { ...defines(), "import.meta.url": "undefined", "import.meta.dirname": "undefined" },
     logLevel: "warning",
   });
   for (const [source, built] of Object.entries({
@@ -210,11 +265,27 @@ async function buildBenchmarks(build) {
   for (const source of sources) if (!isTypeScript(source)) copyFileSync(source, path.join("dist", source));
 }
 
-/** Builds the addon for the published package, so that users need no install script and no compiler. */
+/**
+ * Puts this machine's addon into the package, so that users need no install script and no compiler, unless a release of
+ * the same sources has put there those of every platform.
+ */
 function prebuild() {
-  const folder = `prebuilds/${process.platform}-${process.arch}`;
+  if (existsSync(RELEASED) && readFileSync(RELEASED, "utf8") === hashOf(RELEASE_INPUTS)) return;
+  rmSync("prebuilds", { recursive: true, force: true });
+  const isMusl = process.platform === "linux" && !process.report.getReport().header.glibcVersionRuntime;
+  const folder = `prebuilds/${process.platform}-${process.arch}${isMusl ? "-musl" : ""}`;
   mkdirSync(folder, { recursive: true });
   copyFileSync("build/Release/selfconnect.node", `${folder}/selfconnect.node`);
+}
+
+/** The addons of every platform, and the package that has them. */
+async function release() {
+  rmSync("prebuilds", { recursive: true, force: true });
+  const { makeRelease } = await import("./.ci/release.mjs");
+  const problems = makeRelease(fetchPackages);
+  if (problems.length > 0) fail(problems.join("\nselfconnect: "));
+  writeFileSync(RELEASED, hashOf(RELEASE_INPUTS));
+  console.log(execFileSync("npm", ["pack", "--silent"], { encoding: "utf8" }).trim().split("\n").at(-1));
 }
 
 function commit() {
@@ -228,12 +299,18 @@ function npm() {
 
 function run([command, ...first], rest) {
   try {
-    execFileSync(command, [...first, ...rest], { stdio: ["ignore", "pipe", "pipe"] });
+    execFileSync(command, [...first, ...rest], { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() });
   } catch (error) {
     process.stderr.write(error.stdout ?? "");
     process.stderr.write(error.stderr ?? "");
     fail(`"${[command, ...rest].join(" ")}" failed (${error.status ?? error.message})`);
   }
+}
+
+/** Without what an npm that runs this was told about its own work: `npm install --global git+…`. */
+function ownEnvironment() {
+  const { npm_config_global, npm_config_location, npm_config_dry_run, ...env } = process.env;
+  return env;
 }
 
 function hashOf(inputs) {

@@ -1,6 +1,13 @@
+import { readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
+/** What the build puts into lib/kernel/version.ts. */
+export const define = {
+  SELFCONNECT_VERSION: JSON.stringify(JSON.parse(readFileSync("package.json", "utf8")).version),
+};
+
 export default defineConfig({
+  define,
   test: {
     // Deep checks take minutes: npm run check:deep. Wide ones need what npm fetches: npm run check:wide.
     include: process.env.WIDE

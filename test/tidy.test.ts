@@ -302,9 +302,10 @@ describe("the house is tidy", () => {
     expect(readFileSync("package-lock.json", "utf8")).not.toContain('"resolved"');
   });
 
-  it("has at most ten scripts, and no runtime dependency", () => {
+  // prepare and build beyond the others: npm runs the one for an install from git, people type the other.
+  it("has at most eleven scripts, and no runtime dependency", () => {
     const { scripts, dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
-    expect(Object.keys(scripts).length).toBeLessThanOrEqual(10);
+    expect(Object.keys(scripts).length).toBeLessThanOrEqual(11);
     expect(dependencies).toBeUndefined();
   });
 });

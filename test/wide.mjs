@@ -1,6 +1,8 @@
 // npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table of
 // docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when this first
-// runs. These two are the default. `machines` runs our tests on machines that lack something, and makes
+// runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of docs/bundling.md, and
+// both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources. These five are the
+// default. `machines` runs our tests on machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
 // undici, ws). --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test
@@ -9,9 +11,12 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
+import { testPlatforms } from "./support/platforms.mjs";
 import {
   askByName,
   askContract,
@@ -28,11 +33,14 @@ import { prepareSuite, SUITES } from "./support/suites.mjs";
 const PARTS = {
   runtimes: testRuntimes,
   clients: testClients,
+  platforms: () => testFetched("platforms", testPlatforms),
+  bundlers: () => testFetched("bundlers", testBundlers),
+  installs: () => testFetched("installs", testInstalls),
   suites: testSuites,
   node: testNode,
   machines: testMachineKinds,
 };
-const DEFAULT_PARTS = ["runtimes", "clients"];
+const DEFAULT_PARTS = ["runtimes", "clients", "platforms", "bundlers", "installs"];
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
 const GUARDS = ["prevents", "detects"];
 /** The ephemeral range of a client's namespace: enough ports for a pool, few enough to meet the server's soon. */
@@ -107,6 +115,17 @@ async function testRuntimes() {
   const table = markdown(columns);
   console.log(`\n${table}\n`);
   check("docs/runtimes.md shows this table", readFileSync("docs/runtimes.md", "utf8").includes(table));
+}
+
+/** Runs a part, which reports by check() and skip(). What npm cannot fetch is a printed skip. */
+async function testFetched(name, run) {
+  console.log(`\n— ${name}`);
+  try {
+    await run(check, skip);
+  } catch (error) {
+    if (!error.message.includes("npm install")) throw error;
+    skip(`${name}: npm cannot fetch it (${error.message.split("\n")[0]})`);
+  }
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */

@@ -4,12 +4,13 @@
  */
 
 import childProcess from "node:child_process";
+import { existsSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { WorkerOptions } from "node:worker_threads";
 import workerThreads from "node:worker_threads";
 import { checkShape } from "../socket/misuse.ts";
+import { packageFile } from "../socket/own-files.ts";
 
 /** Warns that this call starts something that the guard does not reach; under SELFCONNECT_GUARD=strict it throws. */
 export type WarnUnguarded = (call: string, reason: string) => void;
@@ -17,7 +18,7 @@ export type WarnUnguarded = (call: string, reason: string) => void;
 type Environment = Record<string, string | undefined>;
 
 /** The absolute path of the preload: children start in other folders, where the bare name may resolve to nothing. */
-const REGISTER = fileURLToPath(new URL("../register.cjs", import.meta.url));
+const REGISTER = packageFile("dist/register.cjs");
 
 /** How NODE_OPTIONS quotes: a backslash before each quote and backslash. */
 const PRELOAD = `--require "${REGISTER.replace(/["\\]/g, "\\$&")}"`;
@@ -31,7 +32,7 @@ const OTHER_RUNTIMES: ReadonlySet<string> = new Set(["bun", "bunx"]);
 /**
  * environ(7): a copy of the environment in which each Node process that gets it, and each of its children, loads
  * `selfconnect/register` first: by `--require` with an absolute path, before the other options of NODE_OPTIONS.
- * Unchanged where SELFCONNECT_GUARD is "off".
+ * Unchanged where SELFCONNECT_GUARD is "off". Throws ERR_PRELOAD_MISSING in a bundle, which does not have that file.
  *
  * @example
  * import { guardedEnvironment } from "selfconnect";
@@ -44,9 +45,16 @@ export function guardedEnvironment(environment: Environment = process.env): Envi
   for (const name in environment) copy[name] = environment[name]; // As spawn() does: inherited names too.
   for (const name of SETTINGS) if (!(name in copy) && name in process.env) copy[name] = process.env[name];
   if (copy.SELFCONNECT_GUARD === "off") return copy;
+  if (!existsSync(REGISTER)) throw preloadMissing();
   const options = copy.NODE_OPTIONS ?? "";
   if (!options.includes(PRELOAD)) copy.NODE_OPTIONS = `${PRELOAD} ${options}`.trim();
   return copy;
+}
+
+function preloadMissing(): Error {
+  const fix = "keep selfconnect out of the bundle (docs/bundling.md)";
+  const message = `the guard of a child process is a file of the package, and ${REGISTER} is not there: ${fix}`;
+  return Object.assign(new Error(message), { code: "ERR_PRELOAD_MISSING" });
 }
 
 /**

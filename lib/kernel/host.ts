@@ -6,6 +6,7 @@ import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, addressBytes, decodeAddress, parseText, unmap } from "../socket/address.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
+import { isInPackage, packageFile } from "../socket/own-files.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { parsePortList } from "../socket/port-range.ts";
 import { canSelfConnect } from "../socket/route.ts";
@@ -132,7 +133,7 @@ export function environment(): Environment {
     sysctls: Object.fromEntries(present),
     node: process.version,
     version: packageVersion(),
-    commit: readText(new URL("../../dist/commit", import.meta.url))?.trim() || null,
+    commit: (isInPackage() && readText(packageFile("dist/commit"))?.trim()) || null,
   };
 }
 

@@ -1,11 +1,9 @@
 /** Which release of this package runs; alone in its file, because `selfconnect --version` needs nothing else. */
-import { readFileSync } from "node:fs";
 
-/** package.json: the version of this package; "unknown" where the file is not beside it, as in a bundle. */
+/** The build puts it here, so that a bundle has it too. */
+declare const SELFCONNECT_VERSION: string;
+
+/** package.json: the version of this package. */
 export function packageVersion(): string {
-  try {
-    return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
-  } catch {
-    return "unknown";
-  }
+  return SELFCONNECT_VERSION;
 }

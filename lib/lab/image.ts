@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
+import { addonHost, placesFor, prebuildName } from "../socket/addon.ts";
 import { PACKAGE_ROOT } from "./machine.ts";
 
 const INIT = `#!/bin/busybox sh
@@ -26,11 +27,6 @@ const INIT = `#!/bin/busybox sh
 exec /bin/busybox reboot -f
 `;
 
-/** Where the addon may be in a checkout or a package. */
-const ADDONS = [
-  "build/Release/selfconnect.node",
-  `prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
-];
 let builtImage: string | undefined;
 
 /** Returns the path of the image. Builds it unless the cache has one of exactly these files. */
@@ -47,10 +43,10 @@ function listGuestFiles(): Map<string, string> {
     ["package/package.json", path.join(PACKAGE_ROOT, "package.json")],
     ["package/dist", path.join(PACKAGE_ROOT, "dist")],
   ]);
-  const addon = ADDONS.find((place) => existsSync(path.join(PACKAGE_ROOT, place)));
+  const addon = placesFor(prebuildName(addonHost())).find((place) => existsSync(place));
   if (!addon) throw new Error("selfconnect has no addon here for a guest to load");
-  files.set(`package/${addon}`, path.join(PACKAGE_ROOT, addon));
-  for (const library of [process.execPath, path.join(PACKAGE_ROOT, addon)].flatMap(listLibraries)) {
+  files.set(`package/${path.relative(PACKAGE_ROOT, addon)}`, addon);
+  for (const library of [process.execPath, addon].flatMap(listLibraries)) {
     files.set(library.slice(1), library);
   }
   return files;

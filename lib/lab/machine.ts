@@ -4,7 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import path from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { packageFile } from "../socket/own-files.ts";
 import type { MachineName } from "./experiment.ts";
 import type { Launch } from "./leash.ts";
 import { deathOf, putOnLeash } from "./leash.ts";
@@ -47,7 +47,7 @@ export const LIMITS: Limits = { silenceMs: 90_000, totalMs: 900_000, outputBytes
 export type Ending = string | null;
 
 /** The root of the package: dist/, build/ or prebuilds/, and package.json are what a guest needs. */
-export const PACKAGE_ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+export const PACKAGE_ROOT = packageFile("");
 export const GUEST = path.join(PACKAGE_ROOT, "dist/lab/guest.js");
 
 /** What a line of a guest's output is: not for us, one of our messages, or the last of them. */

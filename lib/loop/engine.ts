@@ -31,6 +31,14 @@ export function checkEngine({ engine, onPorts, attemptsPerSecond }: Wanted, nati
   return needs ? "plain" : (engine ?? "auto");
 }
 
+/** Throws ERR_LOOP_UNSUPPORTED except on Linux, where shutdown(2) ends a connect(2) that waits. */
+export function checkLoopPlatform(platform: string = process.platform): void {
+  if (platform === "linux") return;
+  const reason = "elsewhere nothing could stop an attempt that waits for an answer";
+  const message = `a reconnect loop needs Linux, and this is ${platform}: ${reason}`;
+  throw Object.assign(new Error(message), { code: "ERR_LOOP_UNSUPPORTED" });
+}
+
 /** Why io_uring makes no attempts here. */
 export function nameRefusal(errno: number): string {
   return `io_uring: ${errnoName(-errno)}`;

@@ -7,7 +7,7 @@ import type { Strategy } from "../socket/strategy.ts";
 import { checkStrategyName } from "../socket/strategy.ts";
 import { supported } from "../socket/supported.ts";
 import type { Engine } from "./engine.ts";
-import { checkEngine } from "./engine.ts";
+import { checkEngine, checkLoopPlatform } from "./engine.ts";
 
 /** The options of a loop; one of `attempts` and `durationMs` is required. */
 export interface ReconnectOptions {
@@ -62,6 +62,7 @@ interface CheckedOptions {
 
 /** Throws a TypeError or a RangeError for an option that is wrong or that this kernel lacks. */
 export function checkLoopOptions(options: ReconnectOptions, native: Native): CheckedOptions {
+  checkLoopPlatform();
   checkKeys("ReconnectLoop", options, OPTION_KEYS);
   checkSignal(options.signal);
   checkCallbacks(options, ["onPorts"]);

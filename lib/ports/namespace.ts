@@ -1,8 +1,10 @@
 /** network_namespaces(7): whether another namespace continues this one's walk to the same peer. */
 import { execFile } from "node:child_process";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { portFacts } from "../kernel/host.ts";
 import type { Address } from "../socket/address.ts";
+import { packageFile } from "../socket/own-files.ts";
 import type { Method } from "./method.ts";
 
 /** Ports picked for one peer, in order: one in this namespace, many in a new one, one in this one again. */
@@ -14,7 +16,7 @@ export interface NamespacePicks {
 }
 
 const run = promisify(execFile);
-const LIBRARY = new URL("../../dist/ports/index.js", import.meta.url).href;
+const LIBRARY = pathToFileURL(packageFile("dist/ports/index.js")).href;
 /** A wrap or a new salt can spoil one round, but not all. */
 const ROUNDS = 3;
 const LONGEST_MS = 10_000;

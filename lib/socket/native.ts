@@ -1,6 +1,6 @@
-/** Loads the addon, which no other file does, and declares its interface. */
+/** The addon, loaded once, and its interface. */
 
-import { createRequire } from "node:module";
+import { requireAddon } from "./addon.ts";
 import type { Strategy } from "./strategy.ts";
 import type { TcpState } from "./tcp-state.ts";
 
@@ -273,9 +273,9 @@ export interface Native {
 
 let loaded: Native | undefined;
 
-/** Loads the addon: the build beside the sources, or the prebuild in the package. Throws ERR_ADDON_MISSING. */
+/** Loads the addon, once. Throws ERR_ADDON_MISSING. */
 export function loadNative(): Native {
-  loaded ??= Object.freeze(requireAddon());
+  loaded ??= Object.freeze(requireAddon() as Native);
   return loaded;
 }
 
@@ -304,38 +304,4 @@ export function replaceNative(native: Native | null): () => void {
   return () => {
     [loaded, failure] = before;
   };
-}
-
-function requireAddon(): Native {
-  const require = createRequire(import.meta.url);
-  const places = [
-    "../../build/Release/selfconnect.node",
-    `../../prebuilds/${process.platform}-${process.arch}/selfconnect.node`,
-  ];
-  const errors: NodeJS.ErrnoException[] = [];
-  for (const place of places) {
-    try {
-      return require(place) as Native;
-    } catch (error) {
-      errors.push(error as NodeJS.ErrnoException);
-    }
-  }
-  // The reason why a file does not load helps more than that another one does not exist.
-  const cause = errors.find(({ code }) => code !== "MODULE_NOT_FOUND");
-  const reasons = cause
-    ? firstLine(cause)
-    : errors.map((error, i) => `${places[i]}: ${firstLine(error)}`).join("; ");
-  const message = `selfconnect has no addon for ${process.platform}-${process.arch} (${reasons})${fixOf(cause)}`;
-  throw Object.assign(new Error(message, { cause: cause ?? errors[0] }), { code: "ERR_ADDON_MISSING" });
-}
-
-function firstLine({ message }: Error): string {
-  return message.split("\n")[0]!;
-}
-
-/** What starts a Node that does not load addons so that it does. */
-function fixOf(cause: NodeJS.ErrnoException | undefined): string {
-  if (cause?.code !== "ERR_DLOPEN_DISABLED") return "";
-  const hasPermissions = "permission" in process;
-  return hasPermissions ? ": start Node with --allow-addons" : ": start Node without --no-addons";
 }

@@ -23,6 +23,15 @@
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262  // Linux 5.6
 #endif
+#ifndef IPV6_FLOWINFO
+#define IPV6_FLOWINFO 11  // Linux 2.2
+#endif
+#ifndef IPV6_FLOWINFO_SEND
+#define IPV6_FLOWINFO_SEND 33  // Linux 2.2
+#endif
+#ifndef IPV6_FLOWLABEL_MGR
+#define IPV6_FLOWLABEL_MGR 32  // Linux 2.2
+#endif
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51  // Linux 6.3
 #endif
@@ -252,6 +261,9 @@
 #endif
 #ifndef TCP_FASTOPEN_NO_COOKIE
 #define TCP_FASTOPEN_NO_COOKIE kAbsent
+#endif
+#ifndef TCP_INFO
+#define TCP_INFO kAbsent
 #endif
 #ifndef TCP_IS_MPTCP
 #define TCP_IS_MPTCP kAbsent

@@ -1,7 +1,7 @@
 /** Which engine a loop asks for, and what its result says about it; the bursts are made up. */
 import os from "node:os";
 import { describe, expect, it } from "vitest";
-import { burstError, checkEngine, nameRefusal } from "../../lib/loop/engine.ts";
+import { burstError, checkEngine, checkLoopPlatform, nameRefusal } from "../../lib/loop/engine.ts";
 import type { ReconnectOptions } from "../../lib/loop/options.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
 import type { Native } from "../../lib/socket/native.ts";
@@ -97,5 +97,17 @@ describe("the result names the engine that made most attempts, and the refusal o
       engineRefusal,
       attempts: 100 * byRing.length,
     });
+  });
+});
+
+describe("a loop", () => {
+  it("is refused where nothing could stop an attempt that waits", () => {
+    expect(() => checkLoopPlatform("linux")).not.toThrow();
+    expect(() => checkLoopPlatform("darwin")).toThrow(
+      expect.objectContaining({
+        code: "ERR_LOOP_UNSUPPORTED",
+        message: expect.stringContaining("a reconnect loop needs Linux, and this is darwin"),
+      }),
+    );
   });
 });

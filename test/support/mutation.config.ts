@@ -5,11 +5,13 @@
  * Without the census: Stryker's own descriptors come and go in the same process.
  */
 import { defineConfig } from "vitest/config";
+import { define } from "../../vitest.config.ts";
 
 /** A mutant that nothing wakes costs this much; no test of the list needs a tenth of it. */
 export const TEST_TIMEOUT_MS = 10_000;
 
 export default defineConfig({
+  define,
   test: {
     include: process.env.MUTATION_TESTS?.split(",") ?? [
       "test/socket/{address,address-forms,errors,inherited,message,misuse,options,pair}.test.ts",

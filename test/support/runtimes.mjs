@@ -1,9 +1,8 @@
 // The runtimes of `npm run check:wide`: npm's packages with their programs, at exact versions, in a cache.
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
+import { fetchPackages } from "../../build.mjs";
 import { PORT } from "./contract.mjs";
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../..");
@@ -50,26 +49,13 @@ function bunArch() {
 /** The runtime that runs this. */
 export const THIS_NODE = { ...node(process.versions.node), path: process.execPath };
 
-/** The path of a runtime's program; npm fetches it first if it is not in the cache. */
-export function fetchRuntime({ package: name, program }) {
-  const folder = fetchPackages(path.join("runtimes", name.replaceAll("/", "+")), [name]);
+/**
+ * The path of a runtime's program; npm fetches it first if it is not in the cache. `flags` are npm's, for a runtime of
+ * another machine.
+ */
+export function fetchRuntime({ package: name, program, flags = [] }) {
+  const folder = fetchPackages(path.join("runtimes", name.replaceAll("/", "+")), [...flags, name]);
   return path.join(folder, "node_modules", program);
-}
-
-/** The cache's folder of this name, with these packages in its node_modules. Throws where npm cannot fetch them. */
-export function fetchPackages(name, packages) {
-  const cache = path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "selfconnect");
-  const folder = path.join(cache, name);
-  // npm writes this file last.
-  if (existsSync(path.join(folder, "node_modules/.package-lock.json"))) return folder;
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(path.join(folder, "package.json"), "{}");
-  const quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"];
-  execFileSync("npm", ["install", ...quiet, ...packages], {
-    cwd: folder,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  return folder;
 }
 
 /** As fetchPackages(), in a folder of its own for these versions. */
