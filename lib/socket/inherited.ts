@@ -20,7 +20,7 @@ export interface SocketTransfer {
   readonly pid: number;
   /** The place of the descriptor in that process. */
   readonly ticket: number;
-  /** What the other thread cannot ask the kernel for. */
+  /** The state of the socket, with the error of one that failed. */
   readonly state: SentState;
 }
 
