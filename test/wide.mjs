@@ -1,5 +1,5 @@
-// npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table that README
-// shows; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when this first
+// npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table of
+// docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when this first
 // runs. These two are the default. `machines` runs our tests on machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
@@ -106,7 +106,7 @@ async function testRuntimes() {
   if (columns.length < RUNTIMES.length) return;
   const table = markdown(columns);
   console.log(`\n${table}\n`);
-  check("README.md shows this table", readFileSync("README.md", "utf8").includes(table));
+  check("docs/runtimes.md shows this table", readFileSync("docs/runtimes.md", "utf8").includes(table));
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
@@ -124,7 +124,7 @@ function skip(reason) {
   counts.skipped++;
 }
 
-/** Returns the verdicts of a runtime, with the names of the preload's rows as README shows them. */
+/** Returns the verdicts of a runtime, with the names of the preload's rows as docs/runtimes.md shows them. */
 async function testRuntime(runtime) {
   console.log(`\n— ${runtime.name}`);
   const isNode = runtime.name.startsWith("Node");

@@ -30,6 +30,7 @@ export interface Exhaustion {
   readonly portsInUse: number;
   /** False when a port of the range is free: the kernel lost a race for one, and the next connect may work. */
   readonly isReal: boolean;
+  /** The counts as a sentence, as in the message of EADDRNOTAVAIL. */
   readonly text: string;
 }
 

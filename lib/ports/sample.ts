@@ -1,6 +1,6 @@
 /** Observes which local ports the kernel picks, by making many attempts. */
 import { bindProves, isOwnAddress, portFacts } from "../kernel/host.ts";
-import { addOutcomes, makeReport, runBurst } from "../loop/burst.ts";
+import { addOutcomes, interruptUntil, makeReport, runBurst } from "../loop/burst.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
@@ -19,6 +19,7 @@ import { pickInNamespaces } from "./namespace.ts";
 
 /** The local ports that the kernel picked, in order, and when. */
 export interface Observation {
+  /** How an attempt got its local port. */
   readonly method: Method;
   /** The peer of the run, then the other peers of the weave. */
   readonly peers: readonly Address[];
@@ -34,7 +35,9 @@ export interface Observation {
 
 /** The options of samplePorts(). */
 export interface SampleOptions {
+  /** An address of this host where nothing listens, or a listener that accepts. */
   readonly peer: Address | string;
+  /** How an attempt gets its local port; default "connect". */
   readonly method?: Method;
   /** Attempts in the run. */
   readonly count: number;
@@ -42,6 +45,7 @@ export interface SampleOptions {
   readonly namespaces?: boolean;
   /** Ends the sampling early; the observation then has the ports picked so far. */
   readonly signal?: AbortSignal;
+  /** Called now and then with the number of attempts so far. */
   readonly onProgress?: (attempts: number) => void;
 }
 
@@ -125,7 +129,11 @@ async function pickInBursts(
 ): Promise<void> {
   const native = loadNative();
   const stop = new Int32Array(1);
-  const removeAbort = onAbort(signal, () => void Atomics.store(stop, 0, 1));
+  let hasEnded = false;
+  const removeAbort = onAbort(signal, () => {
+    Atomics.store(stop, 0, 1);
+    interruptUntil(native, () => hasEnded);
+  });
   const strategy: Strategy = method === "bind" ? "autobind" : "reuse";
   const sampling = { bindsLate: method === "late-bind", ...(method === "range" && { range: wholeRange() }) };
   const limits = { selfConnects: MOST_SELF_CONNECTS, sliceMs: SLICE_MS, stop };
@@ -146,6 +154,7 @@ async function pickInBursts(
       resetsAll = true;
     }
   } finally {
+    hasEnded = true;
     removeAbort();
   }
 }

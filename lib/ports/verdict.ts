@@ -15,6 +15,7 @@ export interface FingerprintVerdict {
   readonly name: AlgorithmName | "unknown";
   /** The name in RFC 6056; null when unknown. */
   readonly family: string | null;
+  /** The kernels that are known for it; null when unknown, and for an algorithm known only from the RFC. */
   readonly kernels: string | null;
   /** The system, other than Linux, whose ports look like this; absent when none does. */
   readonly resembles?: string;
