@@ -1,8 +1,8 @@
 // npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table of
-// docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when this first
-// runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of docs/bundling.md, and
-// both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources. These five are the
-// default. `machines` runs our tests on machines that lack something, and makes
+// docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when
+// this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
+// docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources.
+// These five are the default. `machines` runs our tests on machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
 // undici, ws). --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test

@@ -43,6 +43,7 @@ export interface Burst {
  * of its refusal, then the counters by errno.
  */
 const REPORT_HEADER_WORDS = 6;
+const INTERRUPT_EVERY_MS = 1;
 const ANY = { low: 0, high: 0 };
 /** Why attempts do not go to this host, by the Destination of native/core/home.h. */
 const ELSEWHERE: readonly ((peer: string) => string)[] = [
@@ -81,6 +82,18 @@ export async function runBurst(native: Native, burst: Burst): Promise<Handle> {
   if (result < 0) throw burstError(result, native.burstCalls[burst.report[3]!]!);
   if (burst.report[2]! > 0) throw otherHostError(burst.peer, burst.report[2]!, Error);
   return connected;
+}
+
+/**
+ * Ends the connects in which stopped bursts wait, again and again until all have ended. A burst stops by itself after
+ * its attempt: those that have not after a millisecond wait for an answer.
+ */
+export function interruptUntil(native: Native, haveEnded: () => boolean): void {
+  if (haveEnded()) return;
+  setTimeout(() => {
+    native.interruptBursts();
+    interruptUntil(native, haveEnded);
+  }, INTERRUPT_EVERY_MS);
 }
 
 /** Memory for the report of a burst. */

@@ -11,7 +11,7 @@ import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { Strategy } from "../socket/strategy.ts";
-import { addOutcomes, makeReport, otherHostError, runBurst } from "./burst.ts";
+import { addOutcomes, interruptUntil, makeReport, otherHostError, runBurst } from "./burst.ts";
 import type { Engine } from "./engine.ts";
 import { nameRefusal } from "./engine.ts";
 import type { ReconnectOptions } from "./options.ts";
@@ -336,16 +336,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     if (this.#halt.signal.aborted) return;
     Atomics.store(this.#stop, 0, 1);
     this.#halt.abort();
-    this.#interruptBursts();
-  }
-
-  /** A burst stops by itself after its attempt. Those that have not after a millisecond wait for an answer. */
-  #interruptBursts(): void {
-    if (this.#running.size === 0) return;
-    setTimeout(() => {
-      this.#native.interruptBursts();
-      this.#interruptBursts();
-    }, INTERRUPT_EVERY_MS);
+    interruptUntil(this.#native, () => this.#running.size === 0);
   }
 
   /** Converts counters to outcomes. Native code counts every connect as errno 0; `selfConnects` of them were joined. */

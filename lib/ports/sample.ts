@@ -1,6 +1,6 @@
 /** Observes which local ports the kernel picks, by making many attempts. */
 import { bindProves, isOwnAddress, portFacts } from "../kernel/host.ts";
-import { addOutcomes, makeReport, runBurst } from "../loop/burst.ts";
+import { addOutcomes, interruptUntil, makeReport, runBurst } from "../loop/burst.ts";
 import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
@@ -129,7 +129,11 @@ async function pickInBursts(
 ): Promise<void> {
   const native = loadNative();
   const stop = new Int32Array(1);
-  const removeAbort = onAbort(signal, () => void Atomics.store(stop, 0, 1));
+  let hasEnded = false;
+  const removeAbort = onAbort(signal, () => {
+    Atomics.store(stop, 0, 1);
+    interruptUntil(native, () => hasEnded);
+  });
   const strategy: Strategy = method === "bind" ? "autobind" : "reuse";
   const sampling = { bindsLate: method === "late-bind", ...(method === "range" && { range: wholeRange() }) };
   const limits = { selfConnects: MOST_SELF_CONNECTS, sliceMs: SLICE_MS, stop };
@@ -150,6 +154,7 @@ async function pickInBursts(
       resetsAll = true;
     }
   } finally {
+    hasEnded = true;
     removeAbort();
   }
 }

@@ -44,7 +44,8 @@ const int32_t* read_stop(Arguments& arguments, size_t index) {
   return words.data();
 }
 
-/// Four arguments: whether to bind late, the low and the high end of IP_LOCAL_PORT_RANGE, whether to reset all.
+/// Four arguments: whether to bind late, the low and the high end of IP_LOCAL_PORT_RANGE, whether to reset
+/// all.
 core::Sampling read_sampling(Arguments& arguments, size_t index) {
   return {.binds_late = arguments.read_flag(index),
           .low = arguments.read_port(index + 1),

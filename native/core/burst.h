@@ -46,8 +46,8 @@ struct Sampling {
   bool binds_late = false;  ///< IP_BIND_ADDRESS_NO_PORT, and bind(2) to the peer's host.
   uint16_t low = 0;         ///< IP_LOCAL_PORT_RANGE, or 0.
   uint16_t high = 0;
-  /// Resets every socket that connects, to whomever, and does not wait for one in progress: an attempt is made
-  /// as soon as it has a port.
+  /// Resets every socket that connects, to whomever, and does not wait for one in progress: an attempt is
+  /// made as soon as it has a port.
   bool resets_all = false;
 };
 
