@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeNotices } from "./.ci/notices.mjs";
 
 const OLDEST_NODE = [20, 12];
 const root = import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url));
@@ -34,7 +35,15 @@ const STEPS = [
   },
   {
     folder: "dist",
-    inputs: ["lib", "benchmarks", "tsconfig.json", "package.json", "package-lock.json", "build.mjs"],
+    inputs: [
+      "lib",
+      "benchmarks",
+      "tsconfig.json",
+      "package.json",
+      "package-lock.json",
+      "build.mjs",
+      ".ci/notices.mjs",
+    ],
     doing: "building the library",
     make: buildLibrary,
   },
@@ -127,9 +136,9 @@ async function buildLibrary() {
   rmSync("dist", { recursive: true, force: true });
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", ".", "--emitDeclarationOnly"]);
   const { build, transform } = await import("esbuild");
-  await buildDoors(build);
-  await buildPreload(build, transform);
+  const metafiles = [await buildDoors(build), await buildPreload(build, transform)];
   await buildBenchmarks(build);
+  writeNotices(metafiles);
 }
 
 /**
@@ -142,7 +151,7 @@ async function buildDoors(build) {
   const names = Object.values(exports).map((door) => door.default ?? door.import?.default ?? "");
   const isModule = (name) => /^\.\/dist\/.*index\.js$/.test(name);
   const programs = ["lib/cli/main.ts", "lib/lab/guest.ts"];
-  await build({
+  const { metafile } = await build({
     entryPoints: [...names.filter(isModule).map(sourceOf), ...programs],
     outdir: "dist",
     outbase: "lib",
@@ -154,7 +163,9 @@ async function buildDoors(build) {
     target: "node20",
     plugins: [builtins],
     logLevel: "warning",
+    metafile: true,
   });
+  return metafile;
 }
 
 /** "./dist/kernel/index.js" is built from lib/kernel/index.ts. */
@@ -168,7 +179,7 @@ function sourceOf(door) {
  */
 async function buildPreload(build, transform) {
   const moduleUrl = "const moduleUrl = require('node:url').pathToFileURL(__filename).href;";
-  await build({
+  const { metafile } = await build({
     entryPoints: ["lib/guard/register.ts"],
     outfile: "dist/guard/register.cjs",
     bundle: true,
@@ -178,6 +189,7 @@ async function buildPreload(build, transform) {
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: moduleUrl },
     logLevel: "warning",
+    metafile: true,
   });
   for (const [source, built] of Object.entries({
     "register.cts": "register.cjs",
@@ -189,6 +201,7 @@ async function buildPreload(build, transform) {
     });
     writeFileSync(`dist/${built}`, code.replace("./register.cts", "./register.cjs"));
   }
+  return metafile;
 }
 
 /** Builds the benchmark's runner and its drivers in JavaScript; C and Go drivers are built when they run. */

@@ -2,13 +2,15 @@
 // versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
 // of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, --node-source DIR
 // runs Node's own tests instead (--node-tests REGEXP those with such names), and --machines our tests on machines that
-// lack something (--machines=FILE,… these tests), which makes docs/machines.md. Plain JavaScript, as test/all.mjs.
+// lack something (--machines=FILE,… these tests), which makes docs/machines.md. --package asks other people's tools about
+// the packed package. Plain JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { fetchClients, readClients } from "./support/clients.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
+import { testPackage } from "./support/package-checks.mjs";
 import {
   askByName,
   askContract,
@@ -34,6 +36,7 @@ const { values: flags } = parseFlags({
     runtimes: { type: "boolean" },
     clients: { type: "string" },
     machines: { type: "string" },
+    package: { type: "boolean" },
     "node-source": { type: "string" },
     "node-tests": { type: "string" },
   },
@@ -55,11 +58,13 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
 }
 
 if (flags.here) await testRuntime(THIS_NODE);
+else if (flags.package) await testPackage(check, skip);
 else if (flags.machines !== undefined) await testMachineKinds(flags.machines);
 else if (flags["node-source"]) await testNode(flags["node-source"]);
 else {
   if (flags.clients === undefined) await testRuntimes();
   if (!flags.runtimes) await testClients(flags.clients);
+  if (flags.clients === undefined && !flags.runtimes) await testPackage(check, skip);
 }
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
@@ -173,6 +178,11 @@ async function testNode(source) {
 function check(name, isTrue, seen = "") {
   counts[isTrue ? "passed" : "failed"]++;
   if (!isTrue) console.log(`failed: ${name}${seen && `: ${seen}`}`);
+}
+
+function skip(reason) {
+  counts.skipped++;
+  console.log(`skipped: ${reason}`);
 }
 
 function markdown(columns) {
