@@ -14,6 +14,7 @@ import { writeWhole } from "./whole-file.ts";
 
 /** The list in a file of sysctl.d(5), and what it becomes. */
 export interface PersistentReservation {
+  /** The file that is written, or removed with `undo`. */
   readonly path: string;
   /** The list that the next boot would set without the change. */
   readonly before: readonly PortRange[];

@@ -31,6 +31,7 @@ export interface KernelPackage {
   readonly version: string;
   /** Its suite, or "cache". */
   readonly suite: string;
+  /** Whether it is in the cache already: then nothing is fetched. */
   readonly isCached: boolean;
 }
 
@@ -44,7 +45,9 @@ export interface Kernel {
 
 /** Where a KernelShelf keeps kernels, and where it fetches them from. */
 export interface ShelfOptions {
+  /** Where kernels are kept; default defaultCacheFolder(). */
   readonly cacheFolder?: string;
+  /** The Debian suites to take kernels from; default: bullseye to sid, with backports. */
   readonly suites?: readonly string[];
   /** The Debian mirror; default: the one in this host's apt configuration. */
   readonly mirror?: string;
@@ -71,7 +74,9 @@ export function defaultCacheFolder(): string {
 
 /** The kernels in the cache and in the suites. Queries the suites once, and only if needed. */
 export class KernelShelf {
+  /** Where its kernels are kept. */
   readonly folder: string;
+  /** The Debian suites that it takes kernels from. */
   readonly suites: readonly string[];
   readonly #apt: Apt;
   #offered: KernelPackage[] | undefined;

@@ -1,4 +1,4 @@
-// check:wide -- --package: what other people's tools say about the packed package and its workflow. npm fetches the
+// check:wide -- package: what other people's tools say about the packed package and its workflow. npm fetches the
 // tools at exact versions into the cache.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -16,9 +16,13 @@ const TOOLS = [
 ];
 const WORKFLOWS = ".github/workflows";
 
+/** The folder that has the tools; npm fetches them if they are not in the cache. */
+export function fetchPackageTools() {
+  return path.join(fetchPackages("package-tools-1", TOOLS), "node_modules");
+}
+
 /** Calls `check(name, isTrue, seen)` for each answer, and `skip(reason)` for what could not be asked. */
-export async function testPackage(check, skip) {
-  const modules = path.join(fetchPackages("package-tools-1", TOOLS), "node_modules");
+export async function testPackage(modules, check, skip) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-pack-"));
   const hadPrebuilds = existsSync("prebuilds");
   try {
