@@ -18,6 +18,7 @@ import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeNotices } from "./.ci/notices.mjs";
 
 const OLDEST_NODE = [20, 12];
 const root = import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url));
@@ -38,7 +39,15 @@ const STEPS = [
   },
   {
     folder: "dist",
-    inputs: ["lib", "benchmarks", "tsconfig.json", "package.json", "package-lock.json", "build.mjs"],
+    inputs: [
+      "lib",
+      "benchmarks",
+      "tsconfig.json",
+      "package.json",
+      "package-lock.json",
+      "build.mjs",
+      ".ci/notices.mjs",
+    ],
     doing: "building the library",
     make: buildLibrary,
   },
@@ -170,9 +179,9 @@ async function buildLibrary() {
   run([process.execPath], ["node_modules/typescript/bin/tsc", "-p", ".", "--emitDeclarationOnly"]);
   const { build, transform } = await import("esbuild");
   copyHeaders();
-  await buildDoors(build);
-  await buildPreload(build, transform);
+  const metafiles = [await buildDoors(build), await buildPreload(build, transform)];
   await buildBenchmarks(build);
+  writeNotices(metafiles);
 }
 
 /** What native/compile.mjs needs besides the sources, with the licences. */
@@ -197,7 +206,7 @@ async function buildDoors(build) {
   const names = Object.values(exports).map((door) => door.default ?? door.import?.default ?? "");
   const isModule = (name) => /^\.\/dist\/.*index\.js$/.test(name);
   const programs = ["lib/cli/main.ts", "lib/lab/guest.ts"];
-  await build({
+  const { metafile } = await build({
     entryPoints: [...names.filter(isModule).map(sourceOf), ...programs],
     outdir: "dist",
     outbase: "lib",
@@ -210,7 +219,9 @@ async function buildDoors(build) {
     define: defines(),
     plugins: [builtins],
     logLevel: "warning",
+    metafile: true,
   });
+  return metafile;
 }
 
 /** "./dist/kernel/index.js" is built from lib/kernel/index.ts. */
@@ -223,7 +234,7 @@ function sourceOf(door) {
  * copy of SocketError: brand() of lib/socket/errors.ts makes `instanceof` true for the errors of both.
  */
 async function buildPreload(build, transform) {
-  await build({
+  const { metafile } = await build({
     entryPoints: ["lib/guard/register.ts"],
     outfile: "dist/guard/register.cjs",
     bundle: true,
@@ -233,6 +244,7 @@ async function buildPreload(build, transform) {
     // It asks __filename first: lib/socket/own-files.ts.
     define: { ...defines(), "import.meta.url": "undefined", "import.meta.dirname": "undefined" },
     logLevel: "warning",
+    metafile: true,
   });
   for (const [source, built] of Object.entries({
     "register.cts": "register.cjs",
@@ -244,6 +256,7 @@ async function buildPreload(build, transform) {
     });
     writeFileSync(`dist/${built}`, code.replace("./register.cts", "./register.cjs"));
   }
+  return metafile;
 }
 
 /** Builds the benchmark's runner and its drivers in JavaScript; C and Go drivers are built when they run. */

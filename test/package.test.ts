@@ -42,6 +42,32 @@ describe("the published package", () => {
       expect(existsSync(path.join(installed, file)), file).toBe(true);
   });
 
+  it("contains the manual page, and everything that its README links to and shows", () => {
+    const readme = readFileSync(path.join(installed, "README.md"), "utf8");
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!);
+    expect(links).toEqual(expect.arrayContaining(["docs/trace.svg", "docs/stability.md", "CHANGELOG.md"]));
+    const files = [...links, manifest().man, "docs/schema/doctor-1.json"];
+    expect(files.filter((file) => !existsSync(path.join(installed, file)))).toEqual([]);
+  });
+
+  it("names what it contains of other people, with the licences, and as a bill of materials", () => {
+    const notices = readFileSync(path.join(installed, "dist/THIRD-PARTY-NOTICES.md"), "utf8");
+    const bill = JSON.parse(readFileSync(path.join(installed, "dist/sbom.cdx.json"), "utf8"));
+    const names = bill.components.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(["commander", "node-addon-api"]);
+    for (const name of names) {
+      const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8"));
+      expect(notices).toContain(`| ${name} | ${version} | MIT |`);
+      expect(bill.components).toContainEqual(expect.objectContaining({ name, version }));
+    }
+    expect(notices.match(/Permission is hereby granted/g)).toHaveLength(names.length);
+    // The command line's parser is in there as text, so the list cannot be one of what was there once.
+    const chunks = readdirSync(path.join(installed, "dist/chunks")).map((name) =>
+      readFileSync(path.join(installed, "dist/chunks", name), "utf8"),
+    );
+    expect(chunks.some((text) => text.includes("node_modules/commander/"))).toBe(true);
+  });
+
   it("opens a socket and runs its command line", () => {
     const script = `
       import { TcpSocket } from "selfconnect";

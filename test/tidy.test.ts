@@ -31,7 +31,7 @@ const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 const ROOMS =
-  /^(native|lib|test|benchmarks|docs|examples|\.ci)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG|SECURITY)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
+  /^(native|lib|test|benchmarks|docs|examples|\.ci|\.github\/workflows)\/|^(package(-lock)?|tsconfig|biome)\.json$|^binding\.gyp$|^(README|CONTRIBUTING|CHANGELOG|SECURITY)\.md$|^LICENSE$|^\.(gitignore|clang-format)$|^(build\.mjs|(vitest|stryker)\.config\.(ts|mjs))$/;
 const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
 /** Tests of the whole project, and of stories across many files; the others are in a room's folder. */

@@ -1,8 +1,9 @@
 // npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table of
 // docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when
 // this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
-// docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources.
-// These five are the default. `machines` runs our tests on machines that lack something, and makes
+// docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
+// `package` asks other people's tools about the packed package. These six are the default. `machines` runs our tests on
+// machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
 // undici, ws). --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test
@@ -16,6 +17,7 @@ import { fetchClients, readClients } from "./support/clients.mjs";
 import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
+import { fetchPackageTools, testPackage } from "./support/package-checks.mjs";
 import { testPlatforms } from "./support/platforms.mjs";
 import {
   askByName,
@@ -39,8 +41,9 @@ const PARTS = {
   suites: testSuites,
   node: testNode,
   machines: testMachineKinds,
+  package: testPacked,
 };
-const DEFAULT_PARTS = ["runtimes", "clients", "platforms", "bundlers", "installs"];
+const DEFAULT_PARTS = ["runtimes", "clients", "platforms", "bundlers", "installs", "package"];
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
 const GUARDS = ["prevents", "detects"];
 /** The ephemeral range of a client's namespace: enough ports for a pool, few enough to meet the server's soon. */
@@ -136,6 +139,11 @@ function fetchOrSkip(name, fetch) {
     skip(`${name}: npm cannot fetch it (${error.message.split("\n")[0]})`);
     return null;
   }
+}
+
+async function testPacked() {
+  const tools = fetchOrSkip("the tools that read the package", fetchPackageTools);
+  if (tools) await testPackage(tools, check, skip);
 }
 
 function skip(reason) {

@@ -26,7 +26,7 @@ export interface CleanCacheOptions {
   readonly dryRun?: boolean;
 }
 
-/** What a lab fetches and builds: kernels, the lists of apt, and guests' images with what their building left behind. */
+/** What a lab fetches and builds: kernels, the lists of apt, and images, with what their building left behind. */
 const NAMES = /^(kernels|apt|guest-[\w-]+(\.cpio)?)$/;
 const BLOCK_BYTES = 512;
 
