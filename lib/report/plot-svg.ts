@@ -19,7 +19,7 @@ import {
 } from "./plot-frame.ts";
 
 /** Sizes of the plot of rounds: each name above its dots, axis below. It is as wide as a phone. */
-const ROUNDS = { width: 420, edge: 24, row: 38, axis: 40 };
+const ROUNDS = { width: 420, edge: 32, row: 38, axis: 40 };
 /** Longer steps are jumps; one bar counts them all. */
 const BARS_UP_TO = 20;
 const STEP_TICKS = [0, 4, 8, 12, 16, 20].map((value) => ({
