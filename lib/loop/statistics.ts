@@ -30,6 +30,46 @@ export function summarize(samples: readonly number[]): Summary | null {
   };
 }
 
+/** How far samples are from one another, in their unit. */
+export interface Spread {
+  /** The sample's standard deviation. */
+  readonly deviation: number;
+  readonly p99: number;
+  /** The interval that holds the mean with a confidence of 95 %: the percentile bootstrap (Efron, 1979). */
+  readonly meanLow: number;
+  readonly meanHigh: number;
+  /** The indexes of samples beyond three interquartile ranges from the quartiles (Tukey's far out). */
+  readonly outliers: readonly number[];
+}
+
+const RESAMPLES = 2000;
+/** With fewer samples neither quartiles nor an interval mean much. */
+const FEWEST_SPREAD = 5;
+
+/** Computes the spread of samples; null for fewer than five. Equal samples give an equal result. */
+export function spreadOf(samples: readonly number[]): Spread | null {
+  const size = samples.length;
+  if (size < FEWEST_SPREAD) return null;
+  const sorted = [...samples].sort((a, b) => a - b);
+  const mean = sorted.reduce((sum, sample) => sum + sample, 0) / size;
+  const squares = sorted.reduce((sum, sample) => sum + (sample - mean) ** 2, 0);
+  const random = seededRandom(size);
+  const means = Array.from({ length: RESAMPLES }, () => {
+    let sum = 0;
+    for (let drawn = 0; drawn < size; drawn++) sum += sorted[Math.floor(random() * size)]!;
+    return sum / size;
+  }).sort((a, b) => a - b);
+  const [low, high] = [quantile(sorted, 0.25), quantile(sorted, 0.75)];
+  const isFar = (sample: number) => sample > high + 3 * (high - low) || sample < low - 3 * (high - low);
+  return {
+    deviation: Math.sqrt(squares / (size - 1)),
+    p99: quantile(sorted, 0.99),
+    meanLow: quantile(means, 0.025),
+    meanHigh: quantile(means, 0.975),
+    outliers: samples.flatMap((sample, index) => (isFar(sample) ? [index] : [])),
+  };
+}
+
 /** Linear interpolation between order statistics (type 7 of Hyndman and Fan, 1996). */
 export function quantile(sorted: readonly number[], fraction: number): number {
   const position = (sorted.length - 1) * fraction;

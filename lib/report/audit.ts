@@ -9,6 +9,7 @@ import type { PortRisk } from "../audit/risk.ts";
 import type { Environment } from "../kernel/host.ts";
 import { environment } from "../kernel/host.ts";
 import { portAlgorithm } from "../ports/algorithms.ts";
+import { FULL_SPEED } from "../ports/model.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import { cureLines } from "./audit-cures.ts";
@@ -221,7 +222,8 @@ function riskPieces(
     return [`not at risk while this is on the port too: ${heldBy.map(socketText).join("; ")}`];
   if (risk === "safe") return [`not at risk: ${never!.because}`];
   const wait = meanMs
-    ? `after ${duration(meanMs.everySecond)} at one attempt per second, ${duration(meanMs.fullSpeed)} at full speed`
+    ? `after ${duration(meanMs.everySecond)} at one attempt per second, ` +
+      `${duration(meanMs.fullSpeed)} at ${count(FULL_SPEED)}`
     : UNKNOWN_TIME;
   if (risk === "at-risk") return [paint("red", "at risk"), `: ${who} is joined to itself ${wait}`];
   return [

@@ -29,6 +29,7 @@ export function benchHtml(report: BenchReport): string {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
     const unit = trial === "time" ? "milliseconds" : "per second";
     return `<section><h2>${escapeMarkup(BENCH_TRIALS[trial])}</h2>
+<p class="dim">A small dot is one round, a large one the median of all; those of selfconnect are orange.</p>
 ${roundsSvg(plotted.map(lineOf), unit)}
 ${scrollableTable(BENCH_TRIALS[trial], [...BENCH_CELL_COLUMNS], cells.map(benchCellTexts))}</section>`;
   });
@@ -46,8 +47,8 @@ ${skipped.length > 0 ? `<section><h2>Skipped</h2><ul>${skipped.join("")}</ul></s
 }
 
 const STYLE = `
-.rounds { width: 100%; max-width: 900px; height: auto; }
-.rounds text { font: 12px system-ui, sans-serif; fill: currentColor; }
+.rounds { display: block; width: 100%; max-width: 640px; height: auto; margin: .5rem 0; }
+.rounds text { font: 12px system-ui, sans-serif; } .rounds text.name { fill: currentColor; }
 .rule { stroke: var(--line); }
 .round { fill: var(--dim); fill-opacity: .5; }
 .median { fill: var(--accent); }

@@ -6,6 +6,7 @@ import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeMarkup } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { count, counterName } from "./numbers.ts";
 import { pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 
@@ -121,7 +122,7 @@ function rawSection(rows: readonly Row[]): string {
 
 function rawHtml(name: string, cell: Cell, finding: Finding): string {
   const lines = Object.entries({ ...finding.counts, elapsedMs: finding.elapsedMs }).map(
-    ([count, value]) => `<tr><td>${escapeMarkup(count)}</td><td>${value}</td></tr>`,
+    ([name, value]) => `<tr><td>${escapeMarkup(counterName(name))}</td><td>${count(value)}</td></tr>`,
   );
   const { samples } = finding;
   const values = samples

@@ -1,7 +1,7 @@
-/** Merges several lab results into one; kernels of the same name get different ones. */
+/** Merges several lab results into one; kernels of the same name are told apart by the time of their lab. */
 import type { LabResult } from "../lab/lab.ts";
 
-/** Merges at least one result. A kernel whose name is taken gets a number. */
+/** Merges at least one result. A kernel whose name is taken gets a number and the start of its lab. */
 export function mergeLabs(results: readonly LabResult[]): LabResult {
   const [first, ...others] = results;
   if (!first) throw new Error("there are no results to merge");
@@ -10,7 +10,7 @@ export function mergeLabs(results: readonly LabResult[]): LabResult {
 
 function mergePair(one: LabResult, other: LabResult): LabResult {
   const taken = new Set(one.kernels.map(({ id }) => id));
-  const rename = (id: string) => (taken.has(id) ? freeName(id, taken) : id);
+  const rename = (id: string) => (taken.has(id) ? freeName(id, taken, other.startedAt) : id);
   const questions = new Set(one.experiments.map(({ name }) => name));
   return {
     ...one,
@@ -24,8 +24,10 @@ function mergePair(one: LabResult, other: LabResult): LabResult {
   };
 }
 
-function freeName(id: string, taken: ReadonlySet<string>): string {
+function freeName(id: string, taken: ReadonlySet<string>, startedAt: string): string {
+  const time = startedAt.slice(0, "2026-11-26T06:44".length).replace("T", " ");
+  const named = (count: number) => `${id} (${count}, of ${time})`;
   let count = 2;
-  while (taken.has(`${id} (${count})`)) count++;
-  return `${id} (${count})`;
+  while (taken.has(named(count))) count++;
+  return named(count);
 }

@@ -23,6 +23,15 @@ export function ratio(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
+/** The name of a counter as words: "otherAttempts" as "other attempts", "elapsedMs" as "elapsed, ms". */
+export function counterName(key: string): string {
+  return key
+    .replace(/Ms$/, ", ms")
+    .replace(/[sS]elfConnect/, (found) => (found.startsWith("s") ? "self-connect" : " self-connect"))
+    .replaceAll(/[a-z](?=[A-Z])/g, "$& ")
+    .toLowerCase();
+}
+
 /** "1.2 MiB". */
 export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;

@@ -89,7 +89,8 @@ th, td { padding: .45rem .6rem; text-align: left; vertical-align: top; border-bo
 thead th { background: var(--soft); } tbody th { background: var(--paper); font-weight: 400; min-width: 13rem; }
 .scroll tbody th, .scroll thead th:first-child { position: sticky; left: 0; z-index: 1;
   border-right: 1px solid var(--line); }
-tbody th b { display: block; } td { min-width: 9rem; } td .figure { display: block; color: var(--dim);
+tbody th { overflow-wrap: anywhere; } tbody th b { display: block; } td { min-width: 9rem; }
+td .figure { display: block; color: var(--dim);
   font-size: .92em; }
 td.differs { background: var(--differs); } td.wrong { background: var(--wrong); } td a { color: inherit;
   text-decoration-color: var(--line); }

@@ -9,6 +9,7 @@ import {
   HEIGHT,
   LEFT,
   niceCeiling,
+  PERCENT_TICKS,
   point,
   RIGHT,
   scaleX,
@@ -17,10 +18,14 @@ import {
   WIDTH,
 } from "./plot-frame.ts";
 
-/** Sizes of the plot of rounds: names at the left, axis below. */
-const ROUNDS = { width: 900, name: 260, row: 24, axis: 30 };
+/** Sizes of the plot of rounds: each name above its dots, axis below. It is as wide as a phone. */
+const ROUNDS = { width: 420, edge: 32, row: 38, axis: 40 };
 /** Longer steps are jumps; one bar counts them all. */
 const BARS_UP_TO = 20;
+const STEP_TICKS = [0, 4, 8, 12, 16, 20].map((value) => ({
+  value,
+  text: value === BARS_UP_TO ? `${value}+` : String(value),
+}));
 
 /**
  * One figure, with a label for readers who cannot see it. `row` has the samples of all figures in the same
@@ -51,24 +56,24 @@ export interface RoundsLine {
 /** One line per cell on a logarithmic axis: a dot per round, and a larger one for the median. */
 export function roundsSvg(lines: readonly RoundsLine[], unit: string): string {
   if (lines.length === 0) return "";
-  const { width, name, row, axis } = ROUNDS;
+  const { width, edge, row, axis } = ROUNDS;
   const [low, high] = decadesAround(lines.flatMap(({ values }) => values));
   const x = (value: number) => {
     const share = (Math.log10(value) - low) / (high - low);
-    return (name + share * (width - name - 40)).toFixed(1);
+    return (edge + share * (width - 2 * edge)).toFixed(1);
   };
   const height = lines.length * row + axis;
   const ticks = Array.from({ length: high - low + 1 }, (_, i) => {
     const value = 10 ** (low + i);
     const rule = `<line class="rule" x1="${x(value)}" x2="${x(value)}" y1="0" y2="${height - axis}"/>`;
     const label = value.toLocaleString("en-US");
-    return `${rule}<text x="${x(value)}" y="${height - 8}" text-anchor="middle">${label}</text>`;
+    return `${rule}<text x="${x(value)}" y="${height - axis + 15}" text-anchor="middle">${label}</text>`;
   });
   const body = [
     "",
     ...ticks,
-    ...lines.map((line, i) => roundsLine(line, (i + 0.5) * row, x)),
-    `<text x="0" y="${height - 8}">${escapeMarkup(unit)}</text>`,
+    ...lines.map((line, i) => roundsLine(line, i * row, x)),
+    `<text x="${width / 2}" y="${height - 6}" text-anchor="middle">${escapeMarkup(unit)}, logarithmic</text>`,
     "",
   ];
   return svg("rounds", width, height, `${unit}, logarithmic`, body.join("\n"));
@@ -79,9 +84,10 @@ function roundsLine(
   y: number,
   x: (value: number) => string,
 ): string {
-  const dots = values.map((value) => `<circle class="round" cx="${x(value)}" cy="${y}" r="3"/>`);
-  const middle = `<circle class="${isOurs ? "ours" : "median"}" cx="${x(median)}" cy="${y}" r="5"/>`;
-  return `<text x="0" y="${y + 4}">${escapeMarkup(name)}</text>${dots.join("")}${middle}`;
+  const at = y + 24;
+  const dots = values.map((value) => `<circle class="round" cx="${x(value)}" cy="${at}" r="3"/>`);
+  const middle = `<circle class="${isOurs ? "ours" : "median"}" cx="${x(median)}" cy="${at}" r="5"/>`;
+  return `<text class="name" x="0" y="${y + 12}">${escapeMarkup(name)}</text>${dots.join("")}${middle}`;
 }
 
 /** The powers of ten around all values. */
@@ -94,7 +100,7 @@ function decadesAround(values: readonly number[]): [low: number, high: number] {
 function distribution(values: readonly number[], unit: string, row: readonly Samples[]) {
   const sorted = [...values].sort((a, b) => a - b);
   const x = { low: 0, high: niceCeiling(highest(row)) };
-  const y = { low: 0, high: 1 };
+  const y = { low: 0, high: 1, ticks: PERCENT_TICKS };
   const points = sorted.flatMap((value, i) => [
     point(value, i / sorted.length, x, y),
     point(value, (i + 1) / sorted.length, x, y),
@@ -102,14 +108,15 @@ function distribution(values: readonly number[], unit: string, row: readonly Sam
   const line = `<polyline class="line" points="${[point(0, 0, x, y), ...points, point(x.high, 1, x, y)].join(" ")}"/>`;
   const median = quantile(sorted, 0.5);
   const label = `share of ${sorted.length} trials by number of ${unit}; median ${Math.round(median)}`;
-  return { body: frame(x, y, unit, "share") + line, label };
+  return { body: frame(x, y, unit, "share of trials") + line, label };
 }
 
 /** How often each step was taken; the last bar counts all longer steps. */
-function steps(values: readonly number[], unit: string) {
+function steps(values: readonly number[], unit: string, row: readonly Samples[]) {
   const counts = barsOf(values);
-  const x = { low: 0, high: BARS_UP_TO };
-  const y = { low: 0, high: niceCeiling(Math.max(...counts.values())) };
+  const x = { low: 0, high: BARS_UP_TO + 0.5, ticks: STEP_TICKS };
+  const most = Math.max(...row.flatMap((samples) => [...barsOf(samples.values).values()]));
+  const y = { low: 0, high: niceCeiling(most) };
   const width = ((WIDTH - LEFT - RIGHT) / (x.high - x.low)) * 0.8;
   const bars = [...counts].map(([step, count]) => {
     const left = (scaleX(step, x) - width / 2).toFixed(1);
@@ -119,8 +126,8 @@ function steps(values: readonly number[], unit: string) {
     const box = `x="${left}" y="${top.toFixed(1)}" width="${width.toFixed(1)}" height="${height}"`;
     return `<rect class="bar" ${box}><title>${tip}</title></rect>`;
   });
-  const most = [...counts].sort((a, b) => b[1] - a[1])[0]![0];
-  const label = `how often each step in ${unit} was taken, ${values.length} steps in all; the most common is ${most}`;
+  const common = [...counts].sort((a, b) => b[1] - a[1])[0]![0];
+  const label = `how often each step in ${unit} was taken, ${values.length} steps in all; the most common is ${common}`;
   return { body: frame(x, y, `step, ${unit}`, "times") + bars.join(""), label };
 }
 
@@ -141,7 +148,7 @@ function highest(row: readonly Samples[]): number {
 function walk(values: readonly number[], unit: string, row: readonly Samples[], peerPort: number | null) {
   const x = { low: 0, high: Math.max(...row.map((samples) => samples.values.length)) };
   const lowest = Math.min(...row.flatMap((samples) => samples.values));
-  const y = { low: lowest, high: highest(row) + 1 };
+  const y = { low: lowest, high: highest(row) + 1, isPort: true };
   const dots = values.map((value, i) => {
     const [cx, cy] = [scaleX(i, x).toFixed(1), scaleY(value, y).toFixed(1)];
     if (value !== peerPort) return `<circle class="dot" cx="${cx}" cy="${cy}" r="1.3"/>`;

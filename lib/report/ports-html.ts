@@ -5,6 +5,7 @@ import type { Fingerprint } from "../ports/fingerprint.ts";
 import type { Observation } from "../ports/sample.ts";
 import { formatAddress } from "../socket/address.ts";
 import { escapeMarkup } from "./escape.ts";
+import { count } from "./numbers.ts";
 import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 import { portsFacts } from "./ports.ts";
@@ -18,11 +19,11 @@ const WIDE_PLOTS =
 export function portsHtml(observation: Observation, print: Fingerprint): string {
   const { method, ports, peers } = observation;
   const { kernel, node, version } = environment();
-  const about = `${ports.length} attempts, ${method}, peer ${formatAddress(peers[0]!)}`;
+  const about = `${count(ports.length)} attempts by ${method} to ${formatAddress(peers[0]!)}`;
   const rows = portsFacts(print).map(
     ([name, value]) => `<tr><th scope="row">${escapeMarkup(name)}</th><td>${escapeMarkup(value)}</td></tr>`,
   );
-  const title = `Local ports: ${print.verdict.name}`;
+  const title = "How this host picks local ports";
   const body = `<header><h1>${escapeMarkup(title)}</h1>
 <p>${escapeMarkup(verdictText(print))}</p>
 <p class="dim">${escapeMarkup(`${about}; Linux ${kernel}, Node ${node}, selfconnect ${version}`)}</p></header>
@@ -38,11 +39,11 @@ ${rawSection(ports)}
 }
 
 function verdictText({ verdict }: Fingerprint): string {
-  const { family, kernels, resembles, reason, runnerUp } = verdict;
+  const { name, family, kernels, resembles, reason, runnerUp } = verdict;
   if (reason !== null) return `Unknown: ${reason}`;
   const kernelText = kernels ? `, as in ${kernels}` : resembles ? `; resembles ${resembles}` : "";
   const odds = runnerUp ? `; 10^${Math.round(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}` : "";
-  return `${family}${kernelText}${odds}`;
+  return `${family}${kernelText}; its name here is ${name}${odds}`;
 }
 
 function figures(ports: Uint16Array, peerPort: number): string {
@@ -58,7 +59,8 @@ function figures(ports: Uint16Array, peerPort: number): string {
 
 function drawnNote({ length }: Uint16Array): string {
   if (length <= MOST_DOTS) return "";
-  return `<p class="dim">The plots show the first ${MOST_DOTS} of ${length} attempts; the tables count all.</p>`;
+  const shown = `the first ${count(MOST_DOTS)} of ${count(length)} attempts`;
+  return `<p class="dim">The plots show ${shown}; the tables count all.</p>`;
 }
 
 function figure(caption: string, svg: string): string {
@@ -68,13 +70,13 @@ function figure(caption: string, svg: string): string {
 /** The steps of all attempts as a table of numbers. */
 function stepSection({ steps }: Fingerprint): string {
   const shown = [...steps].slice(0, 32).sort((a, b) => a.step - b.step);
-  const rows = shown.map(({ step, count }) => [`+${step}`, String(count)]);
+  const rows = shown.map(({ step, count: times }) => [`+${step}`, count(times)]);
   return `<section class="raw"><h2>Steps</h2>${tableHtml(["step", "times"], rows)}</section>`;
 }
 
 function rawSection(ports: Uint16Array): string {
   const shown = ports.subarray(0, MOST_DOTS);
   return `<section class="raw"><h2>Raw ports</h2>
-<details><summary>${shown.length} of ${ports.length}, in order</summary>
+<details><summary>${count(shown.length)} of ${count(ports.length)}, in order</summary>
 <pre>${shown.join(" ")}</pre></details></section>`;
 }

@@ -5,7 +5,8 @@ import { environment } from "../kernel/host.ts";
 import type { SocketOwner } from "../kernel/tables.ts";
 import type { ReconnectResult, Trial } from "../loop/reconnect.ts";
 import { summarizeTrials } from "../loop/reconnect.ts";
-import type { Summary } from "../loop/statistics.ts";
+import type { Spread, Summary } from "../loop/statistics.ts";
+import { spreadOf } from "../loop/statistics.ts";
 import type { Never } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
@@ -35,6 +36,8 @@ export interface ReconnectReport
   readonly trials: readonly Trial[];
   /** Statistics of the trials that were joined to themselves; null without one. */
   readonly attemptsToSelfConnect: Summary | null;
+  /** Deviation, p99, an interval of the mean and outliers of the same trials; null for fewer than five. */
+  readonly attemptsSpread: Spread | null;
   /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
@@ -74,6 +77,7 @@ export function reconnectReport(results: readonly ReconnectResult[], never: Neve
     local: last.local,
     trials,
     attemptsToSelfConnect: summarizeTrials(trials).attempts,
+    attemptsSpread: spreadOf(joinedAttempts(results)),
     environment: environment(),
   };
 }
@@ -109,7 +113,37 @@ function trialLines(results: readonly ReconnectResult[]): Line[] {
     ["attempts", ...columns.map((column) => count(attempts[column]))],
     ["time", ...columns.map((column) => duration(elapsedMs[column]))],
   ];
-  return [title, ...tableLines(rows, "lrrrrr", 3)];
+  return [
+    title,
+    ...tableLines(rows, "lrrrrr", 3),
+    ...spreadLines(joinedAttempts(results)),
+    ...chainLines(results[0]!),
+  ];
+}
+
+/** Trials of a plain connect share the walk of their peer, and so are no independent samples of the law. */
+function chainLines({ strategy }: ReconnectResult): Line[] {
+  if (strategy !== "fresh" && strategy !== "reuse") return [];
+  return [
+    "chained: where the kernel walks through its ports, a trial begins on the port on which the last one ended;",
+    "selfconnect predict --check makes cold starts, each with a port of its own",
+  ];
+}
+
+function joinedAttempts(results: readonly ReconnectResult[]): number[] {
+  return results.flatMap(({ verdict, attempts }) => (verdict === "self-connect" ? [attempts] : []));
+}
+
+function spreadLines(attempts: readonly number[]): Line[] {
+  const spread = spreadOf(attempts);
+  if (!spread) return [];
+  const { deviation, p99, meanLow, meanHigh, outliers } = spread;
+  const far = outliers.map((index) => `trial ${count(index + 1)} (${count(attempts[index]!)})`);
+  return [
+    `attempts: standard deviation ${count(deviation)}, p99 ${count(p99)}, ` +
+      `mean ${count(meanLow)} to ${count(meanHigh)} with 95 % confidence`,
+    ...(far.length > 0 ? [`far from the others: ${far.join(", ")}`] : []),
+  ];
 }
 
 function failureText(result: ReconnectResult, listener: SocketOwner | null): string {

@@ -21,15 +21,16 @@ export function chanceSection(story: Story): string {
   const { result, prediction, moment } = story;
   const title = "How likely it was";
   const rate = result.attemptsPerSecond;
-  const wait = rate > 0 ? prediction.wait(rate) : null;
+  if (result.strategy === "bind" || result.strategy === "range")
+    return sectionHtml(
+      title,
+      paragraph(`Certain: strategy ${result.strategy} takes the port at the first attempt.`),
+    );
   if (prediction.never)
     return sectionHtml(title, paragraph(`It never happens, because ${prediction.never.because}.`));
-  if (!wait || result.strategy === "bind" || result.strategy === "range") {
-    const why = wait
-      ? `Strategy ${result.strategy} takes the port at the first attempt.`
-      : "It is not known here.";
-    return sectionHtml(title, paragraph(why));
-  }
+  const wait = rate > 0 ? prediction.wait(rate) : null;
+  if (!wait)
+    return sectionHtml(title, paragraph("This host does not report its ephemeral range: nobody can know."));
   const curves = [...PACES.filter((pace) => pace < rate / 2), rate].map(
     (attemptsPerSecond): PaceCurve => ({ attemptsPerSecond, wait: prediction.wait(attemptsPerSecond)! }),
   );

@@ -38,7 +38,7 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--
 .numbers td, .numbers th { min-width: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .cure td, .cure th { min-width: 0; } .cure td { overflow-wrap: anywhere; } 
 .cure tbody th { min-width: 6rem; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { .picture { display: none; } .cure tbody th { min-width: 5rem; max-width: 7rem; }
+@media (max-width: 40rem) { .picture, .wide-note { display: none; } .cure tbody th { min-width: 5rem; max-width: 7rem; }
   .numbers .scroll th, .numbers .scroll td { min-width: 0; padding: .45rem .4rem; } }
 @media print { body { font-size: 10pt; } header p, .facts b { font-size: 12pt; } pre.code { font-size: 7.5pt; }
   figcaption, .facts span, .commands dt, table { font-size: 9pt; } .steps { font-size: 9pt; }

@@ -5,7 +5,20 @@ import type { PortRange } from "../socket/port-range.ts";
 import { escapeMarkup } from "./escape.ts";
 import { count, duration } from "./numbers.ts";
 import type { Axis } from "./plot-frame.ts";
-import { BOTTOM, frame, HEIGHT, LEFT, point, RIGHT, scaleX, scaleY, svg, TOP, WIDTH } from "./plot-frame.ts";
+import {
+  BOTTOM,
+  frame,
+  HEIGHT,
+  LEFT,
+  PERCENT_TICKS,
+  point,
+  RIGHT,
+  scaleX,
+  scaleY,
+  svg,
+  TOP,
+  WIDTH,
+} from "./plot-frame.ts";
 
 /** Laps that are drawn whole; earlier ones would be a grey block. */
 const MOST_LAPS = 12;
@@ -14,6 +27,7 @@ const MOST_POINTS = 3000;
 const NEAR = 20;
 const MOST_PASSES = 12;
 const CURVE_POINTS = 120;
+const PERCENT_AXIS: Axis = { low: 0, high: 1, ticks: PERCENT_TICKS };
 const TICKS_S = [
   { value: 0.001, text: "1 ms" },
   { value: 0.03, text: "30 ms" },
@@ -154,7 +168,7 @@ function portsAround(ports: Uint16Array, attempt: number, peerPort: number): num
 /** The chance that so many attempts are enough, and how many this run took. */
 export function attemptsSvg(wait: Wait, attempts: number | null): string {
   const x = { low: 0, high: Math.max(wait.quantile(0.99), attempts ?? 0) * 1.05 };
-  const y = percentAxis();
+  const y = PERCENT_AXIS;
   const curve = Array.from({ length: CURVE_POINTS + 1 }, (_, index) => {
     const at = Math.round((index / CURVE_POINTS) * x.high);
     return point(at, wait.cdf(at), x, y);
@@ -181,11 +195,6 @@ function markText(x: number, y: number, anchor: string, text: string): string {
   return `<text class="mark" x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${text}</text>`;
 }
 
-function percentAxis(): Axis {
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((value) => ({ value, text: `${value * 100} %` }));
-  return { low: 0, high: 1, ticks };
-}
-
 /** A client at one pace, and its wait. */
 export interface PaceCurve {
   readonly attemptsPerSecond: number;
@@ -199,7 +208,7 @@ export function pacesSvg(curves: readonly PaceCurve[]): string {
   const high = Math.max(...curves.map((curve) => seconds(curve, 0.99)));
   const ticks = TICKS_S.filter(({ value }) => value >= low && value <= high);
   const x: Axis = { low, high, isLogarithmic: true, ticks };
-  const y = percentAxis();
+  const y = PERCENT_AXIS;
   const lines = curves.map((curve, index) => {
     const { attemptsPerSecond, wait } = curve;
     const points = Array.from({ length: CURVE_POINTS + 1 }, (_, at) => {

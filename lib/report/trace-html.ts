@@ -25,6 +25,7 @@ import { tracePcapng } from "./trace.ts";
 /** The style of pictureSection(). */
 export const PICTURE_STYLE = `
 .picture img { display: block; width: 100%; min-width: 46rem; max-width: 60rem; height: auto; margin: 0 auto; }
+.wide-note { display: none; } @media screen and (max-width: 46rem) { .wide-note { display: block; } }
 @media print { .picture img { min-width: 0; } }
 `;
 
@@ -107,7 +108,8 @@ function capturedText({ ladder, frames, capture }: Trace): string {
 export function pictureSection(ladder: Ladder): string {
   const image = `data:image/svg+xml;base64,${Buffer.from(ladderSvg(ladder)).toString("base64")}`;
   const words = `The ladder of ${ladder.rows.length} packets, which are listed one by one below`;
-  return `<div class="scroll picture" tabindex="0" role="region" aria-label="The ladder">
+  return `<p class="dim wide-note">The picture is wider than this screen: scroll it sideways.</p>
+<div class="scroll picture" tabindex="0" role="region" aria-label="The ladder">
 <img src="${image}" alt="${escapeMarkup(words)}"></div>`;
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { JoinedMoment, Story } from "../../lib/audit/index.ts";
 import { examineJoined, recordStory } from "../../lib/audit/index.ts";
+import { storyHtml } from "../../lib/report/index.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { deadPeer, FAMILIES } from "../support/harness.ts";
@@ -26,6 +27,7 @@ describe.each(FAMILIES)("a self-connect, IPv%i", (family) => {
     expect(story).toMatchObject({ refusalAfter: null, result: { verdict: "self-connect", attempts: 1 } });
     expect(Array.from(story.ports!)).toEqual([peer.port]);
     expect(story.port.ports).toMatchObject([{ port: peer.port }]);
+    expect(storyHtml(story)).toContain("Certain: strategy bind takes the port at the first attempt.");
     if (story.trace.whyNoCapture) return; // Without CAP_NET_RAW there are no packets.
     expect(story.trace.agrees).toBe(true);
     expect(story.trace.ladder.rows.map(({ text }) => text)).toContain(story.moment!.sent);
