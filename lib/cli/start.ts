@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** What the package's `bin` starts: an old Node could not even link the command line, so its version is checked first. */
+/** What the package's `bin` starts. An old Node could not even link the command line: its version is checked first. */
 import { describeOldNode } from "./node-version.ts";
 
 const oldNode = describeOldNode(process.versions.node);
