@@ -4,7 +4,6 @@ import { Command, CommanderError } from "commander";
 import { packageVersion } from "../kernel/version.ts";
 import { escapeTerminal } from "../report/escape.ts";
 import { EXIT, exitCodeHelp } from "./exit-codes.ts";
-import { describeOldNode } from "./node-version.ts";
 import { printNotice, watchOutput } from "./output.ts";
 
 /** A command as the list in --help shows it. Its file is loaded only when it is asked for. */
@@ -92,11 +91,6 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
 };
 
-const oldNode = describeOldNode(process.versions.node);
-if (oldNode) {
-  console.error(oldNode);
-  process.exit(EXIT.failed);
-}
 watchOutput();
 
 /** The program; `isAsked` chooses the commands whose files are loaded. */

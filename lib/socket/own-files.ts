@@ -7,8 +7,8 @@ let known: string | undefined;
 
 /**
  * The file that runs this code: one of the package's, two folders down from its root, or somebody's bundle. Of the two
- * words for it a bundle may have one, or one that names the source on the machine that built it: in CommonJS there is no
- * import.meta.url, webpack's is the source's, and so is Bun's __filename. A single executable has its own path in
+ * words for it a bundle may have one, or one that names the source on the machine that built it: in CommonJS there is
+ * no import.meta.url, webpack's is the source's, and so is Bun's __filename. A single executable has its own path in
  * __filename, and `node --eval` has "[eval]".
  */
 export function ownFile(): string {

