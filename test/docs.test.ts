@@ -2,7 +2,6 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { Command } from "commander";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { HOLDER_WORDS } from "../lib/audit/holder-words.ts";
@@ -226,26 +225,3 @@ ${Object.entries(otherOptions())
 `;
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });
-
-it("docs/cli.md is what --help prints (npx vitest run --update writes it)", async () => {
-  const { stdout } = await cli(["--help"]);
-  const commands = [...stdout.matchAll(/^ {2}(\w+) ((?:\[|<).*?) {2}/gm)];
-  const sections: string[] = [];
-  for (const [, name = "", usage] of commands.filter((match) => match[1] !== "help")) {
-    const help = await helpOf(name);
-    const itsUsage = help.split("\n")[0]!.replace(" [command]", "");
-    expect(itsUsage, "the list says the same").toBe(`Usage: selfconnect ${name} ${usage}`);
-    sections.push(`## selfconnect ${name}\n\n\`\`\`text\n${help.trimEnd()}\n\`\`\`\n`);
-  }
-  const page = `# The command line\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\`\n\n${sections.join("\n")}`;
-  await expect(page).toMatchFileSnapshot("../docs/cli.md");
-});
-
-/** What `selfconnect NAME --help` prints, without a process for each. */
-async function helpOf(name: string): Promise<string> {
-  const made: Command = (await import(`../lib/cli/${name}.ts`))[`${name}Command`]();
-  let text = "";
-  new Command("selfconnect").enablePositionalOptions().addCommand(made);
-  made.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 }).outputHelp();
-  return text;
-}
