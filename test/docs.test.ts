@@ -106,8 +106,10 @@ describe("README.md", () => {
 
 /** What each example prints. */
 const EXAMPLES: Readonly<Record<string, RegExp>> = {
-  "connect-latency.mjs": /^50 connects\np50 \d+ us, p99 \d+ us\n$/,
+  "connect-latency.mjs": /^50 connects\n(?:(?:connect|round trip): p50 \d+ us, p99 \d+ us\n){2}$/,
   "echo.mjs": /^hello\nERR_END_OF_STREAM 0\n$/,
+  "guard-metrics.mjs": /^selfconnect_connects_total\{end="connected"\} 1$/m,
+  "health-check.mjs": /^healthy, at attempt 1\n$/,
   "hole-puncher.mjs": /^through the hole\n$/,
   "reuse-port-server.mjs": /^64 served, by each of 2: true\n$/,
   "scanner.mjs": /^found every listener: true\n$/,

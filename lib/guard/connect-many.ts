@@ -1,7 +1,7 @@
 /** connectMany(): guarded connects to any number of addresses, many at a time: for scanners and pools. */
 import { onAbort } from "../socket/abort.ts";
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkLocalAddress } from "../socket/address.ts";
+import { checkLocalAddress, describeFamilies } from "../socket/address.ts";
 import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
@@ -369,7 +369,7 @@ class Connects {
     const isSpare = outcome === "ECONNREFUSED" && this.#isReusable && spares.length < BATCH;
     if (isSpare) spares.push(entry);
     else this.#native.close(handle);
-    const fix = findFix("connect", outcome);
+    const fix = (this.#local && describeFamilies(this.#local, address)) ?? findFix("connect", outcome);
     this.#report({ address, outcome, ...(fix && { fix }), elapsedMs });
   }
 

@@ -11,7 +11,7 @@ import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, ErrnoName, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
-import { invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkArray, checkCallbacks, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -134,6 +134,7 @@ class Dial {
     this.#peer = checkPeer(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#locals = new LocalTurns(options.local);
+    if ("family" in this.#peer) this.#locals.for(this.#peer);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
       const message = `attempts ${this.#most} is not a count: use 1 or more`;
@@ -141,6 +142,8 @@ class Dial {
     }
     checkNextAddress(options.nextAddressMs);
     checkBackoff(options.backoff);
+    checkCallbacks(options, ["onAttempt"]);
+    checkArray("retryOn takes an array of errno names", options.retryOn ?? []);
     for (const name of options.retryOn ?? []) if (name !== "ENOTFOUND") checkErrnoName(name);
     this.#options = options;
   }
@@ -173,7 +176,7 @@ class Dial {
   }
 
   async #dialAddress(peer: Address, lane: Lane): Promise<Ended> {
-    const locals = this.#locals.for(peer.family);
+    const locals = this.#locals.for(peer);
     for (let made = 1, passedOver = 0; ; ) {
       const local = this.#locals.next(locals);
       const outcome = await this.#tryAddress(peer, local, lane);
@@ -415,7 +418,11 @@ function isAttempt(value: unknown): value is Attempt {
 }
 
 function checkNextAddress(ms: number | undefined): void {
-  if (ms === undefined || (ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)) return;
+  if (
+    ms === undefined ||
+    (typeof ms === "number" && ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)
+  )
+    return;
   const bounds = `${LEAST_NEXT_ADDRESS_MS} to ${MOST_NEXT_ADDRESS_MS}`;
   throw invalidArgument("ERR_OUT_OF_RANGE", `nextAddressMs ${ms} is not a time: use ${bounds}`, RangeError);
 }

@@ -1,18 +1,10 @@
 /** Finds kernels in Debian suites by name; apt fetches and verifies them, and the user's cache keeps them. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { writeWhole } from "../audit/whole-file.ts";
 import { compareNumbers } from "../kernel/release.ts";
 import type { Offer } from "./apt.ts";
 import { Apt } from "./apt.ts";
@@ -163,7 +155,7 @@ export class KernelShelf {
         version: kernel.version,
         sha256: sha256Of(file),
       };
-      writeFileSync(this.#entry(kernel.machine, release), `${JSON.stringify(entry)}\n`);
+      writeWhole(this.#entry(kernel.machine, release), `${JSON.stringify(entry)}\n`);
       return { file, release };
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -173,8 +165,9 @@ export class KernelShelf {
   /** Of the package only the kernel image is kept. Returns its release. */
   #fetchImage({ release, version }: KernelPackage, folder: string): string {
     const archive = this.#apt.download({ name: this.#packageOf(release), version }, folder);
-    const file = this.#file("qemu", release);
-    execFileSync("sh", ["-c", UNPACK, "sh", archive, file], { stdio: "pipe" });
+    const unpacked = path.join(folder, "vmlinuz");
+    execFileSync("sh", ["-c", UNPACK, "sh", archive, unpacked], { stdio: "pipe" });
+    renameSync(unpacked, this.#file("qemu", release));
     return release;
   }
 

@@ -67,6 +67,8 @@ const MOST_CATCH_UP_MS = 50;
 /** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
+/** A burst that does not stop is interrupted this often. */
+const INTERRUPT_EVERY_MS = 1;
 /**
  * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the failed call, the attempts by
  * io_uring and the errno of its refusal, then the counters by errno.
@@ -137,7 +139,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   /**
    * Runs until a socket connects, a limit is reached or a signal aborts; an abort is a verdict, not a rejection. A
    * second call returns the same run, and its signal also stops the loop. Rejects with SocketError when a burst fails,
-   * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms.
+   * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms, between attempts.
    */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
     checkSignal(signal);
@@ -348,8 +350,19 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   #haltBursts(): void {
+    if (this.#halt.signal.aborted) return;
     Atomics.store(this.#stop, 0, 1);
     this.#halt.abort();
+    this.#interruptBursts();
+  }
+
+  /** A burst stops by itself after its attempt. Those that have not after a millisecond wait for an answer. */
+  #interruptBursts(): void {
+    if (this.#running.size === 0) return;
+    setTimeout(() => {
+      this.#native.interruptBursts();
+      this.#interruptBursts();
+    }, INTERRUPT_EVERY_MS);
   }
 
   /** Converts counters to outcomes. Native code counts every connect as errno 0; `selfConnects` of them were joined. */

@@ -192,6 +192,8 @@ export interface Native {
     engine: string,
     done: (result: number) => void,
   ): number;
+  /** Ends the connect(2) in which a stopped burst waits. Call it until the burst has ended. */
+  interruptBursts(): number;
   /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */
   captureOpen(
     capture: Handle,

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { Command } from "commander";
 
 /** Files of lib/cli that are no command. */
-const OTHERS = ["arguments", "exit-codes", "files", "main", "output", "progress"];
+const OTHERS = ["arguments", "exit-codes", "main", "output", "progress"];
 
 /** Each command, and each subcommand as "report compare", made anew. */
 export async function readCommands(): Promise<Map<string, Command>> {
