@@ -31,6 +31,16 @@ describe("docs/guides/port-in-use.md", () => {
   });
 });
 
+describe("docs/guides/guard-a-service.md", () => {
+  it("loads the file that the package has, in a container, a unit and a Pod", () => {
+    const guide = readFileSync("docs/guides/guard-a-service.md", "utf8");
+    const settings = [...guide.matchAll(/--require (\/app\/node_modules\/selfconnect\/[\w./]+)/g)];
+    const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+    const file = path.join("/app/node_modules/selfconnect", exports["./register"].require.default);
+    expect(settings.map((match) => match[1])).toEqual([file, file, file]);
+  });
+});
+
 describe("every page", () => {
   const list = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "--deduplicate", "*.md"], {
     encoding: "utf8",
