@@ -39,6 +39,14 @@ describe("the code of the pages", () => {
   });
 });
 
+describe("what a page shows", () => {
+  it("may have other numbers and wider columns, and no other words", () => {
+    expect(isSameShape("port 80 after 1.5 ms\n…", "port 50,000  after 20 ms\nand more\n")).toBe(true);
+    expect(isSameShape("port 80 is free\n", "port 80 is held\n")).toBe(false);
+    expect(isSameShape("port 80 is free\n", "port 80 is free\nand more\n")).toBe(false);
+  });
+});
+
 describe("the commands of the pages", () => {
   it.for(
     PAGES.filter(({ page }) => blocksOf(page, "console").length > 0),

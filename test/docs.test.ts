@@ -2,7 +2,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { Command } from "commander";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { HOLDER_WORDS } from "../lib/audit/holder-words.ts";
@@ -29,6 +28,16 @@ describe("docs/guides/port-in-use.md", () => {
         .replace(/ \(.*/, "");
       if (kind !== "unknown" && kind !== "accepted") expect(guide).toContain(`| \`${words}`);
     }
+  });
+});
+
+describe("docs/guides/guard-a-service.md", () => {
+  it("loads the file that the package has, in a container, a unit and a Pod", () => {
+    const guide = readFileSync("docs/guides/guard-a-service.md", "utf8");
+    const settings = [...guide.matchAll(/--require (\/app\/node_modules\/selfconnect\/[\w./]+)/g)];
+    const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+    const file = path.join("/app/node_modules/selfconnect", exports["./register"].require.default);
+    expect(settings.map((match) => match[1])).toEqual([file, file, file]);
   });
 });
 
@@ -107,8 +116,10 @@ describe("README.md", () => {
 
 /** What each example prints. */
 const EXAMPLES: Readonly<Record<string, RegExp>> = {
-  "connect-latency.mjs": /^50 connects\np50 \d+ us, p99 \d+ us\n$/,
+  "connect-latency.mjs": /^50 connects\n(?:(?:connect|round trip): p50 \d+ us, p99 \d+ us\n){2}$/,
   "echo.mjs": /^hello\nERR_END_OF_STREAM 0\n$/,
+  "guard-metrics.mjs": /^selfconnect_connects_total\{end="connected"\} 1$/m,
+  "health-check.mjs": /^healthy, at attempt 1\n$/,
   "hole-puncher.mjs": /^through the hole\n$/,
   "reuse-port-server.mjs": /^64 served, by each of 2: true\n$/,
   "scanner.mjs": /^found every listener: true\n$/,
@@ -227,20 +238,6 @@ ${Object.entries(otherOptions())
   await expect(page).toMatchFileSnapshot("../docs/options.md");
 });
 
-it("docs/cli.md is what --help prints (npx vitest run --update writes it)", { timeout: 90_000 }, async () => {
-  const { stdout } = await cli(["--help"]);
-  const commands = [...stdout.matchAll(/^ {2}(\w+) ((?:\[|<).*?) {2}/gm)];
-  const sections: string[] = [];
-  for (const [, name = "", usage] of commands.filter((match) => match[1] !== "help")) {
-    const help = await helpOf(name);
-    const itsUsage = help.split("\n")[0]!.replace(" [command]", "");
-    expect(itsUsage, "the list says the same").toBe(`Usage: selfconnect ${name} ${usage}`);
-    sections.push(`## selfconnect ${name}\n\n\`\`\`text\n${help.trimEnd()}\n\`\`\`\n`);
-  }
-  const page = `# The command line\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\`\n\n${sections.join("\n")}`;
-  await expect(page).toMatchFileSnapshot("../docs/cli.md");
-});
-
 it("docs/selfconnect.1 is made from the commands (npx vitest run --update writes it), and man(1) reads it", async () => {
   const { stdout } = await cli(["completion", "man"]);
   await expect(stdout).toMatchFileSnapshot("../docs/selfconnect.1");
@@ -250,12 +247,3 @@ it("docs/selfconnect.1 is made from the commands (npx vitest run --update writes
     isThere && spawnSync("groff", ["-man", "-ww", "-z", "docs/selfconnect.1"], { encoding: "utf8" });
   if (read) expect({ status: read.status, warnings: read.stderr }).toEqual({ status: 0, warnings: "" });
 });
-
-/** What `selfconnect NAME --help` prints, without a process for each. */
-async function helpOf(name: string): Promise<string> {
-  const made: Command = (await import(`../lib/cli/${name}.ts`))[`${name}Command`]();
-  let text = "";
-  new Command("selfconnect").enablePositionalOptions().addCommand(made);
-  made.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 }).outputHelp();
-  return text;
-}

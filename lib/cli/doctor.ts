@@ -15,6 +15,7 @@ export function doctorCommand(): Command {
         "when something could not be seen.",
     )
     .option("--json", "print one object (docs/schema/doctor-1.json)")
+    .addHelpText("after", `\n${EXAMPLES}`)
     .action(async ({ json }: { readonly json?: boolean }) => {
       const found = await diagnose(listMachines());
       if (json) printJson(doctorReport(found));
@@ -22,5 +23,10 @@ export function doctorCommand(): Command {
       process.exitCode = EXIT_CODES[found.verdict];
     });
 }
+
+const EXAMPLES = `Examples:
+  selfconnect doctor                                   what works here, and what to do about the rest
+  selfconnect doctor --json                            the same as an object
+  sudo selfconnect doctor                              what root could do`;
 
 const EXIT_CODES = { complete: EXIT.done, lacks: EXIT.found, unknown: EXIT.failed } as const;

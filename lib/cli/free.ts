@@ -36,6 +36,7 @@ export function freeCommand(): Command {
 
 const EXAMPLES = `Examples:
   selfconnect free 50000                               after \`selfconnect who 50000\` has said so
+  selfconnect free 127.0.0.1:50000 --json              on this address only, as an object
   selfconnect free --all --dry-run                     what is joined to itself on this host?`;
 
 async function runFree(target: number | Address | "all", flags: Flags): Promise<number> {

@@ -113,6 +113,7 @@ export function labCommand(): Command {
     .option("--markdown <file>", "write the table as Markdown")
     .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
+    .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
@@ -120,6 +121,7 @@ export function labCommand(): Command {
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
+    .addHelpText("after", `\n${KERNEL_EXAMPLES}`)
     .action((_: unknown, self: Command) => listKernels({ ...self.opts(), ...givenOptions(command, self) }));
   return command.addCommand(withShelf(kernels)).addCommand(cleanCommand(command));
 }
@@ -141,6 +143,18 @@ function cleanCommand(lab: Command): Command {
       else print(labCleanText(cleaned, textOptions()));
     });
 }
+
+const EXAMPLES = `Examples:
+  selfconnect lab --list                               the questions, and the machines
+  selfconnect lab --machine host --experiments parity  one question to this kernel
+  selfconnect lab --machine uml --kernels 6.1,6.12     two kernels, without root
+  selfconnect lab --all --html lab.html                everything, as a page with plots
+  selfconnect lab --kernels ./linux --expect expected.json   a step of git bisect run`;
+
+const KERNEL_EXAMPLES = `Examples:
+  selfconnect lab kernels                              what --kernels takes here
+  selfconnect lab kernels --suites bookworm,trixie     of these suites only
+  selfconnect lab kernels --json                       as an object`;
 
 /** The options that were given before the subcommand's name, and not after it. */
 function givenOptions(parent: Command, self: Command): Partial<KernelFlags & CleanFlags> {

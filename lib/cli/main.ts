@@ -91,6 +91,12 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
 };
 
+/** What every command takes in the same form. */
+const FORMS = `Forms:
+  an address  "127.0.0.1:80", "[::1]:80", "host:80", ":80" or a URL
+  a list      "a,b", or its option several times
+  a time      "500ms", "10s", "2m", "1h"`;
+
 watchOutput();
 
 /** The program; `isAsked` chooses the commands whose files are loaded. */
@@ -100,7 +106,7 @@ async function createProgram(isAsked: (name: string) => boolean): Promise<Comman
     .version(packageVersion())
     .configureOutput({ outputError: (text, write) => write(text.split("\n").map(escapeTerminal).join("\n")) })
     .showHelpAfterError("(add --help for the options and their defaults)")
-    .addHelpText("after", `\n${exitCodeHelp()}`)
+    .addHelpText("after", `\n${FORMS}\n\n${exitCodeHelp()}`)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
     .hook("preAction", async (_program, command) => (await import("./arguments.ts")).resolveNames(command))
     .enablePositionalOptions(); // The options after run's program are the program's.

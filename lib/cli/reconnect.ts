@@ -97,7 +97,7 @@ export function reconnectCommand(): Command {
 
 const EXAMPLES = `Examples:
   selfconnect reconnect                                the article's port, as fast as the kernel can
-  selfconnect reconnect '[::1]:50000' --strategy reuse the same over IPv6, on one socket
+  selfconnect reconnect '[::1]:50000' --strategy reuse  the same over IPv6, on one socket
   selfconnect reconnect --trials 30 --json             how many attempts it takes
   selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat
   selfconnect reconnect --html story.html              a page that explains what happened`;

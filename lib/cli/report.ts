@@ -30,6 +30,7 @@ export function reportCommand(): Command {
     .option("--markdown <file>", "write a Markdown table")
     .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
+    .addHelpText("after", `\n${EXAMPLES}`)
     .action((files: string[], flags: ReportFlags) => {
       const result = mergeLabs(files.map(readResult));
       writeReports(result, flags);
@@ -41,6 +42,7 @@ export function reportCommand(): Command {
     .argument("<first>", "results")
     .argument("<second>", "results")
     .option("--json", "print one object (docs/schema/compare-1.json)")
+    .addHelpText("after", `\n${COMPARE_EXAMPLES}`)
     .action((first: string, second: string, _: unknown, self: Command) => {
       const comparison = compareLabs(readResult(first), readResult(second));
       const isJson = self.optsWithGlobals<ReportFlags>().json;
@@ -49,6 +51,17 @@ export function reportCommand(): Command {
     });
   return command.addCommand(compare);
 }
+
+const EXAMPLES = `Examples:
+  selfconnect report monday.json                       the table, in the terminal
+  selfconnect report monday.json --html lab.html       as a page
+  selfconnect report one.json other.json --markdown kernels.md   one table of both
+  selfconnect report compare monday.json friday.json   what has changed`;
+
+const COMPARE_EXAMPLES = `Examples:
+  selfconnect report compare monday.json friday.json   what has changed, and how certain that is
+  selfconnect report compare before.json after.json --json   as an object
+  selfconnect report compare 6.1.json 6.12.json > changes.txt   for a change log`;
 
 /** Writes the files that the flags name. */
 export function writeReports(result: LabResult, { html, markdown, csv }: ReportFlags): void {

@@ -64,8 +64,8 @@ export function runCommand(): Command {
 }
 
 const EXAMPLES = `Examples:
-  selfconnect run -- node app.js
-  selfconnect run --log -- npm start
+  selfconnect run -- node app.js                       every Node process of it is guarded
+  selfconnect run --log -- npm start                   prints a line for each
   selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way; "8080,8443" for both
   CMD ["npx", "selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
 

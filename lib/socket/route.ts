@@ -43,7 +43,8 @@ const WITHOUT_ANSWER: ReadonlySet<string> = new Set([
  * @example
  * import { sourceAddress } from "selfconnect/kernel";
  *
- * console.log(sourceAddress("127.0.0.5:80")?.host, sourceAddress("8.8.8.8:53")?.host ?? "no route"); // 127.0.0.1 no route
+ * console.log(sourceAddress("127.0.0.1:80").host); // 127.0.0.1
+ * console.log(sourceAddress("192.0.2.1:80")?.host ?? "no route"); // no route
  */
 export function sourceAddress(peer: Address | string, input: RouteInput = {}): Address | null {
   const native = loadNative();

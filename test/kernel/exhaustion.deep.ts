@@ -12,7 +12,7 @@ const PROGRAM = `
   import { setImmediate as turn } from "node:timers/promises";
   import { TcpSocket } from "${DOORS}index.js";
   import { exhaustion } from "${DOORS}kernel/index.js";
-  const listener = TcpSocket.open(4).bind({ family: 4, host: "127.0.0.1", port: ${RANGE.high + 1} }).listen();
+  const listener = TcpSocket.open(4).bind("127.0.0.1:${RANGE.high + 1}").listen();
   const peer = listener.getsockname();
   for (let port = ${RANGE.low}; port <= ${RANGE.high}; port++) {
     const client = TcpSocket.open(4).bind({ ...peer, port });
