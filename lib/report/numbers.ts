@@ -23,6 +23,11 @@ export function ratio(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
+/** "4.2 KiB", "1.2 MiB". */
+export function bytes(value: number): string {
+  return value < 2 ** 17 ? `${(value / 2 ** 10).toFixed(1)} KiB` : mebibytes(value);
+}
+
 /** "1.2 MiB". */
 export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
