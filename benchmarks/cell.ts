@@ -53,7 +53,25 @@ export async function runCell<T = Measurement>(
   });
   const [stdout, stderr, cost] = await Promise.all(texts);
   if (status !== 0) throw new Error(findReason(stderr!) ?? `exit status ${status}`);
-  return { ...JSON.parse(stdout!), cost: costCommand.length > 0 ? JSON.parse(cost!) : null };
+  return { ...parseOutput(stdout!), cost: costCommand.length > 0 ? JSON.parse(cost!) : null } as T;
+}
+
+/** Throws where a driver has not printed what the benchmark takes from it. */
+export function checkMeasurement({ count, elapsedNs }: Measurement): void {
+  if (count >= 0 && elapsedNs >= 0) return;
+  throw new Error(`count is ${count} and elapsedNs ${elapsedNs}: print {"count":1000,"elapsedNs":300000000}`);
+}
+
+/** What a command prints as JSON. Throws with the text that is none. */
+function parseOutput(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // The text says what is wrong.
+  }
+  const shown = JSON.stringify(text.trim().slice(0, 80));
+  throw new Error(`printed ${shown} instead of one object, {"count":1000,"elapsedNs":300000000}`);
 }
 
 /** The line with the reason: Node's "Error: …" above a stack trace, else the last line. */

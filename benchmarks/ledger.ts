@@ -1,7 +1,8 @@
 /** Collects the measurements of all rounds by cell, and sums them up. */
 
 import { summarize } from "../lib/index.ts";
-import type { BenchCell } from "../lib/report/index.ts";
+import type { BenchCell, BenchTrial } from "../lib/report/index.ts";
+import { BENCH_UNITS } from "../lib/report/index.ts";
 import type { Cost, Measurement } from "./cell.ts";
 import { agrees, pairedRatio } from "./ratio.ts";
 import type { Results } from "./rows.ts";
@@ -73,20 +74,25 @@ export class Ledger {
 
   #rounds(plan: CellPlan): number[] {
     const all = this.#measured.get(plan.name) ?? [];
-    return all.map(({ count, elapsedNs }) =>
-      plan.trial === "time" ? elapsedNs / NS_PER_MS : (count * NS_PER_SECOND) / elapsedNs,
-    );
+    return all.map((measurement) => figureOf(plan.trial, measurement));
   }
 
   /** CPU time per attempt in each round, without that of the driver's start; none where the start is most of it. */
   #cpuUs({ name, trial }: CellPlan): number[] {
     const start = this.#startCosts.get(name);
-    if (!start || trial === "time") return [];
+    if (!start || BENCH_UNITS[trial]) return [];
     const all = this.#measured.get(name) ?? [];
     const rests = all.map(({ cost }) => (cost ? cost.cpuUs - start.cpuUs : 0));
     if (rests.some((restUs) => restUs < LEAST_REST * start.cpuUs)) return [];
     return rests.map((restUs, round) => restUs / all[round]!.count);
   }
+}
+
+/** The figure of a round, in the unit of its trial. */
+function figureOf(trial: BenchTrial, { count, elapsedNs, growthBytes = 0 }: Measurement): number {
+  const unit = BENCH_UNITS[trial];
+  if (unit === "bytes") return growthBytes;
+  return unit === "milliseconds" ? elapsedNs / NS_PER_MS : (count * NS_PER_SECOND) / elapsedNs;
 }
 
 /** The further counts of a driver's last run. */

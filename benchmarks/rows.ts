@@ -1,6 +1,8 @@
 /** Computes the rows of a report, with their bounds and verdicts, from the cells of one run. */
 import type { BenchCell, BenchRow } from "../lib/report/index.ts";
 import { agrees, pairedRatio } from "./ratio.ts";
+import type { CellPlan } from "./trials.ts";
+import { AFTER } from "./trials.ts";
 
 /** The cells by name after all rounds, and why some are missing. */
 export interface Results {
@@ -10,9 +12,9 @@ export interface Results {
   readonly missing: ReadonlyMap<string, string>;
 }
 
-const BEST = "C, one socket again";
+export const BEST = "C, one socket again";
 const URING = "C, io_uring, one socket again";
-const OURS = ["selfconnect fresh", "selfconnect reuse", "selfconnect autobind"];
+export const OURS = ["selfconnect fresh", "selfconnect reuse", "selfconnect autobind"];
 
 /** The ratio of one cell's rate to another's. Of several first cells the one with the highest median counts. */
 export interface RatioPlan {
@@ -73,26 +75,72 @@ const RATIOS: readonly RatioPlan[] = [
     limit: "C connect",
   },
   { what: "C's loop on io_uring to its plain one", of: [URING], to: BEST },
+  ...["fresh", "reuse, plain", "reuse"].map((loop) => ({
+    what: `${loop}, IPv6 to IPv4`,
+    of: [`selfconnect ${loop}, IPv6`],
+    to: `selfconnect ${loop}, IPv4`,
+  })),
+  {
+    what: "connect and reset to a server of the same process, TcpSocket to node:net",
+    of: ["TcpSocket, own server"],
+    to: "node:net, own server",
+    atLeast: 0.8,
+  },
+  {
+    what: "connect and reset to a server of the same process, dial() to node:net",
+    of: ["dial(), own server"],
+    to: "node:net, own server",
+  },
+  { what: "starts of Node, with selfconnect/register to without", of: ["Node, registered"], to: "Node" },
 ];
+
+/** Why a row is skipped that nobody asked for. */
+export const NOT_MEASURED = "not measured";
 
 const MOST_GROWTH_BYTES = 2 * 2 ** 20;
 const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
 const MOST_CPU_OF_MANY = 0.55;
+const MOST_CPU_OF_DIAL = 0.75;
+const MOST_STOP_MS = 5;
 
 /** The rows of the rates; `growth` and `sockets` come from the trials after the rounds. */
 export function computeBenchRows(
   results: Results,
   growth: { readonly bytes: number | null; readonly text: string },
   sockets: { readonly few: string; readonly many: string; readonly because: string | null },
+  asked: readonly RatioPlan[] = [],
 ): BenchRow[] {
   return [
-    ...RATIOS.map((plan) => ratioRow(plan, results)),
-    ...["node:net connect", "node:net connect, 32 in flight"].map((to) => cpuRow(to, results)),
+    ...[...RATIOS, ...asked].map((plan) => ratioRow(plan, results)),
+    ...["node:net connect", "node:net connect, 32 in flight"].map((to) =>
+      boundAbove(cpuRow("connectMany()", "connectMany() connect", to, results), MOST_CPU_OF_MANY),
+    ),
+    boundAbove(cpuRow("dial()", "dial()", "node:net", results), MOST_CPU_OF_DIAL),
+    cpuRow("connect()", "connect()", "node:net", results),
+    cpuRow("node:net with selfconnect/register", "node:net, registered", "node:net", results),
     growthRow(growth),
     delayRow(results),
     socketsRow(results, sockets),
+    ...AFTER.map((plan) => figureRow(plan, results)),
   ];
+}
+
+/** The figure of a cell that runs once: the time of a stop, the memory of a connection. */
+function figureRow({ trial, name }: CellPlan, results: Results): BenchRow {
+  const isStop = trial === "stop";
+  const value = results.cells.get(name)?.summary.median ?? null;
+  const row: BenchRow = {
+    what: isStop ? `stop while no SYN is answered, ${name}` : `memory of a connection ${name}`,
+    unit: isStop ? "milliseconds" : "bytes",
+    bound: null,
+    value,
+    low: null,
+    high: null,
+    verdict: value === null ? "skipped" : "reported",
+    because: value === null ? whyMissing([name], results) : null,
+  };
+  return isStop ? boundAbove(row, MOST_STOP_MS) : row;
 }
 
 /** Of the cells' rates, or of what `roundsOf` returns. */
@@ -132,14 +180,10 @@ function limitText({ limit, to }: RatioPlan, results: Results): string | null {
   return ratio && `the limit in this run: ${limit}, ${ratio.median.toPrecision(3)} times ${to}`;
 }
 
-/** The CPU time of connectMany() to that of net.connect. */
-function cpuRow(to: string, results: Results): BenchRow {
-  const what = `CPU time to connect and reset, connectMany() to ${to}`;
-  const plan = { what, of: ["connectMany() connect"], to };
-  return boundAbove(
-    ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []),
-    MOST_CPU_OF_MANY,
-  );
+/** The CPU time of a connect by one cell to that by another. */
+function cpuRow(who: string, of: string, to: string, results: Results): BenchRow {
+  const plan = { what: `CPU time to connect and reset, ${who} to ${to}`, of: [of], to };
+  return ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []);
 }
 
 function growthRow(growth: { readonly bytes: number | null; readonly text: string }): BenchRow {
@@ -150,7 +194,7 @@ function growthRow(growth: { readonly bytes: number | null; readonly text: strin
     low: null,
     high: null,
   } as const;
-  if (growth.bytes === null) return { ...row, value: null, verdict: "skipped", because: "not measured" };
+  if (growth.bytes === null) return { ...row, value: null, verdict: "skipped", because: NOT_MEASURED };
   const verdict = growth.bytes <= MOST_GROWTH_BYTES ? "reached" : "missed";
   return { ...row, value: growth.bytes, verdict, because: null };
 }
@@ -193,5 +237,5 @@ export function whyMissing(names: readonly string[], results: Results): string {
     const because = results.missing.get(name);
     return because ? [`${name}: ${because}`] : [];
   });
-  return reasons.join("; ") || "not measured";
+  return reasons.join("; ") || NOT_MEASURED;
 }

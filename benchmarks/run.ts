@@ -5,18 +5,21 @@
 import { readFileSync } from "node:fs";
 import { findFreePort } from "../lib/index.ts";
 import { environment, portFacts } from "../lib/kernel/index.ts";
-import type { BenchReport, BenchTrial } from "../lib/report/index.ts";
+import type { BenchDriver, BenchReport, BenchRow, BenchScan, BenchTrial } from "../lib/report/index.ts";
+import { planAskedCells, planAskedRatios } from "./asked.ts";
 import type { Measurement } from "./cell.ts";
-import { runCell } from "./cell.ts";
+import { checkMeasurement, runCell } from "./cell.ts";
 import { DIALERS, dialerRows } from "./dialers.ts";
 import { Workshop } from "./drivers.ts";
 import type { Door, GuardMeasurement, GuardPlace } from "./guard.ts";
 import { BUSY_PLACES, DOORS, GUARD_PLACES, GUARD_PROCESSES, guardCell, guardRows, MOMENTS } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
 import { ListenerProcess } from "./listener.ts";
-import { computeBenchRows } from "./rows.ts";
+import type { Results } from "./rows.ts";
+import { computeBenchRows, NOT_MEASURED } from "./rows.ts";
 import type { CellPlan } from "./trials.ts";
 import {
+  AFTER,
   describeAttempts,
   FEW_SOCKETS,
   MANY_SOCKETS,
@@ -33,6 +36,8 @@ interface Options {
   readonly cellMs: number;
   readonly only: readonly BenchTrial[];
   readonly isLong: boolean;
+  readonly drivers: readonly BenchDriver[];
+  readonly scan: BenchScan;
 }
 
 /** A loop that is not joined to itself within this time never will be. */
@@ -63,8 +68,11 @@ class Bench {
 
   async run(): Promise<BenchReport> {
     this.#costCommand = this.#prepareCost();
+    this.#sockets = await this.#countSockets();
+    send({ rows: this.#listRows() });
     using _listener = await this.#listen();
-    const plans = ROUND.filter((plan) => this.#isSelected(plan));
+    const { drivers, scan } = this.#options;
+    const plans = [...ROUND, ...planAskedCells(drivers, scan)].filter((plan) => this.#isSelected(plan));
     for (const plan of plans) await this.#start(plan);
     for (let round = 1; round <= this.#options.rounds; round++) {
       // Every second round runs in reverse order, so that a drift within rounds cancels out.
@@ -73,6 +81,7 @@ class Bench {
     }
     await this.#measureMemory();
     await this.#measureInProgress();
+    for (const plan of AFTER) if (this.#isSelected(plan)) await this.#measureAfter(plan);
     await this.#compareGuards();
     await this.#compareDialers();
     return this.#report();
@@ -122,7 +131,7 @@ class Bench {
     if (this.#signal.aborted || this.#ledger.isMissing(plan)) return null;
     send({ progress: `${where} · ${plan.name}` });
     try {
-      const driver = this.#workshop.command(plan.driver);
+      const driver = plan.command ?? this.#workshop.command(plan.driver);
       const own = [...driver, String(this.#port(plan)), String(milliseconds), ...plan.settings];
       const command = plan.namespace ? namespaceCommand(plan.namespace, own) : own;
       const cost = plan.files ? [...this.#costCommand.slice(0, 1), String(plan.files)] : this.#costCommand;
@@ -132,6 +141,7 @@ class Bench {
         milliseconds,
         this.#signal,
       );
+      checkMeasurement(measurement);
       // On a busy machine a short cell is over before its thread has begun.
       if (milliseconds > 0 && measurement.count === 0 && plan.trial !== "time")
         throw new Error("no attempt made");
@@ -160,7 +170,6 @@ class Bench {
   }
 
   async #measureInProgress(): Promise<void> {
-    this.#sockets = await this.#countSockets();
     const plans = [planInProgress(FEW_SOCKETS), planInProgress(this.#sockets)];
     if (!this.#isSelected(plans[0]!)) return;
     for (let pair = 1; pair <= IN_PROGRESS_PAIRS; pair++) {
@@ -220,10 +229,12 @@ class Bench {
   }
 
   async #compareDialers(): Promise<void> {
-    for (const plan of DIALERS.filter((one) => this.#isSelected(one))) {
-      const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
-      if (measurement) this.#ledger.add(plan, measurement);
-    }
+    for (const plan of DIALERS.filter((one) => this.#isSelected(one))) await this.#measureAfter(plan);
+  }
+
+  async #measureAfter(plan: CellPlan): Promise<void> {
+    const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
+    if (measurement) this.#ledger.add(plan, measurement);
   }
 
   /** Returns MANY_SOCKETS, or fewer if the limit of open files is lower and cannot be raised. */
@@ -239,12 +250,9 @@ class Bench {
 
   #report(): BenchReport {
     const results = this.#ledger.results();
-    const { rounds, cellMs, isLong } = this.#options;
-    const limit = limitOfFiles();
-    const few = planInProgress(FEW_SOCKETS).name;
-    const many = planInProgress(this.#sockets).name;
-    const isFewer = this.#sockets < MANY_SOCKETS;
-    const because = isFewer ? `${MANY_SOCKETS} not tried: the hard limit of open files is ${limit}` : null;
+    const { rounds, cellMs, only, drivers, scan } = this.#options;
+    const isAsked = ({ because }: BenchRow) => only.length === 0 || because !== NOT_MEASURED;
+    const isScanned = scan.threads.length + scan.ranges.length > 0;
     return {
       schema: "selfconnect.bench/1",
       startedAt: this.#startedAt.toISOString(),
@@ -252,19 +260,36 @@ class Bench {
       rounds,
       cellMs,
       isInterrupted: this.#signal.aborted,
-      rows: [
-        ...computeBenchRows(
-          results,
-          { bytes: this.#growthBytes, text: describeAttempts(isLong) },
-          { few, many, because },
-        ),
-        ...guardRows(results),
-        ...dialerRows(results),
-      ],
+      ...(drivers.length > 0 ? { drivers } : {}),
+      ...(isScanned ? { scan } : {}),
+      rows: this.#rows(results).filter(isAsked),
       cells: [...results.cells.values()],
       skipped: this.#ledger.listSkipped(),
       environment: environment(),
     };
+  }
+
+  #rows(results: Results): BenchRow[] {
+    const { isLong, drivers, scan } = this.#options;
+    const few = planInProgress(FEW_SOCKETS).name;
+    const many = planInProgress(this.#sockets).name;
+    const isFewer = this.#sockets < MANY_SOCKETS;
+    const limit = limitOfFiles();
+    const because = isFewer ? `${MANY_SOCKETS} not tried: the hard limit of open files is ${limit}` : null;
+    const growth = { bytes: this.#growthBytes, text: describeAttempts(isLong) };
+    const asked = planAskedRatios(drivers, scan);
+    return [
+      ...computeBenchRows(results, growth, { few, many, because }, asked),
+      ...guardRows(results),
+      ...dialerRows(results),
+    ];
+  }
+
+  /** The texts of all rows: of cells that are all missing. */
+  #listRows(): string[] {
+    const guards = [...GUARD_PLACES, ...BUSY_PLACES].map((place) => guardCell(place, "node:net", "connect"));
+    const missing = new Map([...guards, ...DIALERS].map(({ name }) => [name, ""]));
+    return this.#rows({ cells: new Map(), cpuUs: new Map(), missing }).map(({ what }) => what);
   }
 }
 
@@ -283,7 +308,7 @@ function limitOfFiles(): number {
 const isTrue = () => true;
 const isFalse = () => false;
 
-function send(message: { progress: string } | { report: BenchReport }): void {
+function send(message: { progress: string } | { rows: string[] } | { report: BenchReport }): void {
   process.send?.(message);
 }
 

@@ -15,6 +15,8 @@ export interface CellPlan {
   readonly name: string;
   /** A file of drivers/. */
   readonly driver: string;
+  /** The command line of a driver that is no file of drivers/. */
+  readonly command?: readonly string[];
   readonly peer: PeerKind;
   /** Arguments after the port and the milliseconds. */
   readonly settings: readonly string[];
@@ -93,10 +95,41 @@ export const ROUND: readonly CellPlan[] = [
   cell("connects", "live", "node:net connect", "node-net.ts", "live", "1"),
   cell("connects", "live", "connectMany() connect", "many.ts", "live"),
   cell("connects", "live", "node:net connect, 32 in flight", "node-net.ts", "live", "32"),
+  cell("ipv6", "dead", "selfconnect fresh, IPv6", "loop.ts", "fresh", "1", "auto", "::1"),
+  cell("ipv6", "dead", "selfconnect fresh, IPv4", "loop.ts", "fresh", "1"),
+  cell("ipv6", "dead", "selfconnect reuse, plain, IPv6", "loop.ts", "reuse", "1", "plain", "::1"),
+  cell("ipv6", "dead", "selfconnect reuse, plain, IPv4", "loop.ts", "reuse", "1", "plain"),
+  cell("ipv6", "dead", "selfconnect reuse, IPv6", "loop.ts", "reuse", "1", "auto", "::1"),
+  cell("ipv6", "dead", "selfconnect reuse, IPv4", "loop.ts", "reuse", "1"),
+  cell("doors", "live", "dial()", "doors.ts", "dial()"),
+  cell("doors", "live", "node:net", "doors.ts", "node:net"),
+  cell("doors", "live", "connect()", "doors.ts", "connect()"),
+  cell("doors", "live", "node:net, registered", "doors.ts", "register"),
+  cell("doors", "live", "TcpSocket, awaited", "doors.ts", "TcpSocket"),
+  cell("own-server", "dead", "TcpSocket, own server", "doors.ts", "TcpSocket", "own"),
+  cell("own-server", "dead", "node:net, own server", "doors.ts", "node:net", "own"),
+  cell("own-server", "dead", "dial(), own server", "doors.ts", "dial()", "own"),
+  cell("start-up", "dead", "Node", "doors.ts", "node:net", "start"),
+  cell("start-up", "dead", "Node, registered", "doors.ts", "register", "start"),
   cell("time", "ephemeral", "selfconnect fresh until joined", "until.ts", "fresh", "1"),
+  cell("time", "ephemeral", "selfconnect fresh until joined, IPv6", "until.ts", "fresh", "1", "::1"),
   cell("time", "ephemeral", "selfconnect reuse until joined", "until.ts", "reuse", "1"),
   cell("time", "ephemeral", "selfconnect reuse until joined, 2 threads", "until.ts", "reuse", "2"),
   cell("time", "ephemeral", "selfconnect range until joined", "until.ts", "range", "1"),
+];
+
+const STOPPED = ["fresh", "reuse", "autobind"] as const;
+/** The doors whose memory is measured. */
+const HELD = ["TcpSocket", "dial()", "connect()", "node:net", "register"] as const;
+
+/** The cells that run once, after the rounds. */
+export const AFTER: readonly CellPlan[] = [
+  ...STOPPED.flatMap((strategy) =>
+    ["plain", "io_uring"].map((engine) =>
+      cell("stop", "dead", `${strategy}, ${engine}`, "stop.ts", strategy, engine),
+    ),
+  ),
+  ...HELD.map((door) => cell("held", "dead", `held by ${door}`, "doors.ts", door, "held")),
 ];
 
 export const FEW_SOCKETS = 1000;

@@ -1,9 +1,10 @@
-/** This package's loop. Arguments: port, milliseconds, strategy, threads, engine. */
+/** This package's loop. Arguments: port, milliseconds, strategy, threads, engine, host. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Engine, Strategy } from "../../lib/index.ts";
 import { ReconnectLoop } from "../../lib/index.ts";
 
-const [port, milliseconds, strategy = "fresh", threads = "1", engine = "auto"] = process.argv.slice(2);
+const [port, milliseconds, strategy = "fresh", threads = "1", engine = "auto", host = "127.0.0.1"] =
+  process.argv.slice(2);
 const RESOLUTION_MS = 1;
 const WARM_UP_MS = 20;
 const NS_PER_MS = 1e6;
@@ -32,7 +33,7 @@ console.log(
 
 async function run(durationMs: number) {
   const loop = new ReconnectLoop({
-    peer: `127.0.0.1:${port}`,
+    peer: { family: host.includes(":") ? 6 : 4, host, port: Number(port) },
     strategy: strategy as Strategy,
     threads: Number(threads),
     engine: engine as Engine | "auto",

@@ -2,7 +2,7 @@
 import type { BenchReport } from "./bench.ts";
 import { escapeCsv } from "./escape.ts";
 
-/** The figure of each cell in each round: a rate per second, or milliseconds in the trial "time". */
+/** The figure of each cell in each round: a rate per second, or in the unit of BENCH_UNITS. */
 export function benchCsv(report: BenchReport): string {
   const lines = report.cells.flatMap(({ trial, name, rounds }) =>
     rounds.map((figure, round) => [trial, name, String(round + 1), String(figure)]),

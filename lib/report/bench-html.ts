@@ -3,6 +3,7 @@ import type { BenchCell, BenchReport } from "./bench.ts";
 import {
   BENCH_CELL_COLUMNS,
   BENCH_TRIALS,
+  BENCH_UNITS,
   benchBound,
   benchCellsByTrial,
   benchCellTexts,
@@ -27,7 +28,7 @@ export function benchHtml(report: BenchReport): string {
   });
   const trials = benchCellsByTrial(report).map(([trial, cells]) => {
     const plotted = cells.filter((cell) => cell.rounds.every((round) => round > 0));
-    const unit = trial === "time" ? "milliseconds" : "per second";
+    const unit = BENCH_UNITS[trial] ?? "per second";
     return `<section><h2>${escapeMarkup(BENCH_TRIALS[trial])}</h2>
 <p class="dim">A small dot is one round, a large one the median of all; those of selfconnect are orange.</p>
 ${roundsSvg(plotted.map(lineOf), unit)}

@@ -1,7 +1,7 @@
 /** The object of docs/schema/bench-1.json: the results of `selfconnect bench`. */
 import type { Environment } from "../kernel/host.ts";
 import type { Summary } from "../loop/statistics.ts";
-import { count, duration, mebibytes, ratio } from "./numbers.ts";
+import { bytes, count, duration, mebibytes, ratio } from "./numbers.ts";
 
 /** The ratio of two cells, computed within each round. */
 export interface PairedRatio {
@@ -22,11 +22,29 @@ export type BenchTrial =
   | "attempts"
   | "self-connects"
   | "connects"
+  | "ipv6"
+  | "doors"
+  | "own-server"
+  | "start-up"
   | "time"
   | "memory"
   | "in-progress"
+  | "stop"
+  | "held"
   | "guard"
   | "dials";
+
+/** A driver of one's own: what `--driver NAME=COMMAND` adds to the trial "attempts". */
+export interface BenchDriver {
+  readonly name: string;
+  readonly command: string;
+}
+
+/** The values of `--scan`: each adds cells, threads to the trial "attempts", ephemeral ranges to "time". */
+export interface BenchScan {
+  readonly threads: readonly number[];
+  readonly ranges: readonly { readonly low: number; readonly high: number }[];
+}
 
 /** One driver in one trial. It runs in a new process in every round. */
 export interface BenchCell {
@@ -34,7 +52,7 @@ export interface BenchCell {
   readonly trial: BenchTrial;
   /** Who was measured: the driver. */
   readonly name: string;
-  /** One value per round: a rate per second, or milliseconds in the trial "time". */
+  /** One value per round: a rate per second, or in the unit of BENCH_UNITS. */
   readonly rounds: readonly number[];
   /** Statistics of the rounds. */
   readonly summary: Summary;
@@ -96,6 +114,10 @@ export interface BenchReport {
   readonly cellMs: number;
   /** Whether Ctrl-C ended it: the rows have fewer rounds then. */
   readonly isInterrupted: boolean;
+  /** The drivers of `--driver`; absent where none was given. */
+  readonly drivers?: readonly BenchDriver[];
+  /** The cells of `--scan`; absent where none was given. */
+  readonly scan?: BenchScan;
   /** The figures with their bounds. */
   readonly rows: readonly BenchRow[];
   /** What the figures are made of: each driver in each trial. */
@@ -109,7 +131,7 @@ export interface BenchReport {
 /** A row's figure: "0.98 (0.97–0.99)", "1.2 MiB", "8.1 ms", or why there is none. */
 export function benchFigure(row: BenchRow): string {
   if (row.value === null) return row.because ?? "";
-  if (row.unit === "bytes") return mebibytes(row.value);
+  if (row.unit === "bytes") return bytes(row.value);
   if (row.unit === "milliseconds") return duration(row.value);
   if (row.unit === "dials") return count(row.value);
   const interval = row.low === null ? "" : ` (${ratio(row.low)}–${ratio(row.high!)})`;
@@ -121,7 +143,7 @@ export function benchBound(row: BenchRow): string {
   if (!row.bound) return "";
   const { kind, value } = row.bound;
   const figure =
-    row.unit === "bytes" ? mebibytes(value) : row.unit === "milliseconds" ? `${value} ms` : String(value);
+    row.unit === "bytes" ? bytes(value) : row.unit === "milliseconds" ? `${value} ms` : String(value);
   return `${kind} ${figure}`;
 }
 
@@ -139,7 +161,7 @@ export const BENCH_CELL_COLUMNS = [
 /** One text for each of BENCH_CELL_COLUMNS; "" where nothing was measured. */
 export function benchCellTexts(cell: BenchCell): string[] {
   const { summary, toLimit, cpuUsPerAttempt, peakMemoryBytes, eventLoopDelayMs: delay } = cell;
-  const figure = cell.trial === "time" ? duration : (rate: number) => `${count(rate)}/s`;
+  const figure = FIGURES[BENCH_UNITS[cell.trial] ?? "per second"];
   return [
     cell.name,
     figure(summary.median),
@@ -151,14 +173,29 @@ export function benchCellTexts(cell: BenchCell): string[] {
   ];
 }
 
+/** The unit of a trial's figures where it is no rate per second. */
+export const BENCH_UNITS: Readonly<Partial<Record<BenchTrial, "milliseconds" | "bytes">>> = {
+  time: "milliseconds",
+  stop: "milliseconds",
+  held: "bytes",
+};
+
+const FIGURES = { milliseconds: duration, bytes, "per second": (rate: number) => `${count(rate)}/s` };
+
 /** What each trial counts, as the heading of its table. */
 export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
   attempts: "attempts per second to a dead port",
   "self-connects": "self-connects per second, each reset",
   connects: "connects per second to a live listener, each reset",
+  ipv6: "attempts per second to a dead port, over IPv6 and over IPv4",
+  doors: "connects per second to a live listener by each door, each reset",
+  "own-server": "connects per second to a server of the same process, each reset",
+  "start-up": "starts of Node per second",
   time: "time to self-connect, each round with a new peer port",
   memory: "attempts per second while peak memory is measured",
   "in-progress": "sockets per second of CPU time, all in connected() at once, all refused",
+  stop: "time to stop a loop while no SYN is answered, median of 50 aborts",
+  held: "memory of the process for each connection that it holds",
   guard: "connects per second to a live listener, one at a time, at the median of a round",
   dials: "dials per second to a dead port of a small ephemeral range",
 };

@@ -4,13 +4,17 @@ export { auditChangesText, auditReport, auditText, hostAuditReport, hostAuditTex
 export { auditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
+  BenchDriver,
   BenchReport,
   BenchRow,
+  BenchScan,
   BenchTrial,
   BenchVerdict,
   PairedRatio,
 } from "./bench.ts";
-export { BENCH_TRIALS } from "./bench.ts";
+export { BENCH_TRIALS, BENCH_UNITS } from "./bench.ts";
+export type { BenchBounds } from "./bench-bounds.ts";
+export { applyBenchBounds, checkBenchBounds, parseBenchBounds } from "./bench-bounds.ts";
 export { benchCsv } from "./bench-csv.ts";
 export { benchHtml } from "./bench-html.ts";
 export { benchMarkdown } from "./bench-markdown.ts";

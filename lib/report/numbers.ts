@@ -32,6 +32,11 @@ export function counterName(key: string): string {
     .toLowerCase();
 }
 
+/** "4.2 KiB", "1.2 MiB". */
+export function bytes(value: number): string {
+  return value < 2 ** 17 ? `${(value / 2 ** 10).toFixed(1)} KiB` : mebibytes(value);
+}
+
 /** "1.2 MiB". */
 export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
