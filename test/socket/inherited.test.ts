@@ -1,16 +1,28 @@
 /** Sockets from outside: inherited descriptors, sockets of other threads and of other network namespaces. */
 import { spawn } from "node:child_process";
+import cluster from "node:cluster";
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import net from "node:net";
+import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { SocketError } from "../../lib/socket/errors.ts";
 import type { SocketTransfer } from "../../lib/socket/inherited.ts";
+import { checkHandover, checkStreamable, describeOtherKind } from "../../lib/socket/inherited.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { command, deadPort, FAMILIES, LOOPBACK, needsNamespaces } from "../support/harness.ts";
+import {
+  catchError,
+  command,
+  deadPeer,
+  deadPort,
+  FAMILIES,
+  LOOPBACK,
+  needsNamespaces,
+  withNative,
+} from "../support/harness.ts";
 
 const LIBRARY = new URL("../../dist/index.js", import.meta.url).href;
 
@@ -25,15 +37,6 @@ async function pair(family: 4 | 6): Promise<{ client: TcpSocket; server: TcpSock
     if (server) return { client, server };
     await sleep(1);
   }
-}
-
-function catchError(act: () => unknown): unknown {
-  try {
-    act();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 describe.each(FAMILIES)("TcpSocket.fromFd() over IPv%i", (family) => {
@@ -314,5 +317,72 @@ describe("a socket of another network namespace", () => {
       expect.objectContaining({ code: "ERR_INVALID_NAMESPACE" }),
     );
     expect(() => TcpSocket.open(4, { namspace: "x" } as never)).toThrow('did you mean "namespace"?');
+  });
+});
+
+describe("what is no socket to take over, or to hand on", () => {
+  it.each([
+    ["ENOTSOCK", /not a socket, but a file/],
+    ["EPROTONOSUPPORT", /not of TCP/],
+    ["EMFILE", null],
+  ])("%s", (code, message) => {
+    const described = describeOtherKind(code, 7);
+    if (message === null) expect(described).toBe(null);
+    else expect(described).toMatch(message);
+  });
+
+  it("a number that can be a descriptor is asked for, at both ends", () =>
+    withNative({ inherit: () => -os.constants.errno.EMFILE }, () => {
+      for (const fd of [0, 2 ** 31 - 1])
+        expect(catchError(() => TcpSocket.fromFd(fd))).toMatchObject({ code: "EMFILE", syscall: "fcntl" });
+      for (const fd of [-1, 2 ** 31]) {
+        const message = expect.stringContaining(`fd ${fd} is not a file descriptor`);
+        expect(catchError(() => TcpSocket.fromFd(fd))).toMatchObject({ code: "ERR_INVALID_FD", message });
+      }
+    }));
+
+  it.each([
+    ["listening", "use toServer()"],
+    ["unconnected", "await connected() first"],
+  ])("toStream() of a socket that is %s: %s", (state, fix) => {
+    const message = expect.stringContaining(fix);
+    expect(catchError(() => checkStreamable(state))).toMatchObject({ code: "ERR_NOT_CONNECTED", message });
+  });
+
+  it.each([
+    ["connected", "use toStream()"],
+    ["unconnected", "call bind() and listen() first"],
+  ])("toServer() of a socket that is %s: %s", (state, fix) => {
+    const message = expect.stringContaining(fix);
+    const error = catchError(() => checkHandover(state, net.createServer()));
+    expect(error).toMatchObject({ code: "ERR_NOT_LISTENING", message });
+  });
+
+  it("toServer() with a server that listens, and in a worker of node:cluster", () => {
+    const server = net.createServer();
+    const listens = Object.create(server, { listening: { value: true } });
+    expect(catchError(() => checkHandover("listening", listens))).toMatchObject({
+      code: "ERR_SERVER_LISTENING",
+    });
+    expect(catchError(() => checkHandover("listening", server))).toBe(undefined);
+    const { isWorker } = cluster;
+    try {
+      Object.assign(cluster, { isWorker: true });
+      expect(catchError(() => checkHandover("listening", server))).toMatchObject({
+        code: "ERR_CLUSTER_WORKER",
+      });
+    } finally {
+      Object.assign(cluster, { isWorker });
+    }
+  });
+
+  it.each(
+    FAMILIES,
+  )("fromFd() of a socket that is joined to itself: nothing proves it apart (IPv%i)", (family) => {
+    const self = deadPeer(family);
+    const joined = TcpSocket.open(family).bind(self);
+    joined.connect(self);
+    using taken = TcpSocket.fromFd(joined.release());
+    expect([taken.state, taken.isSelfConnected()]).toEqual(["connected", true]);
   });
 });

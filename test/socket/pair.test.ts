@@ -32,6 +32,18 @@ describe.each(FAMILIES)("connectPair() over IPv%i", (family) => {
     expect(openFds()).toBe(before);
   });
 
+  it("leaves no socket open when the connect fails", async () => {
+    const before = openFds();
+    let opened = 0;
+    const open = () => {
+      const socket = TcpSocket.open(family);
+      if (++opened === 2) socket.connected = () => Promise.reject(new Error("refused"));
+      return socket;
+    };
+    await expect(connectPair(family, open)).rejects.toThrow("refused");
+    expect(openFds()).toBe(before);
+  });
+
   it("resets the connection of another program, and waits for its own", async () => {
     const strangers: TcpSocket[] = [];
     const open = () => {
