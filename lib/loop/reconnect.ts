@@ -67,8 +67,6 @@ const MOST_CATCH_UP_MS = 50;
 /** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
-/** A burst that does not stop is interrupted this often. */
-const INTERRUPT_EVERY_MS = 1;
 
 /** How a loop ended, and the socket that connected. */
 interface End {
