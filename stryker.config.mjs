@@ -2,7 +2,7 @@
 export default {
   mutate: [
     "lib/socket/{socket,shared-wait,reactor,transfer,waits,connecting,stream-socket}.ts",
-    "lib/socket/{address-socket,inherited,pair,option-access,self-connect}.ts",
+    "lib/socket/{address-socket,inherited,pair,option-access,option-socket,self-connect,state}.ts",
     "lib/guard/*.ts",
     "!lib/guard/index.ts",
     "lib/loop/{engine,options,reconnect,statistics}.ts",
