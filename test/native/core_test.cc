@@ -601,6 +601,22 @@ void a_connection_to_a_listener_is_returned_and_never_reset() {
   CHECK(core::close(result - 1) == 0 && core::close(listener) == 0);
 }
 
+/// Its queue is soon full, and no further connect is answered.
+void a_sampling_burst_resets_whatever_connects_and_waits_for_nobody() {
+  const int listener = core::socket(4, core::Blocking::no);
+  CHECK(core::bind(listener, loopback(4, 0)) == 0 && core::listen(listener, 8) == 0);
+  core::Address peer;
+  CHECK(core::getsockname(listener, &peer) == 0);
+  for (const bool binds_late : {false, true}) {
+    Plan plan(core::Strategy::reuse, peer, 100);
+    plan.plan.sampling = {.binds_late = binds_late, .resets_all = true};
+    CHECK(core::burst(plan.plan) == 0 && plan.attempts() == 100);
+    CHECK(plan.report.outcomes[0] == plan.report.resets);
+    CHECK(std::none_of(plan.ports.begin(), plan.ports.end(), [](uint16_t port) { return port == 0; }));
+  }
+  CHECK(core::close(listener) == 0);
+}
+
 void every_attempt_is_counted_and_its_port_recorded() {
   for (const core::Strategy strategy :
        {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
@@ -1096,6 +1112,7 @@ constexpr Test kTests[] = {
     TEST(bind_and_range_self_connect_at_the_first_attempt),
     TEST(self_connects_are_reset_except_the_last),
     TEST(a_connection_to_a_listener_is_returned_and_never_reset),
+    TEST(a_sampling_burst_resets_whatever_connects_and_waits_for_nobody),
     TEST(every_attempt_is_counted_and_its_port_recorded),
     TEST(a_burst_to_another_host_ends_after_its_first_attempts),
     TEST(a_burst_stops_when_another_thread_sets_stop),
