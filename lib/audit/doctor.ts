@@ -16,9 +16,11 @@ export type CheckGroup = (typeof CHECK_GROUPS)[number];
 
 /** One thing that this package uses. */
 export interface Check {
+  /** What it is about. */
   readonly group: CheckGroup;
   /** "IP_LOCAL_PORT_RANGE", "CAP_NET_RAW", "open files". */
   readonly name: string;
+  /** Whether this host, or this process, has it. */
   readonly state: CheckState;
   /** What was seen: a number, a path, an errno. */
   readonly found: string;
@@ -30,6 +32,7 @@ export interface Check {
 
 /** What a command needs beside Node. */
 export interface CommandNeed {
+  /** Its name, with the option that needs more: "audit --all-namespaces". */
   readonly command: string;
   /** The ways to do it; each is a list of the names of checks that must all be there. */
   readonly ways: readonly (readonly string[])[];
@@ -39,14 +42,21 @@ export interface CommandNeed {
 
 /** What diagnose() found. */
 export interface Diagnosis {
+  /** The version of this package. */
   readonly version: string;
+  /** process.version. */
   readonly node: string;
+  /** process.platform. */
   readonly platform: string;
+  /** process.arch. */
   readonly architecture: string;
+  /** The release that uname(2) reports. */
   readonly kernel: string;
   /** "glibc 2.36", "musl"; null where the runtime does not say. */
   readonly libc: string | null;
+  /** Everything that was asked for, by group. */
   readonly checks: readonly Check[];
+  /** What each command needs, and whether it is there. */
   readonly commands: readonly CommandNeed[];
   /** "lacks" when something is missing, else "unknown" when something could not be seen, else "complete". */
   readonly verdict: "complete" | "lacks" | "unknown";
@@ -54,7 +64,9 @@ export interface Diagnosis {
 
 /** A machine of the lab, as listMachines() of `selfconnect/lab` returns it. */
 export interface LabTool {
+  /** "qemu". */
   readonly name: string;
+  /** Which programs it lacks; null where it has them. */
   readonly missing: string | null;
 }
 
