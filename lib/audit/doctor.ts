@@ -16,11 +16,11 @@ export type CheckGroup = (typeof CHECK_GROUPS)[number];
 
 /** One thing that this package uses. */
 export interface Check {
-  /** The heading under which it is printed. */
+  /** What it is about. */
   readonly group: CheckGroup;
   /** "IP_LOCAL_PORT_RANGE", "CAP_NET_RAW", "open files". */
   readonly name: string;
-  /** Whether it works here; "unknown" where this process may not see it. */
+  /** Whether this host, or this process, has it. */
   readonly state: CheckState;
   /** What was seen: a number, a path, an errno. */
   readonly found: string;
@@ -32,7 +32,7 @@ export interface Check {
 
 /** What a command needs beside Node. */
 export interface CommandNeed {
-  /** The command, with the option that needs more. */
+  /** Its name, with the option that needs more: "audit --all-namespaces". */
   readonly command: string;
   /** The ways to do it; each is a list of the names of checks that must all be there. */
   readonly ways: readonly (readonly string[])[];
@@ -44,19 +44,19 @@ export interface CommandNeed {
 export interface Diagnosis {
   /** The version of this package. */
   readonly version: string;
-  /** The version of Node, or of the runtime in its place. */
+  /** process.version. */
   readonly node: string;
-  /** process.platform: "linux". */
+  /** process.platform. */
   readonly platform: string;
-  /** process.arch: "x64". */
+  /** process.arch. */
   readonly architecture: string;
-  /** uname(2): the release, as "6.18.44-fc". */
+  /** The release that uname(2) reports. */
   readonly kernel: string;
   /** "glibc 2.36", "musl"; null where the runtime does not say. */
   readonly libc: string | null;
-  /** What was asked of the host, group by group. */
+  /** Everything that was asked for, by group. */
   readonly checks: readonly Check[];
-  /** What each command needs, and whether that is there. */
+  /** What each command needs, and whether it is there. */
   readonly commands: readonly CommandNeed[];
   /** "lacks" when something is missing, else "unknown" when something could not be seen, else "complete". */
   readonly verdict: "complete" | "lacks" | "unknown";
@@ -64,9 +64,9 @@ export interface Diagnosis {
 
 /** A machine of the lab, as listMachines() of `selfconnect/lab` returns it. */
 export interface LabTool {
-  /** The machine of the lab. */
+  /** "qemu". */
   readonly name: string;
-  /** Which programs it lacks here; null where it has them. */
+  /** Which programs it lacks; null where it has them. */
   readonly missing: string | null;
 }
 

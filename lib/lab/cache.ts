@@ -6,15 +6,21 @@ import { defaultCacheFolder } from "./kernels.ts";
 
 /** One file or folder of the cache, and its size on the disk. */
 export interface CacheEntry {
+  /** Its name in the folder. */
   readonly name: string;
+  /** With everything below it. */
   readonly bytes: number;
 }
 
 /** What cleanCache() removed, or would remove. */
 export interface CleanedCache {
+  /** The folder of the cache. */
   readonly folder: string;
+  /** What was there, by name. */
   readonly entries: readonly CacheEntry[];
+  /** The sum of the entries. */
   readonly bytes: number;
+  /** False with `dryRun`. */
   readonly isDone: boolean;
 }
 

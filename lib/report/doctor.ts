@@ -7,7 +7,7 @@ import { indent, paint, renderText } from "./terminal.ts";
 
 /** The object of docs/schema/doctor-1.json. */
 export interface DoctorReport extends Diagnosis {
-  /** The name and version of the published schema. */
+  /** The name and the version of the schema. */
   readonly schema: "selfconnect.doctor/1";
 }
 

@@ -6,6 +6,7 @@ import { renderText, tableLines } from "./terminal.ts";
 
 /** The object of docs/schema/lab-clean-1.json. */
 export interface LabCleanReport extends CleanedCache {
+  /** The name and the version of the schema. */
   readonly schema: "selfconnect.lab-clean/1";
 }
 
