@@ -20,8 +20,6 @@ export interface RatioPlan {
   readonly of: readonly string[];
   readonly to: string;
   readonly atLeast?: number;
-  /** The known reason why it misses its bound (docs/performance.md). */
-  readonly ifMissed?: string;
   /** The C loop that no program can beat. Beside a missed bound the row reports its ratio to the same peer. */
   readonly limit?: string;
 }
@@ -36,7 +34,6 @@ const RATIOS: readonly RatioPlan[] = [
     of: ["selfconnect fresh, plain"],
     to: "C, a socket each",
     atLeast: 0.97,
-    ifMissed: "SO_SNDTIMEO, without which a loop cannot be stopped, is an additional system call",
   },
   { what: "autobind to C", of: ["selfconnect autobind"], to: "C autobind", atLeast: 1.2 },
   {
@@ -123,7 +120,7 @@ export function ratioRow(
   }
   const verdict = atLeast === undefined ? "reported" : ratio.median >= atLeast ? "reached" : "missed";
   const { median: value, low, high } = ratio;
-  const because = verdict === "missed" ? (plan.ifMissed ?? limitText(plan, results)) : null;
+  const because = verdict === "missed" ? limitText(plan, results) : null;
   return { ...blank, value, low, high, verdict, because };
 }
 

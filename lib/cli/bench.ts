@@ -2,11 +2,11 @@
 import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { BenchReport } from "../report/index.ts";
 import { BENCH_TRIALS, benchCsv, benchHtml, benchMarkdown, benchText } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
@@ -82,11 +82,11 @@ Exits with 0 when every bound that could be measured was reached, with 1 when on
 async function runBench(flags: Flags): Promise<number> {
   if (!existsSync(RUNNER)) throw new Error("this copy of selfconnect was built without its benchmarks");
   const report = await runBenchmark(flags);
+  if (flags.json) printJson(report);
+  else print(benchText(report, textOptions()));
   if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
   if (flags.html) writeWhole(flags.html, benchHtml(report));
   if (flags.csv) writeWhole(flags.csv, benchCsv(report));
-  if (flags.json) printJson(report);
-  else print(benchText(report, textOptions()));
   if (report.isInterrupted) return EXIT.interrupted;
   return report.rows.some(({ verdict }) => verdict === "missed" || verdict === "disagree")
     ? EXIT.failed

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import type { JoinedMoment, Story } from "../audit/index.ts";
 import { examineJoined, recordStory } from "../audit/index.ts";
+import { WholeFile, writeWhole } from "../audit/whole-file.ts";
 import type {
   Address,
   Engine,
@@ -28,8 +29,15 @@ import {
 } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { WholeFile, writeWhole } from "./files.ts";
-import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
+import {
+  exitAtNextInterruption,
+  interruption,
+  LiveLine,
+  print,
+  printJson,
+  printNotice,
+  textOptions,
+} from "./output.ts";
 
 interface Flags {
   readonly strategy: Strategy;
@@ -157,6 +165,7 @@ async function runTrials(
   signal: AbortSignal,
 ): Promise<{ results: ReconnectResult[]; story: Story | null }> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
+  if (ports) signal.addEventListener("abort", exitAtNextInterruption, { once: true });
   using line = new LiveLine();
   const results: ReconnectResult[] = [];
   const findRemaining = expectedRemaining(peer, flags.strategy, situation);

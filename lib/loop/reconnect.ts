@@ -24,8 +24,11 @@ export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" |
 
 /** The counters of a loop: current while it runs, final after it has ended. */
 export interface ReconnectProgress {
+  /** How many connect(2) were made so far. */
   readonly attempts: number;
+  /** Milliseconds since the loop began. */
   readonly elapsedMs: number;
+  /** The mean rate since the loop began. */
   readonly attemptsPerSecond: number;
   /** The local port of a recent attempt; null before the first. */
   readonly localPort: number | null;
@@ -35,9 +38,13 @@ export interface ReconnectProgress {
 
 /** How a loop ended. The counters are final; the caller closes `socket`. */
 export interface ReconnectResult extends ReconnectProgress {
+  /** Why the loop ended. */
   readonly verdict: ReconnectVerdict;
+  /** The address that the attempts connected to. */
   readonly peer: Address;
+  /** How an attempt got its local port. */
   readonly strategy: Strategy;
+  /** How many threads made attempts at the same time. */
   readonly threads: number;
   /** What made most of the attempts. */
   readonly engine: Engine;
@@ -60,6 +67,8 @@ const MOST_CATCH_UP_MS = 50;
 /** The most attempts of a burst with `onPorts`, which keeps all their ports in memory. */
 const PORTS_PER_BURST = 16_384;
 const ATTEMPTS_PER_BURST = 2 ** 30;
+/** A burst that does not stop is interrupted this often. */
+const INTERRUPT_EVERY_MS = 1;
 /**
  * A BurstReport (native/core/burst.h): the recent port, the resets, the destination, the failed call, the attempts by
  * io_uring and the errno of its refusal, then the counters by errno.
@@ -84,8 +93,11 @@ interface End {
  * loop. `await using` stops the loop and resets its socket.
  */
 export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
+  /** The address that the attempts connect to. */
   readonly peer: Address;
+  /** How an attempt gets its local port; "fresh" unless given. */
   readonly strategy: Strategy;
+  /** How many threads make attempts at the same time; 1 unless given. */
   readonly threads: number;
   readonly #engine: Engine | "auto";
   readonly #options: ReconnectOptions;
@@ -127,7 +139,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   /**
    * Runs until a socket connects, a limit is reached or a signal aborts; an abort is a verdict, not a rejection. A
    * second call returns the same run, and its signal also stops the loop. Rejects with SocketError when a burst fails,
-   * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms.
+   * and with ERR_NOT_THIS_HOST when the attempts go to another host: the kernel is asked every 10 ms, between attempts.
    */
   run(signal?: AbortSignal): Promise<ReconnectResult> {
     checkSignal(signal);
@@ -338,8 +350,19 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   }
 
   #haltBursts(): void {
+    if (this.#halt.signal.aborted) return;
     Atomics.store(this.#stop, 0, 1);
     this.#halt.abort();
+    this.#interruptBursts();
+  }
+
+  /** A burst stops by itself after its attempt. Those that have not after a millisecond wait for an answer. */
+  #interruptBursts(): void {
+    if (this.#running.size === 0) return;
+    setTimeout(() => {
+      this.#native.interruptBursts();
+      this.#interruptBursts();
+    }, INTERRUPT_EVERY_MS);
   }
 
   /** Converts counters to outcomes. Native code counts every connect as errno 0; `selfConnects` of them were joined. */
@@ -373,8 +396,11 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
 /** The result of one loop, without the socket, for a series of them. */
 export interface Trial {
+  /** Why the trial ended; only "self-connect" counts as a success. */
   readonly verdict: ReconnectVerdict;
+  /** The attempts of the trial, the last one included. */
   readonly attempts: number;
+  /** Milliseconds from the first attempt to the end. */
   readonly elapsedMs: number;
 }
 

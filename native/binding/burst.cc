@@ -14,6 +14,7 @@ namespace {
 /// A burst writes into these objects from its thread, so they must live until it ends.
 struct Job {
   core::BurstPlan plan;
+  core::ConnectingSocket connecting;
   Socket* connected;
   Napi::ObjectReference memory;
   Napi::FunctionReference done;
@@ -66,6 +67,7 @@ core::Result burst(Arguments& arguments) {
   if (!job->connected->is_empty()) return -EALREADY;
   Environment& environment = arguments.environment();
   job->plan.closing = &environment.closing();
+  job->plan.connecting = &job->connecting;
   Napi::Array memory = Napi::Array::New(arguments.env());
   uint32_t count = 0;
   for (const size_t index : {0, 6, 7, 8}) memory.Set(count++, arguments.value(index));
@@ -79,11 +81,18 @@ core::Result burst(Arguments& arguments) {
     // it.
     return result > 0 ? job->connected->fill(result - 1) : result;
   };
-  return environment.run(work, [job](Napi::Env env, core::Result result) {
+  const auto call_done = [job](Napi::Env env, core::Result result) {
     const napi_value argument = Napi::Number::New(env, result);
     // This call fails only while a worker is terminated; then nobody can receive the failure.
     static_cast<void>(napi_call_function(env, env.Global(), job->done.Value(), 1, &argument, nullptr));
-  });
+  };
+  return environment.run(work, call_done, [job] { core::interrupt_burst(job->plan); });
+}
+
+/// interruptBursts(): ends the connect(2) in which a stopped burst waits; see core::interrupt_burst().
+core::Result interrupt_bursts(Arguments& arguments) {
+  arguments.environment().interrupt_work();
+  return 0;
 }
 
 Napi::Array to_array(Napi::Env env, std::span<const char* const> names) {
@@ -102,6 +111,7 @@ void export_burst(Napi::Env env, Napi::Object exports) {
   exports.Set("outcomes", Napi::Number::New(env, core::kOutcomes));
   exports.Set("unanswered", Napi::Number::New(env, core::kUnanswered));
   export_call<burst>(exports, "burst");
+  export_call<interrupt_bursts>(exports, "interruptBursts");
 }
 
 }  // namespace binding

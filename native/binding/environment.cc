@@ -1,7 +1,9 @@
 #include "binding/environment.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "core/checked.h"
@@ -10,6 +12,9 @@
 namespace binding {
 
 namespace {
+
+/// Work that is to end and has not yet is interrupted this often.
+constexpr auto kInterruptEvery = std::chrono::microseconds(200);
 
 /// Converts a napi status to a Result: it fails for lack of memory, or while the environment shuts down.
 core::Result or_errno(napi_status status) {
@@ -100,25 +105,34 @@ void Environment::drain() {
 }
 
 core::Result Environment::run(std::function<core::Result()> work,
-                              std::function<void(Napi::Env, core::Result)> done) {
+                              std::function<void(Napi::Env, core::Result)> done,
+                              std::function<void()> interrupt) {
   core::Result result = readiness_;
   if (result >= 0) result = hold();
   if (result < 0) return result;
-  const auto self = threads_.emplace(threads_.end());
-  result = self->start([this, self, work = std::move(work), done = std::move(done)] {
+  const auto self = works_.emplace(works_.end());
+  self->interrupt = std::move(interrupt);
+  result = self->thread.start([this, self, work = std::move(work), done = std::move(done)] {
     const core::Result result_of_work = work();
+    self->has_ended = true;
     post([this, self, result_of_work, done](Napi::Env env) {
-      self->join();
-      threads_.erase(self);
+      self->thread.join();
+      works_.erase(self);
       const core::Result unheld = unhold();
       done(env, result_of_work >= 0 && unheld < 0 ? unheld : result_of_work);
     });
   });
   if (result >= 0) return 0;
-  threads_.erase(self);
+  works_.erase(self);
   // The first failure is the one to report.
   static_cast<void>(unhold());
   return result;
+}
+
+void Environment::interrupt_work() {
+  for (const Work& work : works_) {
+    if (work.interrupt) work.interrupt();
+  }
 }
 
 core::Result Environment::hold() {
@@ -189,12 +203,18 @@ void Environment::end_threads() {
     const std::lock_guard lock(mutex_);
     closing_ = true;
   }
-  for (core::Thread& thread : threads_) thread.join();
+  for (Work& work : works_) {
+    while (work.interrupt && !work.has_ended) {
+      std::this_thread::sleep_for(kInterruptEvery);
+      work.interrupt();
+    }
+    work.thread.join();
+  }
 }
 
 void Environment::take_down() {
   end_threads();
-  threads_.clear();
+  works_.clear();
   reactor.reset();
   tasks_.clear();
   for (Socket* socket : sockets_) {

@@ -56,8 +56,12 @@ class Environment {
   void post(std::function<void(Napi::Env)> task);
   /// Runs `work` on a new thread, then `done` on the JavaScript thread. Returns -EAGAIN, and runs neither,
   /// when no thread can be created. Does not use libuv's pool: its four threads also serve dns and fs, and a
-  /// burst would block one for long.
-  core::Result run(std::function<core::Result()> work, std::function<void(Napi::Env, core::Result)> done);
+  /// burst would block one for long. `interrupt` ends a system call in which the work waits, when it is to
+  /// end and does not by itself.
+  core::Result run(std::function<core::Result()> work, std::function<void(Napi::Env, core::Result)> done,
+                   std::function<void()> interrupt = nullptr);
+  /// Calls `interrupt` of all work that runs.
+  void interrupt_work();
   /// Keeps the event loop alive until unhold() was called as often as hold().
   core::Result hold();
   core::Result unhold();
@@ -82,6 +86,13 @@ class Environment {
   int leaks = 0;  ///< Sockets that only garbage collection closed.
 
  private:
+  /// A thread of run().
+  struct Work {
+    core::Thread thread;
+    std::function<void()> interrupt;
+    std::atomic<bool> has_ended = false;
+  };
+
   void drain();
   void take_down();
 
@@ -94,7 +105,7 @@ class Environment {
   std::mutex mutex_;
   bool woken_ = false;
   std::vector<std::function<void(Napi::Env)>> tasks_;
-  std::list<core::Thread> threads_;
+  std::list<Work> works_;
   std::mutex sockets_mutex_;  ///< Only the JavaScript thread changes sockets_; it reads them without this.
   std::unordered_set<Socket*> sockets_;
 };

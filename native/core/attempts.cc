@@ -33,8 +33,7 @@ bool Attempts::is_over() {
 }
 
 bool Attempts::is_stopped() const {
-  return load_word(plan_.stop) != 0 || plan_.closing->load(std::memory_order_relaxed) ||
-         load_word(&plan_.report->destination) != 0;
+  return core::is_stopped(plan_) || load_word(&plan_.report->destination) != 0;
 }
 
 uint32_t Attempts::limit_batch(uint32_t most) const {

@@ -6,6 +6,7 @@
 
 #include "core/attempts.h"
 #include "core/choice.h"
+#include "core/counter.h"
 #include "core/engine.h"
 
 namespace core {
@@ -51,6 +52,14 @@ Result burst(const BurstPlan& plan) {
                         : plan.engine == EngineName::plain ? make_plain_engine(attempts)->run(UINT32_MAX)
                                                            : run_cheapest(attempts);
   return result != 0 ? result : std::min(attempts.check_destination(), 0);
+}
+
+bool is_stopped(const BurstPlan& plan) {
+  return load_word(plan.stop) != 0 || plan.closing->load(std::memory_order_relaxed);
+}
+
+void interrupt_burst(const BurstPlan& plan) {
+  if (is_stopped(plan)) plan.connecting->interrupt();
 }
 
 }  // namespace core

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/address.h"
+#include "core/connecting.h"
 #include "core/result.h"
 
 namespace core {
@@ -47,6 +48,7 @@ struct BurstPlan {
   uint32_t slice_ms;                 ///< After this time no new attempt starts.
   const int32_t* stop;               ///< The caller's memory: a nonzero value ends the burst.
   const std::atomic<bool>* closing;  ///< True when the environment shuts down; ends the burst.
+  ConnectingSocket* connecting;      ///< The socket of the plain engine, for interrupt_burst().
   uint16_t* ports;                   ///< Memory for `attempts` local ports, or null.
   BurstReport* report;
   EngineName engine = EngineName::automatic;
@@ -60,5 +62,13 @@ struct BurstPlan {
 /// attempt's outcome, when no socket can be created or prepared, when the engine that was asked
 /// for cannot make attempts, or when connect(2) stays in progress without waiting.
 Result burst(const BurstPlan& plan);
+
+/// Whether `stop` or `closing` is set.
+bool is_stopped(const BurstPlan& plan);
+
+/// Ends the connect(2) in which a stopped burst waits, on another thread; does nothing to a burst that is not
+/// stopped. Call it until burst() has returned: it may come just before a connect. Without it a burst whose
+/// SYN is not answered stops when connect(2) gives up, after two minutes.
+void interrupt_burst(const BurstPlan& plan);
 
 }  // namespace core

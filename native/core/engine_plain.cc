@@ -1,19 +1,18 @@
 #include <utility>
 
 #include "core/engine.h"
+#include "core/joined.h"
 #include "core/syscall.h"
 
 namespace core {
 
 namespace {
 
-/// A blocking connect(2) returns this often, so that the burst can check whether to stop. Waiting in the
-/// kernel keeps an attempt at one connect(2): to a dead port of this host it returns the refusal at once.
-constexpr int kConnectWaitMs = 2;
-/// The most calls of connect(2) in one attempt: 8 minutes when each of them waits, and a moment when they
-/// return EALREADY or EINTR at once.
+/// The most calls of connect(2) in one attempt: a signal interrupts one, and another goes on with it.
 constexpr int kMostConnects = 1 << 18;
 
+/// Sockets that block keep an attempt at one connect(2): to a dead port of this host it returns the refusal
+/// at once. interrupt_burst() ends one that waits.
 class PlainEngine : public Engine {
  public:
   explicit PlainEngine(Attempts& attempts)
@@ -29,13 +28,11 @@ class PlainEngine : public Engine {
       result = prepare_socket();
       if (result < 0) return result;
       result = attempt();
+      if (result != -ECONNREFUSED && plan_.connecting->is_interrupted()) return end_interrupted(result);
       if (is_refused_reuse(result)) continue;
-      if (is_in_progress(result) && !attempts_.is_stopped()) {
-        return attempts_.report_failure(Call::connect, result);
-      }
+      if (is_in_progress(result)) return attempts_.report_failure(Call::connect, result);
       attempts_.count(result, fd_);
       if (result == 0 && !attempts_.must_reset(fd_)) return hand_over();
-      if (is_in_progress(result)) return 0;  // Stopped.
       // Linux lets a socket connect again after a refusal. After any other error a new socket is needed.
       if (result == 0) {
         reset_socket();
@@ -47,8 +44,7 @@ class PlainEngine : public Engine {
   }
 
   void release() override {
-    if (fd_ >= 0) reset(std::exchange(fd_, -1));
-    is_used_ = false;
+    if (fd_ >= 0) reset(take_socket());
   }
 
  private:
@@ -57,7 +53,15 @@ class PlainEngine : public Engine {
     const Result fd = attempts_.open_socket();
     if (fd < 0) return fd;
     fd_ = fd;
-    return attempts_.report_failure(Call::setsockopt, set_connect_wait(fd_, kConnectWaitMs));
+    plan_.connecting->publish(fd_);
+    return 0;
+  }
+
+  /// The caller closes it, or hands it over.
+  int take_socket() {
+    plan_.connecting->take_back();
+    is_used_ = false;
+    return std::exchange(fd_, -1);
   }
 
   /// A port of the caller's stays bound when the socket is refused or reset; one that the kernel picked does
@@ -72,13 +76,10 @@ class PlainEngine : public Engine {
     Result result = bind_local();
     if (result < 0) return result;
     result = connect(fd_, plan_.peer);
-    for (int connects = 1; is_in_progress(result) && connects < kMostConnects && !attempts_.is_stopped();
-         connects++) {
+    for (int connects = 1; is_in_progress(result) && connects < kMostConnects; connects++) {
       result = connect(fd_, plan_.peer);
-      const Result checked = is_in_progress(result) ? attempts_.check_destination() : 0;
-      if (checked < 0) return checked;
     }
-    // A second connect(2) returns EISCONN when the socket has connected after the first one returned.
+    // A second connect(2) returns EISCONN when the socket has connected after the first one was interrupted.
     return result == -EISCONN ? 0 : result;
   }
 
@@ -95,21 +96,32 @@ class PlainEngine : public Engine {
   void reset_socket() {
     attempts_.count_reset();
     if (keeps_socket_ && disconnect(fd_) >= 0) return;
-    reset(std::exchange(fd_, -1));
-    is_used_ = false;
+    reset(take_socket());
+  }
+
+  /// The burst is stopped. The connect had no answer yet, or ended at that moment: what connected can be read
+  /// no more, so nobody gets it.
+  Result end_interrupted(Result result) {
+    const bool is_unanswered = result == -ECONNRESET || result == -ECONNABORTED;
+    attempts_.count(is_unanswered ? -EINPROGRESS : result, fd_);
+    return result == 0 ? give_up(take_socket()) : 0;
+  }
+
+  Result give_up(int fd) {
+    if (is_joined(fd) > 0) attempts_.count_reset();
+    reset(fd);
+    return 0;
   }
 
   Result hand_over() {
-    const Result unlimited = attempts_.report_failure(Call::setsockopt, set_connect_wait(fd_, 0));
-    if (unlimited < 0) return unlimited;
     const Result nonblocking = attempts_.report_failure(Call::fcntl, set_nonblocking(fd_));
-    return nonblocking < 0 ? nonblocking : std::exchange(fd_, -1) + 1;
+    if (nonblocking < 0) return nonblocking;
+    const int fd = take_socket();
+    return plan_.connecting->is_interrupted() ? give_up(fd) : fd + 1;
   }
 
   void drop() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-    is_used_ = false;
+    if (fd_ >= 0) close(take_socket());
   }
 
   Attempts& attempts_;

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -221,11 +220,6 @@ Result reset(int fd) {
 Result set_close_on_exec(int fd) { return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC); }
 
 Result set_nonblocking(int fd) { return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK); }
-
-Result set_connect_wait(int fd, int wait_ms) {
-  const timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
-  return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-}
 
 Result if_nametoindex(const char* name) {
   const unsigned index = ::if_nametoindex(name);

@@ -84,8 +84,6 @@ Result reset(int fd);
 Result set_close_on_exec(int fd);
 /// fcntl(2), O_NONBLOCK.
 Result set_nonblocking(int fd);
-/// setsockopt(2), SO_SNDTIMEO: how long a blocking connect(2) waits before it returns EINPROGRESS.
-Result set_connect_wait(int fd, int wait_ms);
 /// if_nametoindex(3).
 Result if_nametoindex(const char* name);
 /// if_indextoname(3). Returns the length of the name.

@@ -1,9 +1,12 @@
 /** The engines of a loop: what makes the attempts. Both count the same attempts, and leave the port free. */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { describe, expect, it, type TestContext } from "vitest";
 import { findSockets } from "../../lib/kernel/tables.ts";
 import type { ReconnectOptions } from "../../lib/loop/options.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
+import type { Address } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import type { Strategy } from "../../lib/socket/strategy.ts";
@@ -21,6 +24,20 @@ async function needsRing(context: TestContext, strategy: Strategy): Promise<void
   const { engineRefusal, socket } = await loop.run();
   socket?.reset();
   if (engineRefusal) context.skip(`${strategy} by ${engineRefusal}`);
+}
+
+/** A listener that answers no SYN, because its backlog is full. */
+function silentPeer(): Disposable & { readonly peer: Address } {
+  const listener = TcpSocket.open(4).bind("127.0.0.1:0").listen(0);
+  const peer = listener.getsockname();
+  const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
+  for (const client of clients) client.connect(peer);
+  return {
+    peer,
+    [Symbol.dispose]: () => {
+      for (const socket of [...clients, listener]) socket.reset();
+    },
+  };
 }
 
 const run = (options: ReconnectOptions) => new ReconnectLoop({ durationMs: 20_000, ...options }).run();
@@ -134,10 +151,8 @@ it.for(
   engine,
 ], context) => {
   if (engine === "io_uring") await needsRing(context, strategy);
-  using full = TcpSocket.open(4).bind("127.0.0.1:0").listen(0);
-  const peer = full.getsockname();
-  const clients = Array.from({ length: 4 }, () => TcpSocket.open(4));
-  for (const client of clients) client.connect(peer);
+  using silent = silentPeer();
+  const { peer } = silent;
   const controller = new AbortController();
   const loop = new ReconnectLoop({ peer, strategy, engine, attempts: 100 });
   const end = loop.run(controller.signal);
@@ -145,7 +160,18 @@ it.for(
   const { verdict, outcomes } = await end;
   expect(verdict).toBe("interrupted");
   expect(outcomes).toEqual({ deadline: 1 });
-  for (const client of clients) client.reset();
+});
+
+it("a worker ends while its loop waits for an answer", async () => {
+  using silent = silentPeer();
+  const script = `const { parentPort, workerData } = require("node:worker_threads");
+  import(workerData.library).then(({ ReconnectLoop }) => {
+    new ReconnectLoop({ peer: workerData.peer, strategy: "fresh", engine: "plain", attempts: 1 }).run();
+    setTimeout(() => parentPort.postMessage("waiting"), 20);
+  });`;
+  const worker = new Worker(script, { eval: true, workerData: { library: LIBRARY, peer: silent.peer } });
+  await once(worker, "message");
+  expect(await worker.terminate()).toBe(1);
 });
 
 describe("the engine of a loop", () => {

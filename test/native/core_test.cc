@@ -538,7 +538,8 @@ void a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches() {
 /// A plan, and the memory that it points to.
 struct Plan {
   explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
-      : ports(attempts), plan{strategy, peer, attempts, 60'000, &stop, &closing, ports.data(), &report} {}
+      : ports(attempts), plan{strategy, peer,        attempts,     60'000, &stop,
+                              &closing, &connecting, ports.data(), &report} {}
   bool failed(core::Call call) const { return report.failed_call == static_cast<uint32_t>(call); }
   uint32_t attempts() const { return std::accumulate(report.outcomes, std::end(report.outcomes), 0U); }
 
@@ -546,8 +547,23 @@ struct Plan {
   core::BurstReport report{};
   int32_t stop = 0;
   std::atomic<bool> closing = false;
+  core::ConnectingSocket connecting;
   core::BurstPlan plan;
 };
+
+/// burst(), which another thread stops after this time.
+core::Result burst_stopped_after(Plan& plan, std::chrono::milliseconds time) {
+  std::atomic<bool> has_ended = false;
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(time);
+    __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
+    for (; !has_ended; std::this_thread::yield()) core::interrupt_burst(plan.plan);
+  });
+  const core::Result result = core::burst(plan.plan);
+  has_ended = true;
+  stopper.join();
+  return result;
+}
 
 void bind_and_range_self_connect_at_the_first_attempt() {
   for (const core::Strategy strategy : {core::Strategy::bind, core::Strategy::range}) {
@@ -609,13 +625,72 @@ void a_burst_to_another_host_ends_after_its_first_attempts() {
 void a_burst_stops_when_another_thread_sets_stop() {
   Plan plan(core::Strategy::fresh, refusing_peer(4), UINT32_MAX / 1024);
   plan.plan.ports = nullptr;
-  std::thread stopper([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
+  CHECK(burst_stopped_after(plan, std::chrono::milliseconds(20)) == 0);
+  CHECK(plan.attempts() < plan.plan.attempts);
+}
+
+void a_burst_that_is_not_stopped_is_not_interrupted() {
+  Plan plan(core::Strategy::bind, find_dead_peer(4), 1);
+  const int socket = core::socket(4, core::Blocking::no);
+  plan.connecting.publish(socket);
+  core::interrupt_burst(plan.plan);
+  CHECK(!plan.connecting.is_interrupted());
+  plan.closing = true;
+  core::interrupt_burst(plan.plan);
+  CHECK(plan.connecting.is_interrupted() && core::close(socket) == 0);
+}
+
+void a_socket_that_connects_as_it_is_interrupted_is_reset() {
+  for (const int family : {4, 6}) {
+    Plan plan(core::Strategy::bind, find_dead_peer(family), 9);
+    plan.plan.engine = core::EngineName::plain;
+    const int socket = core::socket(family, core::Blocking::no);
+    plan.connecting.publish(socket);
+    plan.connecting.interrupt();
+    plan.connecting.take_back();
+    CHECK(core::close(socket) == 0);
+    CHECK(core::burst(plan.plan) == 0);
+    CHECK(plan.attempts() == 1 && plan.report.outcomes[0] == 1 && plan.report.resets == 1);
+    const int listener = core::socket(family, core::Blocking::no);  // No TIME-WAIT keeps the port.
+    CHECK(core::bind(listener, plan.plan.peer) == 0 && core::listen(listener, 1) == 0);
+    CHECK(core::close(listener) == 0);
+  }
+}
+
+/// Whether a socket can still be read.
+bool is_readable_side_open(int fd) {
+  char byte;
+  return core::recv(fd, &byte, 1) == -EAGAIN;
+}
+
+void no_socket_is_interrupted_that_has_a_descriptor_used_before() {
+  int ends[2];
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+  core::ConnectingSocket connecting;
+  std::atomic<bool> has_ended = false;
+  std::thread interrupter([&] {
+    while (!has_ended) connecting.interrupt();
   });
-  const core::Result result = core::burst(plan.plan);
-  stopper.join();
-  CHECK(result == 0 && plan.attempts() < plan.plan.attempts);
+  const int first = core::socket(4, core::Blocking::yes);
+  CHECK(core::close(first) == 0);
+  for (int round = 0; round < 2000; round++) {
+    const int fd = core::socket(4, core::Blocking::yes);
+    connecting.publish(fd);
+    connecting.take_back();
+    CHECK(core::close(fd) == 0);
+    const int other = dup(ends[0]);  // It gets the number of the socket that was closed.
+    CHECK(other == fd && core::close(other) == 0);
+  }
+  has_ended = true;
+  interrupter.join();
+  CHECK(is_readable_side_open(ends[0]));
+  // The control: a descriptor that was not taken back.
+  const int fd = core::socket(4, core::Blocking::yes);
+  connecting.publish(fd);
+  CHECK(core::close(fd) == 0 && dup(ends[0]) == fd);
+  connecting.interrupt();
+  CHECK(!is_readable_side_open(ends[0]));
+  for (const int one : {fd, ends[0], ends[1]}) CHECK(core::close(one) == 0);
 }
 
 void a_burst_without_a_socket_returns_EMFILE() {
@@ -666,7 +741,7 @@ bool can_ring(core::Strategy strategy) {
 
 void a_burst_whose_sockets_take_no_option_returns_the_errno() {
   run_with_refused_calls({SYS_setsockopt}, EPERM, [&] {
-    Plan plan(core::Strategy::fresh, refusing_peer(4), 3);
+    Plan plan(core::Strategy::range, refusing_peer(4), 3);
     CHECK(core::burst(plan.plan) == -EPERM && plan.attempts() == 0 && plan.failed(core::Call::setsockopt));
   });
 }
@@ -686,16 +761,12 @@ void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
     Plan plan(strategy, peer, 5);
     plan.plan.engine = engine;
     if (engine == core::EngineName::ring) plan.plan.ports = nullptr;
-    std::thread stopper([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      __atomic_store_n(&plan.stop, 1, __ATOMIC_RELAXED);
-    });
-    CHECK(core::burst(plan.plan) == 0);
-    stopper.join();
+    CHECK(burst_stopped_after(plan, std::chrono::milliseconds(50)) == 0);
     CHECK(plan.report.outcomes[core::kUnanswered] == plan.attempts());
     return plan.attempts();
   };
-  for (const core::Strategy strategy : {core::Strategy::fresh, core::Strategy::reuse}) {
+  for (const core::Strategy strategy :
+       {core::Strategy::fresh, core::Strategy::reuse, core::Strategy::autobind}) {
     CHECK(burst_stopped(strategy, core::EngineName::plain) == 1);
     if (can_ring(strategy)) CHECK(burst_stopped(strategy, core::EngineName::ring) == 1);
   }
@@ -1028,6 +1099,9 @@ constexpr Test kTests[] = {
     TEST(every_attempt_is_counted_and_its_port_recorded),
     TEST(a_burst_to_another_host_ends_after_its_first_attempts),
     TEST(a_burst_stops_when_another_thread_sets_stop),
+    TEST(a_burst_that_is_not_stopped_is_not_interrupted),
+    TEST(a_socket_that_connects_as_it_is_interrupted_is_reset),
+    TEST(no_socket_is_interrupted_that_has_a_descriptor_used_before),
     TEST(a_burst_without_a_socket_returns_EMFILE),
     TEST(a_burst_whose_connects_never_wait_returns_the_errno),
     TEST(a_burst_whose_sockets_take_no_option_returns_the_errno),
