@@ -24,8 +24,9 @@ export interface JoinedMoment {
   readonly refusal: ErrnoName | null;
   /** Who holds the port, as explainBind() names them. */
   readonly holders: readonly ExplainedHolder[];
-  /** What was written to the socket, and what the same socket then read. */
+  /** What was written to the socket. */
   readonly sent: string;
+  /** What the same socket then read. */
   readonly received: string;
 }
 

@@ -27,6 +27,7 @@ export interface StoryOptions extends Omit<ReconnectOptions, "selfConnects"> {
 
 /** One run, and everything that this package can find out about it. */
 export interface Story {
+  /** How the loop ended. */
   readonly result: Omit<ReconnectResult, "socket">;
   /** Why a self-connect was never to come, as whyNever() returned it before the first attempt. */
   readonly never: Never | null;
@@ -38,6 +39,7 @@ export interface Story {
   readonly moment: JoinedMoment | null;
   /** The errno of a server that starts on the peer's address after reset(); null when it starts. */
   readonly refusalAfter: ErrnoName | null;
+  /** How many attempts a self-connect takes here, or why it never happens. */
   readonly prediction: Prediction;
   /** The listeners of this host. */
   readonly host: Audit;
