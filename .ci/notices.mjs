@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 /** Headers that the addon is compiled with; esbuild does not see them. */
-const COMPILED_IN = ["node-addon-api"];
+const COMPILED_IN = ["node-addon-api", "node-api-headers"];
 
 /** Writes dist/THIRD-PARTY-NOTICES.md and dist/sbom.cdx.json. */
 export function writeNotices(metafiles) {

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import os from "node:os";
 import { environment, findSandbox } from "../kernel/host.ts";
 import { packageVersion } from "../kernel/version.ts";
+import { addonHost, libcText } from "../socket/addon.ts";
 import { checkArray, checkShape } from "../socket/misuse.ts";
 import { loadNative, nativeFailure } from "../socket/native.ts";
 import { findKernelFeatures } from "./doctor-kernel.ts";
@@ -117,7 +118,7 @@ export async function diagnose(tools: readonly LabTool[] = []): Promise<Diagnosi
     platform,
     architecture,
     kernel,
-    libc: readLibc(),
+    libc: libcText(addonHost()) || null,
     checks,
     commands: Object.entries(needs).map(([command, ways]) => judge(command, ways, checks)),
     verdict: states.includes("no") ? "lacks" : states.includes("unknown") ? "unknown" : "complete",
@@ -165,18 +166,6 @@ const RELEASE: Question = {
   cost: "what this package knows about the kernel's choice of ports is about Linux",
   fix: null,
 };
-
-/** process.report: the C library of this process. Its header alone asks nobody on the network. */
-function readLibc(): string | null {
-  if (process.platform !== "linux") return null;
-  const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
-  const { excludeNetwork } = report;
-  report.excludeNetwork = true;
-  const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  report.excludeNetwork = excludeNetwork ?? false;
-  if (!header) return null;
-  return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : "musl";
-}
 
 function toQuestion({ name, missing }: LabTool): Question {
   return {

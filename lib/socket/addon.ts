@@ -85,9 +85,14 @@ function describeFailure(
 }
 
 /** "linux-x64 (glibc 2.36)". */
-function nameOf({ platform, architecture, libc }: AddonHost): string {
-  const version = libc === "glibc" ? ` ${glibcVersion() ?? ""}`.trimEnd() : "";
-  return `${platform}-${architecture}${libc && ` (${libc}${version})`}`;
+function nameOf(host: AddonHost): string {
+  const libc = libcText(host);
+  return `${host.platform}-${host.architecture}${libc && ` (${libc})`}`;
+}
+
+/** "glibc 2.36", "musl"; "" where the system has one C library. */
+export function libcText({ libc }: AddonHost): string {
+  return libc === "glibc" ? `glibc ${glibcVersion() ?? ""}`.trimEnd() : libc;
 }
 
 /** What starts a Node that does not load addons so that it does. */
@@ -124,6 +129,11 @@ function libcOf(program: string): "glibc" | "musl" {
 
 /** gnu_get_libc_version(3), from the runtime's report; undefined where it is not glibc. */
 function glibcVersion(): string | undefined {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  return report?.header?.glibcVersionRuntime;
+  const report = process.report as (NodeJS.ProcessReport & { excludeNetwork?: boolean }) | undefined;
+  if (!report) return undefined;
+  const { excludeNetwork = false } = report;
+  report.excludeNetwork = true; // Without it a report asks for the names of the host's addresses.
+  const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  report.excludeNetwork = excludeNetwork;
+  return header?.glibcVersionRuntime;
 }
