@@ -5,7 +5,7 @@ export default {
     "lib/socket/{address-socket,inherited,pair,option-access,self-connect}.ts",
     "lib/guard/*.ts",
     "!lib/guard/index.ts",
-    "lib/loop/{options,reconnect}.ts",
+    "lib/loop/{engine,options,reconnect,statistics}.ts",
   ],
   testRunner: "vitest",
   plugins: ["@stryker-mutator/vitest-runner", "./test/support/message-texts.mjs"],

@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     // Deep checks take minutes: npm run check:deep. Wide ones need what npm fetches: npm run check:wide.
-    include: process.env.CLIENT
+    include: process.env.WIDE
       ? ["test/**/*.wide.ts"]
       : ["test/**/*.test.ts", ...(process.env.DEEP ? ["test/**/*.deep.ts"] : [])],
     // Many tests run dist: a stale one ends the run before it begins.

@@ -1,5 +1,8 @@
 /** The docs agree with the program: they show what it prints, and their examples run. */
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { Command } from "commander";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { HOLDER_WORDS } from "../lib/audit/holder-words.ts";
@@ -8,71 +11,18 @@ import type { OptionRow } from "../lib/socket/native.ts";
 import { otherOptions } from "../lib/socket/option-access.ts";
 import { optionTable } from "../lib/socket/supported.ts";
 import { codeOf, readClients } from "./support/clients.mjs";
-import { cli, command, MAIN, needsNamespaces, runInNamespace } from "./support/harness.ts";
+import { cli, command, needsNamespaces, runInNamespace } from "./support/harness.ts";
+import { anchorsOf, blocksOf, linksOf } from "./support/pages.ts";
 
 const readme = readFileSync("README.md", "utf8");
-
-/** The fenced blocks of one language. */
-function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(
-    (match) => match[1]!,
-  );
-}
+const sockets = readFileSync("docs/sockets.md", "utf8");
 
 /** A holder without a peer, for its words. */
 const HOLDER = { local: { family: 4, host: "0.0.0.0", port: 0 }, peer: null } as unknown as Holder;
 
-/** Runs it in a new namespace, because the README's port may be taken on this host. */
-function runModule(script: string) {
-  return runInNamespace("32768 60999", process.execPath, ["--input-type=module", "-e", script]);
-}
-
-describe("docs/guard.md", () => {
-  it("has blocks that run, and print what their comments say", async () => {
-    const [refusal, undici] = blocks(readFileSync("docs/guard.md", "utf8"), "js");
-    const printed = "ECONNREFUSED true ERR_SELF_CONNECT\n";
-    expect(await runModule(refusal!)).toEqual({ status: 0, stderr: "", stdout: printed });
-    expect(await runModule(undici!)).toEqual({ status: 0, stderr: "", stdout: "" });
-  });
-});
-
-describe("docs/port-in-use.md", () => {
-  const guide = readFileSync("docs/port-in-use.md", "utf8");
-
-  it("has a block that runs", async () => {
-    const [block] = blocks(guide, "js");
-    expect(await runModule(block!)).toMatchObject({ status: 0, stderr: "" });
-  });
-
-  it("frees a stuck port with its two commands, and nothing else", async (context) => {
-    needsNamespaces(context);
-    const [who, free] = blocks(guide, "sh")[0]!
-      .split("\n")
-      .map((line) => line.replace(/ *#.*$/, ""));
-    const run = (line: string) =>
-      `${line.replace(/^selfconnect/, `${process.execPath} ${MAIN}`)}; echo "exit $?"`;
-    // A process namespace of its own, which ends with the script: the owner of the port waits for its standard input.
-    const script = `ip link set lo up
-      (sleep 60 | ${process.execPath} test/support/programs/joined.mjs 50000 picked >/dev/null) &
-      until grep -q ':C350 0100007F:C350 01' /proc/net/tcp; do sleep 0.05; done
-      ${run(who!)}; ${run(free!)}; ${run(who!)}`;
-    const { stdout } = await command("unshare", [
-      "-rnpf",
-      "--mount-proc",
-      "--kill-child",
-      "sh",
-      "-c",
-      script,
-    ]);
-    expect(stdout).toMatch(
-      /127\.0\.0\.1:50000 is joined to itself \(ESTABLISHED\): pid \d+ \(node, user root\)\n/,
-    );
-    expect(stdout).toMatch(/^ {4}selfconnect free 127\.0\.0\.1:50000$/m);
-    expect(stdout).toContain("the port is free\nexit 0\n");
-    expect(stdout.match(/^exit \d+$/gm)).toEqual(["exit 3", "exit 0", "exit 0"]);
-  });
-
+describe("docs/guides/port-in-use.md", () => {
   it("has a row for each thing that `who` says", () => {
+    const guide = readFileSync("docs/guides/port-in-use.md", "utf8");
     for (const kind of Object.keys(HOLDER_WORDS)) {
       const words = HOLDER_WORDS[kind as keyof typeof HOLDER_WORDS](HOLDER)
         .replace("nobody", "…")
@@ -82,17 +32,63 @@ describe("docs/port-in-use.md", () => {
   });
 });
 
+describe("every page", () => {
+  const list = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "--deduplicate", "*.md"], {
+    encoding: "utf8",
+  });
+  const pages = list
+    .split("\n")
+    .filter((name) => existsSync(name))
+    .map((name) => ({ name, text: readFileSync(name, "utf8") }));
+  const anchors = new Map(pages.map(({ name, text }) => [name, anchorsOf(text)]));
+
+  it("links only to files and headings that exist", () => {
+    const broken = pages.flatMap(({ name, text }) =>
+      linksOf(text)
+        .filter((link) => {
+          const [file = "", anchor] = link.split("#");
+          const target = file === "" ? name : path.join(path.dirname(name), file);
+          const isHeading = anchor === undefined || anchors.get(target)?.includes(anchor);
+          return !existsSync(target) || !isHeading;
+        })
+        .map((link) => `${name}: ${link}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  it("names only files of this project that exist, and commands' options that --help has", () => {
+    const help = readFileSync("docs/cli.md", "utf8");
+    const wrong = pages
+      .filter(({ name }) => name !== "CHANGELOG.md")
+      .flatMap(({ name, text }) => {
+        const files = [
+          ...text.matchAll(/`((?:lib|native|test|examples|benchmarks)\/(?!room\/)[\w./-]*\.\w+)`/g),
+        ]
+          .map((match) => match[1]!)
+          .filter((file) => !existsSync(file));
+        const flags = [...text.matchAll(/\bselfconnect (\w+)((?: [^ \n`#|;&]+)*)/g)].flatMap(
+          ([, of, rest = ""]) => {
+            const section = help.split(`## selfconnect ${of}\n`)[1]?.split("\n## ")[0];
+            const given = rest.split(/ -- |\b(?:node|npm|npx) /)[0]!.match(/(?<= )--[a-z][a-z-]+/g) ?? [];
+            return given
+              .filter((flag) => section && !section.includes(` ${flag} `) && !section.includes(` ${flag}\n`))
+              .map((flag) => `selfconnect ${of} ${flag}`);
+          },
+        );
+        return [...files, ...flags].map((what) => `${name}: ${what}`);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  it("of docs/guides has its title in README.md, with a link", () => {
+    const guides = pages.filter(({ name }) => name.startsWith("docs/guides/"));
+    expect(guides.length).toBeGreaterThan(10);
+    const links = guides.map(({ name, text }) => `[${/^# (.+)/.exec(text)![1]}](${name})`);
+    expect(links.filter((link) => !readme.includes(link))).toEqual([]);
+  });
+});
+
 describe("README.md", () => {
-  it.each(
-    blocks(readme, "js").map((block, i) => [i + 1, block] as const),
-  )("block %i runs", async (_, block) => {
-    expect(await runModule(block)).toMatchObject({ status: 0, stderr: "" });
-  });
-
-  it("has blocks that run", () => {
-    expect(blocks(readme, "js").length).toBeGreaterThan(2);
-  });
-
   it("and CHANGELOG.md count the socket options right", () => {
     for (const file of ["README.md", "CHANGELOG.md"]) {
       const [, count] = /(\d+)\s+(?:socket )?options(?:,| in one table)/.exec(readFileSync(file, "utf8"))!;
@@ -106,11 +102,6 @@ describe("README.md", () => {
     expect(commands).toContain("reconnect");
     for (const name of commands.filter((one) => one !== "help"))
       expect(readme).toContain(`selfconnect ${name}`);
-  });
-
-  it("links only to files that exist", () => {
-    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!);
-    expect(links.filter((link) => !existsSync(link))).toEqual([]);
   });
 });
 
@@ -128,16 +119,6 @@ const EXAMPLES: Readonly<Record<string, RegExp>> = {
   "who-is-in-the-way.mjs":
     /^(.*127\.0\.0\.1:\d+ listens: pid \d+ \(node, .*){1,2}(redis-server is not installed\n)?$/s,
 };
-
-describe("docs/register.md", () => {
-  const page = readFileSync("docs/register.md", "utf8");
-
-  it.each(
-    blocks(page, "js").map((block, i) => [i + 1, block] as const),
-  )("block %i runs", async (_, block) => {
-    expect(await runModule(block)).toMatchObject({ status: 0, stderr: "" });
-  });
-});
 
 describe("docs/clients.md", () => {
   const clients = readClients();
@@ -159,12 +140,22 @@ describe("docs/clients.md", () => {
 });
 
 describe("examples", () => {
-  it.each(Object.keys(EXAMPLES))("%s runs, and the README shows all of it if it shows it", async (name) => {
+  const programs = readdirSync("examples").filter((name) => name.endsWith(".mjs"));
+
+  it("are in the index", () => {
+    const index = readFileSync("examples/README.md", "utf8");
+    for (const name of programs) expect(index).toContain(`[${name}](${name})`);
+  });
+
+  it.each(
+    Object.keys(EXAMPLES),
+  )("%s runs, and docs/sockets.md shows all of it if it shows it", async (name) => {
     const script = readFileSync(`examples/${name}`, "utf8");
     const { status, stdout, stderr } = await command(process.execPath, [`examples/${name}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(EXAMPLES[name]!);
-    if (readme.includes(`examples/${name}`)) expect(blocks(readme, "js")).toContain(script);
+    if (sockets.includes(`(../examples/${name}):`) || sockets.includes(`(../examples/${name})):`))
+      expect(blocksOf(sockets, "js").map(({ text }) => text)).toContain(script);
   });
 
   it("transparent-proxy.mjs runs in a namespace of its own, and nowhere else", async (context) => {
@@ -175,13 +166,11 @@ describe("examples", () => {
   });
 
   it("are all tested", () => {
-    expect(readdirSync("examples").sort()).toEqual(
-      [...Object.keys(EXAMPLES), "transparent-proxy.mjs"].sort(),
-    );
+    expect(programs.sort()).toEqual([...Object.keys(EXAMPLES), "transparent-proxy.mjs"].sort());
   });
 
   it("have the types that they say", () => {
-    const files = readdirSync("examples").map((name) => `examples/${name}`);
+    const files = programs.map((name) => `examples/${name}`);
     const program = ts.createProgram(files, {
       module: ts.ModuleKind.NodeNext,
       target: ts.ScriptTarget.ES2022,
@@ -243,11 +232,20 @@ it("docs/cli.md is what --help prints (npx vitest run --update writes it)", asyn
   const commands = [...stdout.matchAll(/^ {2}(\w+) ((?:\[|<).*?) {2}/gm)];
   const sections: string[] = [];
   for (const [, name = "", usage] of commands.filter((match) => match[1] !== "help")) {
-    const help = await cli([name, "--help"]);
-    const itsUsage = help.stdout.split("\n")[0]!.replace(" [command]", "");
+    const help = await helpOf(name);
+    const itsUsage = help.split("\n")[0]!.replace(" [command]", "");
     expect(itsUsage, "the list says the same").toBe(`Usage: selfconnect ${name} ${usage}`);
-    sections.push(`## selfconnect ${name}\n\n\`\`\`text\n${help.stdout.trimEnd()}\n\`\`\`\n`);
+    sections.push(`## selfconnect ${name}\n\n\`\`\`text\n${help.trimEnd()}\n\`\`\`\n`);
   }
   const page = `# The command line\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\`\n\n${sections.join("\n")}`;
   await expect(page).toMatchFileSnapshot("../docs/cli.md");
 });
+
+/** What `selfconnect NAME --help` prints, without a process for each. */
+async function helpOf(name: string): Promise<string> {
+  const made: Command = (await import(`../lib/cli/${name}.ts`))[`${name}Command`]();
+  let text = "";
+  new Command("selfconnect").enablePositionalOptions().addCommand(made);
+  made.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 }).outputHelp();
+  return text;
+}

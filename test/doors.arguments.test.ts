@@ -45,6 +45,7 @@ const EXEMPT: Readonly<Record<string, { why: string; of?: readonly string[] }>> 
   streamFactory: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   audit: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   auditAllNamespaces: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
+  diagnose: { why: ITS_DEFAULT, of: ["undefined"] },
   findExperiments: { why: ITS_DEFAULT, of: ["undefined"] },
   findSockets: { why: "an empty filter finds every socket", of: ["{}"] },
   readPorts: { why: "a text is the name of a file", of: ['"nonsense"'] },

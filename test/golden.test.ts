@@ -34,6 +34,8 @@ import {
   compareText,
   dialReport,
   dialText,
+  doctorReport,
+  doctorText,
   freeReport,
   freeText,
   holderText,
@@ -329,6 +331,12 @@ describe("who, free and reserve", () => {
     await expectJson("reserve", "reserve", reserveReport(made));
     await expectGolden("reserve.txt", `${reserveText(made)}\n`);
   });
+});
+
+it("doctor", async () => {
+  const found = readRecordedResult("doctor.input.json");
+  await expectJson("doctor", "doctor", doctorReport(found));
+  await expectGolden("doctor.txt", `${doctorText(found)}\n`);
 });
 
 describe("lab and report", () => {

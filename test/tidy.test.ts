@@ -14,7 +14,10 @@ interface SourceFile {
 const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "packets", "ports", "audit", "lab", "report"];
 
 /** Functions that no door exports, for the command line; each of these files needs no other room. */
-const PLAIN_FILES = /^lib\/(report\/(escape|numbers|terminal)|kernel\/version)\.ts$/;
+const PLAIN_FILES = /^lib\/(report\/(escape|numbers|terminal)|kernel\/version|audit\/whole-file)\.ts$/;
+
+/** Besides whole-file.ts: two write sysctls, the others into folders that only a rename puts in place. */
+const WRITERS = /^lib\/(audit\/(whole-file|reserve)|lab\/(instruments|image|uml-package|machines\/uml))\.ts$/;
 
 /** Words that we do not use (whole words, in any case), with the words to use instead. */
 const BANNED_WORDS: readonly (readonly [RegExp, string])[] = [
@@ -33,7 +36,7 @@ const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
 /** Tests of the whole project, and of stories across many files; the others are in a room's folder. */
 const PROJECT_TESTS = ["build", "census", "docs", "doors", "golden", "package", "tidy"];
-const STORIES = ["clients", "databases", "restart", "workers"];
+const STORIES = ["clients", "databases", "restart", "suites", "workers"];
 
 const MOST_LINES = 500;
 const MOST_COLUMNS = 120;
@@ -116,6 +119,15 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
       ? lines(text, (line) =>
           /(listen|connect)\((\{ port: )?[1-9]\d+|(127\.0\.0\.1|\[::1\]):[1-9]\d{3,4}\b(?!")/.test(line)
             ? ["no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts"]
+            : [],
+        )
+      : [],
+
+  writers: ({ path: where, text }) =>
+    where.startsWith("lib/") && !WRITERS.test(where)
+      ? lines(text, (line) =>
+          /\b(writeFile(Sync)?|appendFile(Sync)?|createWriteStream)\(/.test(line)
+            ? ["a file is whole or absent: writeWhole() of lib/audit/whole-file.ts"]
             : [],
         )
       : [],
@@ -344,6 +356,7 @@ describe("tidy itself", () => {
     platforms: { path: "native/core/burst.cc", text: "#ifdef __linux__" },
     constants: { path: "lib/x.ts", text: "if (errno === -111) return AF_INET;" },
     ports: { path: "test/x.test.ts", text: "server.listen(8080);" },
+    writers: { path: "lib/x.ts", text: "writeFileSync(file, text);" },
     places: { path: "lib/x.ts", text: 'open("/root/x")' },
     headings: { path: "docs/x.md", text: "# One\n# Two\n" },
   };
@@ -367,6 +380,7 @@ describe("tidy itself", () => {
         "line 1: #ifdef only in option.cc, option_numbers.h and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",
         "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts: server.listen(8080);",
+        "line 1: a file is whole or absent: writeWhole() of lib/audit/whole-file.ts: writeFileSync(file, text);",
         "line 1: name no path of one machine: open("/root/x")",
         "2 first-level headings: a page has one",
       ]

@@ -1,10 +1,13 @@
-// npm run check:wide: the guard's contract on every runtime, and the story of every client in docs/clients.md, at exact
-// versions that npm fetches when this first runs. It prints the table that README shows. --runtimes and --clients run one
-// of the two (--clients=NAME,… some clients), --here asks the Node that runs it, which npm test does, --node-source DIR
-// runs Node's own tests instead (--node-tests REGEXP those with such names), and --machines our tests on machines that
-// lack something (--machines=FILE,… these tests), which makes docs/machines.md. Plain JavaScript, as test/all.mjs.
+// npm run check:wide [PART,…]: `runtimes`, the guard's contract on every runtime, which prints the table of
+// docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when this first
+// runs. These two are the default. `machines` runs our tests on machines that lack something, and makes
+// docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
+// names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
+// undici, ws). --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test
+// does. Plain JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { parseArgs } from "node:util";
 import { fetchClients, readClients } from "./support/clients.mjs";
 import { testMachines } from "./support/machines.mjs";
@@ -19,25 +22,38 @@ import {
   runInNamespace,
   THIS_NODE,
 } from "./support/runtimes.mjs";
+import { prepareSuite, SUITES } from "./support/suites.mjs";
 
+/** What each part runs. */
+const PARTS = {
+  runtimes: testRuntimes,
+  clients: testClients,
+  suites: testSuites,
+  node: testNode,
+  machines: testMachineKinds,
+};
+const DEFAULT_PARTS = ["runtimes", "clients"];
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
 const GUARDS = ["prevents", "detects"];
 /** The ephemeral range of a client's namespace: enough ports for a pool, few enough to meet the server's soon. */
 const CLIENT_RANGE = "50000 50005";
+/** That of a suite's namespace: the kernel's default. */
+const SUITE_RANGE = "32768 60999";
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-const { values: flags } = parseFlags({
-  args: process.argv.slice(2).map((flag) => (/^--(clients|machines)$/.test(flag) ? `${flag}=` : flag)),
+const { values: flags, positionals } = parseFlags({
+  allowPositionals: true,
   options: {
     help: { type: "boolean" },
     here: { type: "boolean" },
-    runtimes: { type: "boolean" },
-    clients: { type: "string" },
-    machines: { type: "string" },
-    "node-source": { type: "string" },
+    only: { type: "string" },
+    sources: { type: "string" },
     "node-tests": { type: "string" },
   },
 });
+const only = flags.only?.split(",").filter(Boolean) ?? [];
+const parts = positionals.flatMap((names) => names.split(","));
+checkUsage();
 
 if (flags.help) {
   console.log(
@@ -55,12 +71,7 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0) {
 }
 
 if (flags.here) await testRuntime(THIS_NODE);
-else if (flags.machines !== undefined) await testMachineKinds(flags.machines);
-else if (flags["node-source"]) await testNode(flags["node-source"]);
-else {
-  if (flags.clients === undefined) await testRuntimes();
-  if (!flags.runtimes) await testClients(flags.clients);
-}
+else for (const part of parts.length > 0 ? parts : DEFAULT_PARTS) await PARTS[part]();
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
 process.exitCode = counts.failed > 0 ? 1 : 0;
@@ -70,9 +81,20 @@ function parseFlags(config) {
   try {
     return parseArgs(config);
   } catch ({ message }) {
-    console.error(`${message}; see --help`);
-    process.exit(2);
+    return endUsage(message);
   }
+}
+
+function checkUsage() {
+  for (const part of parts) {
+    if (!Object.hasOwn(PARTS, part)) endUsage(`no part ${part}: use ${Object.keys(PARTS).join(", ")}`);
+    if (["node", "suites"].includes(part) && !flags.sources) endUsage(`${part} needs --sources DIR`);
+  }
+}
+
+function endUsage(message) {
+  console.error(`${message}; see --help`);
+  process.exit(2);
 }
 
 async function testRuntimes() {
@@ -84,7 +106,7 @@ async function testRuntimes() {
   if (columns.length < RUNTIMES.length) return;
   const table = markdown(columns);
   console.log(`\n${table}\n`);
-  check("README.md shows this table", readFileSync("README.md", "utf8").includes(table));
+  check("docs/runtimes.md shows this table", readFileSync("docs/runtimes.md", "utf8").includes(table));
 }
 
 /** What `fetch` returns; null, and a printed skip, where npm cannot fetch it. */
@@ -92,13 +114,17 @@ function fetchOrSkip(name, fetch) {
   try {
     return fetch();
   } catch (error) {
-    console.log(`skipped: ${name}: npm cannot fetch it (${error.message.split("\n")[0]})`);
-    counts.skipped++;
+    skip(`${name}: npm cannot fetch it (${error.message.split("\n")[0]})`);
     return null;
   }
 }
 
-/** Returns the verdicts of a runtime, with the names of the preload's rows as README shows them. */
+function skip(reason) {
+  console.log(`skipped: ${reason}`);
+  counts.skipped++;
+}
+
+/** Returns the verdicts of a runtime, with the names of the preload's rows as docs/runtimes.md shows them. */
 async function testRuntime(runtime) {
   console.log(`\n— ${runtime.name}`);
   const isNode = runtime.name.startsWith("Node");
@@ -132,22 +158,46 @@ async function testRuntime(runtime) {
   return { name: runtime.name, rows };
 }
 
-/** `names` is a list with commas; empty or undefined are all. */
-async function testClients(names) {
-  const wanted = names?.split(",").filter(Boolean) ?? [];
-  const clients = readClients().filter(({ name }) => wanted.length === 0 || wanted.includes(name));
-  check("docs/clients.md has these clients", clients.length >= Math.max(wanted.length, 1), names);
+async function testClients() {
+  const clients = readClients().filter(isWanted);
+  check("docs/clients.md has these clients", clients.length >= Math.max(only.length, 1), flags.only);
   const packages = fetchOrSkip("the clients", fetchClients);
   if (!packages) return;
-  for (const { name } of clients) await testClient(name, packages);
+  for (const { name } of clients) {
+    await runStory(name, CLIENT_RANGE, "clients", { CLIENT: name, CLIENT_PACKAGES: packages });
+  }
 }
 
-async function testClient(name, packages) {
+async function testSuites() {
+  const suites = SUITES.filter(isWanted);
+  check("there are these suites", suites.length >= Math.max(only.length, 1), flags.only);
+  for (const suite of suites) await testSuite(suite);
+}
+
+async function testSuite(suite) {
+  const { name } = suite;
+  const folder = path.resolve(flags.sources, name);
+  if (!existsSync(folder))
+    return skip(`${name}: npm's package has no tests, and ${folder} is no source tree`);
+  // Out here, because a namespace has no way to the registry.
+  const isPrepared = fetchOrSkip(name, () => {
+    prepareSuite(suite, folder);
+    return true;
+  });
+  if (isPrepared) await runStory(name, SUITE_RANGE, "suites", { SUITE: name, SUITE_SOURCE: folder });
+}
+
+function isWanted({ name }) {
+  return only.length === 0 || only.includes(name);
+}
+
+/** Runs test/stories/`story`.wide.ts in a network namespace with this ephemeral range. */
+async function runStory(name, range, story, variables) {
   console.log(`\n— ${name}`);
-  const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", "test/stories/clients.wide.ts"];
-  const env = { CLIENT: name, CLIENT_PACKAGES: packages, NO_COLOR: "1" };
-  const { status, stdout, stderr } = await runInNamespace(CLIENT_RANGE, [process.execPath, ...vitest], env);
-  const lines = stdout.split("\n").filter((line) => /^ *[✓×↓] /.test(line));
+  const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", `test/stories/${story}.wide.ts`];
+  const env = { ...variables, WIDE: "1", NO_COLOR: "1" };
+  const { status, stdout, stderr } = await runInNamespace(range, [process.execPath, ...vitest], env);
+  const lines = stdout.split("\n").filter((line) => /^ *[✓×↓|] /.test(line));
   console.log(lines.join("\n"));
   for (const [sign, count] of Object.entries({ "✓": "passed", "×": "failed", "↓": "skipped" }))
     counts[count] += lines.filter((line) => line.trimStart().startsWith(sign)).length;
@@ -159,14 +209,14 @@ async function testClient(name, packages) {
   }
 }
 
-/** `files` is a list with commas; empty are those of the table in docs/machines.md. */
-async function testMachineKinds(files) {
-  const failed = await testMachines(files === "" ? undefined : files.split(","));
+/** Of the table in docs/machines.md without --only. */
+async function testMachineKinds() {
+  const failed = await testMachines(only.length > 0 ? only : undefined);
   check("no test fails for what a machine lacks", failed.length === 0, failed.join(", "));
 }
 
-async function testNode(source) {
-  const ours = await runNodeTests(source, flags["node-tests"]);
+async function testNode() {
+  const ours = await runNodeTests(flags.sources, flags["node-tests"]);
   check("no test of Node fails because of the guard", ours.length === 0, ours.join(", "));
 }
 

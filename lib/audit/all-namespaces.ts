@@ -16,7 +16,9 @@ export interface NamespaceAudit extends Audit {
 
 /** The audits of all network namespaces. */
 export interface HostAudit {
+  /** The audit of the network namespace of this process. */
   readonly own: Audit;
+  /** The audits of the other network namespaces that were visible. */
   readonly others: readonly NamespaceAudit[];
   /** Namespaces that could not be audited, each with the reason. */
   readonly unseen: readonly string[];

@@ -33,6 +33,7 @@ import type { SysctlCure } from "./sysctl-cure.ts";
 
 /** A socket, what it is in the words of explainBind(), and a process that has it open. */
 export interface PortOwner {
+  /** The local address of the socket. */
   readonly local: Address;
   /** A sentence without its subject, the address: "listens: pid 4242 (node, user www)". */
   readonly is: string;
@@ -48,6 +49,7 @@ export interface ListenerRisk extends PortRisk, PortOwner {
 
 /** A port that was asked for: whether a server there would be at risk. */
 export interface AskedPort extends PortRisk {
+  /** The port, as it was asked for. */
   readonly port: number;
   /** The sockets that are on the port now. */
   readonly heldBy: readonly PortOwner[];
@@ -55,6 +57,7 @@ export interface AskedPort extends PortRisk {
 
 /** A socket joined to itself, now or until a moment ago. */
 export interface JoinedSocket extends PortOwner {
+  /** Its TCP state. */
   readonly state: TcpState;
   /** The least age of the socket; null where the kernel does not report it. */
   readonly ageMs: number | null;
@@ -62,7 +65,9 @@ export interface JoinedSocket extends PortOwner {
 
 /** A client whose SYN to an address of this host is unanswered. It sends the SYN again. */
 export interface Knocking extends PortOwner {
+  /** The address that it connects to. */
   readonly peer: Address;
+  /** How often its SYN was sent again. */
   readonly retransmits: number;
   /** Whether such a client can be joined to itself at its next attempt. */
   readonly risk: Exclude<Risk, "bind-first">;
@@ -74,16 +79,21 @@ export interface Knocking extends PortOwner {
 export interface Audit extends PortFacts {
   /** How this kernel picks ports; "unknown" where its release does not say so: predict() observes it. */
   readonly algorithm: AlgorithmName | "unknown";
+  /** Where the sockets were read from. */
   readonly source: TableSource;
+  /** The listeners inside the ephemeral range, with their risk. */
   readonly listeners: readonly ListenerRisk[];
   /** The ports that were asked for. */
   readonly ports: readonly AskedPort[];
+  /** Sockets that are joined to themselves now; TIME-WAIT is in `leftovers`. */
   readonly joined: readonly JoinedSocket[];
   /** Self-connects in TIME-WAIT: no listener can start on their ports. */
   readonly leftovers: readonly JoinedSocket[];
+  /** Clients whose SYN to an ephemeral port of this host is unanswered. */
   readonly knocking: readonly Knocking[];
   /** Destinations towards which a tenth of the ephemeral ports or more are in use. */
   readonly destinations: readonly Destination[];
+  /** net.ipv4.tcp_tw_reuse: for which destinations connect(2) takes ports from TIME-WAIT. */
   readonly timeWaitReuse: TimeWaitReuse;
   /** False when the process of some socket may not be visible: its descriptors are readable by root only. */
   readonly seesAllProcesses: boolean;
@@ -114,6 +124,12 @@ const TURN_MS = 5;
 /**
  * sock_diag(7), else /proc/net/tcp: reads the sockets of a network namespace. Changes nothing, connects to nothing, and
  * leaves the event loop free. Rejects when the sockets cannot be read; throws ERR_INVALID_PORT.
+ *
+ * @example
+ * import { audit } from "selfconnect/audit";
+ *
+ * const { verdict, ports } = await audit({ ports: [8080] });
+ * console.log(verdict, ports[0].risk); // clean safe
  */
 export function audit(options: AuditOptions = {}): Promise<Audit> {
   checkKeys("audit()", options, ["ports", "namespace"]);

@@ -13,6 +13,7 @@ import { sysctlCure } from "./sysctl-cure.ts";
 export interface Destination {
   /** With port 0. */
   readonly local: Address;
+  /** The address of the connections' other end. */
   readonly peer: Address;
   /** Ports that connect(2) cannot pick now for this local address and peer. */
   readonly portsInUse: number;

@@ -19,6 +19,7 @@ import { findHolders, unknownHolder } from "./holders.ts";
 
 /** What was tried on one address. */
 export interface BindTry {
+  /** The address that bind(2) was tried on. */
   readonly local: Address;
   /** The errno of bind(2) without options; null when it works. */
   readonly refusal: ErrnoName | null;
@@ -75,6 +76,15 @@ const OPTIONS: readonly NeededOption[][] = [[], ["reuseAddress"], ["reusePort"]]
 /**
  * bind(2), sock_diag(7): tries whether a server can start on an address, and explains the answer. Binds a socket for a
  * moment and does not listen, so no client connects. Throws ERR_INVALID_ADDRESS or ERR_INVALID_PORT.
+ *
+ * @example
+ * import { listen } from "selfconnect";
+ * import { explainBind } from "selfconnect/audit";
+ *
+ * const listener = listen("127.0.0.1:0");
+ * const { canListen, holders } = explainBind(listener.getsockname());
+ * console.log(canListen, holders[0].kind); // false listener
+ * listener.close();
  */
 export function explainBind(target: BindTarget, options: ExplainBindOptions = {}): BindExplanation {
   checkKeys("explainBind()", options, ["allNamespaces", "mostHolders"]);
@@ -120,6 +130,7 @@ export function findObstacles(
 export interface WaitUntilFreeOptions {
   /** Default 30 seconds. */
   readonly deadlineMs?: number;
+  /** Ends the wait when it aborts; the result is then false. */
   readonly signal?: AbortSignal;
 }
 

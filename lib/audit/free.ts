@@ -24,14 +24,17 @@ export type FreedBy = "SOCK_DESTROY" | "pidfd_getfd";
 
 /** One socket joined to itself, and what became of it. */
 export interface FreedSocket {
+  /** Its local address, which is also its peer. */
   readonly local: Address;
   /** Its state before. */
   readonly state: TcpState;
+  /** The processes that had it open; empty when none is visible. */
   readonly processes: readonly Process[];
   /** The number of the network namespace; null for the one of this process. */
   readonly namespace: number | null;
   /** When it was ended, as an ISO 8601 time; null when it was not. */
   readonly at: string | null;
+  /** How it was ended; null when it was not. */
   readonly by: FreedBy | null;
   /** Why it was not ended: the errno of each way that was tried. Empty when it was, and with `dryRun`. */
   readonly refusals: Readonly<Partial<Record<FreedBy, ErrnoName>>>;
@@ -80,6 +83,12 @@ const STEP_MS = 10;
  * is compared at that moment, so that no other socket is ended. The owner's next call fails with ECONNABORTED or
  * ECONNRESET. A port alone, 0.0.0.0 and [::] stand for every address. TIME-WAIT of a self-connect is ended by
  * SOCK_DESTROY only, where the kernel can.
+ *
+ * @example
+ * import { free } from "selfconnect/audit";
+ *
+ * const { sockets } = await free(50_000, { dryRun: true });
+ * console.log(sockets.length); // 0
  */
 export async function free(
   target: number | string | Address | "all",

@@ -161,5 +161,9 @@ export function describeRefusal(
   if (code === "EADDRNOTAVAIL") {
     return isOwn ? `${host} cannot be bound here` : `${host} is not an address of this host`;
   }
+  if (code === "EINVAL" && host.includes(":")) {
+    const isMulticast = host.startsWith("ff");
+    return isMulticast ? `${host} is a multicast address` : `write the interface too, as in ${host}%eth0`;
+  }
   return code === "EAFNOSUPPORT" ? "this host has no IPv6" : null;
 }

@@ -40,7 +40,9 @@ export type NeededOption = "reuseAddress" | "reusePort";
 
 /** A socket that holds a port. */
 export interface Holder {
+  /** What the socket is: a listener, a connection, joined to itself … */
   readonly kind: HolderKind;
+  /** Its local address. */
   readonly local: Address;
   /** Null for a socket without a peer. */
   readonly peer: Address | null;
@@ -56,6 +58,7 @@ export interface Holder {
   readonly leftMs: number | null;
   /** IPV6_V6ONLY; null when the kernel does not report it. */
   readonly isV6Only: boolean | null;
+  /** Whether it is a socket of Multipath TCP. */
   readonly isMultipath: boolean;
 }
 

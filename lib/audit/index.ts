@@ -12,6 +12,9 @@ export type {
 } from "./audit.ts";
 export { audit } from "./audit.ts";
 export type { Destination, TimeWaitReuse } from "./destinations.ts";
+export type { Check, CheckGroup, CommandNeed, Diagnosis, LabTool } from "./doctor.ts";
+export { diagnose } from "./doctor.ts";
+export type { CheckState } from "./doctor-question.ts";
 export type {
   BindExplanation,
   BindTarget,

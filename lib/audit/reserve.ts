@@ -22,15 +22,21 @@ export interface ReservationEffects {
 
 /** What reserve() changed, or would change. */
 export interface Reservation {
+  /** The port that was asked for. */
   readonly port: number;
+  /** net.ipv4.ip_local_port_range: outside it a reservation changes nothing. */
   readonly ephemeralRange: PortRange;
+  /** net.ipv4.ip_local_reserved_ports before. */
   readonly before: readonly PortRange[];
+  /** The list afterwards; with `dryRun` what it would be. */
   readonly after: readonly PortRange[];
   /** False when the port was reserved already, or with `undo` was not. */
   readonly isChange: boolean;
+  /** Whether the list was written; false with `dryRun`, and when there was nothing to change. */
   readonly isDone: boolean;
   /** Null without `persist`. */
   readonly persistent: PersistentReservation | null;
+  /** What the reservation does to other ports. */
   readonly effects: ReservationEffects;
 }
 
@@ -51,6 +57,12 @@ const KERNEL_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports";
  * it, and with `persist` to a file of sysctl.d(5). Computes first what that does to other ports. Throws
  * ERR_INVALID_PORT, ERR_NO_RANGE where the host does not report its ephemeral range, EACCES or EROFS where it may not
  * be changed: then neither the list nor the file has changed.
+ *
+ * @example
+ * import { reserve } from "selfconnect/audit";
+ *
+ * const { after, isDone } = reserve(50_000, { dryRun: true });
+ * console.log(after, isDone); // [ { low: 50000, high: 50000 } ] false
  */
 export function reserve(port: number, options: ReserveOptions = {}): Reservation {
   checkKeys("reserve()", options, ["undo", "persist", "dryRun"]);

@@ -28,6 +28,7 @@ export type Risk =
 
 /** The judgement of one port, and the reasons. */
 export interface PortRisk {
+  /** Whether a client can be given the port as its own. */
   readonly risk: Risk;
   /** Why the kernel never picks the port for a plain connect; null when it does, and when that is unknown. */
   readonly never: NeverReason | null;

@@ -1,5 +1,5 @@
 /** The files of sysctl.d(5), which set the list of reserved ports at each boot. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { PortRange } from "../socket/port-range.ts";
 import {
@@ -10,9 +10,11 @@ import {
   parsePortList,
   removePort,
 } from "../socket/port-range.ts";
+import { writeWhole } from "./whole-file.ts";
 
 /** The list in a file of sysctl.d(5), and what it becomes. */
 export interface PersistentReservation {
+  /** The file that is written, or removed with `undo`. */
   readonly path: string;
   /** The list that the next boot would set without the change. */
   readonly before: readonly PortRange[];
@@ -86,16 +88,15 @@ export function withFile(content: FilePlan["content"], act: () => void, root = "
   }
 }
 
-/** rename(2): a reader sees the old file or the new one, and never a part. */
+/** Throws where the file does not keep the text: systemd masks a file by a link to /dev/null. */
 function replaceFile(file: string, text: string | null): void {
   if (text === null) {
     rmSync(file, { force: true });
     return;
   }
   mkdirSync(path.dirname(file), { recursive: true });
-  const written = `${file}.new`;
-  writeFileSync(written, text);
-  renameSync(written, file);
+  writeWhole(file, text);
+  if (readFileSync(file, "utf8") !== text) throw new Error(`${file} keeps nothing: it is no regular file`);
 }
 
 interface Setting {

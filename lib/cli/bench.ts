@@ -2,6 +2,7 @@
 import { fork } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { BenchBounds, BenchDriver, BenchReport, BenchRow, BenchScan } from "../report/index.ts";
 import {
   applyBenchBounds,
@@ -15,7 +16,6 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
 interface Flags {
@@ -167,11 +167,11 @@ async function runBench(flags: Flags): Promise<number> {
   const bounds = flags.expect === undefined ? null : readBounds(flags.expect);
   const measured = await runBenchmark(flags, bounds);
   const report = bounds ? applyBenchBounds(measured, bounds) : measured;
+  if (flags.json) printJson(report);
+  else print(benchText(report, textOptions()));
   if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
   if (flags.html) writeWhole(flags.html, benchHtml(report));
   if (flags.csv) writeWhole(flags.csv, benchCsv(report));
-  if (flags.json) printJson(report);
-  else print(benchText(report, textOptions()));
   if (report.isInterrupted) return EXIT.interrupted;
   return benchExitCode(report.rows, bounds);
 }

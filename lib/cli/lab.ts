@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { Command, Option } from "commander";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { Expectation, Judgement, LabResult, Machine, SysctlAxis } from "../lab/index.ts";
 import {
   DEFAULT_KERNELS,
@@ -30,7 +31,6 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";

@@ -69,6 +69,11 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: "the same experiments on many kernels",
     load: async () => (await import("./lab.ts")).labCommand(),
   },
+  doctor: {
+    usage: "[options]",
+    summary: "what works on this host, what each lack costs, and how to fix it",
+    load: async () => (await import("./doctor.ts")).doctorCommand(),
+  },
   report: {
     usage: "[options] <files...>",
     summary: "render results as HTML, Markdown or CSV; compare two",

@@ -30,7 +30,10 @@ export function printNotice(lines: readonly Line[]): void {
   console.error(renderText(lines, textOptions(process.stderr)));
 }
 
-/** Exits when stdout fails: quietly if the reader has closed the pipe, else with an error. */
+/**
+ * Exits when stdout fails: quietly if the reader has closed the pipe, else with an error. Where stdout was closed
+ * before the start (`>&-`), Node has opened /dev/null in its place, as for one who wants no output.
+ */
 export function watchOutput(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(process.exitCode ?? EXIT.failed);
@@ -82,9 +85,16 @@ export class LiveLine implements Disposable {
   }
 }
 
+const INTERRUPTIONS = ["SIGINT", "SIGTERM"] as const;
+
 /** Returns a signal that aborts at the first SIGINT or SIGTERM, so that the results so far can be printed. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => controller.abort());
+  for (const signal of INTERRUPTIONS) process.once(signal, () => controller.abort());
   return controller.signal;
+}
+
+/** Exits at the next SIGINT or SIGTERM: a process that such a signal itself ends would leave parts of files behind. */
+export function exitAtNextInterruption(): void {
+  for (const signal of INTERRUPTIONS) process.once(signal, () => process.exit(EXIT.interrupted));
 }

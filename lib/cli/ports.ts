@@ -1,5 +1,6 @@
 /** selfconnect ports: observe the kernel's choice of local ports, and name it. */
 import { Command, Option } from "commander";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, listenRefusal, TcpSocket } from "../index.ts";
 import { isOwnAddress } from "../kernel/index.ts";
@@ -16,7 +17,6 @@ import {
 import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 
 interface Flags {
@@ -74,11 +74,11 @@ const EXAMPLES = `Examples:
 async function runPorts(flags: Flags): Promise<number> {
   const signal = interruption();
   const observation = await observe(flags, signal);
-  if (flags.ports !== undefined) writeWhole(flags.ports, `${observation.ports.join("\n")}\n`);
   const fingerprinted = fingerprint(observation);
-  if (flags.html !== undefined) writeWhole(flags.html, portsHtml(observation, fingerprinted));
   if (flags.json) printJson(portsReport(observation, fingerprinted));
   else print(portsText(observation, fingerprinted, textOptions()));
+  if (flags.ports !== undefined) writeWhole(flags.ports, `${observation.ports.join("\n")}\n`);
+  if (flags.html !== undefined) writeWhole(flags.html, portsHtml(observation, fingerprinted));
   if (signal.aborted) return EXIT.interrupted;
   return fingerprinted.verdict.name === "unknown" ? EXIT.failed : EXIT.done;
 }
@@ -90,9 +90,9 @@ async function runRead(file: string, flags: Flags): Promise<number> {
   const reading = await readPorts(file === "-" ? process.stdin : file, { onProgress }).catch((error) => {
     throw new Error(`cannot read ${file}: ${error.message}`, { cause: error });
   });
-  if (flags.html !== undefined) writeWhole(flags.html, portsReadHtml(file, reading));
   if (flags.json) printJson(portsReadReport(file, reading));
   else print(portsReadText(file, reading, textOptions()));
+  if (flags.html !== undefined) writeWhole(flags.html, portsReadHtml(file, reading));
   const isNamed = reading.sources.some(({ verdict }) => verdict.name !== "unknown");
   return isNamed ? EXIT.done : EXIT.failed;
 }

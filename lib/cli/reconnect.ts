@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
+import { WholeFile } from "../audit/whole-file.ts";
 import type { Address, Engine, ReconnectProgress, ReconnectResult, Strategy, TcpSocket } from "../index.ts";
 import { listenRefusal, ReconnectLoop, STRATEGIES } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
@@ -20,8 +21,15 @@ import {
 } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { WholeFile } from "./files.ts";
-import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
+import {
+  exitAtNextInterruption,
+  interruption,
+  LiveLine,
+  print,
+  printJson,
+  printNotice,
+  textOptions,
+} from "./output.ts";
 
 interface Flags {
   readonly strategy: Strategy;
@@ -120,6 +128,7 @@ async function runTrials(
   signal: AbortSignal,
 ): Promise<ReconnectResult[]> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
+  if (ports) signal.addEventListener("abort", exitAtNextInterruption, { once: true });
   using line = new LiveLine();
   const results: ReconnectResult[] = [];
   const findRemaining = expectedRemaining(peer, flags.strategy, situation);

@@ -1,6 +1,7 @@
 /** selfconnect report: renders results in other formats, and compares two of them. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { LabResult } from "../lab/index.ts";
 import {
   compareLabs,
@@ -12,7 +13,6 @@ import {
   mergeLabs,
   parseLabResult,
 } from "../report/index.ts";
-import { writeWhole } from "./files.ts";
 import { print, printJson, textOptions } from "./output.ts";
 
 interface ReportFlags {

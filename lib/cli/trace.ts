@@ -1,6 +1,7 @@
 /** selfconnect trace [peer]: one self-connect, packet by packet. */
 import { Argument, Command, Option } from "commander";
 import { explainBind } from "../audit/index.ts";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { Address } from "../index.ts";
 import { formatAddress, SocketError } from "../index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
@@ -19,7 +20,6 @@ import {
 import { pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { writeWhole } from "./files.ts";
 import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
 
 interface Flags {
@@ -96,13 +96,10 @@ async function runTraceCommand(peer: Address, flags: Flags): Promise<number> {
   const traced = await runTrace(peer, flags, signal);
   const table = flags.close && !signal.aborted ? await observeLeavings(peer) : null;
   const extras = { sent: flags.data ?? null, leavings: table };
+  if (flags.json) printJson(traceReport(peer, traced, extras));
+  else print(traceText(traced, extras, textOptions()));
   const files = writeFiles(traced, extras, flags);
-  if (flags.json) {
-    printJson(traceReport(peer, traced, extras));
-  } else {
-    print(traceText(traced, extras, textOptions()));
-    printLines(files.map((file) => `written   ${file}`));
-  }
+  if (!flags.json) printLines(files.map((file) => `written   ${file}`));
   return exitCode(traced, files, flags, signal);
 }
 
@@ -111,10 +108,10 @@ async function runRead(file: string, flags: Flags): Promise<number> {
     throw new Error(`cannot explain ${file}: ${error.message}`, { cause: error });
   });
   const extras = { sent: null, leavings: null };
-  const files = writeFiles(traced, extras, flags);
   if (flags.json) printJson(traceReport(traced.ladder.ends[0]!.address, traced, extras));
-  else {
-    print(traceText(traced, extras, textOptions()));
+  else print(traceText(traced, extras, textOptions()));
+  const files = writeFiles(traced, extras, flags);
+  if (!flags.json) {
     printLines(files.map((name) => `written   ${name}`));
     if (found > 1) print(`the first of ${found} such connections in the file`);
   }

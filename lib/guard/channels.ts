@@ -14,11 +14,13 @@ const rejected = channel(REJECTED_CHANNEL);
 
 /** A message on `selfconnect:attempt`: one for each connect(2), published when it has ended. */
 export interface AttemptMessage {
+  /** The addresses, the outcome and the time of the connect(2). */
   readonly attempt: Attempt;
 }
 
 /** A message on `selfconnect:rejected`: one for each self-connect that the guard refused or reset. */
 export interface RejectedMessage {
+  /** The attempt that was rejected; its outcome is "self-connect". */
   readonly attempt: Attempt;
   /** False when connect(2) was not called, because the local port was fixed to the peer's. */
   readonly wasConnected: boolean;

@@ -1,7 +1,7 @@
 /** connectMany(): guarded connects to any number of addresses, many at a time: for scanners and pools. */
 import { onAbort } from "../socket/abort.ts";
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkLocalAddress } from "../socket/address.ts";
+import { checkLocalAddress, describeFamilies } from "../socket/address.ts";
 import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
@@ -43,6 +43,7 @@ export interface ConnectManyOptions extends GuardOptions {
 
 /** How the connect to one address ended. */
 export interface ConnectResult {
+  /** The address of the input that was connected to. */
   readonly address: Address;
   /** "connected", "self-connect" (the guard refused or reset it), "deadline" or an errno name. */
   readonly outcome: Outcome;
@@ -55,6 +56,7 @@ export interface ConnectResult {
    * SocketError's message.
    */
   readonly fix?: string;
+  /** Milliseconds from the connect(2) to its end. */
   readonly elapsedMs: number;
 }
 
@@ -367,7 +369,7 @@ class Connects {
     const isSpare = outcome === "ECONNREFUSED" && this.#isReusable && spares.length < BATCH;
     if (isSpare) spares.push(entry);
     else this.#native.close(handle);
-    const fix = findFix("connect", outcome);
+    const fix = (this.#local && describeFamilies(this.#local, address)) ?? findFix("connect", outcome);
     this.#report({ address, outcome, ...(fix && { fix }), elapsedMs });
   }
 

@@ -11,7 +11,7 @@ import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, ErrnoName, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
-import { invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkArray, checkCallbacks, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -72,7 +72,9 @@ export type Peer = string | Address | HostAndPort;
 export interface Dialed {
   /** Connected, and not to itself. The caller closes it. */
   readonly socket: TcpSocket;
+  /** getsockname(2) of the socket. */
   readonly local: Address;
+  /** getpeername(2) of the socket: of a name with several addresses the one that connected. */
   readonly peer: Address;
   /** The attempts in order, of more than 20 the first 10 and the last 10; the last one connected. */
   readonly attempts: readonly Attempt[];
@@ -132,6 +134,7 @@ class Dial {
     this.#peer = checkPeer(peer);
     this.#guard = checkGuardOptions(options).guard!;
     this.#locals = new LocalTurns(options.local);
+    if ("family" in this.#peer) this.#locals.for(this.#peer);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
       const message = `attempts ${this.#most} is not a count: use 1 or more`;
@@ -139,6 +142,8 @@ class Dial {
     }
     checkNextAddress(options.nextAddressMs);
     checkBackoff(options.backoff);
+    checkCallbacks(options, ["onAttempt"]);
+    checkArray("retryOn takes an array of errno names", options.retryOn ?? []);
     for (const name of options.retryOn ?? []) if (name !== "ENOTFOUND") checkErrnoName(name);
     this.#options = options;
   }
@@ -171,7 +176,7 @@ class Dial {
   }
 
   async #dialAddress(peer: Address, lane: Lane): Promise<Ended> {
-    const locals = this.#locals.for(peer.family);
+    const locals = this.#locals.for(peer);
     for (let made = 1, passedOver = 0; ; ) {
       const local = this.#locals.next(locals);
       const outcome = await this.#tryAddress(peer, local, lane);
@@ -413,7 +418,11 @@ function isAttempt(value: unknown): value is Attempt {
 }
 
 function checkNextAddress(ms: number | undefined): void {
-  if (ms === undefined || (ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)) return;
+  if (
+    ms === undefined ||
+    (typeof ms === "number" && ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)
+  )
+    return;
   const bounds = `${LEAST_NEXT_ADDRESS_MS} to ${MOST_NEXT_ADDRESS_MS}`;
   throw invalidArgument("ERR_OUT_OF_RANGE", `nextAddressMs ${ms} is not a time: use ${bounds}`, RangeError);
 }

@@ -32,6 +32,11 @@ const OTHER_RUNTIMES: ReadonlySet<string> = new Set(["bun", "bunx"]);
  * environ(7): a copy of the environment in which each Node process that gets it, and each of its children, loads
  * `selfconnect/register` first: by `--require` with an absolute path, before the other options of NODE_OPTIONS.
  * Unchanged where SELFCONNECT_GUARD is "off".
+ *
+ * @example
+ * import { guardedEnvironment } from "selfconnect";
+ *
+ * console.log(guardedEnvironment({}).NODE_OPTIONS.startsWith("--require ")); // true
  */
 export function guardedEnvironment(environment: Environment = process.env): Environment {
   checkShape("guardedEnvironment() takes an environment, as process.env", environment, []);

@@ -1,6 +1,6 @@
 /** The local addresses of a dial, which it binds to in turn. */
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkLocalAddress } from "../socket/address.ts";
+import { checkLocalAddress, checkSameFamily } from "../socket/address.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 
 /** One local address, or several that are used in turn. */
@@ -36,11 +36,11 @@ export class LocalTurns {
     return this.addresses.some(({ port }) => port !== 0);
   }
 
-  /** Those for a peer of this family. A single one is used for any: the kernel then reports what is wrong. */
-  for(family: 4 | 6): readonly Address[] {
-    if (this.addresses.length <= 1) return this.addresses;
-    const fit = this.addresses.filter((address) => address.family === family);
-    return fit.length > 0 ? fit : this.addresses;
+  /** Those from which a connect can go to this peer. Throws ERR_INVALID_ADDRESS where none is of its family. */
+  for(peer: Address): readonly Address[] {
+    const fit = this.addresses.filter((address) => address.family === peer.family);
+    if (fit.length === 0 && this.addresses.length > 0) checkSameFamily(this.addresses[0]!, peer);
+    return fit;
   }
 
   /** The next of these. A list that was not used before begins at a random one: programs may create it each time. */

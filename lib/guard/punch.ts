@@ -1,7 +1,13 @@
 /** punch(): TCP hole punching by simultaneous open (RFC 5128, section 3.4). */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Address, LocalAddress } from "../socket/address.ts";
-import { checkLocalAddress, checkPeer, formatAddress, isSameAddress } from "../socket/address.ts";
+import {
+  checkLocalAddress,
+  checkPeer,
+  checkSameFamily,
+  formatAddress,
+  isSameAddress,
+} from "../socket/address.ts";
 import type { Attempt, Outcome } from "../socket/errors.ts";
 import { DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
@@ -51,7 +57,8 @@ const NOT_YET: ReadonlySet<string> = new Set([
  * punch() at about the same time, each with the address under which the NATs show the other. With local port 0 the
  * kernel picks one, but then the peer needs to know which. The result is that of dial(), and never a socket joined to
  * itself: those are reset. Rejects with DialError ERR_DEADLINE, ERR_SELF_CONNECT when both addresses are the same, the
- * signal's reason, or SocketError for what waiting does not change: EADDRINUSE of bind(2), ENETUNREACH …
+ * signal's reason, ERR_INVALID_ADDRESS for addresses of two families, or SocketError for what waiting does not change:
+ * EADDRINUSE of bind(2), ENETUNREACH …
  */
 export async function punch(
   local: LocalAddress,
@@ -61,7 +68,9 @@ export async function punch(
   checkLimits("punch()", options, NAMES);
   checkFlags(options, ["listen"]);
   const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
-  return new Punch(checkLocalAddress(local), checkPeer(peer), deadlineMs, options).run();
+  const [from, to] = [checkLocalAddress(local), checkPeer(peer)];
+  checkSameFamily(from, to);
+  return new Punch(from, to, deadlineMs, options).run();
 }
 
 /** One call of punch(). */

@@ -74,6 +74,13 @@ type Guarded = net.Socket & { [GUARD]?: GuardedStream; readonly _handle: object 
  * at once. Without the addon, and in Bun and Deno, the guard only detects. Throws ERR_UNKNOWN_GUARD for a wrong guard;
  * for `options` it throws ERR_UNKNOWN_OPTION, ERR_OPTION_VALUE, ERR_OPTION_UNSUPPORTED, ERR_NOT_TCP for a Unix domain
  * socket, SocketError when the kernel refuses one, or ERR_ADDON_MISSING without the addon.
+ *
+ * @example
+ * import net from "node:net";
+ * import { guardStream } from "selfconnect";
+ *
+ * const stream = guardStream(new net.Socket(), { options: { userTimeoutMs: 5000 } });
+ * stream.on("error", ({ code }) => console.log(code)).connect(50_000, "127.0.0.1"); // ECONNREFUSED
  */
 export function guardStream<S extends net.Socket>(socket: S, options: GuardOptions = {}): S {
   const checked = checkOnlyGuardOptions("guardStream()", options);
@@ -105,7 +112,15 @@ export function withAsyncLookup<T extends object>(options: T): T {
   return { ...options, lookup: later };
 }
 
-/** Returns a function that creates guarded, unconnected streams: for clients with such an option, as pg's `stream`. */
+/**
+ * Returns a function that creates guarded, unconnected streams: for clients with such an option, as pg's `stream`.
+ *
+ * @example
+ * import { streamFactory } from "selfconnect";
+ *
+ * const createStream = streamFactory({ guard: "detect" }); // new pg.Client({ stream: createStream })
+ * console.log(createStream().connecting); // false
+ */
 export function streamFactory(options: GuardOptions = {}): () => net.Socket {
   const checked = checkOnlyGuardOptions("streamFactory()", options);
   return () => new Socket({}, checked);
@@ -116,7 +131,9 @@ export function streamFactory(options: GuardOptions = {}): () => net.Socket {
  * policy of retries applies. `cause` is the guard's verdict.
  */
 export interface SelfConnectRefusal extends NodeJS.ErrnoException {
+  /** Always true: tells it from a refusal of the kernel, which has the same code. */
   readonly isSelfConnect: true;
+  /** The verdict of the guard, ERR_SELF_CONNECT, with every attempt. */
   readonly cause: DialError;
 }
 

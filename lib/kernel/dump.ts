@@ -17,8 +17,9 @@ const FIRST_CAPACITY = 1024;
 const SPARE = 1.25;
 /** A bit for each state, BOUND_INACTIVE included, and those that the headers of this build do not know. */
 const ALL_STATES = 2 ** 32 - 1;
-/** After so many sockets, a walk yields to the event loop: some milliseconds. */
-const SOCKETS_PER_TURN = 10_000;
+/** After this time a walk yields to the event loop. It looks at the clock once for so many sockets. */
+const TURN_MS = 4;
+const SOCKETS_PER_LOOK = 256;
 const WORD_BYTES = Uint32Array.BYTES_PER_ELEMENT;
 /** The parts of an address (native/core/address.h). */
 const PORT_AT = 2;
@@ -42,11 +43,14 @@ export async function walkSockets(
     await walkTableText((socket) => void (holds(ports, socket.localPort) && visit(socket)));
     return "proc";
   }
+  let since = performance.now();
   for (const cursor of complete) {
     for (let index = 0; index < cursor.count; index++) {
       cursor.moveTo(index);
       visit(cursor);
-      if (index % SOCKETS_PER_TURN === SOCKETS_PER_TURN - 1) await turn();
+      if (index % SOCKETS_PER_LOOK !== SOCKETS_PER_LOOK - 1 || performance.now() - since < TURN_MS) continue;
+      await turn();
+      since = performance.now();
     }
   }
   return "sock_diag";

@@ -25,15 +25,23 @@ export interface PortFacts {
 
 /** The host, kernel and versions with which a result was measured; every result includes them. */
 export interface Environment extends PortFacts {
+  /** uname(2): the release, as "6.18.44-fc". */
   readonly kernel: string;
+  /** process.platform: "linux". */
   readonly platform: string;
+  /** Always "host": this is where the program runs, not a guest of the lab. */
   readonly machine: "host";
+  /** process.arch: "x64". */
   readonly architecture: string;
+  /** How many processors the process may use. */
   readonly cpus: number;
   /** The sysctls that affect self-connects, as the kernel prints them; a sysctl that it lacks is absent. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** The version of Node, or of the runtime in its place. */
   readonly node: string;
+  /** The version of this package. */
   readonly version: string;
+  /** The commit of the package's clone; null in an installed package. */
   readonly commit: string | null;
 }
 

@@ -26,29 +26,58 @@ export interface FoundProcesses {
 }
 
 /** The link of a descriptor of an io_uring. */
-export const RING_LINK = "anon_inode:[io_uring]";
+const RING_LINK = "anon_inode:[io_uring]";
+const SOCKET_LINK = "socket:[";
+const NO_USES: readonly SocketUse[] = [];
+/** A step of a search: some milliseconds. */
+const LINKS_PER_STEP = 2000;
 const CONTAINER_ID = /(?:^|[/:-])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?=$|\/)/;
 const UNITS = /[^/]+\.(?:service|scope|slice)(?=\/|$)/g;
 
 /** proc(5), /proc/PID/fd and fdinfo: finds every process that has one of these sockets open. */
 export function findProcesses(inodes: Iterable<number>): FoundProcesses {
-  const wanted = new Set([...inodes].filter((inode) => inode !== 0));
-  const byInode = new Map<number, Process[]>();
-  if (wanted.size === 0) return { byInode, isComplete: true };
-  let isComplete = seesEveryProcess();
-  const users = readUsers();
-  for (const pid of listProcesses()) {
-    const uses = listUses(pid);
-    isComplete &&= uses !== null;
-    const seen = new Set<number>();
-    for (const { inode, fd } of uses ?? []) {
-      if (!wanted.has(inode) || seen.has(inode)) continue;
-      seen.add(inode);
-      const found = readProcess(pid, fd, users);
-      if (found) byInode.set(inode, [...(byInode.get(inode) ?? []), found]);
+  const search = new OwnerSearch(inodes);
+  for (const pid of search.listProcesses()) for (const _ of search.read(pid, listDescriptors(pid)));
+  return search.found;
+}
+
+/** The search of findProcesses(), in steps: another one yields to the event loop between them. */
+export class OwnerSearch {
+  readonly #wanted: ReadonlySet<number>;
+  readonly #byInode = new Map<number, Process[]>();
+  readonly #users = readUsers();
+  #isComplete: boolean;
+  #links = 0;
+
+  constructor(inodes: Iterable<number>) {
+    this.#wanted = new Set([...inodes].filter((inode) => inode !== 0));
+    this.#isComplete = this.#wanted.size === 0 || seesEveryProcess();
+  }
+
+  /** Of the processes that were read until now. */
+  get found(): FoundProcesses {
+    return { byInode: this.#byInode, isComplete: this.#isComplete };
+  }
+
+  /** The processes to read: none when no socket is wanted. */
+  listProcesses(): number[] {
+    return this.#wanted.size === 0 ? [] : listProcesses();
+  }
+
+  /** Reads the descriptors of a process, null when that is not permitted. Yields after some milliseconds of work. */
+  *read(pid: number, fds: readonly string[] | null): Generator<void> {
+    this.#isComplete &&= fds !== null;
+    let owner: Process | null = null;
+    for (const name of fds ?? []) {
+      if (++this.#links % LINKS_PER_STEP === 0) yield;
+      for (const { inode, fd } of readUses(pid, name)) {
+        if (!this.#wanted.has(inode)) continue;
+        owner ??= readProcess(pid, fd, this.#users);
+        const others = this.#byInode.get(inode) ?? [];
+        if (owner && others.at(-1)?.pid !== pid) this.#byInode.set(inode, [...others, { ...owner, fd }]);
+      }
     }
   }
-  return { byInode, isComplete };
 }
 
 /** Where a process has a socket: a descriptor, or (null) the fixed files of an io_uring. */
@@ -59,22 +88,27 @@ export interface SocketUse {
 
 /** proc(5), /proc/PID/fd: the sockets that a process has open; null when that is not readable. */
 export function listUses(pid: number): SocketUse[] | null {
-  let fds: string[];
+  return listDescriptors(pid)?.flatMap((fd) => readUses(pid, fd)) ?? null;
+}
+
+function listDescriptors(pid: number): string[] | null {
   try {
-    fds = readdirSync(`/proc/${pid}/fd`);
+    return readdirSync(`/proc/${pid}/fd`);
   } catch (error) {
     return isForbidden(error) ? null : []; // It has ended.
   }
-  return fds.flatMap((fd) => {
-    const link = readLink(`/proc/${pid}/fd/${fd}`);
-    const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
-    if (inode !== undefined) return [{ inode: Number(inode), fd: Number(fd) }];
-    return link === RING_LINK ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : [];
-  });
+}
+
+function readUses(pid: number, fd: string): readonly SocketUse[] {
+  const link = readLink(`/proc/${pid}/fd/${fd}`);
+  // Without a pattern: a process may have 100,000 descriptors, and the time of an audit is spent here.
+  if (link.startsWith(SOCKET_LINK))
+    return [{ inode: Number(link.slice(SOCKET_LINK.length, -1)), fd: Number(fd) }];
+  return link === RING_LINK ? listFixedFiles(`/proc/${pid}/fdinfo/${fd}`) : NO_USES;
 }
 
 /** io_uring_register(2), IORING_REGISTER_FILES: the sockets among a ring's fixed files, which have no descriptor. */
-export function listFixedFiles(fdinfo: string): SocketUse[] {
+function listFixedFiles(fdinfo: string): SocketUse[] {
   const files = /^UserFiles:.*\n((?: +\d+: .*\n)*)/m.exec(readText(fdinfo))?.[1] ?? "";
   return [...files.matchAll(/socket:\[(\d+)\]/g)].map((match) => ({ inode: Number(match[1]), fd: null }));
 }

@@ -17,14 +17,19 @@ import { OWN_NAMESPACE } from "./host.ts";
 
 /** One TCP socket: a record of sock_diag(7), or a row of /proc/net/tcp or tcp6 (proc(5)). */
 export interface SocketRow {
+  /** getsockname(2) of the socket. */
   readonly local: Address;
+  /** getpeername(2) of the socket; port 0 of the unspecified address without a peer. */
   readonly peer: Address;
   /** Spelled as in RFC 9293. */
   readonly state: TcpState;
+  /** Bytes received that no program has read; of a listener the connections that wait for accept(2). */
   readonly receiveQueueBytes: number;
+  /** Bytes sent that the peer has not acknowledged; 0 of a listener. */
   readonly sendQueueBytes: number;
   /** Milliseconds until the kernel retransmits or TIME-WAIT ends; 0 when nothing is pending. */
   readonly timerMs: number;
+  /** The user that created the socket; 0 in TIME-WAIT. */
   readonly uid: number;
   /** 0 when no process has the socket open. */
   readonly inode: number;
@@ -62,6 +67,7 @@ export interface SocketFilter {
    * sock_diag(7) reports it since Linux 6.8, only when this list includes CLOSED; /proc/net/tcp never shows it.
    */
   readonly states?: readonly TcpState[];
+  /** Only sockets whose local port is in this range. */
   readonly localPorts?: PortRange;
   /** Only sockets joined to themselves. */
   readonly joinedOnly?: boolean;
@@ -76,13 +82,17 @@ export type TableSource = "sock_diag" | "proc";
 
 /** The sockets that match a filter, and the table that they were read from. */
 export interface FoundSockets {
+  /** The sockets, in the kernel's order. */
   readonly rows: SocketRow[];
+  /** What was read. */
   readonly source: TableSource;
 }
 
 /** proc(5): a process that has a socket open, and the first word of its command line without its directory. */
 export interface SocketOwner {
+  /** The process's number. */
   readonly pid: number;
+  /** The name of the process, proc(5) comm: at most 15 bytes. */
   readonly command: string;
 }
 
@@ -122,6 +132,16 @@ export const NO_TABLE = ["ENOSYS", "EPROTONOSUPPORT", "ENOENT", "EAFNOSUPPORT", 
  * sock_diag(7): finds the TCP sockets of this network namespace that match the filter, which the kernel applies. When
  * sock_diag fails, reads /proc/net/tcp and filters it here. Throws ERR_UNKNOWN_STATE for a misspelt state, and ENOENT
  * when there is neither table.
+ *
+ * @example
+ * import { listen } from "selfconnect";
+ * import { findSockets } from "selfconnect/kernel";
+ *
+ * const listener = listen("127.0.0.1:0");
+ * const { port } = listener.getsockname();
+ * const { rows } = findSockets({ states: ["LISTEN"], localPorts: { low: port, high: port } });
+ * console.log(rows.length, rows[0].state); // 1 LISTEN
+ * listener.close();
  */
 export function findSockets(filter: SocketFilter): FoundSockets {
   checkKeys("findSockets()", filter, FILTER_KEYS);

@@ -1,8 +1,9 @@
 /** apt(8) on lists of its own: what Debian's suites offer, and verified downloads. The host's lists are unchanged. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { writeWhole } from "../audit/whole-file.ts";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MOST_OUTPUT_BYTES = 64 * 1024 * 1024;
@@ -66,7 +67,7 @@ export class Apt {
     mkdirSync(path.join(this.#folder, "archives/partial"), { recursive: true });
     const mirror = this.#mirror ?? hostMirror();
     const lines = this.#suites.map((suite) => `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
-    writeFileSync(path.join(this.#folder, "sources.list"), lines.join(""));
+    writeWhole(path.join(this.#folder, "sources.list"), lines.join(""));
     this.#run("apt-get", ["update", "-q"]);
     this.#isUpdated = true;
   }

@@ -8,6 +8,7 @@ export const EXPECTATION_SCHEMA = "selfconnect.lab-expect/1";
 
 /** The object of docs/schema/lab-expect-1.json. */
 export interface Expectation {
+  /** The name and version of the published schema. */
   readonly schema: typeof EXPECTATION_SCHEMA;
   /** With one kernel, its answers are expected of every kernel. */
   readonly kernels: readonly ExpectedKernel[];
@@ -21,9 +22,11 @@ interface ExpectedKernel {
 
 /** One answer that is not the expected one, or that could not be asked for. */
 export interface Unexpected {
+  /** The kernel that was asked: an id of LabResult.kernels. */
   readonly kernel: string;
   /** Null where the kernel could not be asked at all. */
   readonly experiment: string | null;
+  /** The answer that was expected; null if none was. */
   readonly expected: string | null;
   /** Null if there is none. */
   readonly answer: string | null;
@@ -33,8 +36,11 @@ export interface Unexpected {
 
 /** A result beside what was expected of it. */
 export interface Judgement {
+  /** How many answers are as expected. */
   readonly asExpected: number;
+  /** Answers that differ. */
   readonly differs: readonly Unexpected[];
+  /** Questions that a kernel has not answered. */
   readonly unasked: readonly Unexpected[];
 }
 

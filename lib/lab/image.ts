@@ -67,14 +67,14 @@ function buildImage(files: ReadonlyMap<string, string>, cacheFolder: string): st
   if (existsSync(image)) return image;
   mkdirSync(cacheFolder, { recursive: true });
   const root = mkdtempSync(path.join(cacheFolder, "guest-"));
+  const archive = `${root}.cpio`;
   try {
     fill(root, files);
-    const archive = `${root}.cpio`;
     execFileSync("sh", ["-c", PACK, "sh", root, archive], { stdio: ["ignore", "ignore", "pipe"] });
     renameSync(archive, image);
     dropOld(cacheFolder);
   } finally {
-    rmSync(root, { recursive: true, force: true });
+    for (const left of [root, archive]) rmSync(left, { recursive: true, force: true });
   }
   return image;
 }

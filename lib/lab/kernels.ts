@@ -1,18 +1,10 @@
 /** Finds kernels in Debian suites by name; apt fetches and verifies them, and the user's cache keeps them. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { writeWhole } from "../audit/whole-file.ts";
 import { compareNumbers } from "../kernel/release.ts";
 import type { Offer } from "./apt.ts";
 import { Apt } from "./apt.ts";
@@ -39,6 +31,7 @@ export interface KernelPackage {
   readonly version: string;
   /** Its suite, or "cache". */
   readonly suite: string;
+  /** Whether it is in the cache already: then nothing is fetched. */
   readonly isCached: boolean;
 }
 
@@ -52,7 +45,9 @@ export interface Kernel {
 
 /** Where a KernelShelf keeps kernels, and where it fetches them from. */
 export interface ShelfOptions {
+  /** Where kernels are kept; default defaultCacheFolder(). */
   readonly cacheFolder?: string;
+  /** The Debian suites to take kernels from; default: bullseye to sid, with backports. */
   readonly suites?: readonly string[];
   /** The Debian mirror; default: the one in this host's apt configuration. */
   readonly mirror?: string;
@@ -79,7 +74,9 @@ export function defaultCacheFolder(): string {
 
 /** The kernels in the cache and in the suites. Queries the suites once, and only if needed. */
 export class KernelShelf {
+  /** Where its kernels are kept. */
   readonly folder: string;
+  /** The Debian suites that it takes kernels from. */
   readonly suites: readonly string[];
   readonly #apt: Apt;
   #offered: KernelPackage[] | undefined;
@@ -158,7 +155,7 @@ export class KernelShelf {
         version: kernel.version,
         sha256: sha256Of(file),
       };
-      writeFileSync(this.#entry(kernel.machine, release), `${JSON.stringify(entry)}\n`);
+      writeWhole(this.#entry(kernel.machine, release), `${JSON.stringify(entry)}\n`);
       return { file, release };
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -168,8 +165,9 @@ export class KernelShelf {
   /** Of the package only the kernel image is kept. Returns its release. */
   #fetchImage({ release, version }: KernelPackage, folder: string): string {
     const archive = this.#apt.download({ name: this.#packageOf(release), version }, folder);
-    const file = this.#file("qemu", release);
-    execFileSync("sh", ["-c", UNPACK, "sh", archive, file], { stdio: "pipe" });
+    const unpacked = path.join(folder, "vmlinuz");
+    execFileSync("sh", ["-c", UNPACK, "sh", archive, unpacked], { stdio: "pipe" });
+    renameSync(unpacked, this.#file("qemu", release));
     return release;
   }
 

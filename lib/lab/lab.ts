@@ -12,6 +12,7 @@ export const LAB_SCHEMA = "selfconnect.lab/1";
 
 /** One kernel's answer to one question, and the expected answer. */
 export interface Finding extends Omit<GuestFinding, "status"> {
+  /** The kernel that answered: an id of LabResult.kernels. */
   readonly kernel: string;
   /** "died": the guest ended twice without an answer; "not-here": the machine does not allow the experiment. */
   readonly status: GuestFinding["status"] | "died";
@@ -23,10 +24,13 @@ export interface Finding extends Omit<GuestFinding, "status"> {
 
 /** One kernel: a column of the report. */
 export interface LabKernel {
+  /** The title of its column, which no other kernel of the result has. */
   readonly id: string;
+  /** Where it ran. */
   readonly machine: MachineName;
   /** What the lab has set there; absent where it has set nothing. */
   readonly sysctls?: Readonly<Record<string, string>>;
+  /** Whether its processor was emulated: rates and times then say little. */
   readonly isEmulated: boolean;
   /** Why it could not run; null when it could. */
   readonly missing: string | null;
@@ -36,20 +40,31 @@ export interface LabKernel {
 
 /** The object of docs/schema/lab-1.json: every question, every kernel, and the answers so far. */
 export interface LabResult {
+  /** The name and version of the published schema. */
   readonly schema: typeof LAB_SCHEMA;
+  /** When the first guest was started, as an ISO 8601 time. */
   readonly startedAt: string;
+  /** When the last answer came; null while the lab runs. */
   readonly endedAt: string | null;
+  /** The command line that made it; empty from a program. */
   readonly command: string;
+  /** The version of this package. */
   readonly version: string;
+  /** The commit of the package's clone; null in an installed package. */
   readonly commit: string | null;
+  /** How many times a random thing was repeated. */
   readonly trials: number;
+  /** The questions that were asked. */
   readonly experiments: readonly { readonly name: string; readonly question: string }[];
+  /** The kernels that were asked, missing ones included. */
   readonly kernels: readonly LabKernel[];
+  /** The answers: one for each kernel and question, fewer when the lab was ended early. */
   readonly findings: readonly Finding[];
 }
 
 /** The options of runLab(): machines, experiments, limits, and callbacks. */
 export interface LabOptions {
+  /** The kernels to ask, from makeMachines(). */
   readonly machines: readonly Machine[];
   /** Names of experiments; default: all. */
   readonly experiments?: readonly string[];
@@ -63,8 +78,11 @@ export interface LabOptions {
   readonly save?: (result: LabResult) => void;
   /** Called when a machine begins an experiment. */
   readonly begin?: (kernel: string, experiment: string, answered: number, asked: number) => void;
+  /** The command line, for the result. */
   readonly command?: string;
+  /** When a guest is ended: silence, total time, bytes of output. */
   readonly limits?: Limits;
+  /** Ends the lab and its guests when it aborts; the result has what was answered. */
   readonly signal?: AbortSignal;
 }
 
@@ -75,7 +93,15 @@ const TRIALS = 12;
 /** An experiment is given up after this many guests have died in it. */
 const MOST_DEATHS = 2;
 
-/** Returns the experiments with these names, or all. Throws ERR_UNKNOWN_EXPERIMENT with a suggestion. */
+/**
+ * Returns the experiments with these names, or all. Throws ERR_UNKNOWN_EXPERIMENT with a suggestion.
+ *
+ * @example
+ * import { findExperiments } from "selfconnect/lab";
+ *
+ * const [parity] = await findExperiments(["parity"]);
+ * console.log(parity.name); // parity
+ */
 export async function findExperiments(names?: readonly string[]): Promise<readonly Experiment[]> {
   // Loaded only here, so that a program that only opens a socket does not load two dozen files.
   const { EXPERIMENTS } = await import("./experiments.ts");

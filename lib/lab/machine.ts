@@ -14,6 +14,7 @@ import { readMessage } from "./transcript.ts";
 
 /** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux or gVisor. */
 export interface Machine {
+  /** What runs the kernel. */
   readonly name: MachineName;
   /** Names one column: "qemu 6.1.0-50-cloud-amd64". */
   readonly title: string;

@@ -34,7 +34,9 @@ export const DEFAULT_KERNELS: readonly string[] = ["5.10", "6.1", "6.12", "newes
 
 /** A machine for a list of them. */
 export interface MachineAbout {
+  /** The name for `--machine`. */
   readonly name: MachineName;
+  /** What it is; a clause. */
   readonly about: string;
   /** Which programs it lacks here; null where it has them. It may still not run: only a guest shows that. */
   readonly missing: string | null;

@@ -4,7 +4,9 @@ import type { Machine } from "./machine.ts";
 
 /** A sysctl, and the values that it is given. */
 export interface SysctlAxis {
+  /** The sysctl: "net.ipv4.tcp_tw_reuse". */
   readonly name: string;
+  /** The values that it is set to, one column each. */
   readonly values: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 /** The options of ReconnectLoop, and their checks. */
 import type { Address } from "../socket/address.ts";
 import { checkPeer } from "../socket/address.ts";
-import { checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkCallbacks, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import type { Strategy } from "../socket/strategy.ts";
 import { checkStrategyName } from "../socket/strategy.ts";
@@ -64,6 +64,7 @@ interface CheckedOptions {
 export function checkLoopOptions(options: ReconnectOptions, native: Native): CheckedOptions {
   checkKeys("ReconnectLoop", options, OPTION_KEYS);
   checkSignal(options.signal);
+  checkCallbacks(options, ["onPorts"]);
   const peer = checkPeer(options.peer);
   const strategy = checkStrategy(options.strategy ?? "fresh");
   const threads = checkCount("threads", options.threads ?? 1, MOST_THREADS);

@@ -24,8 +24,11 @@ export type ReconnectVerdict = "self-connect" | "connected" | "attempts-spent" |
 
 /** The counters of a loop: current while it runs, final after it has ended. */
 export interface ReconnectProgress {
+  /** How many connect(2) were made so far. */
   readonly attempts: number;
+  /** Milliseconds since the loop began. */
   readonly elapsedMs: number;
+  /** The mean rate since the loop began. */
   readonly attemptsPerSecond: number;
   /** The local port of a recent attempt; null before the first. */
   readonly localPort: number | null;
@@ -35,9 +38,13 @@ export interface ReconnectProgress {
 
 /** How a loop ended. The counters are final; the caller closes `socket`. */
 export interface ReconnectResult extends ReconnectProgress {
+  /** Why the loop ended. */
   readonly verdict: ReconnectVerdict;
+  /** The address that the attempts connected to. */
   readonly peer: Address;
+  /** How an attempt got its local port. */
   readonly strategy: Strategy;
+  /** How many threads made attempts at the same time. */
   readonly threads: number;
   /** What made most of the attempts. */
   readonly engine: Engine;
@@ -86,8 +93,11 @@ interface End {
  * loop. `await using` stops the loop and resets its socket.
  */
 export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDisposable {
+  /** The address that the attempts connect to. */
   readonly peer: Address;
+  /** How an attempt gets its local port; "fresh" unless given. */
   readonly strategy: Strategy;
+  /** How many threads make attempts at the same time; 1 unless given. */
   readonly threads: number;
   readonly #engine: Engine | "auto";
   readonly #options: ReconnectOptions;
@@ -386,8 +396,11 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
 
 /** The result of one loop, without the socket, for a series of them. */
 export interface Trial {
+  /** Why the trial ended; only "self-connect" counts as a success. */
   readonly verdict: ReconnectVerdict;
+  /** The attempts of the trial, the last one included. */
   readonly attempts: number;
+  /** Milliseconds from the first attempt to the end. */
   readonly elapsedMs: number;
 }
 

@@ -4,10 +4,15 @@ import { checkArray } from "../socket/misuse.ts";
 
 /** The least, the middle and the greatest of some samples, in their unit. */
 export interface Summary {
+  /** The least value. */
   readonly min: number;
+  /** Half of the values are at most this. */
   readonly median: number;
+  /** The arithmetic mean. */
   readonly mean: number;
+  /** Nine tenths of the values are at most this. */
   readonly p90: number;
+  /** The greatest value. */
   readonly max: number;
 }
 
@@ -36,7 +41,9 @@ export function quantile(sorted: readonly number[], fraction: number): number {
 
 /** A test's statistic, and the chance of one as large or larger if the hypothesis holds. */
 export interface TestResult {
+  /** The statistic of the test: the greater, the worse the samples fit. */
   readonly statistic: number;
+  /** The probability of samples that fit as badly or worse when the model is right, 0 to 1. */
   readonly p: number;
 }
 

@@ -229,6 +229,7 @@ function view(bytes: Uint8Array): DataView {
 
 /** How a capture file ended. */
 export interface CaptureFileEnd {
+  /** How many packets the file has. */
   readonly packets: number;
   /** Bytes of an unfinished record at the end; above 0 the file was cut off. */
   readonly cutBytes: number;

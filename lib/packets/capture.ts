@@ -7,6 +7,7 @@ import { loadNative } from "../socket/native.ts";
 export interface Frame {
   /** The kernel's time stamp, in nanoseconds since 1970. */
   readonly stampNs: bigint;
+  /** The frame as captured, with its link header. */
   readonly bytes: Uint8Array;
   /** Length of the packet; greater than that of `bytes` if the packet was captured in part. */
   readonly wireBytes: number;
@@ -85,6 +86,7 @@ export class Capture implements Disposable {
     return { passed: this.#passed, lost: this.#lost };
   }
 
+  /** close(2): ends the capture. */
   [Symbol.dispose](): void {
     this.#native.close(this.#handle);
   }

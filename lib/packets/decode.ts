@@ -15,25 +15,35 @@ export interface SackBlock {
 
 /** The decoded TCP options, and the numbers of the kinds that are not decoded. */
 export interface SegmentOptions {
+  /** MSS: the largest segment that the sender accepts (RFC 9293, section 3.7.1). */
   readonly maxSegmentBytes?: number;
   /** The shift count. */
   readonly windowScale?: number;
+  /** The sender understands selective acknowledgements (RFC 2018); absent otherwise. */
   readonly sackPermitted?: true;
+  /** Blocks received out of order, or twice (RFC 2018, RFC 2883). */
   readonly sack?: readonly SackBlock[];
+  /** The sender's clock, and the last value that it has received (RFC 7323). */
   readonly timestamps?: { readonly value: number; readonly echo: number };
+  /** The numbers of options that are not decoded. */
   readonly otherKinds?: readonly number[];
 }
 
 /** One TCP segment (RFC 9293 section 3.1) with the addresses of its IP header. */
 export interface Segment {
+  /** The sender: source address and port. */
   readonly from: Address;
+  /** The receiver: destination address and port. */
   readonly to: Address;
+  /** The control bits that are set: "SYN", "ACK" … */
   readonly flags: readonly Flag[];
   /** Absolute, as on the wire. */
   readonly sequence: number;
+  /** Absolute, as on the wire; without meaning where ACK is not set. */
   readonly acknowledgement: number;
   /** As on the wire, before any scaling. */
   readonly window: number;
+  /** The TCP options that it carries. */
   readonly options: SegmentOptions;
   /** Bytes of data, by the length in the IP header. */
   readonly dataBytes: number;
@@ -43,6 +53,7 @@ export interface Segment {
 
 /** Why a frame is not a whole TCP segment. */
 export interface Undecoded {
+  /** Why the frame is no TCP segment that can be read. */
   readonly problem: string;
 }
 

@@ -27,18 +27,27 @@ export interface LadderRow {
   readonly stampNs: string;
   /** The end that sent it: an index into `ends`. */
   readonly from: number;
+  /** The end that received it: an index into `ends`; of a self-connect the same. */
   readonly to: number;
+  /** The control bits that are set. */
   readonly flags: readonly Flag[];
+  /** The sequence number, absolute and from the initial one. */
   readonly sequence: SequenceNumber;
   /** null where ACK is not set. */
   readonly acknowledgement: SequenceNumber | null;
+  /** The window field, as on the wire. */
   readonly window: number;
+  /** The TCP options that it carries. */
   readonly options: SegmentOptions;
+  /** Bytes of data, by the length in the IP header. */
   readonly dataBytes: number;
   /** The data as text, with a dot for each unprintable character; null without data. */
   readonly text: string | null;
+  /** The state in which its sender sent it. */
   readonly sent: Step["sent"];
+  /** The state in which it arrived, and that which it led to. */
   readonly received: Step["received"];
+  /** How many packets its receiver sent while this one was on its way: above 0, packets crossed. */
   readonly crossed: number;
   /** Why the packet was sent. */
   readonly why: string;
@@ -46,7 +55,9 @@ export interface LadderRow {
 
 /** One side of the ladder: a socket and its states. */
 export interface LadderEnd {
+  /** What to call it in a picture. */
   readonly name: string;
+  /** Its local address. */
   readonly address: Address;
   /** The states that the packets imply, in order. */
   readonly path: readonly TcpState[];
@@ -54,9 +65,11 @@ export interface LadderEnd {
 
 /** All packets of one connection, in the order of their time stamps. */
 export interface Ladder {
+  /** One line about what happened. */
   readonly title: string;
   /** One for a self-connect, two for a pair. */
   readonly ends: readonly LadderEnd[];
+  /** The packets, in order. */
   readonly rows: readonly LadderRow[];
   /** Descriptions of frames that passed the filter but have another four-tuple, or could not be decoded. */
   readonly others: readonly string[];

@@ -11,7 +11,9 @@ import type { Capture, Frame } from "./capture.ts";
 export interface ReportedState {
   /** The end: 0, or 1 for the second of a pair. */
   readonly end: number;
+  /** The state that the kernel reported. */
   readonly state: TcpState;
+  /** Where it was read: TCP_INFO while the socket is open, the table after that. */
   readonly source: "TCP_INFO" | "/proc/net/tcp";
   /** How many packets had been captured before. */
   readonly afterPackets: number;

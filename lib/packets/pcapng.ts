@@ -15,6 +15,7 @@ export interface PcapngOptions {
   readonly system: string;
   /** "selfconnect 0.1.0". */
   readonly application: string;
+  /** How many packets were received and lost, for the statistics block. */
   readonly counts: CaptureCounts;
 }
 

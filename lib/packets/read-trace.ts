@@ -20,6 +20,7 @@ interface Connection {
 
 /** What was found in a capture file. */
 export interface TraceReading {
+  /** The first self-connect or simultaneous open of the file, explained. */
   readonly trace: Trace;
   /** How many connections of the file are self-connects or simultaneous opens; the first is explained. */
   readonly found: number;

@@ -34,6 +34,7 @@ export interface TraceOptions {
   readonly stepMs?: number;
   /** Size of the kernel's buffer for captured packets; default 8 MiB. */
   readonly bufferBytes?: number;
+  /** Ends the attempts when it aborts; the verdict is then "interrupted". */
   readonly signal?: AbortSignal;
 }
 
@@ -41,6 +42,7 @@ const OPTION_KEYS = ["peer", "natural", "pair", "data", "closing", "stepMs", "bu
 
 /** How packets were captured, and how many. */
 export interface CaptureSummary extends CaptureCounts {
+  /** The interface: "lo". */
   readonly device: string;
   /** The filter, in the syntax of pcap-filter(7). */
   readonly filter: string;
@@ -56,14 +58,21 @@ export type TraceVerdict = ReconnectVerdict | "simultaneous-open";
 
 /** The packets and states of one self-connect or one pair. */
 export interface Trace {
+  /** How the attempts ended. */
   readonly verdict: TraceVerdict;
+  /** Whether two sockets opened to each other, and not one to itself. */
   readonly isPair: boolean;
+  /** How many attempts it took. */
   readonly attempts: number;
+  /** How the socket was closed. */
   readonly closing: Closing;
+  /** The packets with states and reasons. */
   readonly ladder: Ladder;
+  /** The captured packets themselves, for pcapng(). */
   readonly frames: readonly OwnFrame[];
   /** null where packets could not be captured; `whyNoCapture` has the reason. */
   readonly capture: CaptureSummary | null;
+  /** Why packets could not be captured: EPERM without CAP_NET_RAW; null where they were. */
   readonly whyNoCapture: string | null;
   /** The states that the kernel reported, each once. */
   readonly samples: readonly ReportedState[];
@@ -86,6 +95,13 @@ const RESTING: readonly TcpState[] = ["CLOSED", "TIME-WAIT"];
  * bind(2), connect(2) and packet(7): makes a self-connect, or a pair, and records its packets and states. Without
  * CAP_NET_RAW, or on other kernels than Linux, it records the states only. Throws SocketError EADDRINUSE while a socket
  * on the port is in TIME-WAIT.
+ *
+ * @example
+ * import { trace } from "selfconnect/packets";
+ * import { ladderSvg } from "selfconnect/report";
+ *
+ * const { verdict, ladder } = await trace({ peer: "127.0.0.1:50000" });
+ * console.log(verdict, ladder.rows.length, ladderSvg(ladder).startsWith("<svg")); // self-connect 3 true
  */
 export async function trace(options: TraceOptions): Promise<Trace> {
   checkKeys("trace()", options, OPTION_KEYS);

@@ -31,6 +31,7 @@ export type AlgorithmName =
 
 /** One way to pick a local port. */
 export interface PortAlgorithm {
+  /** The name of its row in this package. */
   readonly name: AlgorithmName;
   /** The name in RFC 6056 section 3.3. */
   readonly family: string;
@@ -42,6 +43,7 @@ export interface PortAlgorithm {
   readonly stride: 1 | 2;
   /** Which ports are picked while one of them is free, counted from the low end of the range. */
   readonly parity: "low" | "other" | "both";
+  /** How attempts to different peers depend on one another. */
   readonly counters: Counters;
   /** Milliseconds until a new salt moves the walk elsewhere; null for never. */
   readonly saltMs: number | null;

@@ -16,13 +16,17 @@ import { measureWaits, pickerOf } from "./waits.ts";
 export interface PredictionCheckOptions {
   /** How many self-connects to cause: at least 10, because the test needs so many. */
   readonly trials: number;
+  /** Ends the check when it aborts; what was measured so far is the result. */
   readonly signal?: AbortSignal;
+  /** Called after each self-connect with all so far. */
   readonly onTrial?: (done: readonly MeasuredWait[]) => void;
+  /** A source of numbers from 0 to 1 for the choice of ports; default Math.random. */
   readonly random?: () => number;
 }
 
 /** The measured waits, the predicted wait, and the test that compares them. */
 export interface PredictionCheck {
+  /** The self-connects that were caused, in order. */
   readonly trials: readonly MeasuredWait[];
   /** How many were asked for; fewer were made when one did not end, or the time was up. */
   readonly asked: number;
@@ -30,6 +34,7 @@ export interface PredictionCheck {
   readonly attemptsPerSecond: number;
   /** The predicted wait at that pace: the mean over the ports of the trials, which differ where ports are unusable. */
   readonly wait: Wait;
+  /** Compares the attempts of the trials with the predicted distribution. */
   readonly test: TestResult;
   /** Whether p is at least 0.01, and no trial is missing. A right model fails one check in a hundred. */
   readonly holds: boolean;
@@ -87,7 +92,9 @@ function checkPredictionShape(of: string, prediction: Prediction): void {
 
 /** Attempts that were predicted never to end in a self-connect. */
 export interface NeverCheck {
+  /** How many connects were made. */
   readonly attempts: number;
+  /** How many of them were joined to themselves: 0 when "never" is right. */
   readonly selfConnects: number;
 }
 

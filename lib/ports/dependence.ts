@@ -6,8 +6,11 @@ import { forward, spanOf } from "./picks.ts";
 
 /** Whether walks to another port or host start elsewhere, and whether attempts to them advance this walk. */
 export interface Dependence {
+  /** Whether each port of the peer has a walk of its own; null when not observed. */
   readonly peerPort: boolean | null;
+  /** Whether each address of the peer has a walk of its own; null when not observed. */
   readonly peerAddress: boolean | null;
+  /** Whether connects to other peers move this walk; null when not observed. */
   readonly otherTraffic: boolean | null;
   /** False where another network namespace continues this one's walk. */
   readonly namespace: boolean | null;

@@ -12,9 +12,13 @@ import { FEWEST_PICKS, judgePicks } from "./verdict.ts";
 
 /** Statistics of a sequence of local ports, and the algorithm that explains it. */
 export interface Fingerprint {
+  /** How many picks were examined. */
   readonly attempts: number;
+  /** The lowest port that was picked. */
   readonly low: number;
+  /** The highest port that was picked. */
   readonly high: number;
+  /** How many picks were even and odd. */
   readonly parity: { readonly even: number; readonly odd: number };
   /** Steps from a port to the next one, the most frequent first; without wraps and jumps. */
   readonly steps: readonly { readonly step: number; readonly count: number }[];
@@ -24,6 +28,7 @@ export interface Fingerprint {
   readonly wrap: { readonly from: number; readonly to: number } | null;
   /** Steps that are neither: a new salt moved the walk, or there is no walk. */
   readonly jumps: { readonly count: number; readonly everyMs: number | null };
+  /** How hard the next port is to guess, in bits. */
   readonly entropy: {
     /** The entropy of the next port, given the last one. */
     readonly bits: number;
@@ -32,7 +37,9 @@ export interface Fingerprint {
   };
   /** Attempts until a port is picked again; null when no port was. */
   readonly reuse: { readonly least: number; readonly median: number } | null;
+  /** What the walk depends on. */
   readonly dependence: Dependence;
+  /** The algorithm that explains the picks best, or why none does. */
   readonly verdict: FingerprintVerdict;
 }
 
@@ -54,7 +61,16 @@ interface Walk {
   readonly high: number;
 }
 
-/** Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike. */
+/**
+ * Names the algorithm behind an observation; "unknown", with the reason, where no algorithm fits or two fit alike.
+ *
+ * @example
+ * import { fingerprint, samplePorts } from "selfconnect/ports";
+ *
+ * const observation = await samplePorts({ peer: "127.0.0.1:50000", count: 300 });
+ * const { parity, low, high } = fingerprint(observation);
+ * console.log(parity.odd, low >= 32_768, high <= 60_999); // 0 true true
+ */
 export function fingerprint(observation: Observation): Fingerprint {
   checkShape("fingerprint() takes what samplePorts() returned", observation, ["method", "ports", "atMs"]);
   const walk = walkOf(observation);

@@ -7,6 +7,7 @@ import type { Method } from "./method.ts";
 
 /** Ports picked for one peer, in order: one in this namespace, many in a new one, one in this one again. */
 export interface NamespacePicks {
+  /** The ports picked in each round, in this namespace and another one in turn. */
   readonly rounds: readonly Uint16Array[];
   /** Why there are no rounds; null when there are. */
   readonly reason: string | null;

@@ -16,6 +16,7 @@ import type { ModelFacts } from "./scan.ts";
 
 /** Why a client is never joined to itself. */
 export interface NeverReason {
+  /** Which rule of the kernel forbids it. */
   readonly reason:
     | "outside-range"
     | "reserved"
@@ -26,11 +27,13 @@ export interface NeverReason {
     | "address"
     | "other-host"
     | "gvisor";
+  /** The same as a clause, with this host's numbers. */
   readonly because: string;
 }
 
 /** Why a loop can never self-connect, and how a loop can that is to. */
 export interface Never extends NeverReason {
+  /** What to do for a self-connect to happen; a sentence. */
   readonly instead: string;
 }
 

@@ -2,6 +2,7 @@
 
 /** Local ports in the order in which one host picked them, for one peer or for several in any order. */
 export interface Picks {
+  /** The local port of each pick, in order. */
   readonly ports: Uint16Array;
   /** The peer of each pick, as an index from 0. */
   readonly peers: Uint32Array;

@@ -26,6 +26,7 @@ import type { FingerprintVerdict } from "./verdict.ts";
 
 /** The peer of the client, and facts about this host; facts that are not given are observed. */
 export interface PredictOptions {
+  /** The address that the clients connect to; an address of this host. */
   readonly peer: Address | string;
   /** Default "connect". */
   readonly method?: Method;
@@ -39,8 +40,11 @@ export interface PredictOptions {
 
 /** Whether and when a client of this host that keeps reconnecting is joined to itself. */
 export interface Prediction {
+  /** The address that the clients connect to. */
   readonly peer: Address;
+  /** How a client gets its local port. */
   readonly method: Method;
+  /** How this host picks ports. */
   readonly algorithm: PortAlgorithm;
   /** How the algorithm is known: given by the caller, observed, or supposed by the release when observing failed. */
   readonly basis: "given" | "observed" | "supposed";
@@ -48,6 +52,7 @@ export interface Prediction {
   readonly situation: PortSituation;
   /** Held ports on which the prediction depends: it may be another one when a socket there is gone. */
   readonly dependsOn: readonly number[];
+  /** Why a self-connect never happens; null when it may. */
   readonly never: NeverReason | null;
   /** How a server on the peer's port is safe. */
   readonly advice: string;
@@ -81,6 +86,13 @@ const METHOD_OF: Readonly<Record<Strategy, Method>> = {
  * getsockname(2) after connect(2) or bind(2): observes how this host picks ports, unless `algorithm` is given, and
  * predicts the wait for the peer's port. Makes no connection to the peer: a dead port of its host is observed. Rejects
  * as samplePorts() does.
+ *
+ * @example
+ * import { PORT_ALGORITHMS, portSituation, predict } from "selfconnect/ports";
+ *
+ * const peer = "127.0.0.1:50000";
+ * const prediction = await predict({ peer, algorithm: PORT_ALGORITHMS.find(({ name }) => name === "linux-5.18") });
+ * console.log(prediction.never, prediction.wait(1)?.mean > 1000); // null true
  */
 export async function predict(options: PredictOptions): Promise<Prediction> {
   checkKeys("predict()", options, ["peer", "method", "algorithm", "facts", "reuseAddress"]);
@@ -201,7 +213,9 @@ export function findDeadPort(
 
 /** What expectedAttempts() assumes by default: the algorithm of this release, at full speed. */
 export interface ExpectOptions {
+  /** How ports are picked; default: what the kernel's release is known for. */
   readonly algorithm?: PortAlgorithm;
+  /** All clients together; default 50,000, which is about what a loop at full speed makes. */
   readonly attemptsPerSecond?: number;
 }
 

@@ -16,8 +16,11 @@ import { FEWEST_INDEPENDENT, FEWEST_PICKS, judgePicks } from "./verdict.ts";
 export interface PeerPorts {
   /** The peer; null in a list of ports. */
   readonly address: Pick<Address, "family" | "host" | "port"> | null;
+  /** How many SYNs went to it. */
   readonly syns: number;
+  /** The lowest local port among them. */
   readonly low: number;
+  /** The highest local port among them. */
   readonly high: number;
   /** The verdict on this peer's ports alone; null where that on all peers names an algorithm, or there are few. */
   readonly verdict: FingerprintVerdict | null;
@@ -29,22 +32,27 @@ export interface SourcePorts {
   readonly host: string | null;
   /** Without those that were sent again. */
   readonly syns: number;
+  /** The lowest local port that it used. */
   readonly low: number;
+  /** The highest local port that it used. */
   readonly high: number;
   /** How many peers it connected to. */
   readonly peerCount: number;
   /** Whether each peer has a walk of its own; null where no algorithm is named. */
   readonly dependsOnPeer: boolean | null;
+  /** The algorithm that explains its ports, or why none does. */
   readonly verdict: FingerprintVerdict;
   /** The peers with the most SYNs. */
   readonly peers: readonly PeerPorts[];
   /** SYNs from an address to itself. */
   readonly selfConnects: number;
+  /** The ports themselves, for plots and for judgePicks(). */
   readonly picks: Picks;
 }
 
 /** What a capture file or a list shows of how hosts pick local ports. */
 export interface PortsReading {
+  /** What was read: a capture of packets, or a list of ports. */
   readonly format: "capture" | "list";
   /** All packets of the capture; 0 for a list. */
   readonly packets: number;

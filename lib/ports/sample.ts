@@ -18,6 +18,7 @@ import { pickInNamespaces } from "./namespace.ts";
 
 /** The local ports that the kernel picked, in order, and when. */
 export interface Observation {
+  /** How an attempt got its local port. */
   readonly method: Method;
   /** The peer of the run, then the other peers of the weave. */
   readonly peers: readonly Address[];
@@ -33,7 +34,9 @@ export interface Observation {
 
 /** The options of samplePorts(). */
 export interface SampleOptions {
+  /** An address of this host where nothing listens, or a listener that accepts. */
   readonly peer: Address | string;
+  /** How an attempt gets its local port; default "connect". */
   readonly method?: Method;
   /** Attempts in the run. */
   readonly count: number;
@@ -41,6 +44,7 @@ export interface SampleOptions {
   readonly namespaces?: boolean;
   /** Ends the sampling early; the observation then has the ports picked so far. */
   readonly signal?: AbortSignal;
+  /** Called now and then with the number of attempts so far. */
   readonly onProgress?: (attempts: number) => void;
 }
 

@@ -4,6 +4,7 @@ import type { PortAlgorithm } from "./algorithms.ts";
 
 /** The facts about a host that the model needs. */
 export interface ModelFacts {
+  /** net.ipv4.ip_local_port_range, or the socket's own range inside it. */
   readonly ephemeralRange: PortRange;
   /** Ports that the kernel never picks: reserved ports, and those that sockets hold. */
   readonly unusable: readonly PortRange[];

@@ -14,6 +14,7 @@ export interface FingerprintVerdict {
   readonly name: AlgorithmName | "unknown";
   /** The name in RFC 6056; null when unknown. */
   readonly family: string | null;
+  /** The kernels that are known for it; null when unknown, and for an algorithm known only from the RFC. */
   readonly kernels: string | null;
   /** Bits that the best algorithm needs to encode one attempt: the fewer, the better it fits. Null for too few. */
   readonly bitsPerAttempt: number | null;

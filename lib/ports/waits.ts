@@ -19,24 +19,35 @@ import type { ModelFacts } from "./scan.ts";
 
 /** The options of measureWaits(): the host, the method by which ports are picked, and the number of waits. */
 export interface MeasureWaitsOptions {
+  /** The address that is connected to; one of this host. */
   readonly host: string;
+  /** The family of `host`. */
   readonly family: 4 | 6;
+  /** How an attempt gets its local port. */
   readonly method: Method;
+  /** How this host picks ports: decides which peers' ports can be hit. */
   readonly algorithm: PortAlgorithm;
+  /** The range, the reserved ports and the sockets that hold ports. */
   readonly situation: PortSituation;
+  /** How many self-connects to wait for. */
   readonly count: number;
   /** No wait begins after so long; default ten minutes. */
   readonly durationMs?: number;
+  /** Ends the measurement when it aborts; what was measured so far is the result. */
   readonly signal?: AbortSignal;
+  /** Called after each self-connect with all so far. */
   readonly onWait?: (done: readonly MeasuredWait[]) => void;
+  /** A source of numbers from 0 to 1 for the choice of ports; default Math.random. */
   readonly random?: () => number;
 }
 
 /** One wait that ended in a self-connect. */
 export interface MeasuredWait {
+  /** The peer's port, and so the local one. */
   readonly port: number;
   /** Attempts up to and including the self-connect. */
   readonly attempts: number;
+  /** Milliseconds from the first attempt to the self-connect. */
   readonly elapsedMs: number;
 }
 

@@ -18,9 +18,11 @@ import { indent, paint, renderText } from "./terminal.ts";
 
 /** The object of docs/schema/audit-1.json: the result of `audit()` and the environment. */
 export interface AuditReport extends Audit {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.audit/1";
   /** The audits of other network namespaces; null when only this one was asked for. */
   readonly namespaces: readonly NamespaceAudit[] | null;
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

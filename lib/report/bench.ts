@@ -9,8 +9,11 @@ export interface PairedRatio {
   readonly median: number;
   /** The interval that holds the true median with this confidence, whatever the distribution (order statistics). */
   readonly low: number;
+  /** The upper end of the interval. */
   readonly high: number;
+  /** The probability that the interval holds the true median, 0 to 1. */
   readonly confidence: number;
+  /** How many rounds it is made of. */
   readonly rounds: number;
 }
 
@@ -33,27 +36,35 @@ export type BenchTrial =
 
 /** A driver of one's own: what `--driver NAME=COMMAND` adds to the trial "attempts". */
 export interface BenchDriver {
+  /** Its name in the tables. */
   readonly name: string;
+  /** The program and its arguments, as a shell reads them. */
   readonly command: string;
 }
 
 /** The values of `--scan`: each adds cells, threads to the trial "attempts", ephemeral ranges to "time". */
 export interface BenchScan {
+  /** Numbers of threads. */
   readonly threads: readonly number[];
+  /** Ephemeral ranges. */
   readonly ranges: readonly { readonly low: number; readonly high: number }[];
 }
 
 /** One driver in one trial. It runs in a new process in every round. */
 export interface BenchCell {
+  /** What was measured. */
   readonly trial: BenchTrial;
+  /** Who was measured: the driver. */
   readonly name: string;
   /** One value per round: a rate per second, or in the unit of BENCH_UNITS. */
   readonly rounds: readonly number[];
+  /** Statistics of the rounds. */
   readonly summary: Summary;
   /** The ratio to the trial's limit, the best C loop of this run. Null without a limit, or where rounds disagree. */
   readonly toLimit: PairedRatio | null;
   /** CPU time of the process and its children per attempt, without the CPU time of its start. */
   readonly cpuUsPerAttempt: number | null;
+  /** The most memory that the process had (wait4(2)); null when not measured. */
   readonly peakMemoryBytes: number | null;
   /** Delay of the main thread's event loop: the medians of the rounds' p50 and p99, and the maximum of all rounds. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
@@ -75,13 +86,19 @@ export type BenchVerdict =
 
 /** One figure of the benchmark, with its bound and verdict. */
 export interface BenchRow {
+  /** What the figure is. */
   readonly what: string;
+  /** The unit of the figure, of its interval and its bound. */
   readonly unit: "ratio" | "bytes" | "milliseconds" | "dials";
+  /** What it should reach; null without a goal. */
   readonly bound: { readonly kind: "at least" | "at most"; readonly value: number } | null;
+  /** The figure; null when it could not be measured. */
   readonly value: number | null;
   /** The interval of a ratio. */
   readonly low: number | null;
+  /** The upper end of the interval; null without one. */
   readonly high: number | null;
+  /** Whether it reached the bound. */
   readonly verdict: BenchVerdict;
   /** Why there is no figure, or why it missed the bound. */
   readonly because: string | null;
@@ -89,19 +106,29 @@ export interface BenchRow {
 
 /** The object of docs/schema/bench-1.json. */
 export interface BenchReport {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.bench/1";
+  /** When it began, as an ISO 8601 time. */
   readonly startedAt: string;
+  /** How long it took, in milliseconds. */
   readonly elapsedMs: number;
+  /** How many rounds were made. */
   readonly rounds: number;
+  /** How long each cell ran in a round, in milliseconds. */
   readonly cellMs: number;
+  /** Whether Ctrl-C ended it: the rows have fewer rounds then. */
   readonly isInterrupted: boolean;
-  /** Absent where none was given. */
+  /** The programs of --driver; absent where none was given. */
   readonly drivers?: readonly BenchDriver[];
+  /** The values of --scan; absent where none was given. */
   readonly scan?: BenchScan;
+  /** The figures with their bounds. */
   readonly rows: readonly BenchRow[];
+  /** What the figures are made of: each driver in each trial. */
   readonly cells: readonly BenchCell[];
   /** Drivers that could not run, each with the reason. */
   readonly skipped: readonly { readonly name: string; readonly because: string }[];
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

@@ -13,15 +13,21 @@ import { holderLines, serverLine } from "./who.ts";
 
 /** The object of docs/schema/dial-1.json: the outcome of one guarded connect. */
 export interface DialReport {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.dial/1";
   /** The peer as the user wrote it, without the credentials of a URL. */
   readonly asked: string;
+  /** How the dial ended. */
   readonly verdict: "connected" | "self-connect" | "failed" | "interrupted";
+  /** getsockname(2) of the socket that connected; null without one. */
   readonly local: Address | null;
+  /** getpeername(2) of the socket that connected; null without one. */
   readonly peer: Address | null;
   /** In order: all, or of more than 20 the first 10 and the last 10. */
   readonly attempts: readonly Attempt[];
+  /** How many attempts there were. */
   readonly attemptCount: number;
+  /** Why it did not connect; null when it did. */
   readonly error: { readonly code: string; readonly message: string } | null;
   /** Whether a server could listen on the peer's address; null if not checked, or if the address is another host's. */
   readonly listenCheck: {
@@ -33,7 +39,9 @@ export interface DialReport {
     /** The sockets that hold the port, as `selfconnect who` names them. */
     readonly inTheWay: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
   } | null;
+  /** How long it took, in milliseconds. */
   readonly elapsedMs: number;
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

@@ -11,7 +11,9 @@ import { holderLines } from "./who.ts";
 
 /** The object of docs/schema/free-1.json: the result of `free()` and the environment. */
 export interface FreeReport extends FreeResult {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.free/1";
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

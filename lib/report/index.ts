@@ -21,6 +21,8 @@ export { benchMarkdown } from "./bench-markdown.ts";
 export { benchText } from "./bench-text.ts";
 export type { DialOutcome, DialReport } from "./dial.ts";
 export { dialReport, dialText } from "./dial.ts";
+export type { DoctorReport } from "./doctor.ts";
+export { doctorReport, doctorText } from "./doctor.ts";
 export type { FreeReport } from "./free.ts";
 export { freeReport, freeText } from "./free.ts";
 export type { Change, Comparison } from "./lab-compare.ts";

@@ -6,10 +6,15 @@ import { renderText } from "./terminal.ts";
 
 /** The comparison of one cell of two results. */
 export interface Change {
+  /** The kernel whose answers are compared. */
   readonly kernel: string;
+  /** The question. */
   readonly experiment: string;
+  /** Whether both results have an answer, and whether it is the same. */
   readonly kind: "same" | "changed" | "only-first" | "only-second" | "unanswered";
+  /** The answer of the first result; null without one. */
   readonly first: string | null;
+  /** The answer of the second result; null without one. */
   readonly second: string | null;
   /** The p-value of the two-sample Kolmogorov-Smirnov test; null without samples. */
   readonly chance: number | null;
@@ -17,9 +22,13 @@ export interface Change {
 
 /** The object of docs/schema/compare-1.json. */
 export interface Comparison {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.compare/1";
+  /** One for each kernel and question of either result. */
   readonly changes: readonly Change[];
+  /** How many answers are the same. */
   readonly same: number;
+  /** How many answers have changed. */
   readonly changed: number;
 }
 

@@ -5,8 +5,11 @@ import { renderText, tableLines } from "./terminal.ts";
 
 /** The object of docs/schema/lab-kernels-1.json. */
 export interface LabKernelsReport {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.lab-kernels/1";
+  /** The Debian suites that were asked. */
   readonly suites: readonly string[];
+  /** The kernels that are available or cached. */
   readonly kernels: readonly KernelPackage[];
 }
 

@@ -5,13 +5,16 @@ import { renderText, tableLines } from "./terminal.ts";
 
 /** The object of docs/schema/lab-list-1.json. */
 export interface LabListReport {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.lab-list/1";
+  /** The questions. */
   readonly experiments: readonly {
     readonly name: string;
     readonly question: string;
     /** Whether it is asked without --all. */
     readonly isDefault: boolean;
   }[];
+  /** Where kernels can run, and what is missing here. */
   readonly machines: readonly {
     readonly name: MachineName;
     readonly about: string;

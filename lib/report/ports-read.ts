@@ -13,9 +13,13 @@ import { indent, paint, renderText } from "./terminal.ts";
 
 /** The object of docs/schema/ports-read-1.json. */
 export interface PortsReadReport extends Omit<PortsReading, "sources"> {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.ports-read/1";
+  /** The file that was read; "-" is standard input. */
   readonly file: string;
+  /** The hosts whose SYNs are in the file. */
   readonly sources: readonly Omit<SourcePorts, "picks">[];
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

@@ -13,9 +13,13 @@ import { paint, renderText, tableLines } from "./terminal.ts";
 
 /** The object of docs/schema/ports-1.json: a fingerprint and the observation behind it. */
 export interface PortsReport extends Fingerprint {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.ports/1";
+  /** How an attempt got its local port. */
   readonly method: Method;
+  /** The addresses that were connected to. */
   readonly peers: readonly Pick<Address, "family" | "host" | "port">[];
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

@@ -21,14 +21,19 @@ import { holderLines } from "./who.ts";
 
 /** The attempts per second of all clients together. */
 export interface PredictPace {
+  /** What the text calls it: "every 1.0 s". */
   readonly name: string;
+  /** Attempts of one client in a second. */
   readonly attemptsPerSecond: number;
 }
 
 /** The question that a prediction answers. */
 export interface PredictQuestion {
+  /** How many clients connect at each pace. */
   readonly clients: number;
+  /** The paces to predict for. */
   readonly paces: readonly PredictPace[];
+  /** Real self-connects beside the prediction; null without --check. */
   readonly check: PredictionCheck | null;
   /** Attempts that test "never"; null without --check, and where nothing can be tested. */
   readonly neverCheck?: NeverCheck | null;
@@ -45,11 +50,17 @@ interface Figures {
 
 /** The object of docs/schema/predict-1.json. */
 export interface PredictReport {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.predict/1";
+  /** The address that the clients connect to. */
   readonly peer: Pick<Address, "family" | "host" | "port">;
+  /** How a client gets its local port. */
   readonly method: Method;
+  /** How this host picks ports. */
   readonly algorithm: AlgorithmName;
+  /** How the algorithm is known. */
   readonly basis: Prediction["basis"];
+  /** Why a self-connect never happens; null when it may. */
   readonly never: NeverReason | null;
   /** How a server on the peer's port is safe. */
   readonly advice: string;
@@ -61,6 +72,7 @@ export interface PredictReport {
     readonly keeper: string | null;
     readonly unseen: readonly string[];
   };
+  /** How many clients connect at each pace. */
   readonly clients: number;
   /** One for each pace; empty if it never happens, and if nobody can know (`never` is null then). */
   readonly predictions: readonly {
@@ -69,6 +81,7 @@ export interface PredictReport {
     readonly attempts: Figures;
     readonly elapsedMs: Figures;
   }[];
+  /** Real self-connects beside the prediction; null without --check. */
   readonly check: {
     readonly asked: number;
     readonly trials: readonly MeasuredWait[];
@@ -77,9 +90,11 @@ export interface PredictReport {
     readonly statistic: number;
     readonly p: number;
   } | null;
+  /** Attempts that test "never"; null without --check. */
   readonly neverCheck: NeverCheck | null;
   /** Who is on the peer's port now, as `selfconnect who` names them. */
   readonly holders: readonly Pick<ExplainedHolder, "local" | "is" | "remedy">[];
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

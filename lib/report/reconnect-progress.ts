@@ -16,6 +16,7 @@ const BAR_WIDTH = 8;
 
 /** What a socket joined to itself keeps others from, while it is open. */
 export interface ReconnectHarm {
+  /** The address that the socket is joined to itself on. */
   readonly local: Address;
   /** What listenRefusal() returned for its address. */
   readonly refusal: ErrnoName | null;
@@ -23,6 +24,7 @@ export interface ReconnectHarm {
   readonly holders: readonly ExplainedHolder[];
   /** What was sent, and what the same socket then received. */
   readonly sent: string;
+  /** What the socket received: the same, for it reads what it writes. */
   readonly received: string;
 }
 

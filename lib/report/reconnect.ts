@@ -16,15 +16,25 @@ import { indent, paint, renderText, tableLines } from "./terminal.ts";
 /** The object of docs/schema/reconnect-1.json. */
 export interface ReconnectReport
   extends Pick<ReconnectResult, "strategy" | "threads" | "engine" | "engineRefusal" | "verdict" | "local"> {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.reconnect/1";
+  /** The address that was connected to. */
   readonly peer: Pick<Address, "family" | "host" | "port">;
+  /** Why a self-connect never happens; null when it may. */
   readonly never: Never | null;
+  /** How many connect(2) were made in all trials. */
   readonly attempts: number;
+  /** How long they took, in milliseconds. */
   readonly elapsedMs: number;
+  /** The mean rate over all trials. */
   readonly attemptsPerSecond: number;
+  /** How many attempts had each outcome: an errno name, `connected`, `self-connect`, `deadline`. */
   readonly outcomes: Readonly<Record<string, number>>;
+  /** Each trial, in order. */
   readonly trials: readonly Trial[];
+  /** Statistics of the trials that were joined to themselves; null without one. */
   readonly attemptsToSelfConnect: Summary | null;
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

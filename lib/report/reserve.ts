@@ -11,7 +11,9 @@ import { paint, renderText } from "./terminal.ts";
 
 /** The object of docs/schema/reserve-1.json: the result of `reserve()` and the environment. */
 export interface ReserveReport extends Reservation {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.reserve/1";
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

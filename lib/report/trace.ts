@@ -20,10 +20,15 @@ export interface TraceExtras {
 
 /** The object of docs/schema/trace-1.json. */
 export interface TraceReport extends Omit<Trace, "frames" | "received"> {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.trace/1";
+  /** The address that was connected to. */
   readonly peer: Address;
+  /** What was sent and received; null without data. */
   readonly data: { readonly sent: string; readonly received: string } | null;
+  /** What each way to close leaves behind; null when not asked for. */
   readonly leavings: readonly Leaving[] | null;
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

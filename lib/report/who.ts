@@ -9,7 +9,9 @@ import { indent, paint, renderText } from "./terminal.ts";
 
 /** The object of docs/schema/who-1.json: the result of `explainBind()` and the environment. */
 export interface WhoReport extends BindExplanation {
+  /** The name and version of the published schema. */
   readonly schema: "selfconnect.who/1";
+  /** The host, kernel and versions of this run. */
   readonly environment: Environment;
 }
 

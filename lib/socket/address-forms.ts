@@ -4,7 +4,9 @@ import { invalidArgument } from "./misuse.ts";
 
 /** Where to connect. `host` is a numeric address, with its scope, or a name. */
 export interface HostAndPort {
+  /** A name or an IP address, without brackets. */
   readonly host: string;
+  /** The port, 0 to 65535. */
   readonly port: number;
 }
 

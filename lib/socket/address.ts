@@ -19,6 +19,8 @@ export interface Address {
 /** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
 export const ADDRESS_BYTES = 24;
 
+/** Linux numbers interfaces with a positive int. */
+const MOST_SCOPE = 2 ** 31 - 1;
 /** Longer than any interface name. */
 const MOST_NAME_BYTES = 256;
 
@@ -70,6 +72,22 @@ export function checkPeer(value: Address | string): Address {
 export function checkPeerPort(port: number): void {
   if (port !== 0) return;
   throw invalidArgument("ERR_INVALID_PORT", "port 0 cannot be connected to: use 1 to 65535", RangeError);
+}
+
+/** Throws ERR_INVALID_ADDRESS for a local address and a peer of two families: no socket connects one to the other. */
+export function checkSameFamily(local: Address, peer: Address): void {
+  const message = describeFamilies(local, peer);
+  if (message !== null) throw invalidArgument("ERR_INVALID_ADDRESS", message);
+}
+
+/** What is wrong with a local address and a peer of two families, and the fix; null for two of one family. */
+export function describeFamilies(local: Address, peer: Address): string | null {
+  if (local.family === peer.family) return null;
+  const [four, six] = local.family === 4 ? [local, peer] : [peer, local];
+  const takesMapped = six.host === "::" || unmap(six).family === 4;
+  const fix = takesMapped ? `write ${four.host} as ::ffff:${four.host}` : "take both of one family";
+  const [from, to] = [`local ${local.host} is an IPv${local.family} address`, `peer ${peer.host}`];
+  return `${from} and ${to} an IPv${peer.family} address: ${fix}`;
 }
 
 /**
@@ -177,7 +195,7 @@ export function addressBytes(address: Address, native: Native): Uint8Array {
   if (address.scope === undefined) return encodeAddress(address);
   const isIndex = /^\d+$/.test(address.scope);
   const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
-  if (index > 0) return encodeAddress(address, index);
+  if (index > 0 && index <= MOST_SCOPE) return encodeAddress(address, index);
   throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
 }
 

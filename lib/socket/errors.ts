@@ -16,8 +16,11 @@ export type Outcome = "connected" | "self-connect" | "deadline" | "abandoned" | 
 
 /** How many attempts had each outcome; an outcome that did not occur is absent. */
 export type OutcomeCounts = {
+  /** Connects to another socket: a listener, or a peer that opened simultaneously. */
   connected?: number;
+  /** Connects that joined the socket to itself. */
   "self-connect"?: number;
+  /** Connects that had no reply when the time was up. */
   deadline?: number;
   [errno: ErrnoName]: number;
 };
@@ -89,6 +92,7 @@ export function brand(Class: new (...values: never[]) => Error, mark: symbol): v
  * for the errors of another copy of this package too.
  */
 export class SocketError extends Error {
+  /** "SocketError". */
   override readonly name = "SocketError";
   /** "ECONNREFUSED". */
   readonly code: ErrnoName;
@@ -96,9 +100,13 @@ export class SocketError extends Error {
   readonly errno: number;
   /** "connect". */
   readonly syscall: string;
+  /** The host that the call was about, as in errors of Node; absent when it was about none. */
   declare readonly address?: string;
+  /** The port that the call was about, as in errors of Node; absent when it was about none. */
   declare readonly port?: number;
+  /** getsockname(2) of the socket, when it was known. */
   declare readonly local?: Address;
+  /** The address that was connected to, when there was one. */
   declare readonly peer?: Address;
 
   constructor(errno: number, context: SocketErrorContext) {
@@ -170,9 +178,13 @@ export function threadError(errno: number, syscall: string): SocketError {
 
 /** How one connect(2) inside a dial or a loop ended. */
 export interface Attempt {
+  /** How it ended. */
   readonly outcome: Outcome;
+  /** The address that was connected to. */
   readonly peer: Address;
+  /** getsockname(2) after the connect; absent when the socket had no address yet, or it was not asked for. */
   readonly local?: Address;
+  /** Milliseconds from the connect(2) to its end. */
   readonly elapsedMs: number;
 }
 
@@ -185,8 +197,11 @@ export type DialErrorCode = "ERR_SELF_CONNECT" | "ERR_DEADLINE" | "ERR_ATTEMPTS"
  * too.
  */
 export class DialError extends Error {
+  /** "DialError". */
   override readonly name = "DialError";
+  /** What the verdict is: ERR_SELF_CONNECT, ERR_DEADLINE, ERR_ATTEMPTS. */
   readonly code: DialErrorCode;
+  /** The attempts in order; of more than 20 the first 10 and the last 10. */
   readonly attempts: readonly Attempt[];
   /** How many attempts there were. */
   readonly attemptCount: number;

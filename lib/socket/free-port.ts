@@ -30,6 +30,12 @@ const TAKEN = ["EADDRINUSE", "EACCES"];
  * bind(2), listen(2): returns a port of the range on which listenRefusal() is null. Tries each port once at most, then
  * throws ERR_NO_FREE_PORT. Throws ERR_INVALID_PORT for a range with bounds that are no ports, ERR_UNKNOWN_OPTION,
  * ERR_UNKNOWN_PARITY, ERR_OUT_OF_RANGE, and ERR_INVALID_ADDRESS.
+ *
+ * @example
+ * import { findFreePort } from "selfconnect";
+ *
+ * const port = findFreePort({ low: 20_000, high: 20_099 }, { addresses: ["127.0.0.1", "::1"], count: 2 });
+ * console.log(port >= 20_000 && port < 20_099); // true
  */
 export function findFreePort(range: PortRange, options: FreePortOptions = {}): number {
   checkOptions(range, options);

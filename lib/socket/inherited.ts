@@ -3,13 +3,13 @@ import cluster from "node:cluster";
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { readAddress } from "./address.ts";
+import { checkSameFamily, readAddress } from "./address.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { readOption } from "./option-access.ts";
-import type { SocketOptions } from "./options.ts";
-import type { State } from "./state.ts";
+import type { SentState, State } from "./state.ts";
+import { isSentState, receiveState } from "./state.ts";
 
 /**
  * A connected, listening or unconnected socket on its way to another thread of this process: what transfer() returns
@@ -20,10 +20,8 @@ export interface SocketTransfer {
   readonly pid: number;
   /** The place of the descriptor in that process. */
   readonly ticket: number;
-  /** The peer of a connect that is in progress. */
-  readonly peer?: Address;
-  /** Those of listen(). */
-  readonly acceptedOptions?: Partial<SocketOptions>;
+  /** What the other thread cannot ask the kernel for. */
+  readonly state: SentState;
 }
 
 /** A socket that was opened elsewhere, and its state. */
@@ -43,7 +41,12 @@ export function inherit(native: Native, fd: number, peer: Address | undefined): 
   const handle = native.handle();
   const result = native.inherit(handle, fd);
   if (result < 0) throw inheritError(result, fd);
-  return { handle, state: readStateOr("release", native, handle, peer) };
+  try {
+    return { handle, state: readState(native, handle, peer) };
+  } catch (error) {
+    native.release(handle);
+    throw error;
+  }
 }
 
 function inheritError(result: number, fd: number): Error {
@@ -63,16 +66,10 @@ export function describeOtherKind(code: string, fd: number): string | null {
   return null;
 }
 
-/** What the other thread cannot ask the kernel for. */
-export function factsToTransfer(state: State): Partial<SocketTransfer> {
-  if (state.name === "connecting") return { peer: state.peer };
-  return state.name === "listening" ? { acceptedOptions: state.acceptedOptions } : {};
-}
-
 /** Puts the socket of a transfer into a new handle. Throws ERR_INVALID_TRANSFER. */
 export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
-  const { pid, ticket, peer, acceptedOptions = {} } = transfer ?? {};
-  if (!Number.isInteger(pid) || !Number.isInteger(ticket) || ticket !== (ticket | 0)) {
+  const { pid, ticket, state } = transfer ?? {};
+  if (!Number.isInteger(pid) || ticket !== (ticket | 0) || !isSentState(state)) {
     throw invalidTransfer("this is not what transfer() returned");
   }
   if (pid !== process.pid) {
@@ -81,10 +78,7 @@ export function claim(native: Native, transfer: SocketTransfer): KnownSocket {
   }
   const handle = native.handle();
   const result = native.claim(handle, ticket);
-  if (result >= 0) {
-    const state = readStateOr("closeChecked", native, handle, peer);
-    return { handle, state: state.name === "listening" ? { ...state, acceptedOptions } : state };
-  }
+  if (result >= 0) return { handle, state: receiveState(state) };
   throw invalidTransfer(
     "this socket was taken before: a transfer can be used once, by one copy of selfconnect",
   );
@@ -94,27 +88,14 @@ function invalidTransfer(message: string): TypeError | RangeError {
   return invalidArgument("ERR_INVALID_TRANSFER", message);
 }
 
-/** Returns the state of the socket. When it throws, the handle is empty: the socket was released or closed. */
-function readStateOr(
-  undo: "release" | "closeChecked",
-  native: Native,
-  handle: Handle,
-  peer: Address | undefined,
-): State {
-  try {
-    return readState(native, handle, peer);
-  } catch (error) {
-    native[undo](handle);
-    throw error;
-  }
-}
-
 /** The state that the kernel reports of a socket that was opened elsewhere. `asked` is the peer of its connect(2). */
 function readState(native: Native, handle: Handle, asked: Address | undefined): State {
   const get = (row: number, into: BigInt64Array | Uint8Array) => native.getsockopt(handle, row, into);
   if (readOption(native, "listening", get)) return { name: "listening", acceptedOptions: {} };
   const peer = readAddress(native, handle, "getpeername");
   if (typeof peer === "object") return { name: "connected", peer, isApart: false };
+  const own = readAddress(native, handle, "getsockname");
+  if (asked && typeof own === "object") checkSameFamily(own, asked);
   const { state } = readOption(native, "information", get);
   const isConnecting = state === "SYN-SENT" || state === "SYN-RECEIVED";
   // A connect that has ended without a connection has an error, which connected() reports.

@@ -30,11 +30,17 @@ export type WaitErrorCode = "ERR_DEADLINE" | "ERR_END_OF_STREAM";
 
 /** What a WaitError reports. */
 export interface WaitErrorContext {
+  /** The call that was waited for. */
   readonly syscall: string;
+  /** Milliseconds that were waited. */
   readonly elapsedMs: number;
+  /** Bytes sent or received before the wait ended. */
   readonly transferred: number;
+  /** The bytes received before the wait ended. */
   readonly bytes?: Uint8Array;
+  /** getsockname(2) of the socket. */
   readonly local?: Address;
+  /** The peer of the socket. */
   readonly peer?: Address;
 }
 
@@ -43,6 +49,7 @@ export interface WaitErrorContext {
  * lost: `transferred` counts them, and the error of receiveExactly() has them in `bytes`.
  */
 export class WaitError extends Error {
+  /** "WaitError". */
   override readonly name = "WaitError";
   /** "ERR_DEADLINE" or "ERR_END_OF_STREAM". */
   readonly code: WaitErrorCode;
@@ -54,7 +61,9 @@ export class WaitError extends Error {
   readonly transferred: number;
   /** The bytes that receiveExactly() received. */
   declare readonly bytes?: Uint8Array;
+  /** getsockname(2) of the socket, when it was known. */
   declare readonly local?: Address;
+  /** The peer of the socket, when it has one. */
   declare readonly peer?: Address;
 
   constructor(code: WaitErrorCode, message: string, context: WaitErrorContext) {

@@ -19,6 +19,13 @@ export interface ListenFd {
  * manager passed to this process, from fd 3 on. Empty when there are none, and when LISTEN_PID is another process.
  * Closes and changes nothing; a second call returns the same. They may be of any kind, UDP and Unix domain sockets
  * too: TcpSocket.fromFd() checks. Throws ERR_LISTEN_FDS when a variable is not what sd_listen_fds(3) describes.
+ *
+ * @example
+ * import { listen, listenFds, TcpSocket } from "selfconnect";
+ *
+ * const [inherited] = listenFds();
+ * const listener = inherited ? TcpSocket.fromFd(inherited.fd) : listen("127.0.0.1:0");
+ * listener.close();
  */
 export function listenFds(): ListenFd[] {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES } = process.env;

@@ -31,6 +31,14 @@ export function checkFlags(options: object, names: readonly string[]): void {
   }
 }
 
+/** Throws ERR_OPTION_VALUE for one of these options that is there and no function. */
+export function checkCallbacks(options: object, names: readonly string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === "function" || !names.includes(name)) continue;
+    throw invalidArgument("ERR_OPTION_VALUE", `${name} cannot be ${inspect(value)}: use a function`);
+  }
+}
+
 /** Throws ERR_INVALID_OPTIONS for options that are no object. */
 export function checkObject(of: string, options: unknown, names: readonly string[]): void {
   if (options !== null && typeof options === "object") return;

@@ -28,27 +28,37 @@ export type OptionKind =
 
 /** One row of the option table in native/core/option.cc. */
 export interface OptionRow {
+  /** Its name here: a key of SocketOptions. */
   readonly name: string;
+  /** The name of the option in the kernel's headers: "TCP_NODELAY". */
   readonly constant: string;
+  /** What a value is: a flag, an integer, a word, a structure … */
   readonly kind: OptionKind;
   /** Whether the headers of this build know the constant. */
   readonly inBuild: boolean;
+  /** Whether only sockets of IPv6 have it. */
   readonly ipv6Only: boolean;
+  /** What the kernel lets a program do with it. */
   readonly access: "read-write" | "read-only" | "write-only";
   /** The first Linux release that has it. */
   readonly since: string;
+  /** The page of the manual that describes it: "tcp(7)". */
   readonly manual: string;
   /** The capability needed to set it, or "". */
   readonly capability: string;
   /** The range of an integer; outside it is ERR_OPTION_VALUE. */
   readonly low: number;
+  /** The greatest value of an integer. */
   readonly high: number;
   /** What a word can be, and the fields of a structure; empty for other kinds. */
   readonly words: readonly string[];
+  /** The names of the fields of a structure; empty for other kinds. */
   readonly fields: readonly string[];
   /** A value that a test sets, and what the kernel then returns. */
   readonly sample: bigint | string;
+  /** What the kernel returns after `sample` was set. */
   readonly readsBack: bigint | string;
+  /** What to know before using it, or "". */
   readonly caveat: string;
 }
 

@@ -114,6 +114,14 @@ export function setRawOption(
 /**
  * The numbers of the levels and options of getsockopt(2), by name, as this platform's compiler knows them: "SOL_TLS",
  * "TCP_REPAIR". For rawGetsockopt() and rawSetsockopt(). A constant that the platform lacks is absent.
+ *
+ * @example
+ * import { socketConstants, TcpSocket } from "selfconnect";
+ *
+ * const { SOL_SOCKET, SO_TYPE } = socketConstants();
+ * const socket = TcpSocket.open(4);
+ * console.log(new Int32Array(socket.rawGetsockopt(SOL_SOCKET, SO_TYPE, 4).buffer)[0]); // 1
+ * socket.close();
  */
 export function socketConstants(): Readonly<Record<string, number>> {
   return loadNative().constants;

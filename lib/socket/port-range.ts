@@ -2,7 +2,9 @@
 
 /** From `low` to `high`, both included; in IP_LOCAL_PORT_RANGE a bound of 0 means the bound of the ephemeral range. */
 export interface PortRange {
+  /** The first port, which belongs to it. */
   readonly low: number;
+  /** The last port, which belongs to it. */
   readonly high: number;
 }
 

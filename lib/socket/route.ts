@@ -39,6 +39,11 @@ const WITHOUT_ANSWER: ReadonlySet<string> = new Set([
  * connect(2) of a UDP socket, then getsockname(2): the address from which a connect to the peer would come. Sends no
  * packet and takes 10 microseconds. Null when the kernel has no route to the peer, or does not let the socket bind or
  * have the options. Throws SocketError when the kernel does not answer: EMFILE, EPERM …
+ *
+ * @example
+ * import { sourceAddress } from "selfconnect/kernel";
+ *
+ * console.log(sourceAddress("127.0.0.5:80")?.host, sourceAddress("8.8.8.8:53")?.host ?? "no route"); // 127.0.0.1 no route
  */
 export function sourceAddress(peer: Address | string, input: RouteInput = {}): Address | null {
   const native = loadNative();

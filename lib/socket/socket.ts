@@ -15,7 +15,7 @@ import {
 import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
-import { checkHandover, checkStreamable, claim, factsToTransfer, inherit } from "./inherited.ts";
+import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
 import { checkBacklog, checkFlags, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
@@ -29,6 +29,7 @@ import { connectPair } from "./pair.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { SharedWait } from "./shared-wait.ts";
 import type { Connecting, Failed, Joining, SocketState, State } from "./state.ts";
+import { sendState } from "./state.ts";
 import { setAcceptedOptions } from "./stream-options.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
@@ -265,6 +266,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     this.#end("close", "close()");
   }
 
+  /** close(), at the end of the block of a `using` declaration. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -279,15 +281,15 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /**
    * Gives the socket to another thread of this process: pass the result to it by postMessage() and there call
-   * TcpSocket.fromTransfer(), once. The socket stays open until then, even when this thread ends; one that nobody takes
-   * is closed when the process ends. The state here is "closed" afterwards.
+   * TcpSocket.fromTransfer(), once. Its state goes with it, "failed" with the error. The socket stays open until then,
+   * even when this thread ends; one that nobody takes is closed when the process ends. The state here is then "closed".
    */
   transfer(): SocketTransfer {
     this.#assertOpen();
-    const known = factsToTransfer(this.#state);
+    const state = sendState(this.#state);
     const ticket = this.#checkResult(this.#native.shelve(this.#handle), { syscall: "close" });
     this.#enter({ name: "closed" }, "transfer()");
-    return { pid: process.pid, ticket, ...known };
+    return { pid: process.pid, ticket, state };
   }
 
   /**
@@ -325,6 +327,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return { fd: this.fd, state: this.state, ...(!this.closed && this.readAddresses()) };
   }
 
+  /** What console.log() prints: toJSON(), with the name of the class. */
   [inspect.custom](_depth: number, options: object): string {
     return `TcpSocket ${inspect(this.toJSON(), options)}`;
   }

@@ -1,6 +1,7 @@
 /** The states of a TcpSocket; docs/socket-states.md says which call leads to which. */
 import type { Address } from "./address.ts";
-import type { SocketError } from "./errors.ts";
+import type { SocketErrorContext } from "./errors.ts";
+import { SocketError } from "./errors.ts";
 import type { SocketOptions } from "./options.ts";
 import type { SharedWait } from "./shared-wait.ts";
 
@@ -36,3 +37,30 @@ export type SocketState = State["name"];
 export type Joining = Extract<State, { name: "connecting" | "connected" }>;
 export type Connecting = Extract<State, { name: "connecting" }>;
 export type Failed = Extract<State, { name: "failed" }>;
+
+/** A state as a plain object, which postMessage() copies: an error would arrive there without its errno. */
+export type SentState =
+  | Exclude<State, Connecting | Failed>
+  | Omit<Connecting, "wait">
+  | (Omit<Failed, "error"> & { readonly error: SocketErrorContext & { readonly errno: number } });
+
+const SENT: readonly SocketState[] = ["unconnected", "listening", "connecting", "connected", "failed"];
+
+/** Whether this has the name of a state that a socket on its way to another thread can have. */
+export function isSentState(state: Partial<SentState> | null | undefined): state is SentState {
+  return SENT.some((name) => name === state?.name);
+}
+
+/** Converts the state of a socket for another thread. */
+export function sendState(state: State): SentState {
+  if (state.name === "connecting") return { name: state.name, peer: state.peer };
+  if (state.name !== "failed") return state;
+  const { errno, syscall, local, peer } = state.error;
+  return { ...state, error: { errno, syscall, ...(local && { local }), ...(peer && { peer }) } };
+}
+
+/** Converts what sendState() returned. */
+export function receiveState(sent: SentState): State {
+  if (sent.name === "connecting") return { ...sent, wait: null };
+  return sent.name === "failed" ? { ...sent, error: new SocketError(sent.error.errno, sent.error) } : sent;
+}

@@ -10,6 +10,12 @@ import type { OptionName } from "./options.ts";
  * getsockopt(2) on a new socket, setsockopt(2) for an option that can only be set: whether this build and this kernel
  * have the option. An IPV6_… option is read from an IPv6 socket. Throws SocketError when no socket can be opened
  * (EMFILE).
+ *
+ * @example
+ * import { supported, TcpSocket } from "selfconnect";
+ *
+ * const options = supported("localPortRange") ? { localPortRange: { low: 40_000, high: 40_099 } } : {};
+ * TcpSocket.open(4, options).close();
  */
 export function supported(name: OptionName): boolean {
   const native = loadNative();

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   lstatSync,
   mkdtempSync,
   readdirSync,
@@ -13,9 +14,14 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { WholeFile, writeWhole } from "../../lib/cli/files.ts";
+import type { Command } from "commander";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { WholeFile, writeWhole } from "../../lib/audit/whole-file.ts";
 import { LiveLine } from "../../lib/cli/output.ts";
+import { portsCommand } from "../../lib/cli/ports.ts";
+import { reconnectCommand } from "../../lib/cli/reconnect.ts";
+import { reportCommand } from "../../lib/cli/report.ts";
+import { traceCommand } from "../../lib/cli/trace.ts";
 import { escapeJson } from "../../lib/report/escape.ts";
 import {
   auditChangesText,
@@ -31,7 +37,7 @@ import {
 } from "../../lib/report/index.ts";
 import { paint, renderText, tableLines } from "../../lib/report/terminal.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
-import { cli, command, deadPeer, MAIN } from "../support/harness.ts";
+import { cli, command, deadPeer, MAIN, needsNamespaces } from "../support/harness.ts";
 
 /** Clears the screen, sets the title, hides, ends the line, deletes, reverses the direction, and ends in a lone surrogate. */
 const HOSTILE = "x\u001b[2J\u001b]0;OWNED\u0007\u001b[8m\n\r\u007f\u009b2J\u202e\u2066\u2028\ud800y";
@@ -116,6 +122,51 @@ const writers: Record<string, (text: string) => string> = {
     const extras = { sent: text, leavings: null };
     return traceText({ ...traced, whyNoCapture: text, received: new TextEncoder().encode(text) }, extras);
   },
+};
+
+const LAB = new URL("../golden/lab.json", import.meta.url).pathname;
+const INPUTS = mkdtempSync(path.join(os.tmpdir(), "selfconnect-inputs-"));
+const CAPTURE = path.join(INPUTS, "self.pcapng");
+const PORT_LIST = path.join(INPUTS, "ports");
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+beforeAll(() => {
+  const hex = readFileSync(new URL("../golden/trace.pcapng.hex", import.meta.url), "utf8");
+  writeFileSync(CAPTURE, Buffer.from(hex.replaceAll("\n", ""), "hex"));
+  writeFileSync(PORT_LIST, Array.from({ length: 300 }, (_, index) => 40_000 + 2 * index).join("\n"));
+});
+afterAll(() => rmSync(INPUTS, { recursive: true }));
+
+/** Runs a command in this process, without its output, and takes back what it sets here. */
+async function runInside(subject: Command, ...args: string[]): Promise<void> {
+  const { exitCode } = process;
+  const before = SIGNALS.map((signal) => process.listeners(signal));
+  const output = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  try {
+    await subject.parseAsync(args, { from: "user" });
+  } finally {
+    output.mockRestore();
+    process.exitCode = exitCode;
+    for (const [index, signal] of SIGNALS.entries()) {
+      const added = process.listeners(signal).filter((one) => !before[index]!.includes(one));
+      for (const one of added) process.removeListener(signal, one);
+    }
+  }
+}
+
+/** Every way in which a command or the library writes a file. The lab's and the bench's files are written by these too. */
+const FILE_WRITERS: Readonly<Record<string, (file: string) => Promise<unknown>>> = {
+  "report --html": (file) => runInside(reportCommand(), LAB, "--html", file),
+  "report --markdown": (file) => runInside(reportCommand(), LAB, "--markdown", file),
+  "report --csv": (file) => runInside(reportCommand(), LAB, "--csv", file),
+  "ports --ports": (file) =>
+    runInside(portsCommand(), "--peer", formatAddress(deadPeer()), "--count", "200", "--ports", file),
+  "ports --html": (file) => runInside(portsCommand(), "--read", PORT_LIST, "--html", file),
+  "trace --html": (file) => runInside(traceCommand(), "--read", CAPTURE, "--html", file),
+  "trace --svg": (file) => runInside(traceCommand(), "--read", CAPTURE, "--svg", file),
+  "trace --write": (file) => runInside(traceCommand(), "--read", CAPTURE, "--write", file),
+  "reconnect --ports": (file) =>
+    runInside(reconnectCommand(), formatAddress(deadPeer()), "--strategy", "bind", "--json", "--ports", file),
 };
 
 describe("on a terminal", () => {
@@ -276,6 +327,14 @@ describe("a file", () => {
     expect(readdirSync(folder)).toEqual(["file"]);
   });
 
+  it("keeps its owner, as root", (context) => {
+    context.skip(process.geteuid!() !== 0, "only root can own and give away files of others");
+    writeFileSync(file, "old");
+    chownSync(file, 1234, 5678);
+    writeWhole(file, "new");
+    expect(statSync(file)).toMatchObject({ uid: 1234, gid: 5678 });
+  });
+
   it("that cannot be written is named as the user wrote it", () => {
     const missing = path.join(folder, "no", "file");
     expect(() => writeWhole(missing, "x")).toThrow(
@@ -283,5 +342,48 @@ describe("a file", () => {
     );
     expect(() => writeWhole(folder, "x")).toThrow(`cannot write ${folder}: EISDIR`);
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  describe.each(Object.keys(FILE_WRITERS))("of %s", (name) => {
+    const write = FILE_WRITERS[name]!;
+
+    it("is whole, behind a link, with its mode and with nothing beside it", async () => {
+      const link = path.join(folder, "link");
+      writeFileSync(file, "old");
+      chmodSync(file, 0o640);
+      symlinkSync("file", link);
+      await write(link);
+      expect(readFileSync(file, "utf8")).not.toMatch(/^(old)?$/);
+      expect(statSync(file).mode & 0o777).toBe(0o640);
+      expect(lstatSync(link).isSymbolicLink()).toBe(true);
+      expect(readdirSync(folder).sort()).toEqual(["file", "link"]);
+    });
+
+    it("is an error that names it, when it is lost, and no device is replaced", async () => {
+      const full = path.join(folder, "full");
+      symlinkSync("/dev/full", full);
+      await expect(write(full)).rejects.toThrow(`cannot write ${full}: ENOSPC: no space left on device`);
+      expect(lstatSync("/dev/full").isCharacterDevice()).toBe(true);
+      const missing = path.join(folder, "no", "file");
+      await expect(write(missing)).rejects.toThrow(`cannot write ${missing}: ENOENT`);
+      expect(readdirSync(folder)).toEqual(["full"]);
+    });
+  });
+
+  it("for which the disk has no room is an error that names it, and leaves the disk as it was", async (context) => {
+    needsNamespaces(context);
+    const lab = path.resolve("test/golden/lab.json");
+    const script = `mount -t tmpfs -o size=8k none ${folder} && echo old > ${file}
+      ${process.execPath} ${MAIN} report ${lab} --html ${file}; echo "exit $?"; cat ${file}; ls -A ${folder}`;
+    const { stdout, stderr } = await command("unshare", ["-rm", "sh", "-c", script]);
+    expect(stderr).toBe(`selfconnect: cannot write ${file}: ENOSPC: no space left on device\n`);
+    expect(stdout).toBe("exit 1\nold\nfile\n");
+  });
+
+  it("is not overwritten by the result when stdout was closed before the start", () => {
+    const lab = path.resolve("test/golden/lab.json");
+    execFileSync("sh", ["-c", `${process.execPath} ${MAIN} report ${lab} --csv ${file} --json >&-`]);
+    expect(readFileSync(file, "utf8")).toMatch(/^[^{\n]+,[^{]*$/);
+    expect(readdirSync(folder)).toEqual(["file"]);
   });
 });

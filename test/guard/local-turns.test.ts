@@ -1,8 +1,10 @@
 /** The local addresses of a dial: which fit the peer, and which is next. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { LocalTurns } from "../../lib/guard/local-turns.ts";
+import { parseAddress } from "../../lib/socket/address.ts";
 
-const hosts = (turns: LocalTurns, family: 4 | 6) => turns.for(family).map(({ host }) => host);
+const PEERS = { 4: parseAddress("10.0.0.9:9"), 6: parseAddress("[::9]:9") };
+const hosts = (turns: LocalTurns, family: 4 | 6) => turns.for(PEERS[family]).map(({ host }) => host);
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -36,19 +38,21 @@ it("an empty list is an error", () => {
 });
 
 describe("the addresses for a peer", () => {
-  it("are those of its family, or all where there are none: the kernel then reports what is wrong", () => {
+  it("are those of its family; none is an error at once", () => {
     const mixed = new LocalTurns(["10.0.0.1", "::1", "10.0.0.2"]);
     expect(hosts(mixed, 4)).toEqual(["10.0.0.1", "10.0.0.2"]);
     expect(hosts(mixed, 6)).toEqual(["::1"]);
-    const ipv4 = new LocalTurns(["10.0.0.1", "10.0.0.2"]);
-    expect(hosts(ipv4, 6)).toEqual(["10.0.0.1", "10.0.0.2"]);
-    expect(hosts(new LocalTurns("10.0.0.1"), 6)).toEqual(["10.0.0.1"]);
+    for (const local of ["10.0.0.1", ["10.0.0.1", "10.0.0.2"]]) {
+      expect(() => hosts(new LocalTurns(local), 6)).toThrow(
+        /local 10\.0\.0\.1 is an IPv4 address and peer ::9 an IPv6/,
+      );
+    }
     expect(hosts(new LocalTurns(undefined), 4)).toEqual([]);
   });
 });
 
 describe("the next address", () => {
-  const next = (turns: LocalTurns) => turns.next(turns.for(4))?.host;
+  const next = (turns: LocalTurns) => turns.next(turns.for(PEERS[4]))?.host;
 
   it("of one, or of none, is always the same", () => {
     expect([1, 2].map(() => next(new LocalTurns("10.0.0.1")))).toEqual(["10.0.0.1", "10.0.0.1"]);
@@ -69,7 +73,7 @@ describe("the next address", () => {
     const list = ["10.0.0.1", "10.0.0.2", "::1"];
     expect(next(new LocalTurns(list))).toBe("10.0.0.1");
     const turns = new LocalTurns(list);
-    expect(turns.next(turns.for(6))?.host).toBe("::1");
+    expect(turns.next(turns.for(PEERS[6]))?.host).toBe("::1");
     expect(next(new LocalTurns(list))).toBe("10.0.0.2");
   });
 });

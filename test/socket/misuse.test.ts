@@ -1,7 +1,7 @@
 /** Wrong arguments: refused at once, with a code, whatever their type. */
 import type net from "node:net";
 import { constants } from "node:os";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { audit, explainBind, free, reserve, waitUntilFree } from "../../lib/audit/index.ts";
 import { connectMany } from "../../lib/guard/connect-many.ts";
 import { dial } from "../../lib/guard/dial.ts";
@@ -105,6 +105,71 @@ it("port 0 cannot be connected to: ERR_INVALID_PORT, a RangeError", async () => 
     expect(error, String(call)).toBeInstanceOf(RangeError);
     expect(error).toMatchObject({ code: "ERR_INVALID_PORT" });
   }
+});
+
+describe("a local address and a peer of two families", () => {
+  it.each<[string, string, string, string]>([
+    ["127.0.0.1", "[::1]:9", "IPv4", "take both of one family"],
+    ["127.0.0.1", "[::ffff:127.0.0.1]:9", "IPv4", "write 127.0.0.1 as ::ffff:127.0.0.1"],
+    ["::1", "127.0.0.1:9", "IPv6", "take both of one family"],
+    ["::", "127.0.0.1:9", "IPv6", "write 127.0.0.1 as ::ffff:127.0.0.1"],
+  ])("%s and %s are ERR_INVALID_ADDRESS at once", async (local, to, family, fix) => {
+    const open = vi.spyOn(TcpSocket, "open");
+    for (const call of [
+      () => dial(to, { local }),
+      () => dial(to, { local: [local] }),
+      () => punch(local, to),
+    ]) {
+      const error: unknown = await call().catch((reason) => reason);
+      expect(error, String(call)).toBeInstanceOf(TypeError);
+      const message = expect.stringMatching(
+        new RegExp(`^local ${local} is an ${family} address .*: ${fix}$`),
+      );
+      expect(error, String(call)).toMatchObject({ code: "ERR_INVALID_ADDRESS", message });
+    }
+    expect(open).not.toHaveBeenCalled();
+    open.mockRestore();
+    const { value } = await connectMany([to], { local }).next();
+    expect(value).toMatchObject({ outcome: /4$/.test(family) ? "EAFNOSUPPORT" : "EINVAL" });
+    expect(value!.fix).toMatch(fix);
+  });
+
+  it("fromFd() refuses a peer of the other family, and the descriptor is still the caller's", () => {
+    const fd = TcpSocket.open(4).release();
+    expect(() => TcpSocket.fromFd(fd, "[::1]:9")).toThrow(/local 0\.0\.0\.0 is an IPv4 address and peer ::1/);
+    TcpSocket.fromFd(fd).close();
+  });
+});
+
+it.each(["nowhere", "0", "2147483648", "99999999999"])("the scope %s is ERR_UNKNOWN_SCOPE", async (scope) => {
+  using six = TcpSocket.open(6);
+  for (const call of [
+    () => six.connect(`[fe80::1%${scope}]:9`),
+    () => dial({ family: 6, host: "fe80::1", port: 9, scope }),
+    () => punch("::", `[fe80::1%${scope}]:9`),
+    () => connectMany([`[fe80::1%${scope}]:9`]).next(),
+    () => new ReconnectLoop({ peer: `[fe80::1%${scope}]:9`, attempts: 1 }),
+    () => explainBind(`[fe80::1%${scope}]:9`),
+  ])
+    expect(await codeOf(call), String(call)).toBe("ERR_UNKNOWN_SCOPE");
+});
+
+it("explainBind() names what is missing in an address, or wrong", () => {
+  expect(explainBind("[fe80::1]:9").tries[0]!.because).toBe("write the interface too, as in fe80::1%eth0");
+  expect(explainBind("[ff02::1]:9").tries[0]!.because).toBe("ff02::1 is a multicast address");
+});
+
+it.each([5, "x", {}])("the callback %j is ERR_OPTION_VALUE", async (wrong) => {
+  const callback = wrong as never;
+  expect(await codeOf(() => dial(peer, { onAttempt: callback }))).toBe("ERR_OPTION_VALUE");
+  const options = { peer, attempts: 1, onPorts: callback };
+  expect(await codeOf(() => new ReconnectLoop(options))).toBe("ERR_OPTION_VALUE");
+});
+
+it("what dial() is given for its retries has the type that it says", async () => {
+  expect(await codeOf(() => dial(peer, { retryOn: "ECONNREFUSED" as never }))).toBe("ERR_INVALID_ARGUMENT");
+  expect(await codeOf(() => dial(peer, { retryOn: 5 as never }))).toBe("ERR_INVALID_ARGUMENT");
+  expect(await codeOf(() => dial(peer, { nextAddressMs: "100" as never }))).toBe("ERR_OUT_OF_RANGE");
 });
 
 it("an address of the other family names both, in bind() and in connect()", () => {

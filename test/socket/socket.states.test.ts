@@ -165,6 +165,8 @@ From then on it is \`failed\`: every call that waits or receives throws the same
 still be received). Linux lets a socket that connected by itself \`connect()\` again, and refuses one that was accepted: EISCONN. The
 end of the stream is no failure: the state stays \`connected\`, and \`recv()\` returns 0.
 
+\`transfer()\` takes the state to the other thread, with the error of a socket that failed.
+
 Each cell is the state after what the column says on a new socket and then the call of the row, and the code of the error that
 this call threw; a call that waits had ${WAIT.deadlineMs} ms. Made by a test on Linux; other kernels may refuse a second \`connect()\` after a
 failure.
@@ -252,6 +254,35 @@ ${table}
     expect(() => one.send(new Uint8Array(1))).toThrow(/EPIPE/);
     expect([one.state, one.recv(new Uint8Array(1))]).toEqual(["connected", 0]);
     one.close();
+  });
+
+  it.each(FAMILIES)("transfer() takes each state and its error along, over IPv%i", async (family) => {
+    const ends = async (socket: TcpSocket) => {
+      const before = socket.state;
+      const error = await socket.connected({ deadlineMs: 1000 }).then(
+        () => null,
+        ({ code, errno, syscall, peer, message }) => ({ code, errno, syscall, peer, message }),
+      );
+      return [before, error, socket.state];
+    };
+    const move = (socket: TcpSocket) => TcpSocket.fromTransfer(structuredClone(socket.transfer()));
+    const withoutPort = (end: unknown) => JSON.stringify(end).replace(/ - Local \S+/g, "");
+    await withPeers(family, async (peers) => {
+      for (const [name, beginning] of Object.entries(BEGINNINGS)) {
+        const [moved, stayed] = await Promise.all(
+          [move, (socket: TcpSocket) => socket].map(async (pass) => {
+            using opened = TcpSocket.open(family, { lingerSeconds: 0 });
+            const given = await Promise.resolve()
+              .then(() => beginning(opened, peers))
+              .catch(() => {});
+            if (opened.closed && !given) return "closed";
+            using socket = pass(given instanceof TcpSocket ? given : opened);
+            return withoutPort(await ends(socket));
+          }),
+        );
+        expect(moved, name).toEqual(stayed);
+      }
+    });
   });
 
   const HANDED_ON: readonly [string, (socket: TcpSocket, peer: Address) => TcpSocket][] = [

@@ -454,7 +454,7 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("10,000 sockets wait at once, and each gets its own bytes", async () => {
+  it("10,000 sockets wait at once, and each gets its own bytes", { timeout: 30_000 }, async () => {
     const PAIRS = 5_000;
     using listener = listen();
     const clients: TcpSocket[] = [];

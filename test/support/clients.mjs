@@ -1,9 +1,8 @@
 // The clients of docs/clients.md for `npm run check:wide`: npm fetches them at exact versions into a cache, and their code
 // is that of the page. Plain JavaScript, because test/wide.mjs uses it.
-import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { fetchPackages } from "./runtimes.mjs";
+import { fetchVersions } from "./runtimes.mjs";
 
 const PAGE = new URL("../../docs/clients.md", import.meta.url);
 
@@ -34,8 +33,7 @@ function serviceOf(name, server) {
 export function fetchClients() {
   const versions = readClients().filter(({ version }) => /^\d/.test(version));
   const packages = [...versions.map(({ name, version }) => `${name}@${version}`), ...COMPANIONS];
-  const hash = createHash("sha256").update(packages.join()).digest("hex").slice(0, 16);
-  return fetchPackages(`clients-${hash}`, packages);
+  return fetchVersions("clients", packages);
 }
 
 /** The page's code for a client. */

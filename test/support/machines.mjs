@@ -1,6 +1,6 @@
 // Runs test files on this machine as if it lacked something, and writes the table of docs/machines.md. A test may be
-// skipped for what a machine lacks, with the reason, but it must not fail. node test/wide.mjs --machines; a list after
-// `=` names other files or folders than the default ones.
+// skipped for what a machine lacks, with the reason, but it must not fail. npm run check:wide machines; --only names other
+// files or folders than the default ones.
 import { spawn } from "node:child_process";
 import {
   chmodSync,
@@ -138,8 +138,8 @@ function pageOf(rows, files) {
 
 A test may be skipped where a machine lacks what it needs, and prints the reason. It does not fail. Tests that are made for
 each family exist for IPv4 alone where there is no IPv6; a line says so.
-\`node test/wide.mjs --machines\` makes this page. It runs ${files.map((file) => `\`${file}\``).join(" ")}.
-\`--machines=test/\` runs all, for at most half an hour on each.
+\`npm run check:wide machines\` makes this page. It runs ${files.map((file) => `\`${file}\``).join(" ")}.
+\`npm run check:wide -- machines --only test/\` runs all, for at most half an hour on each.
 
 Linux ${os.release()}, Node ${process.version}, ${os.availableParallelism()} processors, as ${os.userInfo().username}:
 

@@ -1,4 +1,4 @@
-// npm run check:wide -- --node-source DIR: Node's own tests of net, http and tls, from a source tree of Node (DIR), under
+// npm run check:wide -- node --sources DIR: Node's own tests of net, http and tls, from a source tree of Node (DIR), under
 // the guard and without it. `--import` of anything changes Node, so an empty module has a column of its own: what
 // differs there is not ours.
 import { spawn } from "node:child_process";

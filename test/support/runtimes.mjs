@@ -1,5 +1,6 @@
 // The runtimes of `npm run check:wide`: npm's packages with their programs, at exact versions, in a cache.
 import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -69,6 +70,12 @@ export function fetchPackages(name, packages) {
     stdio: ["ignore", "ignore", "inherit"],
   });
   return folder;
+}
+
+/** As fetchPackages(), in a folder of its own for these versions. */
+export function fetchVersions(name, packages) {
+  const hash = createHash("sha256").update(packages.join()).digest("hex").slice(0, 16);
+  return fetchPackages(`${name}-${hash}`, packages);
 }
 
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */

@@ -142,7 +142,7 @@ export type ServiceName = keyof typeof KINDS;
 
 /** A server that a test can kill and restart on its port. */
 export class Service implements AsyncDisposable {
-  readonly port = deadPort();
+  readonly port: number;
   readonly #kind: Kind;
   readonly #folder: string;
   #child: ChildProcess | null = null;
@@ -151,8 +151,9 @@ export class Service implements AsyncDisposable {
   /** Skips, with the install command, where the server is not installed. */
   constructor(name: ServiceName, context: TestContext);
   /** Any other name is one of test/support/client-servers.mjs, with the folder of its packages. */
-  constructor(name: string, context: TestContext, packages: string);
-  constructor(name: string, context: TestContext, packages = "") {
+  constructor(name: string, context: TestContext, packages: string, port?: number);
+  constructor(name: string, context: TestContext, packages = "", port = deadPort()) {
+    this.port = port;
     this.#kind = Object.hasOwn(KINDS, name) ? KINDS[name as ServiceName] : inNode(name, packages);
     const { program, packageName } = this.#kind;
     const isThere = spawnSync("sh", ["-c", 'command -v "$0"', program]).status === 0;

@@ -1,9 +1,11 @@
-/** Writes the output files of commands, whole or not at all. */
+/** Writes files whole or not at all: the only file that writes what stays on the disk. */
 import {
   closeSync,
   constants,
   fchmodSync,
+  fchownSync,
   fstatSync,
+  fsyncSync,
   openSync,
   readlinkSync,
   realpathSync,
@@ -21,10 +23,17 @@ const NEW_FILE_MODE = 0o666;
 
 /** Paths of the parts that are not yet renamed to their targets. */
 const unfinished = new Set<string>();
-// However the process exits, no part stays behind.
-process.on("exit", () => {
-  for (const part of unfinished) rmSync(part, { force: true });
-});
+let isWatchingExit = false;
+
+/** However the process exits, no part stays behind. */
+function removeAtExit(part: string): void {
+  unfinished.add(part);
+  if (isWatchingExit) return;
+  isWatchingExit = true;
+  process.on("exit", () => {
+    for (const one of unfinished) rmSync(one, { force: true });
+  });
+}
 
 /** Replaces the file. On failure leaves the old one and throws an error that names the file. */
 export function writeWhole(file: string, data: string | Uint8Array): void {
@@ -35,8 +44,8 @@ export function writeWhole(file: string, data: string | Uint8Array): void {
 
 /**
  * A file that commit() puts in place; until then the text goes to a part file beside it. Follows links, and keeps
- * the mode of a file that it replaces. Writes directly to a device, a pipe or this process's own output, because these
- * cannot be replaced.
+ * the mode and the owner of a file that it replaces. Writes directly to a device, a pipe or this process's own output,
+ * because these cannot be replaced. Its errors name the file and have the code of the system call that failed.
  */
 export class WholeFile implements Disposable {
   readonly #file: string;
@@ -53,8 +62,9 @@ export class WholeFile implements Disposable {
 
   commit(): void {
     this.#nameErrors(() => {
-      const { part, target } = this.#output;
+      const { fd, part, target } = this.#output;
       if (part === null) return;
+      fsyncSync(fd); // Without it a power cut can leave the new name with no text.
       renameSync(part, target);
       unfinished.delete(part);
     });
@@ -71,8 +81,9 @@ export class WholeFile implements Disposable {
     try {
       return write();
     } catch (error) {
-      const [reason] = (error as Error).message.split(", ");
-      throw new Error(`cannot write ${this.#file}: ${reason}`, { cause: error });
+      const { message, code } = error as NodeJS.ErrnoException;
+      const named = new Error(`cannot write ${this.#file}: ${message.split(", ")[0]}`, { cause: error });
+      throw Object.assign(named, { code });
     }
   }
 }
@@ -94,9 +105,19 @@ function openOutput(file: string): Output {
   const target = there ? realpathSync(file) : followLinks(file);
   const part = `${target}.${process.pid}.part`;
   const fd = openSync(part, "w", NEW_FILE_MODE);
-  unfinished.add(part);
-  if (there) fchmodSync(fd, there.mode);
+  removeAtExit(part);
+  if (there) keepOwner(fd, there);
   return { fd, target, part };
+}
+
+/** The owner first: fchown(2) clears bits of the mode. */
+function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
+  try {
+    fchownSync(fd, uid, gid);
+  } catch {
+    // Only root can give a file to somebody else, and in a user namespace not to everybody.
+  }
+  fchmodSync(fd, mode);
 }
 
 function isSameFile(one: Stats, other: Stats): boolean {
