@@ -22,6 +22,7 @@ import { expectedRemaining, predict } from "../lib/ports/predict.ts";
 import { measureWaits } from "../lib/ports/waits.ts";
 import * as report from "../lib/report/index.ts";
 import {
+  applyBenchBounds,
   auditChangesText,
   auditMetrics,
   auditReport,
@@ -56,6 +57,7 @@ import {
   ladderSvg,
   mergeLabs,
   neverText,
+  parseBenchBounds,
   parseLabResult,
   portsHtml,
   portsReadHtml,
@@ -249,6 +251,15 @@ it("bench", async () => {
   await expectGolden("bench.markdown", benchMarkdown(report));
   await expectGolden("bench.html", benchHtml(report));
   await expectGolden("bench.csv", benchCsv(report));
+  const bounds = parseBenchBounds(
+    "bounds.json",
+    JSON.stringify({ [report.rows[0]!.what]: { atLeast: 0.5 } }),
+  );
+  await expectJson(
+    "bench-bounded",
+    "bench",
+    applyBenchBounds({ ...report, rows: report.rows.slice(0, 3), cells: [] }, bounds),
+  );
 });
 
 describe("ports", () => {
@@ -411,13 +422,18 @@ describe("lab and report", () => {
   });
 });
 
+/** Functions of the door that read a file for a writer, and return no result. */
+const READERS = ["parseBenchBounds", "checkBenchBounds"];
+
 it("every writer of selfconnect/report has a golden", () => {
   const isRecorded = (value: unknown) => {
     if (value instanceof Uint8Array) return compared.includes(hexOf(value));
     const text = typeof value === "string" ? value : jsonOf(value as object);
     return compared.some((golden) => golden.includes(text));
   };
-  const writers = Object.entries(report).filter(([, value]) => typeof value === "function");
+  const isWriter = ([name, value]: [string, unknown]) =>
+    typeof value === "function" && !READERS.includes(name);
+  const writers = Object.entries(report).filter(isWriter);
   const missing = writers.filter(
     ([, writer]) => !vi.mocked(writer as () => unknown).mock.results.some(({ value }) => isRecorded(value)),
   );

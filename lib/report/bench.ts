@@ -36,13 +36,17 @@ export type BenchTrial =
 
 /** A driver of one's own: what `--driver NAME=COMMAND` adds to the trial "attempts". */
 export interface BenchDriver {
+  /** Its name in the tables. */
   readonly name: string;
+  /** The program and its arguments, as a shell reads them. */
   readonly command: string;
 }
 
 /** The values of `--scan`: each adds cells, threads to the trial "attempts", ephemeral ranges to "time". */
 export interface BenchScan {
+  /** Numbers of threads. */
   readonly threads: readonly number[];
+  /** Ephemeral ranges. */
   readonly ranges: readonly { readonly low: number; readonly high: number }[];
 }
 

@@ -132,7 +132,7 @@ describe("the rows of connectMany()", () => {
     }
     const sockets = { few: "few", many: "many", because: null };
     const rows = computeBenchRows(ledger.results(), { bytes: null, text: "" }, sockets);
-    return rows.filter(({ what }) => what.startsWith("CPU time"));
+    return rows.filter(({ what }) => what.startsWith("CPU time to connect and reset, connectMany()"));
   }
 
   it("compare the CPU time of a connect, whatever the rates are", () => {

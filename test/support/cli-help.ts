@@ -2,16 +2,20 @@
 import { readdirSync } from "node:fs";
 import { Command } from "commander";
 
-/** Files of lib/cli that are no command. */
-const OTHERS = ["arguments", "exit-codes", "main", "output", "progress"];
+/** Files of lib/cli that run when they are imported. */
+const PROGRAMS = ["main", "start"];
 
 /** Each command, and each subcommand as "report compare", made anew. */
 export async function readCommands(): Promise<Map<string, Command>> {
   const program = new Command("selfconnect").enablePositionalOptions();
   const commands = new Map<string, Command>();
   const names = readdirSync("lib/cli").map((file) => file.replace(/\.ts$/, ""));
-  for (const name of names.filter((one) => !OTHERS.includes(one))) {
-    const command: Command = (await import(`../../lib/cli/${name}.ts`))[`${name}Command`]();
+  for (const name of names.filter((one) => !PROGRAMS.includes(one))) {
+    const create: ((program: () => Promise<Command>) => Command) | undefined = (
+      await import(`../../lib/cli/${name}.ts`)
+    )[`${name}Command`];
+    if (!create) continue;
+    const command = create(async () => program);
     program.addCommand(command);
     commands.set(name, command);
     for (const sub of command.commands) commands.set(`${name} ${sub.name()}`, sub);
