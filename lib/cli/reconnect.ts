@@ -171,7 +171,8 @@ async function runTrials(
   const findRemaining = expectedRemaining(peer, flags.strategy, situation);
   const options = { ...loopOptions(peer, flags), ...(ports && { onPorts: ports.append }), signal };
   const pace = flags.rate === undefined ? {} : { attemptsPerSecond: flags.rate };
-  if (!flags.json) print(reconnectStartText({ peer, strategy: flags.strategy }, situation, pace));
+  const first = new ReconnectLoop(options); // Wrong options throw before anything is printed.
+  if (!flags.json) print(reconnectStartText(first, situation, pace));
   let story: Story | null = null;
   for (let trial = 1; trial <= flags.trials; trial++) {
     const onProgress = (progress: ReconnectProgress) => {
@@ -189,7 +190,7 @@ async function runTrials(
         },
       });
       results.push({ ...story.result, socket: null });
-    } else results.push(await runWithProgress(new ReconnectLoop(options), onProgress));
+    } else results.push(await runWithProgress(trial === 1 ? first : new ReconnectLoop(options), onProgress));
     const result = results.at(-1)!;
     if (result.verdict !== "self-connect") break;
     if (trial < flags.trials) result.socket?.reset();
