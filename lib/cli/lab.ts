@@ -136,6 +136,7 @@ function cleanCommand(lab: Command): Command {
     .addOption(cacheOption())
     .option("--dry-run", "print the sizes, and remove nothing")
     .option("--json", "print one object (docs/schema/lab-clean-1.json)")
+    .addHelpText("after", `\n${CLEAN_EXAMPLES}`)
     .action((_: unknown, self: Command) => {
       const { cache, dryRun, json }: CleanFlags = { ...self.opts(), ...givenOptions(lab, self) };
       const cleaned = cleanCache({ cacheFolder: cache, dryRun: dryRun === true });
@@ -155,6 +156,11 @@ const KERNEL_EXAMPLES = `Examples:
   selfconnect lab kernels                              what --kernels takes here
   selfconnect lab kernels --suites bookworm,trixie     of these suites only
   selfconnect lab kernels --json                       as an object`;
+
+const CLEAN_EXAMPLES = `Examples:
+  selfconnect lab clean --dry-run                      what it would remove, and its size
+  selfconnect lab clean                                removes it
+  selfconnect lab clean --json                         as an object`;
 
 /** The options that were given before the subcommand's name, and not after it. */
 function givenOptions(parent: Command, self: Command): Partial<KernelFlags & CleanFlags> {

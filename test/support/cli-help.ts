@@ -43,6 +43,6 @@ export function examplesOf(command: Command): string[] {
 export function exampleArguments(example: string): string[] | null {
   const [, list] = /^(?:HEALTHCHECK )?CMD (\[.+\])$/.exec(example) ?? [];
   if (list) return (JSON.parse(list) as string[]).slice(2);
-  const [, line] = /(?:^|\| |sudo )selfconnect (.+?)(?: (?:&&|>) .*)?$/.exec(example) ?? [];
+  const [, line] = /(?:^|\| |sudo |[<$]\()selfconnect (.+?)(?:\)"?| (?:&&|>|\|) .*)?$/.exec(example) ?? [];
   return line ? line.split(" ").map((word) => word.replace(/^'(.*)'$/, "$1")) : null;
 }
