@@ -7,6 +7,7 @@ import { command } from "./support/harness.ts";
 
 const INPUTS = [
   "build.mjs",
+  ".ci/notices.mjs",
   "binding.gyp",
   "native",
   "lib",

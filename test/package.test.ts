@@ -54,7 +54,7 @@ describe("the published package", () => {
     const notices = readFileSync(path.join(installed, "dist/THIRD-PARTY-NOTICES.md"), "utf8");
     const bill = JSON.parse(readFileSync(path.join(installed, "dist/sbom.cdx.json"), "utf8"));
     const names = bill.components.map(({ name }: { name: string }) => name);
-    expect(names).toEqual(["commander", "node-addon-api"]);
+    expect(names).toEqual(["commander", "node-addon-api", "node-api-headers"]);
     for (const name of names) {
       const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8"));
       expect(notices).toContain(`| ${name} | ${version} | MIT |`);
@@ -141,9 +141,10 @@ describe("the published package", () => {
     expect(
       havers((text) => /createRequire\w*\)?\(/.test(text) && text.includes("selfconnect.node")).sort(),
     ).toEqual(once);
-    // What finds files of the package does so from two folders down.
+    // What finds files of the package does so from two folders down; a driver of the benchmark is started where it is.
     const finders = havers((text) => text.includes("import.meta.url"));
-    expect(finders.filter((name) => name.split("/").length !== 2)).toEqual([]);
+    const others = finders.filter((name) => !name.startsWith("benchmarks/drivers/"));
+    expect(others.filter((name) => name.split("/").length !== 2)).toEqual([]);
   });
 
   it("loads its preload by name, by --require and by --import", () => {

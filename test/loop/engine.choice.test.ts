@@ -59,12 +59,8 @@ it("the error of a burst says what to do only where io_uring itself is missing",
 async function runWith(options: Partial<ReconnectOptions>, byRing: readonly number[], refusal: number) {
   const asked: unknown[] = [];
   const burst: Native["burst"] = (...values) => {
-    const [report, , engine, done] = values.slice(8) as [
-      Uint32Array,
-      number,
-      string,
-      (result: number) => void,
-    ];
+    const [report, , engine] = values.slice(8) as [Uint32Array, number, string];
+    const done = values.at(-1) as (result: number) => void;
     report[RING_ATTEMPTS] = byRing[asked.length]!;
     report[RING_REFUSAL] = refusal;
     report[HEADER_WORDS + ECONNREFUSED] = 100;

@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { Ajv } from "ajv";
-import { fetchPackages } from "./runtimes.mjs";
+import { fetchVersions } from "./runtimes.mjs";
 
 const TOOLS = [
   "publint@0.3.25",
@@ -18,7 +18,7 @@ const WORKFLOWS = ".github/workflows";
 
 /** The folder that has the tools; npm fetches them if they are not in the cache. */
 export function fetchPackageTools() {
-  return path.join(fetchPackages("package-tools-1", TOOLS), "node_modules");
+  return path.join(fetchVersions("package-tools", TOOLS), "node_modules");
 }
 
 /** Calls `check(name, isTrue, seen)` for each answer, and `skip(reason)` for what could not be asked. */
