@@ -1,5 +1,6 @@
 // node build.mjs --release: compiles the addon for every platform that the package ships, with Zig, a C++ compiler for all
 // of them that npm has, and checks that each asks no more of a machine than Node itself does.
+import { statSync } from "node:fs";
 import path from "node:path";
 import { compileAddon } from "../native/compile.mjs";
 import { highestVersion, readElf } from "./elf.mjs";
@@ -52,7 +53,7 @@ export function checkTarget({ name }, file) {
 
 /** One line of a table: what an addon asks of a machine. */
 export function describeTarget({ name }, file) {
-  if (!name.startsWith("linux")) return `${name}: built, not run`;
+  if (!name.startsWith("linux")) return `${name}: ${statSync(file).size} bytes`;
   const { needed, versions, bytes } = readElf(file);
   const glibc = highestVersion(versions, "GLIBC");
   return `${name}: ${bytes} bytes, needs ${needed.join(" ")}${glibc && `, glibc ${glibc}`}`;

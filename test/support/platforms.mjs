@@ -166,11 +166,13 @@ function isAbsence(lack) {
 }
 
 function addonsTable(addons) {
-  const tested = new Set(HOSTS.map(({ target }) => target));
+  const howRun = new Map(
+    HOSTS.map(({ target, by }) => [target, by ? `built, and run by ${by}` : "built and run here"]),
+  );
   const rows = [...addons].map(([name, { line }]) => [
     `\`${name}\``,
     line.slice(name.length + 2),
-    tested.has(name) ? "built and run here" : "built, not run",
+    howRun.get(name) ?? "built, not run",
   ]);
   return table(["platform", "addon", "tested"], rows);
 }
