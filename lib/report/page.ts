@@ -196,3 +196,10 @@ for (const svg of document.querySelectorAll("figure svg.plot")) {
   });
 }
 `;
+
+/** A picture with its caption, and a sentence that says what to look for. */
+export function figureHtml(caption: string, svg: string, note = ""): string {
+  if (svg === "") return "";
+  const words = note === "" ? "" : `<span>${escapeMarkup(note)}</span>`;
+  return `<figure><figcaption>${escapeMarkup(caption)}${words}</figcaption>${svg}</figure>`;
+}

@@ -22,8 +22,12 @@ export interface Axis {
   readonly isPort?: boolean;
 }
 
-/** The ticks of an axis of shares. */
-export const PERCENT_TICKS = [0, 0.25, 0.5, 0.75, 1].map((value) => ({ value, text: `${value * 100} %` }));
+/** An axis of shares. */
+export const PERCENT_AXIS: Axis = {
+  low: 0,
+  high: 1,
+  ticks: [0, 0.25, 0.5, 0.75, 1].map((value) => ({ value, text: `${value * 100} %` })),
+};
 
 /** An SVG with a label for readers who cannot see it. */
 export function svg(kind: string, width: number, height: number, label: string, body: string): string {

@@ -9,7 +9,7 @@ import {
   HEIGHT,
   LEFT,
   niceCeiling,
-  PERCENT_TICKS,
+  PERCENT_AXIS,
   point,
   RIGHT,
   scaleX,
@@ -100,7 +100,7 @@ function decadesAround(values: readonly number[]): [low: number, high: number] {
 function distribution(values: readonly number[], unit: string, row: readonly Samples[]) {
   const sorted = [...values].sort((a, b) => a - b);
   const x = { low: 0, high: niceCeiling(highest(row)) };
-  const y = { low: 0, high: 1, ticks: PERCENT_TICKS };
+  const y = PERCENT_AXIS;
   const points = sorted.flatMap((value, i) => [
     point(value, i / sorted.length, x, y),
     point(value, (i + 1) / sorted.length, x, y),

@@ -6,7 +6,7 @@ import type { Observation } from "../ports/sample.ts";
 import { formatAddress } from "../socket/address.ts";
 import { escapeMarkup } from "./escape.ts";
 import { count } from "./numbers.ts";
-import { pageHtml, SCRIPT, tableHtml } from "./page.ts";
+import { figureHtml, pageHtml, SCRIPT, tableHtml } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 import { portsFacts } from "./ports.ts";
 
@@ -52,8 +52,8 @@ function figures(ports: Uint16Array, peerPort: number): string {
   const steps = drawn.slice(1).map((port, index) => port - drawn[index]!);
   const histogram = { plot: "steps", unit: "ports", values: steps } as const;
   return [
-    figure("Port over attempt", plotSvg(walk, "Port over attempt", [walk], peerPort)),
-    figure("Steps to the next port", plotSvg(histogram, "Steps to the next port", [histogram])),
+    figureHtml("Port over attempt", plotSvg(walk, "Port over attempt", [walk], peerPort)),
+    figureHtml("Steps to the next port", plotSvg(histogram, "Steps to the next port", [histogram])),
   ].join("\n");
 }
 
@@ -61,10 +61,6 @@ function drawnNote({ length }: Uint16Array): string {
   if (length <= MOST_DOTS) return "";
   const shown = `the first ${count(MOST_DOTS)} of ${count(length)} attempts`;
   return `<p class="dim">The plots show ${shown}; the tables count all.</p>`;
-}
-
-function figure(caption: string, svg: string): string {
-  return svg === "" ? "" : `<figure><figcaption>${escapeMarkup(caption)}</figcaption>${svg}</figure>`;
 }
 
 /** The steps of all attempts as a table of numbers. */

@@ -6,7 +6,7 @@ import type { FingerprintVerdict } from "../ports/verdict.ts";
 import { formatAddress } from "../socket/address.ts";
 import { escapeMarkup } from "./escape.ts";
 import { count, pluralize } from "./numbers.ts";
-import { pageHtml, SCRIPT, scrollableTable } from "./page.ts";
+import { figureHtml, pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText } from "./terminal.ts";
@@ -63,7 +63,7 @@ export function portsReadHtml(file: string, reading: PortsReading): string {
     const shown = Math.min(MOST_DOTS, source.syns);
     const part = shown < source.syns ? `, the first ${count(shown)} of ${count(source.syns)} SYNs` : "";
     const caption = `${nameOf(source)}${part}`;
-    return `<figure><figcaption>${escapeMarkup(caption)}</figcaption>${plotSvg(walk, caption, [walk])}</figure>`;
+    return figureHtml(caption, plotSvg(walk, caption, [walk]));
   });
   const notes = noteLines(reading).map((line) => `<p class="dim">${escapeMarkup(String(line))}</p>`);
   const body = `<header><h1>Local ports in ${escapeMarkup(file)}</h1>

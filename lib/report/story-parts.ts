@@ -21,10 +21,3 @@ export function codeBlock(lines: readonly string[]): string {
 export function commandBlock(lines: readonly string[]): string {
   return `<pre class="code command">${lines.map(escapeMarkup).join("\n")}</pre>`;
 }
-
-/** A picture with its caption, and a sentence that says what to look for. */
-export function figureHtml(caption: string, svg: string, note = ""): string {
-  if (svg === "") return "";
-  const words = note === "" ? "" : `<span>${escapeMarkup(note)}</span>`;
-  return `<figure><figcaption>${escapeMarkup(caption)}${words}</figcaption>${svg}</figure>`;
-}

@@ -10,7 +10,7 @@ import {
   frame,
   HEIGHT,
   LEFT,
-  PERCENT_TICKS,
+  PERCENT_AXIS,
   point,
   RIGHT,
   scaleX,
@@ -27,7 +27,6 @@ const MOST_POINTS = 3000;
 const NEAR = 20;
 const MOST_PASSES = 12;
 const CURVE_POINTS = 120;
-const PERCENT_AXIS: Axis = { low: 0, high: 1, ticks: PERCENT_TICKS };
 const TICKS_S = [
   { value: 0.001, text: "1 ms" },
   { value: 0.03, text: "30 ms" },

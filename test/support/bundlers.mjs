@@ -21,7 +21,7 @@ const PACKAGES = [
 ];
 
 /** The page's recipes: the bundler, the commands, the files that they need, and how to run what they made. */
-export function readRecipes() {
+function readRecipes() {
   const fences = [...readFileSync(PAGE, "utf8").matchAll(/^```\w+ (.+)\n([\s\S]*?)^```$/gm)].map(
     ([, words, code]) => ({ ...attributesOf(words), code }),
   );
@@ -38,7 +38,7 @@ function attributesOf(words) {
 }
 
 /** The folder of the bundlers, and of Bun; npm fetches them if they are not in the cache. */
-export function fetchBundlers() {
+function fetchBundlers() {
   const bun = fetchRuntime(RUNTIMES.find(({ name }) => name.startsWith("Bun")));
   return { tools: fetchVersions("bundlers", PACKAGES), bun: path.dirname(bun) };
 }
@@ -57,7 +57,7 @@ export function unpackPackage() {
  * Bundles the page's program and runs the bundle. Returns what it printed, and the output of the commands that failed.
  * `control` leaves the addon out.
  */
-export async function runRecipe({ run, commands, files }, { tools, bun }, unpacked, control = false) {
+async function runRecipe({ run, commands, files }, { tools, bun }, unpacked, control = false) {
   const folder = mkdtempSync(path.join(tools, "run-"));
   const elsewhere = mkdtempSync(path.join(os.tmpdir(), "selfconnect-bundle-"));
   const PATH = [path.join(tools, "node_modules/.bin"), bun, process.env.PATH].join(":");

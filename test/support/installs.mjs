@@ -37,7 +37,7 @@ export async function testInstalls(check) {
 }
 
 /** What each Node says: one that is too old, require(), and the permission model. */
-export async function testVersions(unpacked, check) {
+async function testVersions(unpacked, check) {
   for (const version of OLD_NODES) await testOldNode(version, unpacked, check);
   const nodes = RUNTIMES.filter(({ name }) => name.startsWith("Node"));
   for (const runtime of nodes) await testRequire(runtime, unpacked, check);

@@ -44,14 +44,14 @@ export const HOSTS = [
 ];
 
 /** What a host lacks, with the command that installs it; null when it lacks nothing. */
-export function lackOf({ needs = [] }) {
+function lackOf({ needs = [] }) {
   if (process.arch !== "x64") return "this machine is not x64";
   const missing = needs.filter(([file]) => !existsSync(file)).map(([, name]) => name);
   return missing.length > 0 ? `apt-get install ${missing.join(" ")}` : null;
 }
 
 /** The cache's folder of the addons that are made from these sources; each is compiled when it is not there. */
-export function addonsFolder() {
+function addonsFolder() {
   const hash = createHash("sha256");
   for (const folder of ["native", "native/core", "native/binding", ".ci"])
     for (const name of readdirSync(folder).sort())
@@ -61,12 +61,12 @@ export function addonsFolder() {
 }
 
 /** The path of Zig; npm fetches it first if it is not in the cache. Throws where npm cannot. */
-export function fetchZig() {
+function fetchZig() {
   return zigProgram(fetchPackages);
 }
 
 /** Compiles a target's addon unless the cache has it. Returns its path, what is wrong with it, and a line about it. */
-export function makeAddon(target, zig) {
+function makeAddon(target, zig) {
   const folder = addonsFolder();
   const file = path.join(folder, target.name, "selfconnect.node");
   if (!existsSync(file)) compileTarget(target, zig, folder);
@@ -84,7 +84,7 @@ export async function checkRuntime(runtime, prefix, addon) {
 }
 
 /** The core's own tests, linked with musl and nothing else. */
-export async function testMuslCore(zig) {
+async function testMuslCore(zig) {
   const output = path.join(addonsFolder(), "core_test-musl");
   const core = sourcesFor("linux").filter((source) => source.startsWith("native/core/"));
   const flags = [
