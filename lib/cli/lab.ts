@@ -34,6 +34,8 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, commandText, fleetOptions, runQueueLab } from "./fleet.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
@@ -49,7 +51,7 @@ interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
   readonly dryRun?: boolean;
 }
 
-interface Flags extends KernelFlags {
+interface Flags extends KernelFlags, FleetFlags {
   readonly machine?: readonly string[];
   readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
@@ -75,7 +77,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+        "and gVisor; with --queue of the hosts of a fleet. Fetches kernels with apt and caches them. This package " +
+        "measures every answer inside the kernel.",
     )
     .option(
       "--machine <names>",
@@ -117,6 +120,7 @@ export function labCommand(): Command {
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
+  for (const option of fleetOptions("15m", NOT_BY_QUEUE)) command.addOption(option);
   withShelf(command);
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
@@ -145,11 +149,15 @@ function cleanCommand(lab: Command): Command {
     });
 }
 
+/** What only makes sense for machines of this host. */
+const NOT_BY_QUEUE = ["machine", "kernels", "sysctl", "jobs", "silence", "suites", "mirror"];
+
 const EXAMPLES = `Examples:
   selfconnect lab --list                               the questions, and the machines
   selfconnect lab --machine host --experiments parity  one question to this kernel
   selfconnect lab --machine uml --kernels 6.1,6.12     two kernels, without root
   selfconnect lab --all --html lab.html                everything, as a page with plots
+  selfconnect lab --queue redis://10.0.0.1 --hosts "web-*"   each host that has a worker
   selfconnect lab --kernels ./linux --expect expected.json   a step of git bisect run`;
 
 const KERNEL_EXAMPLES = `Examples:
@@ -231,6 +239,8 @@ async function runFlags(
   if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
+  if (flags.queue !== undefined) return await runOnFleet(flags, experiments, { resume, output, signal });
+  checkWithoutQueue(flags);
   using line = new LiveLine();
   const machines = await chooseMachines(flags, line);
   const titles = machines.map(({ title }) => title);
@@ -257,6 +267,24 @@ async function runFlags(
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
+  writeReports(result, flags);
+  return result;
+}
+
+interface FleetRun {
+  readonly resume: LabResult | null;
+  readonly output: string;
+  readonly signal: AbortSignal;
+}
+
+async function runOnFleet(
+  flags: Flags,
+  experiments: readonly string[],
+  { resume, output, signal }: FleetRun,
+): Promise<LabResult> {
+  const save = (sofar: LabResult) => writeWhole(output, `${JSON.stringify(sofar)}\n`);
+  const result = await runQueueLab({ ...flags, experiments, resume, save, signal });
+  save(result);
   writeReports(result, flags);
   return result;
 }
@@ -306,8 +334,4 @@ function listKernels(flags: KernelFlags): void {
 
 function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {
   return new KernelShelf({ cacheFolder: cache, ...(suites && { suites }), ...(mirror && { mirror }) });
-}
-
-function commandText(): string {
-  return ["selfconnect", ...process.argv.slice(2)].join(" ").slice(0, 400);
 }
