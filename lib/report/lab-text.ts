@@ -1,5 +1,6 @@
 /** Lab results for a terminal: each question with its answers and their kernels. */
-import type { LabResult } from "../lab/lab.ts";
+import type { LabKernel, LabResult } from "../lab/lab.ts";
+import { foldKernels } from "./lab-fold.ts";
 import type { Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import type { TextOptions } from "./terminal.ts";
@@ -7,11 +8,22 @@ import { renderText } from "./terminal.ts";
 
 /** A lab for a terminal. */
 export function labText(result: LabResult, options: TextOptions = {}): string {
-  const rows = rowsOfResult(result);
-  const missing = result.kernels.flatMap(({ id, missing }) =>
-    missing ? [`${id} could not run: ${missing}`] : [],
+  const all = rowsOfResult(result);
+  const folded = foldKernels(all);
+  const rows = folded?.rows ?? all;
+  const missing = result.kernels.flatMap(({ id, machine, missing }) =>
+    missing ? [`${id} could not ${machine === "worker" ? "be asked" : "run"}: ${missing}`] : [],
   );
-  return renderText([...contradictionLines(rows), ...rows.flatMap(rowLines), ...missing], options);
+  const hosts = (folded?.folds ?? []).flatMap(({ title, kernels }) => [title, `  ${namesOf(kernels)}`]);
+  return renderText([...contradictionLines(rows), ...rows.flatMap(rowLines), ...hosts, ...missing], options);
+}
+
+const MOST_NAMES = 20;
+
+function namesOf(kernels: readonly LabKernel[]): string {
+  const more = kernels.length - MOST_NAMES;
+  const names = kernels.slice(0, MOST_NAMES).map(({ id }) => id);
+  return [...names, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
 }
 
 function contradictionLines(rows: readonly Row[]): string[] {
