@@ -2,7 +2,8 @@
 // docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when
 // this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
 // docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
-// `package` asks other people's tools about the packed package. These six are the default. `machines` runs our tests on
+// `fleet` asks sixty workers through a queue, and kills some of them and Redis; `package` asks other people's tools about
+// the packed package. These six are the default. `machines` runs our tests on
 // machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
@@ -14,6 +15,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testFleet } from "./support/fleet-wide.mjs";
 import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
@@ -38,6 +40,7 @@ const PARTS = {
   platforms: () => testFetched("platforms", testPlatforms),
   bundlers: () => testFetched("bundlers", testBundlers),
   installs: () => testFetched("installs", testInstalls),
+  fleet: () => testFetched("fleet", testFleet),
   suites: testSuites,
   node: testNode,
   machines: testMachineKinds,

@@ -52,18 +52,19 @@ process.send(Math.min(begun, workers.length));
 
 /** Runs it, and returns the figures. */
 export async function simulateFleet(asked) {
+  const { runFleetLab } = await import("selfconnect/fleet");
   await bundleWorkers();
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-simulation-"));
   const children = [];
   try {
-    return await simulate({ ...asked, folder, children });
+    return await simulate({ ...asked, runFleetLab, folder, children });
   } finally {
     for (const child of children) child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function simulate({ wanted, processes, experiments, startMs, folder, children }) {
+async function simulate({ wanted, processes, experiments, startMs, runFleetLab, folder, children }) {
   // Each worker blocks on a connection of its own; the rest is room for the shared ones.
   const descriptors = wanted + 1_000;
   execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:${descriptors}`]);
@@ -87,7 +88,6 @@ async function simulate({ wanted, processes, experiments, startMs, folder, child
   clearTimeout(enough);
   const startS = (performance.now() - began) / 1000;
   const workersMb = children.slice(1).reduce((sum, { pid }) => sum + residentMb(pid), 0);
-  const { runFleetLab } = await import("selfconnect/fleet");
   const baseMb = residentMb(process.pid);
   let mostMb = baseMb;
   const timer = setInterval(() => (mostMb = Math.max(mostMb, residentMb(process.pid))), 200);
