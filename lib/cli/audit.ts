@@ -14,19 +14,20 @@ import {
 } from "../report/index.ts";
 import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
-interface Flags {
+interface Flags extends HostFlags {
   readonly port?: readonly number[];
   readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
   readonly openmetrics?: boolean;
-  readonly json?: boolean;
 }
 
 export function auditCommand(): Command {
-  return new Command("audit")
+  const command = new Command("audit")
     .description(
       "Reads this network namespace's sockets and settings. Reports which listeners may lose their port to a " +
         "client that reconnects while they are down, which sockets are joined to themselves or were a moment ago, " +
@@ -55,8 +56,9 @@ export function auditCommand(): Command {
     .option("--json", "print one object (docs/schema/audit-1.json); with --watch one per line")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runAudit(flags);
+      process.exitCode = await runHereOrThere("audit", flags, () => runAudit(flags));
     });
+  return addHostOptions(command, ["watch", "duration", "openmetrics"]);
 }
 
 const EXAMPLES = `Examples:

@@ -16,9 +16,11 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
-interface Flags {
+interface Flags extends HostFlags {
   readonly rounds: number;
   readonly cell: number;
   readonly only: readonly string[];
@@ -29,7 +31,6 @@ interface Flags {
   readonly markdown?: string;
   readonly html?: string;
   readonly csv?: string;
-  readonly json?: boolean;
 }
 
 /** What the runner sends: the texts of its rows, progress while it measures, then the report. */
@@ -104,7 +105,7 @@ function checkTrials({ only, driver, scan }: Flags): void {
 }
 
 export function benchCommand(): Command {
-  return new Command("bench")
+  const command = new Command("bench")
     .description(
       "Measures attempts per second to a dead port on loopback, self-connects, and connects to a live listener. " +
         "Runs this package and every peer that is installed, one process per cell, in interleaved rounds. Compares " +
@@ -132,8 +133,9 @@ export function benchCommand(): Command {
     .option("--json", "print one object (docs/schema/bench-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runBench(flags);
+      process.exitCode = await runHereOrThere("bench", flags, () => runBench(flags));
     });
+  return addHostOptions(command, ["driver", "expect", "markdown", "html", "csv"]);
 }
 
 const LONG =

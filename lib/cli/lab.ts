@@ -34,6 +34,8 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addSshOptions, remoteOptionsOf } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
 import { writeReports } from "./report.ts";
@@ -49,7 +51,7 @@ interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
   readonly dryRun?: boolean;
 }
 
-interface Flags extends KernelFlags {
+interface Flags extends KernelFlags, Pick<HostFlags, "sshConfig" | "remoteNode"> {
   readonly machine?: readonly string[];
   readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
@@ -75,11 +77,11 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+        "and gVisor; and of other hosts, by ssh. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
     )
     .option(
       "--machine <names>",
-      `where kernels run: host, uml, gvisor, qemu (default: ${DEFAULT_MACHINES})`,
+      `where kernels run: host, uml, gvisor, qemu, ssh:user@host (default: ${DEFAULT_MACHINES})`,
       parseList,
     )
     .option(
@@ -96,7 +98,11 @@ export function labCommand(): Command {
       (text: string, before: readonly SysctlAxis[] = []) => [...before, parseSysctlAxis(text)],
     )
     .option("--trials <count>", "how many trials of each random experiment", parseCount, 12)
-    .option("--jobs <count>", "how many kernels run side by side (default: one a core)", parseCount)
+    .option(
+      "--jobs <count>",
+      "how many kernels run side by side (default: one a core, and 16 by ssh)",
+      parseCount,
+    )
     .addOption(
       new Option("--silence <time>", "kill a guest after this long without output")
         .argParser(parseDurationMs)
@@ -117,7 +123,7 @@ export function labCommand(): Command {
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
-  withShelf(command);
+  withShelf(addSshOptions(command));
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
@@ -149,6 +155,7 @@ const EXAMPLES = `Examples:
   selfconnect lab --list                               the questions, and the machines
   selfconnect lab --machine host --experiments parity  one question to this kernel
   selfconnect lab --machine uml --kernels 6.1,6.12     two kernels, without root
+  selfconnect lab --machine host,ssh:me@db1            this host beside another
   selfconnect lab --all --html lab.html                everything, as a page with plots
   selfconnect lab --kernels ./linux --expect expected.json   a step of git bisect run`;
 
@@ -263,7 +270,11 @@ async function runFlags(
 
 async function chooseMachines(flags: Flags, line: LiveLine): Promise<Machine[]> {
   const { machine, kernels, sysctl = [] } = flags;
-  const choice = { ...(machine && { machines: machine }), ...(kernels && { kernels }) };
+  const choice = {
+    ...(machine && { machines: machine }),
+    ...(kernels && { kernels }),
+    ...remoteOptionsOf(flags),
+  };
   const machines = await makeMachines(choice, shelfOf(flags), (kernel) => line.show(`kernel ${kernel} …`));
   return spreadSysctls(machines, sysctl);
 }
@@ -271,7 +282,7 @@ async function chooseMachines(flags: Flags, line: LiveLine): Promise<Machine[]> 
 /** How a lab was run, as far as its exit code depends on it. */
 interface LabEnd {
   readonly isInterrupted?: boolean;
-  /** Whether the kernels were named: one that is missing is a failure then. */
+  /** Whether the kernels were named: one that is missing is a failure then, as a host always is. */
   readonly isNamed?: boolean;
   readonly judgement?: Judgement | null;
 }
@@ -285,7 +296,8 @@ export function labExitCode(result: LabResult, { isInterrupted, isNamed, judgeme
   const missing = result.kernels.filter((kernel) => kernel.missing !== null);
   const isAsked = missing.length < result.kernels.length;
   const hasNamed = !isNamed || missing.every(({ machine }) => machine === "host" || machine === "gvisor");
-  return isAnswered && isAsked && hasNamed ? EXIT.done : EXIT.failed;
+  const hasHosts = missing.every(({ machine }) => machine !== "ssh");
+  return isAnswered && isAsked && hasNamed && hasHosts ? EXIT.done : EXIT.failed;
 }
 
 function judgementExitCode({ asExpected, differs, unasked }: Judgement): number {

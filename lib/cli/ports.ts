@@ -17,9 +17,11 @@ import {
 import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 
-interface Flags {
+interface Flags extends HostFlags {
   readonly peer: Address;
   readonly method: Method;
   readonly count: number;
@@ -27,11 +29,10 @@ interface Flags {
   readonly read?: string;
   readonly ports?: string;
   readonly html?: string;
-  readonly json?: boolean;
 }
 
 export function portsCommand(): Command {
-  return new Command("ports")
+  const command = new Command("ports")
     .description(
       "Connects to a port of this host again and again and records the local ports. From these alone it names the " +
         "algorithm (RFC 6056) and the kernels that have it, or reports why it cannot. With --read it names the " +
@@ -61,8 +62,11 @@ export function portsCommand(): Command {
     .option("--json", "print one object (docs/schema/ports-1.json, with --read ports-read-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await (flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags));
+      process.exitCode = await runHereOrThere("ports", flags, () =>
+        flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags),
+      );
     });
+  return addHostOptions(command, ["read", "ports", "html"]);
 }
 
 const EXAMPLES = `Examples:

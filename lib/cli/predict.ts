@@ -17,9 +17,11 @@ import { predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
 
-interface Flags {
+interface Flags extends HostFlags {
   readonly method: Method;
   readonly every?: number;
   readonly rate?: number;
@@ -27,13 +29,12 @@ interface Flags {
   readonly algorithm?: string;
   readonly reuseAddress?: boolean;
   readonly check?: number;
-  readonly json?: boolean;
 }
 
 const FULL_SPEED = 50_000;
 
 export function predictCommand(): Command {
-  return new Command("predict")
+  const command = new Command("predict")
     .description(
       "Observes how this host picks local ports and predicts how long a client that keeps connecting to the peer " +
         "takes to be joined to itself, or reports why that never happens. --check compares the prediction with " +
@@ -64,8 +65,9 @@ export function predictCommand(): Command {
     .option("--json", "print one object (docs/schema/predict-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
-      process.exitCode = await runPredict(peer, flags);
+      process.exitCode = await runHereOrThere("predict", flags, () => runPredict(peer, flags));
     });
+  return addHostOptions(command);
 }
 
 const EXAMPLES = `Examples:

@@ -25,6 +25,8 @@ export type { DoctorReport } from "./doctor.ts";
 export { doctorReport, doctorText } from "./doctor.ts";
 export type { FreeReport } from "./free.ts";
 export { freeReport, freeText } from "./free.ts";
+export type { HostsReport } from "./hosts.ts";
+export { hostsReport, hostsText } from "./hosts.ts";
 export type { LabCleanReport } from "./lab-clean.ts";
 export { labCleanReport, labCleanText } from "./lab-clean.ts";
 export type { Change, Comparison } from "./lab-compare.ts";

@@ -4,7 +4,7 @@ import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
 import { checkEnvironment, checkFinding, checkSysctls, number, record, text } from "../lab/transcript.ts";
 
-const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
+const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor", "ssh"];
 const MOST_ROWS = 10_000;
 
 /** Parses a lab's results. Throws an Error that names what is wrong in one line. */
