@@ -34,6 +34,8 @@ export const CALLS = {
   bind: {
     parameters: "int fd, const void* name, unsigned length",
     arguments: "fd, name, length",
+    // EINTR, which bind(2) does not know, would be that of the connect that the burst makes next.
+    reports: ["connect"],
     errnos: [...OF_SOCKETS, "EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EFAULT", "ENOMEM", "ELOOP", "EROFS"],
   },
   close: {
@@ -133,6 +135,9 @@ export const CALLS = {
   },
   io_uring_enter: {
     number: 426,
+    // What the ring cannot do at all is its setup's error; a stop that is interrupted for ever gives up.
+    reports: ["io_uring_setup"],
+    becomes: { EINTR: "ETIMEDOUT" },
     errnos: [
       "EAGAIN",
       "EBADF",

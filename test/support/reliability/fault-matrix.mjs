@@ -193,6 +193,11 @@ function isAboutCall(row, code, error) {
   if (error.name === "SocketError" && isSame) return names.includes(error.syscall);
   if (isSame && error.syscall !== undefined) return true;
   if (NOT_YET.includes(code) && error.code === "ERR_DEADLINE") return true;
+  // What an operation of the ring answers is an outcome, or the ring cannot do it: the error of its setup.
+  if (row.operation !== undefined && error.syscall === "io_uring_setup" && error.code === "ENOTSUP")
+    return true;
+  // A refusal without a reset of this host came from elsewhere, and ends a loop.
+  if (code === "ECONNREFUSED" && error.code === "ERR_NOT_THIS_HOST") return true;
   if (MISUSES[code]?.includes(error.code) || error.code === FAILED_BEFORE) return true;
   return (
     isAboutCall(row, code, error.cause) || (error.attempts ?? []).some(({ outcome }) => outcome === code)
