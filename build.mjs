@@ -217,6 +217,7 @@ async function buildDoors(build) {
     format: "esm",
     target: "node20",
     define: defines(),
+    external: ["bullmq", "ioredis"], // Optional peers of the fleet, loaded when a queue is used.
     plugins: [builtins],
     logLevel: "warning",
     metafile: true,

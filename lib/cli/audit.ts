@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit } from "../audit/index.ts";
 import { audit, auditAllNamespaces } from "../audit/index.ts";
+import { writeWhole } from "../audit/whole-file.ts";
 import {
   auditChangesText,
   auditMetrics,
@@ -14,16 +15,20 @@ import {
 } from "../report/index.ts";
 import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, fleetOptions, runQueueAudit } from "./fleet.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
-interface Flags extends HostFlags {
+interface Flags extends FleetFlags, HostFlags {
   readonly port?: readonly number[];
   readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
-  readonly openmetrics?: boolean;
+  readonly every?: number;
+  readonly openmetrics?: string | true;
+  readonly json?: boolean;
 }
 
 export function auditCommand(): Command {
@@ -46,19 +51,28 @@ export function auditCommand(): Command {
       ),
     )
     .addOption(
-      new Option("--duration <time>", "watch at most this long")
+      new Option("--every <time>", "with --queue: audit the fleet again and again").argParser(
+        parseDurationMs,
+      ),
+    )
+    .addOption(
+      new Option("--duration <time>", "watch, or repeat, at most this long")
         .argParser(parseDurationMs)
         .default(3_600_000, "1h"),
     )
     .addOption(
-      new Option("--openmetrics", "print metrics, for node_exporter's textfile collector").conflicts("json"),
+      new Option(
+        "--openmetrics [file]",
+        "print metrics, for node_exporter's textfile collector, or write them to this file",
+      ).conflicts("json"),
     )
     .option("--json", "print one object (docs/schema/audit-1.json); with --watch one per line")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = await runHereOrThere("audit", flags, () => runAudit(flags));
     });
-  return addHostOptions(command, ["watch", "duration", "openmetrics"]);
+  for (const option of fleetOptions("1m", ["allNamespaces", "watch"])) command.addOption(option);
+  return addHostOptions(command, ["watch", "duration", "openmetrics", "every", "queue"]);
 }
 
 const EXAMPLES = `Examples:
@@ -66,9 +80,12 @@ const EXAMPLES = `Examples:
   selfconnect audit --port 50000,50001                 is one of these ports a good choice?
   sudo selfconnect audit --all-namespaces              this host and its containers
   selfconnect audit --watch 5s                         print what appears and what disappears
-  selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;
+  selfconnect audit --openmetrics selfconnect.prom     for node_exporter
+  selfconnect audit --queue redis://10.0.0.1 --every 5m --openmetrics fleet.prom   every host that has a worker`;
 
 async function runAudit(flags: Flags): Promise<number> {
+  if (flags.queue !== undefined) return runQueueAudit({ ...flags, writeMetrics: writeWhole });
+  checkWithoutQueue(flags);
   const signal = interruption();
   let last = await auditOnce(flags);
   last.print();
@@ -84,6 +101,11 @@ async function runAudit(flags: Flags): Promise<number> {
     last = next;
   }
   return signal.aborted ? EXIT.interrupted : exitCode(verdicts);
+}
+
+function putMetrics(file: string | true, text: string): void {
+  if (file === true) process.stdout.write(text);
+  else writeWhole(file, text);
 }
 
 /** What was found wins over what is unknown. */
@@ -106,14 +128,14 @@ async function auditOnce(flags: Flags): Promise<Look> {
   if (flags.allNamespaces) {
     const host = await auditAllNamespaces(options);
     return withChanges(flags, host.verdict, [host.own, ...host.others], () => {
-      if (flags.openmetrics) process.stdout.write(hostAuditMetrics(host));
+      if (flags.openmetrics) putMetrics(flags.openmetrics, hostAuditMetrics(host));
       else if (flags.json) printJson(hostAuditReport(host), indent);
       else print(hostAuditText(host, textOptions()));
     });
   }
   const found = await audit(options);
   return withChanges(flags, found.verdict, [found], () => {
-    if (flags.openmetrics) process.stdout.write(auditMetrics(found));
+    if (flags.openmetrics) putMetrics(flags.openmetrics, auditMetrics(found));
     else if (flags.json) printJson(auditReport(found), indent);
     else print(auditText(found, textOptions()));
   });

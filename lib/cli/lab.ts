@@ -34,6 +34,8 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, commandText, fleetOptions, runQueueLab } from "./fleet.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addSshOptions, remoteOptionsOf } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
@@ -51,7 +53,7 @@ interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
   readonly dryRun?: boolean;
 }
 
-interface Flags extends KernelFlags, Pick<HostFlags, "sshConfig" | "remoteNode"> {
+interface Flags extends KernelFlags, FleetFlags, Pick<HostFlags, "sshConfig" | "remoteNode"> {
   readonly machine?: readonly string[];
   readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
@@ -77,7 +79,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor; and of other hosts, by ssh. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+        "and gVisor; of other hosts, by ssh or with --queue those of a fleet. Fetches kernels with apt and caches them. " +
+        "This package measures every answer inside the kernel.",
     )
     .option(
       "--machine <names>",
@@ -123,6 +126,7 @@ export function labCommand(): Command {
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
+  for (const option of fleetOptions("15m", NOT_BY_QUEUE)) command.addOption(option);
   withShelf(addSshOptions(command));
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
@@ -151,12 +155,16 @@ function cleanCommand(lab: Command): Command {
     });
 }
 
+/** What only makes sense for machines of this host. */
+const NOT_BY_QUEUE = ["machine", "kernels", "sysctl", "jobs", "silence", "suites", "mirror"];
+
 const EXAMPLES = `Examples:
   selfconnect lab --list                               the questions, and the machines
   selfconnect lab --machine host --experiments parity  one question to this kernel
   selfconnect lab --machine uml --kernels 6.1,6.12     two kernels, without root
   selfconnect lab --machine host,ssh:me@db1            this host beside another
   selfconnect lab --all --html lab.html                everything, as a page with plots
+  selfconnect lab --queue redis://10.0.0.1 --hosts "web-*"   each host that has a worker
   selfconnect lab --kernels ./linux --expect expected.json   a step of git bisect run`;
 
 const KERNEL_EXAMPLES = `Examples:
@@ -238,6 +246,8 @@ async function runFlags(
   if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
+  if (flags.queue !== undefined) return await runOnFleet(flags, experiments, { resume, output, signal });
+  checkWithoutQueue(flags);
   using line = new LiveLine();
   const machines = await chooseMachines(flags, line);
   const titles = machines.map(({ title }) => title);
@@ -264,6 +274,24 @@ async function runFlags(
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
+  writeReports(result, flags);
+  return result;
+}
+
+interface FleetRun {
+  readonly resume: LabResult | null;
+  readonly output: string;
+  readonly signal: AbortSignal;
+}
+
+async function runOnFleet(
+  flags: Flags,
+  experiments: readonly string[],
+  { resume, output, signal }: FleetRun,
+): Promise<LabResult> {
+  const save = (sofar: LabResult) => writeWhole(output, `${JSON.stringify(sofar)}\n`);
+  const result = await runQueueLab({ ...flags, experiments, resume, save, signal });
+  save(result);
   writeReports(result, flags);
   return result;
 }
@@ -318,8 +346,4 @@ function listKernels(flags: KernelFlags): void {
 
 function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {
   return new KernelShelf({ cacheFolder: cache, ...(suites && { suites }), ...(mirror && { mirror }) });
-}
-
-function commandText(): string {
-  return ["selfconnect", ...process.argv.slice(2)].join(" ").slice(0, 400);
 }
