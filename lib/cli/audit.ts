@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit } from "../audit/index.ts";
 import { audit, auditAllNamespaces } from "../audit/index.ts";
+import type { AuditReport } from "../report/index.ts";
 import {
   auditChangesText,
   auditMetrics,
@@ -15,18 +16,19 @@ import {
 import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addFileOptions, writeResultFiles } from "./result-files.ts";
 
-interface Flags {
+interface Flags extends ResultFlags {
   readonly port?: readonly number[];
   readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
   readonly openmetrics?: boolean;
-  readonly json?: boolean;
 }
 
 export function auditCommand(): Command {
-  return new Command("audit")
+  const command = new Command("audit")
     .description(
       "Reads this network namespace's sockets and settings. Reports which listeners may lose their port to a " +
         "client that reconnects while they are down, which sockets are joined to themselves or were a moment ago, " +
@@ -57,7 +59,16 @@ export function auditCommand(): Command {
     .action(async (flags: Flags) => {
       process.exitCode = await runAudit(flags);
     });
+  return addFileOptions(command, FILES);
 }
+
+/** The latest audit of --watch is what the files have. */
+const FILES = {
+  output: "write the object of --json, for report",
+  markdown: true,
+  csv: true,
+  html: "write the listeners and what is at risk as a page",
+} as const;
 
 const EXAMPLES = `Examples:
   selfconnect audit                                    what is at risk here, and what to do
@@ -70,6 +81,7 @@ async function runAudit(flags: Flags): Promise<number> {
   const signal = interruption();
   let last = await auditOnce(flags);
   last.print();
+  writeResultFiles({ report: last.report }, flags);
   if (flags.watch === undefined) return exitCode([last.verdict]);
   const verdicts = [last.verdict];
   const endsAt = performance.now() + flags.duration;
@@ -78,6 +90,7 @@ async function runAudit(flags: Flags): Promise<number> {
     if (signal.aborted) break;
     const next = await auditOnce(flags);
     next.printChanges(last);
+    writeResultFiles({ report: next.report }, flags);
     verdicts.push(next.verdict);
     last = next;
   }
@@ -94,40 +107,43 @@ function exitCode(verdicts: readonly Audit["verdict"][]): number {
 interface Look {
   readonly verdict: Audit["verdict"];
   readonly audits: readonly Audit[];
+  readonly report: AuditReport;
   print(): void;
   printChanges(last: Look): void;
 }
 
 async function auditOnce(flags: Flags): Promise<Look> {
   const options = flags.port ? { ports: flags.port } : {};
-  const indent = flags.watch === undefined ? 2 : 0;
   if (flags.allNamespaces) {
     const host = await auditAllNamespaces(options);
-    return withChanges(flags, host.verdict, [host.own, ...host.others], () => {
-      if (flags.openmetrics) process.stdout.write(hostAuditMetrics(host));
-      else if (flags.json) printJson(hostAuditReport(host), indent);
-      else print(hostAuditText(host, textOptions()));
+    return makeLook(flags, [host.own, ...host.others], hostAuditReport(host), {
+      text: () => hostAuditText(host, textOptions()),
+      metrics: () => hostAuditMetrics(host),
     });
   }
   const found = await audit(options);
-  return withChanges(flags, found.verdict, [found], () => {
-    if (flags.openmetrics) process.stdout.write(auditMetrics(found));
-    else if (flags.json) printJson(auditReport(found), indent);
-    else print(auditText(found, textOptions()));
+  return makeLook(flags, [found], auditReport(found), {
+    text: () => auditText(found, textOptions()),
+    metrics: () => auditMetrics(found),
   });
 }
 
-function withChanges(
+function makeLook(
   flags: Flags,
-  verdict: Audit["verdict"],
   audits: readonly Audit[],
-  printAll: () => void,
+  report: AuditReport,
+  write: { readonly text: () => string; readonly metrics: () => string },
 ): Look {
+  const printAll = () => {
+    if (flags.openmetrics) process.stdout.write(write.metrics());
+    else if (flags.json) printJson(report, flags.watch === undefined ? 2 : 0);
+    else print(write.text());
+  };
   const printChanges = (last: Look) => {
     const changes = auditChangesText(last.audits, audits, new Date(), textOptions());
     if (changes === "") return;
     if (flags.json || flags.openmetrics) printAll();
     else print(changes);
   };
-  return { verdict, audits, print: printAll, printChanges };
+  return { verdict: report.verdict, audits, report, print: printAll, printChanges };
 }
