@@ -25,10 +25,13 @@ import {
   judgementText,
   labCleanReport,
   labCleanText,
+  labCsv,
+  labHtml,
   labKernelsReport,
   labKernelsText,
   labListReport,
   labListText,
+  labMarkdown,
   labText,
   parseLabResult,
 } from "../report/index.ts";
@@ -40,7 +43,8 @@ import type { HostFlags } from "./on-hosts.ts";
 import { addSshOptions, remoteOptionsOf } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
-import { writeReports } from "./report.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
 interface KernelFlags {
   readonly suites?: readonly string[];
@@ -53,7 +57,11 @@ interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
   readonly dryRun?: boolean;
 }
 
-interface Flags extends KernelFlags, FleetFlags, Pick<HostFlags, "sshConfig" | "remoteNode"> {
+interface Flags
+  extends KernelFlags,
+    FleetFlags,
+    Omit<ResultFlags, "json">,
+    Pick<HostFlags, "sshConfig" | "remoteNode"> {
   readonly machine?: readonly string[];
   readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
@@ -63,13 +71,9 @@ interface Flags extends KernelFlags, FleetFlags, Pick<HostFlags, "sshConfig" | "
   readonly trials: number;
   readonly jobs?: number;
   readonly silence: number;
-  readonly output?: string;
   readonly resume?: boolean;
   readonly expect?: string;
   readonly writeExpect?: string;
-  readonly html?: string;
-  readonly markdown?: string;
-  readonly csv?: string;
 }
 
 const MOST_TOTAL_MS = 900_000;
@@ -118,16 +122,13 @@ export function labCommand(): Command {
       "--expect <file>",
       "ask what this file answers; exit with 0, 3 or 125, as git bisect run needs it",
     )
-    .option("--html <file>", "write the report as one HTML file")
-    .option("--markdown <file>", "write the table as Markdown")
-    .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
   for (const option of fleetOptions("15m", NOT_BY_QUEUE)) command.addOption(option);
-  withShelf(addSshOptions(command));
+  withShelf(addSshOptions(addBaselineOptions(addFileOptions(command, FILES))));
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
@@ -135,6 +136,12 @@ export function labCommand(): Command {
     .action((_: unknown, self: Command) => listKernels({ ...self.opts(), ...givenOptions(command, self) }));
   return command.addCommand(withShelf(kernels)).addCommand(cleanCommand(command));
 }
+
+const FILES = {
+  html: "write the report as one HTML file",
+  markdown: "write the table as Markdown",
+  csv: "write the counts as CSV",
+} as const;
 
 function cleanCommand(lab: Command): Command {
   return new Command("clean")
@@ -209,16 +216,24 @@ async function listQuestions({ json }: Flags): Promise<number> {
 async function runLabCommand(flags: Flags): Promise<number> {
   await findExperiments(flags.experiments); // Rejects a misspelt name before anything is fetched.
   const expectation = flags.expect === undefined ? null : readExpectation(flags.expect);
+  const baseline = readBaseline("lab", flags);
   const signal = interruption();
   try {
     const result = await runFlags(flags, await chooseExperiments(flags, expectation), signal);
     if (flags.writeExpect)
       writeWhole(flags.writeExpect, `${JSON.stringify(expectationOf(result), null, 2)}\n`);
     const judgement = expectation && judge(result, expectation);
-    if (flags.json) printJson(judgement ? { ...result, judgement } : result);
-    else print(labText(result, textOptions()));
-    if (judgement && !flags.json) print(judgementText(judgement, textOptions()));
-    return labExitCode(result, { isInterrupted: signal.aborted, isNamed: !!flags.kernels, judgement });
+    const judged = judgement && (() => `\n${judgementText(judgement, textOptions())}`);
+    const finished = {
+      report: judgement ? { ...result, judgement } : result,
+      text: () => `${labText(result, textOptions())}${judged?.() ?? ""}`,
+      html: () => labHtml(result),
+      markdown: () => labMarkdown(result),
+      csv: () => labCsv(result),
+    };
+    const code = labExitCode(result, { isInterrupted: signal.aborted, isNamed: !!flags.kernels, judgement });
+    const { output: _, ...others } = flags; // It has been written after every cell.
+    return finishResult(finished, others, baseline, code);
   } catch (error) {
     if (!expectation || error instanceof TypeError) throw error;
     printNotice([(error as Error).message]);
@@ -274,7 +289,6 @@ async function runFlags(
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
-  writeReports(result, flags);
   return result;
 }
 

@@ -9,7 +9,11 @@ const MOST_ROWS = 500_000;
 
 /** Parses a lab's results. Throws an Error that names what is wrong in one line. */
 export function parseLabResult(json: string): LabResult {
-  const result = record(JSON.parse(json), "a lab's result");
+  return parseLabObject(record(JSON.parse(json), "a lab's result"));
+}
+
+/** parseLabResult() of what JSON.parse() returned. */
+export function parseLabObject(result: Readonly<Record<string, unknown>>): LabResult {
   if (result.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
   return {
     schema: LAB_SCHEMA,
