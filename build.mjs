@@ -205,7 +205,7 @@ async function buildDoors(build) {
   const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
   const names = Object.values(exports).map((door) => door.default ?? door.import?.default ?? "");
   const isModule = (name) => /^\.\/dist\/.*index\.js$/.test(name);
-  const programs = ["lib/cli/start.ts", "lib/cli/main.ts", "lib/lab/guest.ts"];
+  const programs = ["lib/cli/start.ts", "lib/cli/main.ts", "lib/lab/guest.ts", "lib/lab/tether.ts"];
   const { metafile } = await build({
     entryPoints: [...names.filter(isModule).map(sourceOf), ...programs],
     outdir: "dist",

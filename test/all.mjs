@@ -25,6 +25,7 @@ const GROUPS = [
 ];
 
 try {
+  process.env.TRANSFORMS = path.join(folder, "transforms");
   if (isDeep) process.env.DEEP = "1";
   const steps = [...checks(), ...coreTests(), ...tests()];
   if (isDeep) steps.push({ name: "mutation testing: docs/mutation.md", command: [bin("stryker"), "run"] });

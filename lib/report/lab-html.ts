@@ -8,6 +8,7 @@ import type { Fold } from "./lab-fold.ts";
 import { foldKernels } from "./lab-fold.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { waitsSection } from "./lab-waits.ts";
 import { count, counterName } from "./numbers.ts";
 import { figureHtml, pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
@@ -22,7 +23,7 @@ export function labHtml(result: LabResult): string {
   const body = `<header>${headText(result)}</header>
 <main>
 ${contradictionSection(rows)}
-${tableSection(rows, folded !== null)}
+${tableSection(rows, folded !== null)}${folded ? "" : waitsSection(result)}
 ${plotSections(rows)}
 ${folded ? foldSections(folded.folds) : kernelSection(result.kernels)}
 ${rawSection(rows)}

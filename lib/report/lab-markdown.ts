@@ -5,6 +5,7 @@ import type { Fold } from "./lab-fold.ts";
 import { comparedWords, foldKernels, groupColumns } from "./lab-fold.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { WAITS_ABOUT, WAITS_TITLE, waitsTable } from "./lab-waits.ts";
 import { markdownTable } from "./markdown.ts";
 
 /** A lab as one Markdown table. */
@@ -31,7 +32,7 @@ export function labMarkdown(result: LabResult): string {
       rows.map((row) => [questionText(row), ...columns.map(([at]) => cellText(row.cells[at!]!))]),
     ),
     "",
-    ...(folded ? foldLines(folded.folds) : figureLines(result, rows)),
+    ...(folded ? foldLines(folded.folds) : [...waitsLines(result), ...figureLines(result, rows)]),
     ...missingLines(result),
   ];
   return `${lines.join("\n").trimEnd()}\n`;
@@ -64,6 +65,13 @@ function foldLines(folds: readonly Fold[]): string[] {
     return `- **${escapeMarkdown(title)}:** ${kernels.map(({ id }) => escapeMarkdown(id)).join(", ")}`;
   });
   return ["## Kernels", "", ...lines, ""];
+}
+
+function waitsLines(result: LabResult): string[] {
+  const table = waitsTable(result);
+  return table
+    ? [`## ${WAITS_TITLE}`, "", WAITS_ABOUT, "", ...markdownTable(table.head, table.rows), ""]
+    : [];
 }
 
 /** The figures that differ from run to run, one line per kernel. */

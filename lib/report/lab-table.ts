@@ -51,7 +51,9 @@ export function kernelTitle(kernel: LabKernel): string {
   const set = [...settings, / \(\d+, of [^)]+\)$/.exec(kernel.id)?.[0] ?? ""];
   if (machine === "worker") return `${kernel.id}: ${environment.upstream}`;
   if (machine === "gvisor") return `gvisor (reports ${environment.kernel})${set.join("")}`;
-  return `${machine} ${environment.upstream}${set.join("")}`;
+  // The name of another host is a part of its id, which ends before what the lab has set there.
+  const name = machine === "ssh" ? kernel.id.split(" ")[0]! : machine;
+  return `${name} ${environment.upstream}${set.join("")}`;
 }
 
 function marksOf(

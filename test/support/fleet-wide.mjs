@@ -1,5 +1,5 @@
 /**
- * The part `fleet` of check:wide. By a queue: 60 workers, each in a network namespace of its own and with an ephemeral
+ * Of the part `fleet` of check:wide what goes by a queue: 60 workers, each in a network namespace of its own and with an ephemeral
  * range of its own, one Redis on a socket of the file system; a third of the workers and Redis are killed in the middle.
  */
 import { spawn } from "node:child_process";
@@ -19,14 +19,7 @@ const MAIN = path.resolve("dist/cli/main.js");
 const IN_NAMESPACE =
   'ip link set lo up && echo "$1" > /proc/sys/net/ipv4/ip_local_port_range && shift && exec "$@"';
 
-/** The ways to a fleet. */
-const FLEETS = [testQueue];
-
-export async function testFleet(check, skip) {
-  for (const test of FLEETS) await test(check, skip);
-}
-
-async function testQueue(check, skip) {
+export async function testQueue(check, skip) {
   const { auditFleet, runFleetLab } = await import("selfconnect/fleet");
   if (spawn("redis-server", ["--version"]).on("error", () => {}).pid === undefined)
     return skip("no redis-server here (Debian: apt-get install redis-server)");
