@@ -52,8 +52,10 @@ process.send(Math.min(begun, workers.length));
 
 /** Runs it, and returns the figures. */
 export async function simulateFleet(asked) {
-  const { runFleetLab } = await import("selfconnect/fleet");
-  await bundleWorkers();
+  await bundle({ contents: WORKERS, resolveDir: process.cwd(), loader: "js" }, BUNDLE);
+  const asking = path.join(path.dirname(BUNDLE), "fleet-lab.mjs");
+  await bundle({ contents: 'export * from "./lib/fleet/fleet-lab.ts";', resolveDir: process.cwd() }, asking);
+  const { runFleetLab } = await import(asking);
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-simulation-"));
   const children = [];
   try {
@@ -133,11 +135,12 @@ async function startWorkers(children, queue, first, count) {
   return begun;
 }
 
-async function bundleWorkers() {
-  mkdirSync(path.dirname(BUNDLE), { recursive: true });
+/** Of lib/, so that it needs no build of dist/. */
+async function bundle(stdin, outfile) {
+  mkdirSync(path.dirname(outfile), { recursive: true });
   await build({
-    stdin: { contents: WORKERS, resolveDir: process.cwd(), loader: "js" },
-    outfile: BUNDLE,
+    stdin,
+    outfile,
     bundle: true,
     platform: "node",
     format: "esm",
