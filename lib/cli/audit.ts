@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit } from "../audit/index.ts";
 import { audit, auditAllNamespaces } from "../audit/index.ts";
+import { writeWhole } from "../audit/whole-file.ts";
 import type { AuditReport } from "../report/index.ts";
 import {
   auditChangesText,
@@ -15,16 +16,21 @@ import {
 } from "../report/index.ts";
 import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, fleetOptions, runQueueAudit } from "./fleet.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 import type { ResultFlags } from "./result-files.ts";
 import { addFileOptions, writeResultFiles } from "./result-files.ts";
 
-interface Flags extends ResultFlags {
+interface Flags extends FleetFlags, HostFlags, ResultFlags {
   readonly port?: readonly number[];
   readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
-  readonly openmetrics?: boolean;
+  readonly every?: number;
+  readonly openmetrics?: string | true;
 }
 
 export function auditCommand(): Command {
@@ -47,19 +53,34 @@ export function auditCommand(): Command {
       ),
     )
     .addOption(
-      new Option("--duration <time>", "watch at most this long")
+      new Option("--every <time>", "with --queue: audit the fleet again and again").argParser(
+        parseDurationMs,
+      ),
+    )
+    .addOption(
+      new Option("--duration <time>", "watch, or repeat, at most this long")
         .argParser(parseDurationMs)
         .default(3_600_000, "1h"),
     )
     .addOption(
-      new Option("--openmetrics", "print metrics, for node_exporter's textfile collector").conflicts("json"),
+      new Option(
+        "--openmetrics [file]",
+        "print metrics, for node_exporter's textfile collector, or write them to this file",
+      ).conflicts("json"),
     )
     .option("--json", "print one object (docs/schema/audit-1.json); with --watch one per line")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runAudit(flags);
+      process.exitCode = await runHereOrThere("audit", flags, () => runAudit(flags));
     });
-  return addFileOptions(command, FILES);
+  for (const option of fleetOptions("1m", ["allNamespaces", "watch", "output", "markdown", "csv", "html"])) command.addOption(option);
+  return addHostOptions(addFileOptions(command, FILES), [
+    "watch",
+    "duration",
+    "openmetrics",
+    "every",
+    "queue",
+  ]);
 }
 
 /** The latest audit of --watch is what the files have. */
@@ -75,9 +96,12 @@ const EXAMPLES = `Examples:
   selfconnect audit --port 50000,50001                 is one of these ports a good choice?
   sudo selfconnect audit --all-namespaces              this host and its containers
   selfconnect audit --watch 5s                         print what appears and what disappears
-  selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;
+  selfconnect audit --openmetrics selfconnect.prom     for node_exporter
+  selfconnect audit --queue redis://10.0.0.1 --every 5m --openmetrics fleet.prom   every host that has a worker`;
 
 async function runAudit(flags: Flags): Promise<number> {
+  if (flags.queue !== undefined) return runQueueAudit({ ...flags, writeMetrics: writeWhole });
+  checkWithoutQueue(flags);
   const signal = interruption();
   let last = await auditOnce(flags);
   last.print();
@@ -95,6 +119,11 @@ async function runAudit(flags: Flags): Promise<number> {
     last = next;
   }
   return signal.aborted ? EXIT.interrupted : exitCode(verdicts);
+}
+
+function putMetrics(file: string | true, text: string): void {
+  if (file === true) process.stdout.write(text);
+  else writeWhole(file, text);
 }
 
 /** What was found wins over what is unknown. */
@@ -135,7 +164,7 @@ function makeLook(
   write: { readonly text: () => string; readonly metrics: () => string },
 ): Look {
   const printAll = () => {
-    if (flags.openmetrics) process.stdout.write(write.metrics());
+    if (flags.openmetrics) putMetrics(flags.openmetrics, write.metrics());
     else if (flags.json) printJson(report, flags.watch === undefined ? 2 : 0);
     else print(write.text());
   };

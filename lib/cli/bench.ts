@@ -15,11 +15,13 @@ import {
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, textOptions } from "./output.ts";
 import type { ResultFlags } from "./result-files.ts";
 import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends ResultFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly rounds: number;
   readonly cell: number;
   readonly only: readonly string[];
@@ -126,9 +128,9 @@ export function benchCommand(): Command {
     .option("--json", "print one object (docs/schema/bench-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await runBench(flags);
+      process.exitCode = await runHereOrThere("bench", flags, () => runBench(flags));
     });
-  return addBaselineOptions(addFileOptions(command, FILES));
+  return addHostOptions(addBaselineOptions(addFileOptions(command, FILES)), ["driver", "expect"]);
 }
 
 const FILES = {

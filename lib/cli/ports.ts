@@ -17,11 +17,13 @@ import {
 import { count, mebibytes } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, printNotice, textOptions } from "./output.ts";
 import type { ResultFlags } from "./result-files.ts";
 import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends ResultFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly peer: Address;
   readonly method: Method;
   readonly count: number;
@@ -60,9 +62,11 @@ export function portsCommand(): Command {
     .option("--json", "print one object (docs/schema/ports-1.json, with --read ports-read-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
-      process.exitCode = await (flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags));
+      process.exitCode = await runHereOrThere("ports", flags, () =>
+        flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags),
+      );
     });
-  return addBaselineOptions(addFileOptions(command, FILES));
+  return addHostOptions(addBaselineOptions(addFileOptions(command, FILES)), ["read", "ports"]);
 }
 
 const FILES = { html: "write a page with zoomable plots", output: true, markdown: true, csv: true } as const;

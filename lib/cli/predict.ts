@@ -17,11 +17,13 @@ import { predictReport, predictText } from "../report/index.ts";
 import { count, duration } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, LiveLine, textOptions } from "./output.ts";
 import type { ResultFlags } from "./result-files.ts";
 import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends ResultFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly method: Method;
   readonly every?: number;
   readonly rate?: number;
@@ -65,9 +67,11 @@ export function predictCommand(): Command {
     .option("--json", "print one object (docs/schema/predict-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
-      process.exitCode = await runPredict(peer, flags);
+      process.exitCode = await runHereOrThere("predict", flags, () => runPredict(peer, flags));
     });
-  return addBaselineOptions(addFileOptions(command, { output: true, markdown: true, csv: true, html: true }));
+  return addHostOptions(
+    addBaselineOptions(addFileOptions(command, { output: true, markdown: true, csv: true, html: true })),
+  );
 }
 
 const EXAMPLES = `Examples:

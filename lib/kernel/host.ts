@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, addressBytes, decodeAddress, parseText, unmap } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, parseText, unmap } from "../socket/address.ts";
+import { addressBytes } from "../socket/address-bytes.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import { isInPackage, packageFile } from "../socket/own-files.ts";

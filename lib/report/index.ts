@@ -1,7 +1,7 @@
 /** `selfconnect/report`: results as published objects, text, HTML, Markdown, CSV, SVG, pcapng and metrics. */
 export type { AuditReport } from "./audit.ts";
 export { auditChangesText, auditReport, auditText, hostAuditReport, hostAuditText } from "./audit.ts";
-export { auditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
+export { auditMetrics, fleetAuditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
   BenchDriver,
@@ -26,8 +26,12 @@ export type { DialOutcome, DialReport } from "./dial.ts";
 export { dialReport, dialText } from "./dial.ts";
 export type { DoctorReport } from "./doctor.ts";
 export { doctorReport, doctorText } from "./doctor.ts";
+export type { FleetAuditReport } from "./fleet-audit.ts";
+export { fleetAuditReport, fleetAuditText } from "./fleet-audit.ts";
 export type { FreeReport } from "./free.ts";
 export { freeReport, freeText } from "./free.ts";
+export type { HostsReport } from "./hosts.ts";
+export { hostsReport, hostsText } from "./hosts.ts";
 export type { LabCleanReport } from "./lab-clean.ts";
 export { labCleanReport, labCleanText } from "./lab-clean.ts";
 export { labCsv } from "./lab-csv.ts";

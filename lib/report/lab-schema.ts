@@ -1,11 +1,11 @@
 /** Reads lab results from a file: checks and copies every field before anything is rendered. */
-import type { MachineName } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
 import { checkEnvironment, checkFinding, checkSysctls, number, record, text } from "../lab/transcript.ts";
 
-const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
-const MOST_ROWS = 10_000;
+const MACHINES: readonly LabKernel["machine"][] = ["host", "qemu", "uml", "gvisor", "ssh", "worker"];
+/** Enough for the quick questions to ten thousand hosts. */
+const MOST_ROWS = 500_000;
 
 /** Parses a lab's results. Throws an Error that names what is wrong in one line. */
 export function parseLabResult(json: string): LabResult {
@@ -22,6 +22,7 @@ export function parseLabObject(result: Readonly<Record<string, unknown>>): LabRe
     command: text(result.command, "command"),
     version: text(result.version, "version"),
     commit: result.commit === null ? null : text(result.commit, "commit"),
+    ...(result.run !== undefined && { run: text(result.run, "run") }),
     trials: number(result.trials, "trials"),
     experiments: list(result.experiments, "experiments").map(checkExperiment),
     kernels: list(result.kernels, "kernels").map(checkKernel),
