@@ -1,7 +1,6 @@
 // libFuzzer over what the core decodes: the kernel's replies (sock_diag, control messages, packets, /proc)
 // and the values of options. Linked with --wrap for recv(2), recvmsg(2) and pread(2), so that the bytes come
 // from the fuzzer.
-#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
