@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
 /** What the build puts into lib/kernel/version.ts. */
@@ -6,21 +6,36 @@ export const define = {
   SELFCONNECT_VERSION: JSON.stringify(JSON.parse(readFileSync("package.json", "utf8")).version),
 };
 
+/** Deep checks take minutes: npm run check:deep. Wide ones need what npm fetches: npm run check:wide. */
+const wanted = process.env.WIDE ? /\.wide\.ts$/ : process.env.DEEP ? /\.(test|deep)\.ts$/ : /\.test\.ts$/;
+const files = readdirSync("test", { recursive: true, encoding: "utf8" })
+  .filter((name) => wanted.test(name))
+  .map((name) => `test/${name}`);
+const { TRANSFORMS } = process.env;
+/** A mock needs a module that nobody has loaded yet, and register changes the whole process that loads it. */
+const ownProcess = files.filter((file) => /vi\.mock\(|guard\/register\.ts"/.test(readFileSync(file, "utf8")));
+
 export default defineConfig({
   define,
   test: {
-    // Deep checks take minutes: npm run check:deep. Wide ones need what npm fetches: npm run check:wide.
-    include: process.env.WIDE
-      ? ["test/**/*.wide.ts"]
-      : ["test/**/*.test.ts", ...(process.env.DEEP ? ["test/**/*.deep.ts"] : [])],
     // Many tests run dist: a stale one ends the run before it begins.
     globalSetup: ["test/support/fresh.mjs"],
     setupFiles: ["test/support/census.ts"],
-    // One process for each file: the census counts the descriptors of a whole process.
+    // Apart from vitest's own process, whose descriptors the census would count.
     pool: "forks",
     // Tests share one host's ports and its one sequence of local ports.
     fileParallelism: false,
     testTimeout: 30_000,
+    // All runs of npm test share what was compiled once; their folder is new for each.
+    experimental: TRANSFORMS ? { fsModuleCache: true, fsModuleCachePath: TRANSFORMS } : {},
     coverage: { provider: "v8", include: ["lib/**"], exclude: ["lib/cli/**"] },
+    // Half a second of every file's time is the start of a process and the loading of lib/: most share both.
+    projects: [
+      {
+        extends: true,
+        test: { name: "shared", isolate: false, include: files.filter((file) => !ownProcess.includes(file)) },
+      },
+      { extends: true, test: { name: "own process", include: ownProcess } },
+    ],
   },
 });

@@ -2,7 +2,8 @@
 // docs/runtimes.md; `clients`, the story of every client in docs/clients.md; both at exact versions that npm fetches when
 // this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
 // docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
-// `package` asks other people's tools about the packed package. These six are the default. `machines` runs our tests on
+// `package` asks other people's tools about the packed package. These six are the default. `fleet` asks other hosts, which
+// are servers of its own in a network namespace: real sshd. `machines` runs our tests on
 // machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
@@ -42,13 +43,16 @@ const PARTS = {
   node: testNode,
   machines: testMachineKinds,
   package: testPacked,
+  fleet: testFleet,
 };
 const DEFAULT_PARTS = ["runtimes", "clients", "platforms", "bundlers", "installs", "package"];
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
 const GUARDS = ["prevents", "detects"];
+/** What the part `fleet` runs. */
+const FLEET = ["test/lab/remote.wide.ts"];
 /** The ephemeral range of a client's namespace: enough ports for a pool, few enough to meet the server's soon. */
 const CLIENT_RANGE = "50000 50005";
-/** That of a suite's namespace: the kernel's default. */
+/** That of a suite's and the fleet's namespace: the kernel's default. */
 const SUITE_RANGE = "32768 60999";
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
@@ -191,7 +195,7 @@ async function testClients() {
   const packages = fetchOrSkip("the clients", fetchClients);
   if (!packages) return;
   for (const { name } of clients) {
-    await runStory(name, CLIENT_RANGE, "clients", { CLIENT: name, CLIENT_PACKAGES: packages });
+    await runStory(name, CLIENT_RANGE, "test/stories/clients.wide.ts", { CLIENT: name, CLIENT_PACKAGES: packages });
   }
 }
 
@@ -211,17 +215,21 @@ async function testSuite(suite) {
     prepareSuite(suite, folder);
     return true;
   });
-  if (isPrepared) await runStory(name, SUITE_RANGE, "suites", { SUITE: name, SUITE_SOURCE: folder });
+  if (isPrepared) await runStory(name, SUITE_RANGE, "test/stories/suites.wide.ts", { SUITE: name, SUITE_SOURCE: folder });
+}
+
+async function testFleet() {
+  for (const file of FLEET) await runStory(file, SUITE_RANGE, file, {});
 }
 
 function isWanted({ name }) {
   return only.length === 0 || only.includes(name);
 }
 
-/** Runs test/stories/`story`.wide.ts in a network namespace with this ephemeral range. */
-async function runStory(name, range, story, variables) {
+/** Runs a test's file in a network namespace with this ephemeral range. */
+async function runStory(name, range, file, variables) {
   console.log(`\n— ${name}`);
-  const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", `test/stories/${story}.wide.ts`];
+  const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", file];
   const env = { ...variables, WIDE: "1", NO_COLOR: "1" };
   const { status, stdout, stderr } = await runInNamespace(range, [process.execPath, ...vitest], env);
   const lines = stdout.split("\n").filter((line) => /^ *[✓×↓|] /.test(line));

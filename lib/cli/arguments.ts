@@ -76,6 +76,7 @@ export function parsePeer(text: string): Address | NamedPeer {
 
 /** Looks up the names among the arguments and options of a command, and replaces each by its first address. */
 export async function resolveNames(command: Command): Promise<void> {
+  if (command.opts().on !== undefined) return; // The hosts look them up.
   for (const [index, value] of command.processedArgs.entries()) {
     if (hasName(value)) command.processedArgs[index] = await resolveValue(value);
   }

@@ -6,18 +6,19 @@ import type { Address } from "../index.ts";
 import { whoReport, whoText } from "../report/index.ts";
 import { parseDurationMs, parseTarget } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { HostFlags } from "./on-hosts.ts";
+import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
 
-interface Flags {
+interface Flags extends HostFlags {
   readonly wait?: number | true;
   readonly allNamespaces?: boolean;
-  readonly json?: boolean;
 }
 
 const DEFAULT_WAIT_MS = 30_000;
 
 export function whoCommand(): Command {
-  return new Command("who")
+  const command = new Command("who")
     .description(
       "Tries whether a server could start on a port or an address, and names every socket that holds the port: its " +
         "processes, why it is in the way, what to do. A port alone is what listen(port) of Node binds to. Binds a " +
@@ -34,8 +35,9 @@ export function whoCommand(): Command {
     .option("--json", "print one object (docs/schema/who-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (target: number | Address, flags: Flags) => {
-      process.exitCode = await runWho(target, flags);
+      process.exitCode = await runHereOrThere("who", flags, () => runWho(target, flags));
     });
+  return addHostOptions(command);
 }
 
 /** A port or an address after --wait is meant as what to look at. */

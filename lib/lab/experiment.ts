@@ -3,7 +3,7 @@ import type { LinuxWalk } from "../kernel/release.ts";
 import { hasChange, linuxWalk } from "../kernel/release.ts";
 import type { Instruments } from "./instruments.ts";
 
-export type MachineName = "host" | "qemu" | "uml" | "gvisor";
+export type MachineName = "host" | "qemu" | "uml" | "gvisor" | "ssh";
 /** The machines that run kernels by name, or a kernel's file. */
 export type KernelMachine = "qemu" | "uml";
 

@@ -10,5 +10,8 @@ export { findExperiments, runLab } from "./lab.ts";
 export type { Machine } from "./machine.ts";
 export type { MachineAbout, MachineChoice } from "./machines.ts";
 export { DEFAULT_KERNELS, DEFAULT_MACHINES, listMachines, makeMachines } from "./machines.ts";
+export type { HostOptions, HostResult } from "./on-hosts.ts";
+export { checkHosts, runOnHosts } from "./on-hosts.ts";
+export type { RemoteOptions } from "./remote.ts";
 export type { SysctlAxis } from "./sysctl-axis.ts";
 export { parseSysctlAxis, spreadSysctls } from "./sysctl-axis.ts";

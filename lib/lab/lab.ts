@@ -5,7 +5,7 @@ import { environment } from "../kernel/host.ts";
 import { checkArray, checkKeys, invalidArgument, nearest, textOf } from "../socket/misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
-import { LIMITS, runGuest } from "./machine.ts";
+import { CannotRun, LIMITS, runGuest } from "./machine.ts";
 import type { GuestEnvironment, GuestFinding, Message } from "./transcript.ts";
 
 export const LAB_SCHEMA = "selfconnect.lab/1";
@@ -26,8 +26,8 @@ export interface Finding extends Omit<GuestFinding, "status"> {
 export interface LabKernel {
   /** The title of its column, which no other kernel of the result has. */
   readonly id: string;
-  /** Where it ran. */
-  readonly machine: MachineName;
+  /** Where it ran; "worker" is another host of the queue, whose name is the id. */
+  readonly machine: MachineName | "worker";
   /** What the lab has set there; absent where it has set nothing. */
   readonly sysctls?: Readonly<Record<string, string>>;
   /** Whether its processor was emulated: rates and times then say little. */
@@ -52,6 +52,8 @@ export interface LabResult {
   readonly version: string;
   /** The commit of the package's clone; null in an installed package. */
   readonly commit: string | null;
+  /** Which run of a fleet it is, so that it can be resumed; absent where no queue was used. */
+  readonly run?: string;
   /** How many times a random thing was repeated. */
   readonly trials: number;
   /** The questions that were asked. */
@@ -70,7 +72,10 @@ export interface LabOptions {
   readonly experiments?: readonly string[];
   /** How many times a random thing is repeated; default 12. */
   readonly trials?: number;
-  /** How many machines run side by side; default: one for each core. Rates are right only with 1. */
+  /**
+   * How many machines run side by side; default: one for each core, and 16 other hosts beside them. Rates are right
+   * only with 1.
+   */
   readonly jobs?: number;
   /** An earlier result to continue: its findings are kept, and only the missing ones are run. */
   readonly resume?: LabResult | null;
@@ -90,6 +95,8 @@ const OPTION_KEYS = [
   ...["machines", "experiments", "trials", "jobs", "resume", "save", "begin", "command", "limits", "signal"],
 ];
 const TRIALS = 12;
+/** Other hosts that are asked at the same time: they need none of this host's cores. */
+const OTHER_HOSTS = 16;
 /** An experiment is given up after this many guests have died in it. */
 const MOST_DEATHS = 2;
 
@@ -122,15 +129,27 @@ export async function runLab(options: LabOptions): Promise<LabResult> {
   checkKeys("runLab()", options, OPTION_KEYS);
   checkArray("runLab() takes machines of makeMachines()", options.machines);
   const lab = new Lab(options, await findExperiments(options.experiments));
-  const waiting = [...options.machines];
-  const runNext = async () => {
-    for (let machine = waiting.shift(); machine; machine = waiting.shift()) await lab.run(machine);
-  };
-  const jobs = Math.min(options.jobs ?? os.availableParallelism(), waiting.length);
-  const ends = await Promise.allSettled(Array.from({ length: jobs }, runNext));
+  const ends = await Promise.allSettled(
+    queuesOf(options).flatMap(({ waiting, jobs }) => {
+      const runNext = async () => {
+        for (let machine = waiting.shift(); machine; machine = waiting.shift()) await lab.run(machine);
+      };
+      return Array.from({ length: Math.min(jobs, waiting.length) }, runNext);
+    }),
+  );
   const failed = ends.find((end) => end.status === "rejected");
   if (failed && !options.signal?.aborted) throw failed.reason;
   return lab.result(!options.signal?.aborted);
+}
+
+/** Machines that wait for one another. A number of jobs that was asked for is that of all. */
+function queuesOf({ machines, jobs }: LabOptions): { waiting: Machine[]; jobs: number }[] {
+  if (jobs !== undefined) return [{ waiting: [...machines], jobs }];
+  const isOther = ({ name }: Machine) => name === "ssh";
+  return [
+    { waiting: machines.filter((machine) => !isOther(machine)), jobs: os.availableParallelism() },
+    { waiting: machines.filter(isOther), jobs: OTHER_HOSTS },
+  ];
 }
 
 /** The experiment that was next when a guest ended, and how many guests in a row ended in it. */
@@ -159,7 +178,10 @@ class Lab {
     this.#startedAt = resume?.startedAt ?? new Date().toISOString();
     const known = resume?.kernels.filter(({ environment }) => environment !== null) ?? [];
     for (const kernel of known) this.#kernels.set(kernel.id, kernel);
-    for (const finding of resume?.findings ?? []) this.#keep(finding);
+    // A broken connection says nothing about the host: its cells are asked again.
+    const others = known.filter(({ machine }) => machine === "ssh").map(({ id }) => id);
+    const isBroken = ({ status, kernel }: Finding) => status === "died" && others.includes(kernel);
+    for (const finding of resume?.findings ?? []) if (!isBroken(finding)) this.#keep(finding);
   }
 
   /** Runs the open experiments on this machine. Boots it again only after a guest has died. Rejects when aborted. */
@@ -182,7 +204,7 @@ class Lab {
     let suspect: Suspect | null = null;
     while (this.#hasNext(id)) {
       const ending = await this.#boot(machine, this.#open(id));
-      if (!this.#hasNext(id)) return;
+      if (!this.#hasNext(id) || this.#kernels.get(id)!.missing !== null) return;
       suspect = nextSuspect(suspect, this.#open(id)[0]!);
       if (suspect.deaths < MOST_DEATHS) continue;
       this.#recordDeath(id, suspect.experiment, ending);
@@ -230,6 +252,7 @@ class Lab {
       return await runGuest(machine, task, receive, { limits, ...(signal && { signal }) });
     } catch (error) {
       if (signal?.aborted) return "interrupted";
+      if (error instanceof CannotRun) this.#recordMissing(id, error.message);
       return `${id}: ${(error as Error).message}`;
     }
   }
@@ -270,6 +293,11 @@ class Lab {
 
   #keep(finding: Finding): void {
     this.#findings.set(cellOf(finding.kernel, finding.experiment), finding);
+  }
+
+  #recordMissing(id: string, reason: string): void {
+    this.#kernels.set(id, { ...this.#kernels.get(id)!, missing: `cannot run here: ${reason}` });
+    this.#options.save?.(this.result(false));
   }
 
   #recordDeath(kernel: string, experiment: string, ending: Ending): void {

@@ -1,18 +1,18 @@
 /** A machine runs a guest: the interface, and the process with limits that every machine starts. */
-import type { ChildProcessByStdio } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import path from "node:path";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { packageFile } from "../socket/own-files.ts";
 import type { MachineName } from "./experiment.ts";
-import type { Launch } from "./leash.ts";
-import { deathOf, putOnLeash } from "./leash.ts";
+import type { Conversation, Launch } from "./leash.ts";
+import { deathOf, LEASH_FD, putOnLeash } from "./leash.ts";
 import type { Task } from "./task.ts";
 import type { Message } from "./transcript.ts";
 import { readMessage } from "./transcript.ts";
 
-/** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux or gVisor. */
+/** Something that runs a kernel and a guest in it: this host, qemu, user-mode Linux, gVisor, or another host. */
 export interface Machine {
   /** What runs the kernel. */
   readonly name: MachineName;
@@ -46,22 +46,32 @@ export const LIMITS: Limits = { silenceMs: 90_000, totalMs: 900_000, outputBytes
 /** Why a guest ended; null when it ended normally. */
 export type Ending = string | null;
 
+/** What runGuest() rejects with where a guest never began: its machine cannot run here, for this reason. */
+export class CannotRun extends Error {}
+
+/** How long a program may take to introduce itself, and to leave when its work is done. */
+const INTRODUCTION_MS = 30_000;
+const LEAVING_MS = 5000;
+
 /** The root of the package: dist/, build/ or prebuilds/, and package.json are what a guest needs. */
 export const PACKAGE_ROOT = packageFile("");
 export const GUEST = path.join(PACKAGE_ROOT, "dist/lab/guest.js");
 
 /** What a line of a guest's output is: not for us, one of our messages, or the last of them. */
-type Line = "noise" | "message" | "last";
+export type Line = "noise" | "message" | "last";
 
 /** Throws what the guest must not print: it is then killed. */
-type ReadLine = (line: string) => Line;
+export type ReadLine = (line: string) => Line;
 
 interface RunOptions {
   readonly limits?: Limits;
   readonly signal?: AbortSignal;
 }
 
-/** Runs a guest to its end, or kills it; calls `onMessage` with each message. Rejects with the signal's reason. */
+/**
+ * Runs a guest to its end, or kills it; calls `onMessage` with each message. Rejects with the signal's reason, and with
+ * CannotRun.
+ */
 export async function runGuest(
   machine: Machine,
   task: Task,
@@ -74,7 +84,10 @@ export async function runGuest(
     if (message) onMessage(message);
     return message ? "message" : "noise";
   };
-  return runLaunch(await machine.launch(task, signal), readLine, limits, signal);
+  const launch = await machine.launch(task, signal);
+  const ending = await runLaunch(launch, readLine, limits, signal);
+  if (launch.conversation?.hasBegun === false) throw new CannotRun(ending ?? "it ended before it began");
+  return ending;
 }
 
 /** How long a probed guest has to print its words, and the probes of this process by name. */
@@ -141,10 +154,12 @@ export async function runLaunch(
 
 class Guest {
   readonly ended: Promise<Ending>;
-  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #child: ChildProcess;
   readonly #limits: Limits;
   readonly #readLine: ReadLine;
+  readonly #conversation: Conversation | undefined;
   #silence: NodeJS.Timeout | undefined;
+  #leaving: NodeJS.Timeout | undefined;
   #verdict: Ending | undefined;
   #bytes = 0;
   #rest = "";
@@ -153,9 +168,10 @@ class Guest {
   constructor(launch: Launch, readLine: ReadLine, limits: Limits) {
     this.#limits = limits;
     this.#readLine = readLine;
+    this.#conversation = launch.conversation;
     const { file, args } = putOnLeash(launch);
     this.#child = spawn(file, args, {
-      stdio: ["pipe", "pipe", "pipe"],
+      stdio: [launch.conversation ? "pipe" : "ignore", "pipe", "pipe", "pipe"],
       detached: true, // A process group of its own.
     });
     const total = setTimeout(() => this.kill("it ran too long"), limits.totalMs);
@@ -164,9 +180,11 @@ class Guest {
       const end = (why: string) => {
         clearTimeout(total);
         clearTimeout(this.#silence);
+        clearTimeout(this.#leaving);
         resolve(this.#verdict === undefined ? this.#describeDeath(why) : this.#verdict);
       };
       this.#child.on("error", (error) => end(error.message));
+      this.#child.on("exit", () => this.#leash.destroy());
       this.#child.on("close", (code, by) => end(deathOf(code, by)));
     });
   }
@@ -174,16 +192,24 @@ class Guest {
   /** Kills the guest. Only the first call sets the verdict. */
   kill(verdict: Ending): void {
     if (this.#verdict === undefined) this.#verdict = verdict;
-    this.#child.stdin.destroy(); // See leash.ts.
+    this.#leash.destroy();
+    this.#child.stdin?.destroy();
     // A process that has left the group may keep these open.
-    this.#child.stdout.destroy();
-    this.#child.stderr.destroy();
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+  }
+
+  get #leash(): Writable {
+    return this.#child.stdio[LEASH_FD] as Writable;
   }
 
   #listen(): void {
     this.#restartSilence();
-    this.#child.stdout.setEncoding("utf8").on("data", (text: string) => this.#read(text));
-    this.#child.stderr.setEncoding("utf8").on("data", (text: string) => this.#count(text));
+    this.#leash.on("error", () => {}); // A program that could not be started has no other end.
+    this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#read(text));
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => this.#count(text));
+    this.#child.stdin?.on("error", () => {}); // It has ended, which `close` reports.
+    if (this.#conversation) this.#child.stdin?.write(this.#conversation.opening);
   }
 
   #count(text: string): void {
@@ -203,21 +229,41 @@ class Guest {
   #take(line: string): void {
     if (this.#verdict !== undefined) return;
     try {
-      const kind = this.#readLine(line);
+      const isOurs = this.#conversation?.hasBegun === false;
+      const kind = isOurs ? this.#converse(this.#conversation!, line) : this.#readLine(line);
       if (kind !== "noise") this.#restartSilence();
-      if (kind === "last") this.kill(null);
+      if (kind === "last") this.#finish();
     } catch (error) {
       this.kill((error as Error).message);
     }
   }
 
+  #converse(conversation: Conversation, line: string): Line {
+    const work = conversation.answer(line);
+    if (work === null) return "noise";
+    this.#child.stdin?.write(work);
+    return "message";
+  }
+
+  /** One that was given its work over stdin has something to remove there: it gets the time for that. */
+  #finish(): void {
+    if (!this.#conversation) {
+      this.kill(null);
+      return;
+    }
+    this.#verdict = null;
+    clearTimeout(this.#silence);
+    this.#child.stdin?.end();
+    this.#leaving = setTimeout(() => this.kill(null), LEAVING_MS);
+  }
+
   #restartSilence(): void {
     clearTimeout(this.#silence);
-    const seconds = Math.round(this.#limits.silenceMs / 1000);
-    this.#silence = setTimeout(
-      () => this.kill(`it sent no message for ${seconds} s`),
-      this.#limits.silenceMs,
-    );
+    const { silenceMs } = this.#limits;
+    const isIntroduced = this.#conversation?.hasBegun !== false;
+    const limitMs = isIntroduced ? silenceMs : Math.min(silenceMs, INTRODUCTION_MS);
+    const seconds = Math.round(limitMs / 1000);
+    this.#silence = setTimeout(() => this.kill(`it sent no message for ${seconds} s`), limitMs);
   }
 
   /** Describes the end by the last line of output, or by a kernel's panic, which is more useful. */
@@ -225,7 +271,8 @@ class Guest {
     const lines = this.#tail.split("\n").filter((line) => line.trim() && !line.includes("@selfconnect"));
     const panic = lines.find((line) => /panic|Oops|BUG:|general protection/.test(line));
     const words = (panic ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();
-    return `it died (${why})${words ? `: ${words.slice(0, 160)}` : ""}`;
+    const what = this.#conversation?.hasBegun === false ? "did not begin" : "died";
+    return `it ${what} (${why})${words ? `: ${words.slice(0, 160)}` : ""}`;
   }
 }
 

@@ -8,9 +8,13 @@ import type { Machine } from "./machine.ts";
 import { gvisorMachine, missingForGvisor } from "./machines/gvisor.ts";
 import { hostMachine } from "./machines/host.ts";
 import { missingForQemu, qemuMachine } from "./machines/qemu.ts";
+import { missingForSsh, sshMachine } from "./machines/ssh.ts";
 import { missingForUml, umlMachine } from "./machines/uml.ts";
+import type { RemoteOptions } from "./remote.ts";
+import { isSshName, parseSshHost } from "./remote.ts";
 
-export const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor"];
+/** The machines with a name of their own; another host has that of the host. */
+export const MACHINES: readonly Exclude<MachineName, "ssh">[] = ["host", "qemu", "uml", "gvisor"];
 
 /** The machines that run without a kernel of their own. */
 const MAKERS = { host: hostMachine, gvisor: gvisorMachine };
@@ -20,8 +24,8 @@ const RUNNERS: Readonly<Record<KernelMachine, (kernel: Kernel, shelf: KernelShel
 };
 
 /** What to run: machines, and kernels by name or as files. */
-export interface MachineChoice {
-  /** Absent: the machine of each file in `kernels`, or the default. */
+export interface MachineChoice extends RemoteOptions {
+  /** "ssh:user@host" is another host. Absent: the machine of each file in `kernels`, or the default. */
   readonly machines?: readonly string[];
   /** Absent: the default for each machine. Empty: no qemu, and the installed User-mode Linux. */
   readonly kernels?: readonly string[];
@@ -34,7 +38,7 @@ export const DEFAULT_KERNELS: readonly string[] = ["5.10", "6.1", "6.12", "newes
 
 /** A machine for a list of them. */
 export interface MachineAbout {
-  /** The name for `--machine`. */
+  /** The name for `--machine`; that of another host begins with it. */
   readonly name: MachineName;
   /** What it is; a clause. */
   readonly about: string;
@@ -53,22 +57,24 @@ export function listMachines(): MachineAbout[] {
     },
     { name: "gvisor", about: "gVisor's network stack", missing: missingForGvisor() },
     { name: "qemu", about: "Debian's kernels under KVM, or translated", missing: missingForQemu() },
+    { name: "ssh", about: "another host's kernel, as ssh:host or ssh:user@host", missing: missingForSsh() },
   ];
 }
 
 /**
  * Creates the machines, and fetches their kernels. A kernel that is not available becomes a machine whose `missing`
- * returns the reason. Throws ERR_UNKNOWN_MACHINE.
+ * returns the reason. Throws ERR_UNKNOWN_MACHINE, ERR_SSH_HOST.
  */
 export async function makeMachines(
   choice: MachineChoice,
   shelf: KernelShelf,
   fetching: (kernel: string) => void = () => {},
 ): Promise<Machine[]> {
-  checkKeys("makeMachines()", choice, ["machines", "kernels"]);
-  const { machines: names, kernels } = choice;
+  checkKeys("makeMachines()", choice, ["machines", "kernels", "sshConfig", "remoteNode"]);
+  const { machines: names, kernels, ...remote } = choice;
   checkShape("makeMachines() takes a KernelShelf", shelf, ["get", "folder"]);
-  for (const name of names ?? []) checkName(name);
+  const hosts = [...new Set(names?.filter(isSshName))].map(parseSshHost);
+  for (const name of names ?? []) if (!isSshName(name)) checkName(name);
   const wanted = names ?? defaultMachines(kernels);
   const made: Machine[] = [];
   for (const name of MACHINES) {
@@ -76,7 +82,7 @@ export async function makeMachines(
     if (name === "host" || name === "gvisor") made.push(MAKERS[name]());
     else made.push(...(await makeKernels(name, kernels, shelf, fetching)));
   }
-  return made;
+  return [...made, ...hosts.map((host) => sshMachine(host, remote))];
 }
 
 /** Files name their machine; where there are only files, nothing else is asked. */
@@ -145,6 +151,6 @@ function missingMachine(name: KernelMachine, title: string, reason: string): Mis
 function checkName(name: string): void {
   if (MACHINES.some((known) => known === name)) return;
   const meant = nearest(name, MACHINES);
-  const fix = meant ? `did you mean "${meant}"?` : `use ${MACHINES.join(", ")}`;
+  const fix = meant ? `did you mean "${meant}"?` : `use ${MACHINES.join(", ")} or ssh:host`;
   throw invalidArgument("ERR_UNKNOWN_MACHINE", `"${name}" is not a machine: ${fix}`);
 }

@@ -184,7 +184,8 @@ function ownerLines({ seesAllProcesses, listeners, joined, knocking }: Audit): L
   return isOwnerless && !seesAllProcesses ? ["", HIDDEN_OWNER] : [];
 }
 
-function summaryLine(found: Audit): Line {
+/** The verdict in one line. */
+export function summaryLine(found: Audit): Line {
   const unseen = found.unseen.length > 0 ? `; could not see ${found.unseen.join(", ")}` : "";
   if (found.verdict !== "found") return [verdictPiece(found.verdict), unseen];
   const atRisk = (list: readonly { readonly risk: PortRisk["risk"] }[]) =>

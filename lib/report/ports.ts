@@ -52,7 +52,8 @@ export function portsText(observation: Observation, print: Fingerprint, options:
   return renderText(lines, options);
 }
 
-function verdictLines({ verdict }: Fingerprint): Line[] {
+/** The algorithm and its kernels, or why it is unknown. */
+export function verdictLines({ verdict }: Pick<Fingerprint, "verdict">): Line[] {
   const { name, family, kernels, resembles, reason, runnerUp, bitsPerAttempt } = verdict;
   if (reason !== null) return [[paint("bold", "unknown"), `: ${reason}`]];
   const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}`;

@@ -1,10 +1,11 @@
 /** The benchmark: its statistics, when it prints no ratio, and that one command runs every kind of driver. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { DIALERS, dialerRows } from "../../benchmarks/dialers.ts";
+import { Workshop } from "../../benchmarks/drivers.ts";
 import type { Door, GuardPlace } from "../../benchmarks/guard.ts";
 import { BUSY_PLACES, DOORS, GUARD_PLACES, guardCell, guardRows, MOMENTS } from "../../benchmarks/guard.ts";
 import { Ledger } from "../../benchmarks/ledger.ts";
@@ -245,6 +246,13 @@ describe("the dialers' rows", () => {
   });
 });
 
+it("a driver whose compiler is missing says which, and its package", () => {
+  vi.stubEnv("PATH", "/nowhere");
+  using workshop = new Workshop();
+  expect(() => workshop.command("reuse.c")).toThrow("cc is not installed (Debian: gcc)");
+  vi.unstubAllEnvs();
+});
+
 it("uses no more sockets than the limit of open files allows", () => {
   expect(mostSockets(20_000)).toBe(19_000);
   expect(mostSockets(1024)).toBe(1000);
@@ -260,18 +268,47 @@ describe("selfconnect bench", { timeout: 120_000 }, () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("measures every driver or names it as skipped, and prints one object of the published schema", async () => {
-    const { stdout, stderr } = await cli(["bench", ...briefly, "--only", "attempts,connects", "--json"]);
+  /** Writes a tool that prints a driver's answer, except in the calls with these numbers: those fail. */
+  function writeTool(name: string, failing: string): void {
+    const answer = '{ "count": 100, "elapsedNs": 20000000 }';
+    writeFileSync(
+      path.join(folder, name),
+      `#!/bin/sh
+echo call >> ${folder}/${name}.calls
+count=0; while read -r _; do count=$((count + 1)); done < ${folder}/${name}.calls
+case $count in ${failing}) echo "the port was taken" >&2; exit 1;; esac
+echo '${answer}'
+`,
+      { mode: 0o755 },
+    );
+  }
+
+  it("measures every driver or names it as skipped: again one that fails, never one that fails in every try", async () => {
+    // A PATH with a C compiler and two interpreters of our own. Of these the first call is the driver's start; the
+    // second, and the third where that failed, are the round's. bash has two drivers, whose starts come first: its
+    // third call is the first of the round.
+    writeTool("bash", "3");
+    writeTool("python3", "[23]");
+    for (const tool of ["cc", "as", "ld"]) {
+      const { stdout } = await command("/bin/sh", ["-c", `command -v ${tool}`]);
+      if (stdout) symlinkSync(stdout.trim(), path.join(folder, tool));
+    }
+    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts,connects", "--json"];
+    const run = ["-c", `PATH=${folder} exec "$@"`, "sh", ...args];
+    const { stdout, stderr } = await command("/bin/sh", run);
     expect(stderr, "progress, and nothing else").toMatch(/^(.* · \d+ s\n)*$/);
     const report = parseValid(stdout);
     const planned = ROUND.filter(({ trial }) => trial === "attempts" || trial === "connects");
     const named = [...report.cells, ...report.skipped].map(({ name }) => name);
     expect(named.sort()).toEqual(planned.map(({ name }) => name).sort());
-    for (const { because } of report.skipped) expect(because).not.toBe("");
+    const reasons = new Map(report.skipped.map(({ name, because }) => [name, because]));
     // Drivers that need no other tool must run wherever the tests run.
     const needed = ["fresh", "reuse", "fresh, plain", "reuse, plain"].map((name) => `selfconnect ${name}`);
     needed.push("C, one socket again", "TcpSocket", "connectMany()", "connectMany() connect", "node:net");
-    expect(report.skipped.filter(({ name }) => needed.includes(name))).toEqual([]);
+    needed.push("bash /dev/tcp");
+    expect(needed.filter((name) => reasons.has(name))).toEqual([]);
+    expect(reasons.get("Python")).toBe("the port was taken");
+    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
   });
 
   it("prints tables, and writes Markdown and a page that loads nothing", async () => {
@@ -307,44 +344,6 @@ describe("selfconnect bench", { timeout: 120_000 }, () => {
     // The control: in these ranges self-connects happen.
     expect(cells.find(({ name }) => name === "dial(), one port")!.counts!.rejected).toBe(3000);
   }, 180_000);
-
-  /** Writes a tool that prints a driver's answer, except in the calls with these numbers: those fail. */
-  function writeTool(tools: string, name: string, failing: string): void {
-    const answer = '{ "count": 100, "elapsedNs": 20000000 }';
-    writeFileSync(
-      path.join(tools, name),
-      `#!/bin/sh
-echo call >> ${tools}/${name}.calls
-count=0; while read -r _; do count=$((count + 1)); done < ${tools}/${name}.calls
-case $count in ${failing}) echo "the port was taken" >&2; exit 1;; esac
-echo '${answer}'
-`,
-      { mode: 0o755 },
-    );
-  }
-
-  it("runs a driver again that fails, names one that fails in every try, and one whose tool is missing", async () => {
-    // A PATH with two tools: no compiler, and no other interpreter.
-    const tools = mkdtempSync(path.join(folder, "tools-"));
-    // The first call is the driver's start; the second, and the third where that failed, are the round's. bash has two
-    // drivers, whose starts come first: its third call is the first of the round.
-    writeTool(tools, "bash", "3");
-    writeTool(tools, "python3", "[23]");
-    const args = [process.execPath, MAIN, "bench", ...briefly, "--only", "attempts", "--json"];
-    const { stdout } = await command("/bin/sh", ["-c", `PATH=${tools} exec "$@"`, "sh", ...args]);
-    const { cells, skipped, rows } = parseValid(stdout);
-    const [names, reasons] = [
-      cells.map(({ name }) => name),
-      new Map(skipped.map(({ name, because }) => [name, because])),
-    ];
-    expect(names).toContain("bash /dev/tcp");
-    expect(names).not.toContain("Python");
-    expect(reasons.get("Python")).toBe("the port was taken");
-    expect(reasons.get("Go net.Dial")).toBe("go is not installed (Debian: golang)");
-    expect(reasons.get("C, one socket again")).toBe("cc is not installed (Debian: gcc)");
-    expect(names).toContain("selfconnect reuse");
-    expect(rows[0]).toMatchObject({ verdict: "skipped", value: null });
-  });
 
   it("prints the rounds so far when it is interrupted, and exits with 130", async () => {
     const args = ["bench", "--rounds", "1000", "--only", "self-connects", "--cell", "20ms", "--json"];

@@ -15,7 +15,7 @@ import type { ServiceName } from "../support/servers.ts";
 import { Service } from "../support/servers.ts";
 
 const host = LOOPBACK[4];
-const RESTARTS = 3;
+const RESTARTS = 2;
 const PATIENCE_MS = 20_000;
 
 /** The streams of a client, so that a test can end those that the client would keep. */

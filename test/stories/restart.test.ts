@@ -15,8 +15,8 @@ import {
 } from "../support/story.ts";
 
 const few = { range: "40000 40127", port: 40010 } as const;
-const ATTEMPTS = 500;
-const RESTARTS = 5;
+const ATTEMPTS = 400;
+const RESTARTS = 3;
 const PATIENCE_MS = 60_000;
 
 beforeEach((context) => needsNamespaces(context));

@@ -6,7 +6,7 @@ import { TcpSocket } from "../../lib/socket/socket.ts";
 import { command, deadPeer, LOOPBACK } from "../support/harness.ts";
 
 const LIBRARY = new URL("../../dist/index.js", import.meta.url).href;
-const ROUNDS = process.env.DEEP ? 200 : 16;
+const ROUNDS = process.env.DEEP ? 200 : 8;
 
 function worker(script: string, workerData: unknown): Worker {
   return new Worker(`const { workerData, parentPort } = require("node:worker_threads"); ${script}`, {

@@ -15,7 +15,7 @@ export default defineConfig({
   test: {
     include: process.env.MUTATION_TESTS?.split(",") ?? [
       "test/socket/{address,address-forms,connecting,errors,inherited,message,misuse,options,pair}.test.ts",
-      "test/socket/{reactor,route,server,shared-wait,state}.test.ts",
+      "test/socket/{reactor,route,server,shared-wait,state,waits}.test.ts",
       "test/socket/{socket,socket.answers,socket.connected,socket.ends,socket.states}.test.ts",
       "test/socket/{stream-options,stream-socket,transfer}.test.ts",
       "test/guard/{attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.policy}.test.ts",

@@ -7,6 +7,7 @@ import path from "node:path";
 import { checkTarget, compileTarget, describeTarget, TARGETS, zigProgram } from "../../.ci/release.mjs";
 import { fetchPackages } from "../../build.mjs";
 import { sourcesFor } from "../../native/sources.mjs";
+import { MUSL_LOADER, makeMuslLibraries } from "./musl.mjs";
 import { runCommand } from "./run-command.mjs";
 import { fetchRuntime, RUNTIMES, runInNamespace } from "./runtimes.mjs";
 
@@ -23,13 +24,28 @@ const node = (architecture, version, flags = []) => ({
   run: [],
 });
 
+/** The only runtime with musl that npm has. */
+const BUN_MUSL = {
+  name: "Bun 1.4.5 for musl",
+  package: "@oven/bun-linux-x64-musl@1.4.5",
+  program: "@oven/bun-linux-x64-musl/bin/bun",
+  flags: ["--force"],
+  run: [],
+};
+
 /**
- * What runs the addon of a target here. There is none with musl: the musl build of Bun, the only one that npm has, needs a
- * libstdc++ for musl, which Debian lacks; the core's own tests run there. `prefix` is put before its command; `needs` are
- * files, each with its Debian package.
+ * What runs the addon of a target here. `prefix` is put before its command; `needs` are files, each with its Debian
+ * package; `libraries` are made for LD_LIBRARY_PATH.
  */
 export const HOSTS = [
   { target: "linux-x64", runtimes: RUNTIMES, prefix: [] },
+  {
+    target: "linux-x64-musl",
+    runtimes: [BUN_MUSL],
+    prefix: [],
+    libraries: makeMuslLibraries,
+    needs: [[MUSL_LOADER, "musl"]],
+  },
   {
     target: "linux-arm64",
     runtimes: [node("arm64", "20.20.2", ["--force"]), node("arm64", "24.21.0", ["--force"])],
@@ -74,9 +90,13 @@ function makeAddon(target, zig) {
 }
 
 /** Runs the package's checks with an addon: what each of them lacks, "" for nothing. */
-export async function checkRuntime(runtime, prefix, addon) {
+export async function checkRuntime(runtime, { prefix, libraries }, addon) {
   const program = fetchRuntime(runtime);
   const env = { LIBRARY: root, SELFCONNECT_ADDON: addon };
+  if (libraries) {
+    const folder = path.join(path.dirname(addon), "libraries");
+    env.LD_LIBRARY_PATH = libraries(program, fetchZig(), folder);
+  }
   const command = [...prefix, program, ...runtime.run, PROGRAM];
   const { status, stdout, stderr } = await runInNamespace("32768 60999", command, env);
   const rows = stdout.split("\n").filter((line) => line.startsWith("{"));
@@ -139,7 +159,7 @@ async function testHost(host, addon, check, skip) {
   for (const runtime of host.runtimes) {
     const name = `${host.target}, ${runtime.name}${host.by ? `, ${host.by}` : ""}`;
     console.log(`\n— ${name}`);
-    const { status, stderr, checks } = await checkRuntime(runtime, host.prefix, addon.file);
+    const { status, stderr, checks } = await checkRuntime(runtime, host, addon.file);
     for (const { check: what, lack: reason } of checks) if (reason) console.log(`lacks: ${what}: ${reason}`);
     const lacking = checks.filter(({ lack: reason }) => reason);
     const unexpected = lacking.filter((one) => !isAbsence(one.lack));

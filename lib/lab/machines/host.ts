@@ -4,7 +4,8 @@ import type { Machine } from "../machine.ts";
 import { GUEST } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 
-const SET_UP = 'ip link set lo up && exec "$@"';
+/** unshare(1): the command that runs the words after it in a network namespace of its own. */
+export const IN_NAMESPACE = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"] as const;
 
 export function hostMachine(): Machine {
   return {
@@ -16,7 +17,8 @@ export function hostMachine(): Machine {
       const ownsKernel = canUnshare();
       const guest = [GUEST, encodeTask({ ...task, ownsKernel })];
       if (!ownsKernel) return { file: process.execPath, args: guest };
-      return { file: "unshare", args: ["-rn", "sh", "-c", SET_UP, "sh", process.execPath, ...guest] };
+      const [file, ...args] = IN_NAMESPACE;
+      return { file, args: [...args, process.execPath, ...guest] };
     },
   };
 }
