@@ -73,7 +73,8 @@ export function auditCommand(): Command {
     .action(async (flags: Flags) => {
       process.exitCode = await runHereOrThere("audit", flags, () => runAudit(flags));
     });
-  for (const option of fleetOptions("1m", ["allNamespaces", "watch", "output", "markdown", "csv", "html"])) command.addOption(option);
+  for (const option of fleetOptions("1m", ["allNamespaces", "watch", "output", "markdown", "csv", "html"]))
+    command.addOption(option);
   return addHostOptions(addFileOptions(command, FILES), [
     "watch",
     "duration",

@@ -38,7 +38,13 @@ const LEFT_OUT = [
   "diagnose",
 ]);
 /** Not for users: marked @internal, or made by a static method. */
-const INTERNAL = ["TcpSocket.adopt", "TcpSocket.meet", "socket.callKernel", "new Capture", "new StreamOptions"];
+const INTERNAL = [
+  "TcpSocket.adopt",
+  "TcpSocket.meet",
+  "socket.callKernel",
+  "new Capture",
+  "new StreamOptions",
+];
 /** The text of a file: an Error names what is wrong in it. */
 const OF_FILES = /^(parse|read)/;
 /** A call that has not ended by then hangs. What waits by its nature has this deadline too. */

@@ -15,12 +15,16 @@ export async function keepPromise({ seed, minutes }) {
   const { status, output } = await runCommand([...command, String(Math.round(minutes * 60)), String(seed)]);
   const line = output.split("\n").find((one) => one.startsWith('{"end"'));
   if (status !== 0 || !line) return { facts: [], red: [`exit code ${status}: ${output.slice(-600)}`] };
-  const { dials, connected, refused, joined, rejected, starts, prevented, detected, longestMs, others } = JSON.parse(line);
+  const { dials, connected, refused, joined, rejected, starts, prevented, detected, longestMs, others } =
+    JSON.parse(line);
   const sum = (list) => Object.values(list).reduce((all, count) => all + count, 0);
   const red = joined > 0 ? [`${joined} joined sockets were handed out`] : [];
-  if (prevented["a self-connect"]) red.push(`${prevented["a self-connect"]} starts failed by a self-connect under prevent`);
-  if (longestMs > LONGEST_MS) red.push(`under detect a self-connect held a port for ${Math.round(longestMs)} ms`);
-  const holders = (guard, list) => Object.entries(list).map(([who, times]) => [`${guard}: a start failed, ${who} held the port`, times]);
+  if (prevented["a self-connect"])
+    red.push(`${prevented["a self-connect"]} starts failed by a self-connect under prevent`);
+  if (longestMs > LONGEST_MS)
+    red.push(`under detect a self-connect held a port for ${Math.round(longestMs)} ms`);
+  const holders = (guard, list) =>
+    Object.entries(list).map(([who, times]) => [`${guard}: a start failed, ${who} held the port`, times]);
   return {
     facts: [
       ["minutes", minutes],
