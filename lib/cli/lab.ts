@@ -77,7 +77,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor; and of other hosts, by ssh. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+        "and gVisor; and of other hosts, by ssh. Fetches kernels with apt and caches them. This package measures " +
+        "every answer inside the kernel.",
     )
     .option(
       "--machine <names>",
@@ -273,7 +274,7 @@ async function chooseMachines(flags: Flags, line: LiveLine): Promise<Machine[]> 
   const choice = {
     ...(machine && { machines: machine }),
     ...(kernels && { kernels }),
-    ...remoteOptionsOf(flags),
+    ...remoteOptionsOf(flags, machine),
   };
   const machines = await makeMachines(choice, shelfOf(flags), (kernel) => line.show(`kernel ${kernel} …`));
   return spreadSysctls(machines, sysctl);

@@ -84,7 +84,7 @@ export class SshdHosts implements AsyncDisposable {
         const left = [...readdirSync(this.temporary(name)), ...this.processesOn(name)];
         if (left.length > 0) throw new Error(`left on ${name}: ${left}`);
       },
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
   }
 
