@@ -104,6 +104,8 @@ it("the columns of those that can run are whole, and each other says why not", {
   for (const column of ["host", "ssh:db1", "ssh:db2"])
     expect(page).toMatch(new RegExp(`${column} \\d+\\.\\d+`));
   await expectNothingLeft();
+  // The control: sshd ends no command with its connection.
+  expect(hosts.processesOn("hanging").length).toBeGreaterThan(0);
 });
 
 it("a connection that breaks in each attempt at a question is a gap, which --resume fills", {
