@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, Option } from "commander";
 import type { JoinedMoment, Story } from "../audit/index.ts";
 import { examineJoined, recordStory } from "../audit/index.ts";
-import { WholeFile, writeWhole } from "../audit/whole-file.ts";
+import { WholeFile } from "../audit/whole-file.ts";
 import type {
   Address,
   Engine,
@@ -29,17 +29,11 @@ import {
 } from "../report/index.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import {
-  exitAtNextInterruption,
-  interruption,
-  LiveLine,
-  print,
-  printJson,
-  printNotice,
-  textOptions,
-} from "./output.ts";
+import { exitAtNextInterruption, interruption, LiveLine, print, printNotice, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags {
+interface Flags extends ResultFlags {
   readonly strategy: Strategy;
   readonly engine: Engine | "auto";
   readonly attempts: number;
@@ -49,14 +43,12 @@ interface Flags {
   readonly rate?: number;
   readonly ports?: string;
   readonly hold?: boolean;
-  readonly html?: string;
-  readonly json?: boolean;
 }
 
 const LOOK_EVERY_MS = 100;
 
 export function reconnectCommand(): Command {
-  return new Command("reconnect")
+  const command = new Command("reconnect")
     .description(
       "Reconnects to a local port where nothing listens until the kernel picks the same port as the local one and " +
         "the socket is joined to itself. Then shows the socket, the harm it does, and that reset() ends the harm.",
@@ -87,13 +79,20 @@ export function reconnectCommand(): Command {
     .option("--rate <number>", "at most this many attempts per second", parseRate)
     .option("--ports <file>", "write the local port of every attempt, in order, one per line")
     .option("--hold", "keep the socket joined to itself until Ctrl-C, for ss and netstat")
-    .option("--html <file>", "write a page that explains what happened, with pictures, to somebody new to it")
     .option("--json", "print one object (docs/schema/reconnect-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
       process.exitCode = await runReconnect(peer, flags);
     });
+  return addBaselineOptions(addFileOptions(command, FILES));
 }
+
+const FILES = {
+  html: "write a page that explains what happened, with pictures, to somebody new to it",
+  output: true,
+  markdown: true,
+  csv: true,
+} as const;
 
 const EXAMPLES = `Examples:
   selfconnect reconnect                                the article's port, as fast as the kernel can
@@ -104,6 +103,7 @@ const EXAMPLES = `Examples:
 
 async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
+  const baseline = readBaseline("reconnect", flags);
   const situation = situationFor(peer, flags.strategy);
   const never = whyNever(peer, flags.strategy, situation);
   if (never) {
@@ -113,14 +113,19 @@ async function runReconnect(peer: Address, flags: Flags): Promise<number> {
   const { results, story } = await runTrials(peer, flags, situation, signal);
   const last = results.at(-1)!;
   const isOne = flags.trials === 1 && last.verdict === "self-connect";
-  if (flags.json) printJson(reconnectReport(results, never));
-  else if (!isOne) print(reconnectText(results, { ...textOptions(), listener: listenerOf(last) }));
-  if (isOne) await showOne(last, story, flags, signal);
-  else if (flags.hold && last.verdict === "self-connect") await waitForInterrupt(last.local!, signal);
+  const result = {
+    report: reconnectReport(results, never),
+    text: isOne ? null : () => reconnectText(results, { ...textOptions(), listener: listenerOf(last) }),
+    ...(story && { html: () => storyHtml(story) }),
+  };
+  if (isOne && !flags.json) await showOne(last, story, flags, signal);
+  const code = finishResult(result, flags, baseline, exitCode(results));
+  if (isOne && flags.json) await showOne(last, story, flags, signal);
+  else if (!isOne && flags.hold && last.verdict === "self-connect")
+    await waitForInterrupt(last.local!, signal);
   last.socket?.reset();
-  if (story) writeWhole(flags.html!, storyHtml(story));
   if (story) printNotice([`written ${flags.html}: open it in a browser`]);
-  return exitCode(results);
+  return code;
 }
 
 /** Shows the only trial, unless its story has done that while the socket was open, and what a reset changes. */

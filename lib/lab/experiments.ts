@@ -9,6 +9,7 @@ import { exhaustion } from "./experiments/exhaustion.ts";
 import { fastOpen } from "./experiments/fast-open.ts";
 import { firstPorts } from "./experiments/first-ports.ts";
 import { freeing } from "./experiments/freeing.ts";
+import { ioUring } from "./experiments/io-uring.ts";
 import { jumpPhase } from "./experiments/jump-phase.ts";
 import { laps } from "./experiments/laps.ts";
 import { lastPort } from "./experiments/last-port.ts";
@@ -38,6 +39,7 @@ import { threads } from "./experiments/threads.ts";
 import { time } from "./experiments/time.ts";
 import { timeWait } from "./experiments/time-wait.ts";
 import { timeWaitReuse } from "./experiments/time-wait-reuse.ts";
+import { waits } from "./experiments/waits.ts";
 
 export const EXPERIMENTS: readonly Experiment[] = [
   parity,
@@ -77,5 +79,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   threads,
   mptcp,
   fastOpen,
+  ioUring,
   rate,
+  waits,
 ];

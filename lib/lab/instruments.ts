@@ -244,6 +244,13 @@ export async function outcomeOf<T extends string>(
   }
 }
 
+/** Names by the word that they have in common: "always: fresh, reuse; never: bind". */
+export function groupByWord(words: ReadonlyMap<string, string>): string {
+  const groups = new Map<string, string[]>();
+  for (const [name, word] of words) groups.set(word, [...(groups.get(word) ?? []), name]);
+  return [...groups].map(([word, names]) => `${word}: ${names.join(", ")}`).join("; ");
+}
+
 /** Counts each word. */
 export function tally(words: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};

@@ -43,6 +43,7 @@ export interface Spread {
 }
 
 const RESAMPLES = 2000;
+const CONFIDENCE = 0.95;
 /** With fewer samples neither quartiles nor an interval mean much. */
 const FEWEST_SPREAD = 5;
 
@@ -68,6 +69,25 @@ export function spreadOf(samples: readonly number[]): Spread | null {
     meanHigh: quantile(means, 0.975),
     outliers: samples.flatMap((sample, index) => (isFar(sample) ? [index] : [])),
   };
+}
+
+/**
+ * The interval that holds the true median with a confidence of 95 %, whatever the distribution: the number of samples
+ * below it is binomial with chance 1/2. With fewer than six samples it reaches from the least to the greatest, and its
+ * confidence is lower.
+ */
+export function medianInterval(samples: readonly number[]): { readonly low: number; readonly high: number } {
+  const sorted = [...samples].sort((a, b) => a - b);
+  let outside = 0;
+  let chance = 0.5 ** sorted.length;
+  let tail = chance;
+  while (outside + 1 < sorted.length / 2) {
+    chance *= (sorted.length - outside) / (outside + 1);
+    tail += chance;
+    if (2 * tail > 1 - CONFIDENCE) break;
+    outside++;
+  }
+  return { low: sorted[outside]!, high: sorted.at(-1 - outside)! };
 }
 
 /** Linear interpolation between order statistics (type 7 of Hyndman and Fan, 1996). */

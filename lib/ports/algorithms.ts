@@ -156,7 +156,7 @@ const DYNAMIC_LOW = 49_152;
 
 /**
  * The system whose ports look like this, in words; null for Linux's names, which are of kernels that were run. Of these
- * systems the source or the documentation was read, and none was run.
+ * systems the source or the documentation was read; only lwIP was run (`test/ports/lwip.deep.ts`).
  */
 export function resembles(name: AlgorithmName, { low, high }: PortRange): string | null {
   if (portAlgorithm(name).kernels !== null) return null;
@@ -165,7 +165,7 @@ export function resembles(name: AlgorithmName, { low, high }: PortRange): string
     return "FreeBSD, which picks at random from 10001-65535 (read, not run)";
   if (low < DYNAMIC_LOW) return null;
   return name === "sequential"
-    ? "macOS, which counts through 49152-65535 (read, not run)"
+    ? "macOS, which counts through 49152-65535 (read, not run), and lwIP 2.1.3, which does too (run)"
     : "Windows, by its range 49152-65535 alone: how it picks from that was not read";
 }
 

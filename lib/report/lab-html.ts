@@ -6,6 +6,7 @@ import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeMarkup } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { waitsSection } from "./lab-waits.ts";
 import { count, counterName } from "./numbers.ts";
 import { figureHtml, pageHtml, SCRIPT, scrollableTable } from "./page.ts";
 import { plotSvg } from "./plot-svg.ts";
@@ -18,7 +19,7 @@ export function labHtml(result: LabResult): string {
   const body = `<header>${headText(result)}</header>
 <main>
 ${contradictionSection(rows)}
-${tableSection(rows, result.kernels)}
+${tableSection(rows, result.kernels)}${waitsSection(result)}
 ${plotSections(rows)}
 ${kernelSection(result.kernels)}
 ${rawSection(rows)}

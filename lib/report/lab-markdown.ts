@@ -4,6 +4,7 @@ import type { LabResult } from "../lab/lab.ts";
 import { escapeMarkdown } from "./escape.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
+import { WAITS_ABOUT, WAITS_TITLE, waitsTable } from "./lab-waits.ts";
 import { markdownTable } from "./markdown.ts";
 
 /** A lab as one Markdown table. */
@@ -26,6 +27,7 @@ export function labMarkdown(result: LabResult): string {
       rows.map((row) => [questionText(row), ...columns.map(([at]) => cellText(row.cells[at!]!))]),
     ),
     "",
+    ...waitsLines(result),
     ...figureLines(result, rows),
     ...missingLines(result),
   ];
@@ -62,6 +64,13 @@ function contradictionLines(rows: readonly Row[]): string[] {
     return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${got}**, expected ${due}`;
   });
   return ["## Contradictions", "", ...lines];
+}
+
+function waitsLines(result: LabResult): string[] {
+  const table = waitsTable(result);
+  return table
+    ? [`## ${WAITS_TITLE}`, "", WAITS_ABOUT, "", ...markdownTable(table.head, table.rows), ""]
+    : [];
 }
 
 /** The figures that differ from run to run, one line per kernel. */

@@ -2,7 +2,8 @@
 import net from "node:net";
 import { inspect } from "node:util";
 import type { Address } from "./address.ts";
-import { addressBytes, checkAddress } from "./address.ts";
+import { checkAddress } from "./address.ts";
+import { addressBytes } from "./address-bytes.ts";
 import {
   addressError,
   checkSamePeer,

@@ -17,6 +17,7 @@ const QUESTIONS = [
   "threads",
   "fast-open",
   "first-ports",
+  "waits",
 ];
 const LIMITS = { silenceMs: 60_000, totalMs: 100_000, outputBytes: 1_000_000 };
 
@@ -39,6 +40,19 @@ test("this kernel answers each as its release should", { timeout: 120_000 }, asy
     expect(answer, `${experiment}: ${note}`).toBe(expected);
     expect(Object.keys(counts).length, `${experiment} has raw counts`).toBeGreaterThan(0);
   }
+});
+
+test("by io_uring this kernel's connects are refused and joined to themselves, or it says why not", async (context) => {
+  needsNamespaces(context);
+  const [machine] = await makeMachines({ machines: ["host"], kernels: [] }, new KernelShelf());
+  const { findings } = await runLab({ machines: [machine!], experiments: ["io-uring"], trials: 2 });
+  const { answer } = findings[0]!;
+  const isLacking = /^(not on this kernel|forbidden: E\w+|needs operations that this kernel lacks)$/.test(
+    answer!,
+  );
+  if (isLacking) context.skip(answer);
+  expect(answer).toMatch(/^refusals: ECONNREFUSED; .*self-connect: [^;]*reuse/);
+  expect(findings[0]!.counts["reuse attempts"]).toBeGreaterThan(0);
 });
 
 async function expectedOf(name: string, upstream: string, more: Partial<Subject> = {}) {
@@ -67,6 +81,8 @@ test.each([
   ["jump-phase", "5.10.117", null],
   ["jump-phase", "6.12.113", null],
   ["last-port", "3.16", null],
+  ["waits", "5.10.46", "always: fresh, reuse, autobind, bind; not on this kernel: range"],
+  ["waits", "6.8.0", "always: fresh, reuse, autobind, bind, range"],
 ] as const)("%s of Linux %s", async (name, upstream, expected) => {
   expect(await expectedOf(name, upstream)).toEqual(expected);
 });

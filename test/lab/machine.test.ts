@@ -18,7 +18,8 @@ import type { Machine } from "../../lib/lab/index.ts";
 import { KernelShelf, makeMachines, runLab } from "../../lib/lab/index.ts";
 import { probes } from "../../lib/lab/machine.ts";
 import { kvm, qemuMachine } from "../../lib/lab/machines/qemu.ts";
-import { hintOf, umlMachine } from "../../lib/lab/machines/uml.ts";
+import { hintOf, preloadLibrary, umlMachine } from "../../lib/lab/machines/uml.ts";
+import { compilePtrace } from "../../lib/lab/uml-registers.ts";
 import type { CommandResult } from "../support/harness.ts";
 import { command, MAIN } from "../support/harness.ts";
 
@@ -27,6 +28,7 @@ const TASK = { nonce: "abc", machine: "qemu", experiments: [], trials: 1 } as co
 const PATH = process.env.PATH!;
 const DEVICE = kvm.device;
 const LIMIT_MS = probes.limitMs;
+const WRITE_REGISTERS = new URL("../support/programs/write-registers.c", import.meta.url).pathname;
 /** A command that ends only when it is killed. */
 const FOREVER = "sleep 1000";
 /** A guest ends within a second; where several programs wait for each processor, all of this takes so much longer. */
@@ -171,6 +173,18 @@ describe("User-mode Linux", () => {
     expect(result.kernels[0]!.missing).toMatch(
       /^User-mode Linux cannot run here: it died \(killed by SIGABRT\): Kernel panic/,
     );
+  });
+
+  it("writes registers that are not all of the CPU's only with our ptrace(2)", async (context) => {
+    if (process.arch !== "x64") context.skip("the registers are those of x64");
+    const preload = compilePtrace(folder) ?? context.skip("needs cc (Debian: apt-get install gcc)");
+    const file = path.join(folder, "write-registers");
+    expect(spawnSync("cc", ["-o", file, WRITE_REGISTERS]).status).toBe(0);
+    const { EFAULT, EIO } = os.constants.errno;
+    const run = (launch: { file: string; args: readonly string[] }) =>
+      spawnSync(launch.file, launch.args, { encoding: "utf8" }).stdout;
+    expect(run({ file, args: [] })).toBe(`${EFAULT} 4711 ${EIO}\n`);
+    expect(run(preloadLibrary(preload, { file, args: [] }))).toBe(`0 4711 ${EIO}\n`);
   });
 
   it("that dies on a CPU with AMX is too old for it", () => {

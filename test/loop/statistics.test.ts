@@ -5,6 +5,7 @@ import {
   entropyBits,
   goodnessOfFit,
   kolmogorovTail,
+  medianInterval,
   normalTail,
   quantile,
   seededRandom,
@@ -109,4 +110,14 @@ it("has an interval that holds the true mean about as often as it says", () => {
   }
   expect(held).toBeGreaterThan(85);
   expect(held).toBeLessThan(100);
+});
+
+it("the interval of a median leaves out as many samples at either end as 95 % allow", () => {
+  const ranks = (count: number) => Array.from({ length: count }, (_, index) => count - index);
+  // By the table of Conover, Practical Nonparametric Statistics: ranks 1 of 6 (96.9 %), 3 of 12 (96.1 %), 10 of 30 (95.7 %).
+  expect(medianInterval(ranks(6))).toEqual({ low: 1, high: 6 });
+  expect(medianInterval(ranks(12))).toEqual({ low: 3, high: 10 });
+  expect(medianInterval(ranks(30))).toEqual({ low: 10, high: 21 });
+  // No interval of five samples has so much confidence.
+  expect(medianInterval(ranks(5))).toEqual({ low: 1, high: 5 });
 });

@@ -150,8 +150,8 @@ ${rows.map((row) => `| ${cells(row)} |`).join("\n")}
 ## A CPU with AMX
 
 User-mode Linux before 6.16, which is Debian's 5.10, 6.1 and 6.12, keeps a process's registers in memory of a fixed size, too
-small for those of a CPU with AMX: it ends with its first process. The lab then skips these kernels, with the reason, and
-runs 7.2 (\`selfconnect lab --machine uml --kernels newest\`); QEMU runs the older ones. A preloaded \`ptrace\` cures it,
-but needs a compiler, which a machine that runs the lab need not have.
+small for those of a CPU with AMX: Linux refuses to write back a part of them, and it ends with its first process. The lab
+cures that with a ptrace(2) of its own, which completes them, where \`cc\` can compile it (lib/lab/uml-registers.ts). Elsewhere it
+skips these kernels, with the reason, and runs 7.2 (\`selfconnect lab --machine uml --kernels newest\`); QEMU runs the older ones.
 `;
 }

@@ -8,6 +8,7 @@ import type { Machine } from "../machine.ts";
 import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 import { umlCommand } from "../uml-package.ts";
+import { compilePtrace, hasAmx } from "../uml-registers.ts";
 
 const MEMORY = "mem=512M";
 const WORDS = "User-mode Linux runs a program";
@@ -44,10 +45,10 @@ export function missingForUml(kernel?: Kernel | "to be fetched"): string | null 
   return missingPrograms({ ...(kernel === undefined && { [INSTALLED]: "user-mode-linux" }), ip: "iproute2" });
 }
 
-/** Why it may not run on the CPU of this /proc/cpuinfo: the CPU has more registers than it restores. "" if unknown. */
+/** Why it may not run on the CPU of this /proc/cpuinfo. "" if unknown. */
 export function hintOf(cpuinfo: string): string {
-  const hasAmx = /^flags\s*:.*\bamx_tile\b/m.test(cpuinfo);
-  return hasAmx ? "this CPU has AMX; User-mode Linux before 6.16 has no room for its registers, 7.2 has" : "";
+  if (!hasAmx(cpuinfo)) return "";
+  return "this CPU has AMX; User-mode Linux before 6.16 needs cc here (Debian: apt-get install gcc), 7.2 does not";
 }
 
 function boot(program: string, initScript: string, environment: readonly string[] = []): Launch {
@@ -57,11 +58,17 @@ function boot(program: string, initScript: string, environment: readonly string[
   const root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"];
   const console = ["con=null", "con0=null,fd:1", "ssl=null", "quiet", "panic=-1"];
   const args = [MEMORY, ...root, ...console, `init=${init}`, `uml_dir=${folder}`, ...environment];
-  return {
-    folder,
-    ownPids: true,
-    ...(program === INSTALLED ? { file: program, args } : umlCommand(program, args)),
-  };
+  const plain = program === INSTALLED ? { file: program, args } : umlCommand(program, args);
+  const preload = hasAmx(readFileSync("/proc/cpuinfo", "utf8")) ? compilePtrace(folder) : null;
+  return { folder, ownPids: true, ...(preload === null ? plain : preloadLibrary(preload, plain)) };
+}
+
+/** Runs a command with a library that is loaded before all others. */
+export function preloadLibrary(
+  library: string,
+  { file, args }: Pick<Launch, "file" | "args">,
+): Pick<Launch, "file" | "args"> {
+  return { file: "env", args: [`LD_PRELOAD=${library}`, file, ...args] };
 }
 
 /** The kernel passes unknown arguments to init as environment variables. */
