@@ -47,6 +47,8 @@ import {
   hostAuditMetrics,
   hostAuditReport,
   hostAuditText,
+  hostsReport,
+  hostsText,
   judgementText,
   labCleanReport,
   labCleanText,
@@ -469,6 +471,17 @@ describe("lab and report", () => {
     await expectJson("lab-kernels", "lab-kernels", report);
     await expectGolden("lab-kernels.txt", `${labKernelsText(report)}\n`);
   });
+});
+
+it("a command on several hosts", async () => {
+  const on = (command: string) => [
+    { host: "host", status: 0, result: JSON.parse(recordedText(`${command}.json`)) },
+    { host: "ssh:me@db1", status: null, error: "it has no Node that runs (Linux-aarch64)" },
+  ];
+  await expectJson("hosts", "hosts", hostsReport(on("who")));
+  const commands = ["audit", "who", "ports", "predict", "bench"];
+  const texts = commands.map((command) => `${command}\n${hostsText(command, on(command))}\n`);
+  await expectGolden("hosts.txt", texts.join("\n"));
 });
 
 /** Functions of the door that read a file for a writer, or return the tables that several writers render. */

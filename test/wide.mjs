@@ -196,7 +196,10 @@ async function testClients() {
   const packages = fetchOrSkip("the clients", fetchClients);
   if (!packages) return;
   for (const { name } of clients) {
-    await runStory(name, CLIENT_RANGE, "test/stories/clients.wide.ts", { CLIENT: name, CLIENT_PACKAGES: packages });
+    await runStory(name, CLIENT_RANGE, "test/stories/clients.wide.ts", {
+      CLIENT: name,
+      CLIENT_PACKAGES: packages,
+    });
   }
 }
 
@@ -216,7 +219,8 @@ async function testSuite(suite) {
     prepareSuite(suite, folder);
     return true;
   });
-  if (isPrepared) await runStory(name, SUITE_RANGE, "test/stories/suites.wide.ts", { SUITE: name, SUITE_SOURCE: folder });
+  if (isPrepared)
+    await runStory(name, SUITE_RANGE, "test/stories/suites.wide.ts", { SUITE: name, SUITE_SOURCE: folder });
 }
 
 async function testFleet() {

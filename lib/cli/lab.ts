@@ -314,7 +314,7 @@ async function chooseMachines(flags: Flags, line: LiveLine): Promise<Machine[]> 
   const choice = {
     ...(machine && { machines: machine }),
     ...(kernels && { kernels }),
-    ...remoteOptionsOf(flags),
+    ...remoteOptionsOf(flags, machine),
   };
   const machines = await makeMachines(choice, shelfOf(flags), (kernel) => line.show(`kernel ${kernel} …`));
   return spreadSysctls(machines, sysctl);

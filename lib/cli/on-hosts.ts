@@ -1,6 +1,7 @@
 /** --on: a command on several hosts, and its results side by side. */
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
+import type { RemoteOptions } from "../lab/index.ts";
 import { checkHosts, runOnHosts } from "../lab/index.ts";
 import { hostsReport, hostsText } from "../report/index.ts";
 import { parseList } from "./arguments.ts";
@@ -40,11 +41,14 @@ function parseHosts(text: string, before: readonly string[] = []): string[] {
   return [...before, ...hosts];
 }
 
-/** The options of RemoteOptions among the flags. */
-export function remoteOptionsOf({ sshConfig, remoteNode }: HostFlags): {
-  sshConfig?: string;
-  remoteNode?: string;
-} {
+/** The options of RemoteOptions among the flags. Throws for one that nothing here would use. */
+export function remoteOptionsOf(flags: HostFlags, hosts: readonly string[] = []): RemoteOptions {
+  const { sshConfig, remoteNode } = flags;
+  const given = sshConfig === undefined ? remoteNode && "--remote-node" : "--ssh-config";
+  if (given && !hosts.some((host) => host.startsWith("ssh:"))) {
+    const why = `${given} is for other hosts, and no ssh:host is named`;
+    throw Object.assign(new TypeError(why), { code: "ERR_INVALID_ARGUMENT" });
+  }
   return { ...(sshConfig !== undefined && { sshConfig }), ...(remoteNode !== undefined && { remoteNode }) };
 }
 
@@ -54,6 +58,7 @@ export async function runHereOrThere(
   flags: HostFlags,
   runHere: () => Promise<number>,
 ): Promise<number> {
+  const remote = remoteOptionsOf(flags, flags.on);
   if (flags.on === undefined) return runHere();
   const signal = interruption();
   using line = new LiveLine();
@@ -61,7 +66,7 @@ export async function runHereOrThere(
   const onProgress = (ended: number) => line.show(`${ended} of ${hosts.size} hosts`);
   onProgress(0);
   const results = await runOnHosts([...hosts], wordsForThere(name), {
-    ...remoteOptionsOf(flags),
+    ...remote,
     onProgress,
     signal,
   });

@@ -296,7 +296,7 @@ class Lab {
   }
 
   #recordMissing(id: string, reason: string): void {
-    this.#kernels.set(id, { ...this.#kernels.get(id)!, missing: `cannot run here: ${reason}` });
+    this.#kernels.set(id, { ...this.#kernels.get(id)!, missing: reason });
     this.#options.save?.(this.result(false));
   }
 

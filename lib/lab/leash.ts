@@ -39,9 +39,9 @@ export const LEASH_FD = 3;
 
 /**
  * The lab holds the other end of descriptor 3. A process in the guest's group reads from it and kills the group at end
- * of file, at once. Then a process of a session of its own removes the guest's folder, in which nothing writes any more.
- * Both are nobody's children, so that the guest has only children that it started itself. The lab closes its end when
- * a guest exits: what it forked ends then too.
+ * of file, at once. Then a process of a session of its own removes the guest's folder, in which nothing writes any
+ * more. Both are nobody's children, so that the guest has only children that it started itself. The lab closes its end
+ * when a guest exits: what it forked ends then too.
  *
  * What leaves the group by setsid(2) is in the guest's pid namespace, whose first process is in the group. Where no
  * such namespace is permitted (user namespaces are disabled), it survives. runsc does not need one: it asks the kernel

@@ -51,6 +51,8 @@ export class CannotRun extends Error {}
 
 /** How long a program may take to introduce itself, and to leave when its work is done. */
 const INTRODUCTION_MS = 30_000;
+/** What it may print before that: the banner of a host, and what its shell prints at the start. */
+const INTRODUCTION_BYTES = 100_000;
 const LEAVING_MS = 5000;
 
 /** The root of the package: dist/, build/ or prebuilds/, and package.json are what a guest needs. */
@@ -203,6 +205,10 @@ class Guest {
     return this.#child.stdio[LEASH_FD] as Writable;
   }
 
+  get #isIntroduced(): boolean {
+    return this.#conversation?.hasBegun !== false;
+  }
+
   #listen(): void {
     this.#restartSilence();
     this.#leash.on("error", () => {}); // A program that could not be started has no other end.
@@ -215,7 +221,9 @@ class Guest {
   #count(text: string): void {
     this.#bytes += text.length;
     this.#tail = (this.#tail + text).slice(-MOST_TAIL);
-    if (this.#bytes > this.#limits.outputBytes) this.kill("it printed too much");
+    const { outputBytes } = this.#limits;
+    const most = this.#isIntroduced ? outputBytes : Math.min(outputBytes, INTRODUCTION_BYTES);
+    if (this.#bytes > most) this.kill("it printed too much");
   }
 
   #read(text: string): void {
@@ -229,8 +237,7 @@ class Guest {
   #take(line: string): void {
     if (this.#verdict !== undefined) return;
     try {
-      const isOurs = this.#conversation?.hasBegun === false;
-      const kind = isOurs ? this.#converse(this.#conversation!, line) : this.#readLine(line);
+      const kind = this.#isIntroduced ? this.#readLine(line) : this.#converse(this.#conversation!, line);
       if (kind !== "noise") this.#restartSilence();
       if (kind === "last") this.#finish();
     } catch (error) {
@@ -260,8 +267,7 @@ class Guest {
   #restartSilence(): void {
     clearTimeout(this.#silence);
     const { silenceMs } = this.#limits;
-    const isIntroduced = this.#conversation?.hasBegun !== false;
-    const limitMs = isIntroduced ? silenceMs : Math.min(silenceMs, INTRODUCTION_MS);
+    const limitMs = this.#isIntroduced ? silenceMs : Math.min(silenceMs, INTRODUCTION_MS);
     const seconds = Math.round(limitMs / 1000);
     this.#silence = setTimeout(() => this.kill(`it sent no message for ${seconds} s`), limitMs);
   }
@@ -271,7 +277,7 @@ class Guest {
     const lines = this.#tail.split("\n").filter((line) => line.trim() && !line.includes("@selfconnect"));
     const panic = lines.find((line) => /panic|Oops|BUG:|general protection/.test(line));
     const words = (panic ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();
-    const what = this.#conversation?.hasBegun === false ? "did not begin" : "died";
+    const what = this.#isIntroduced ? "died" : "did not begin";
     return `it ${what} (${why})${words ? `: ${words.slice(0, 160)}` : ""}`;
   }
 }

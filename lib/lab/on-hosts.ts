@@ -16,7 +16,7 @@ export interface HostResult {
   readonly host: string;
   /** The exit code of the command; null where it did not end by itself. */
   readonly status: number | null;
-  /** The object that it printed; absent where there is none. It comes from there: nothing in it is checked but its schema. */
+  /** The object that it printed; absent where there is none. Of what comes from there only the schema is checked. */
   readonly result?: Readonly<Record<string, unknown>>;
   /** Why there is no result. */
   readonly error?: string;
@@ -40,6 +40,7 @@ const LIMITS = { silenceMs: TOTAL_MS, totalMs: TOTAL_MS, outputBytes: 16_000_000
 
 /** Throws ERR_SSH_HOST for a name that is neither "host" nor that of another host. */
 export function checkHosts(hosts: readonly string[]): void {
+  checkArray("checkHosts() takes names of hosts", hosts);
   for (const name of hosts) if (name !== HOST) parseSshHost(name);
 }
 
@@ -54,7 +55,6 @@ export async function runOnHosts(
   args: readonly string[],
   options: HostOptions = {},
 ): Promise<HostResult[]> {
-  checkArray("runOnHosts() takes names of hosts", hosts);
   checkArray("runOnHosts() takes the words of a command", args);
   checkKeys("runOnHosts()", options, OPTION_KEYS);
   checkHosts(hosts);

@@ -12,7 +12,7 @@ import { addonHost } from "../../lib/socket/addon.ts";
 import { needsSshd, SshdHosts } from "../support/sshd.ts";
 
 const NONCE = "abc";
-const LIMITS = { silenceMs: 20_000, totalMs: 20_000, outputBytes: 100_000 };
+const LIMITS = { silenceMs: 60_000, totalMs: 60_000, outputBytes: 100_000 };
 const WORK = { nonce: NONCE, command: () => ["true"], totalMs: LIMITS.totalMs };
 const TASK = { nonce: NONCE, machine: "ssh", experiments: [], trials: 1 } as const;
 
@@ -119,7 +119,9 @@ function say(script: string): Promise<unknown> {
       return { file: "sh", args: ["-c", script], conversation: conversation! };
     },
   } satisfies Machine;
-  return runGuest(machine, TASK, () => {}, { limits: { ...LIMITS, silenceMs: 300, outputBytes: 10_000 } });
+  return runGuest(machine, TASK, () => {}, {
+    limits: { ...LIMITS, silenceMs: 300, outputBytes: 10_000_000 },
+  });
 }
 
 it.for([
@@ -137,7 +139,7 @@ it("a host that cannot run here keeps the answers of the others, and is asked ag
     launch: () => Promise.reject(new CannotRun("no way")),
   };
   const first = await runLab({ machines: [unreachable], experiments: ["steps", "peers"], limits: LIMITS });
-  expect(first).toMatchObject({ kernels: [{ missing: "cannot run here: no way" }], findings: [] });
+  expect(first).toMatchObject({ kernels: [{ missing: "no way" }], findings: [] });
   const again = vi.fn(() => Promise.reject(new CannotRun("still none")));
   const machines = [{ ...unreachable, launch: again }];
   await runLab({ machines, experiments: ["steps"], resume: first, limits: LIMITS });
@@ -162,7 +164,7 @@ it("what another host returns is a host's failure where it has another form, and
   expect(last).toMatch(/^ssh:c .*no result: no\\x1b/);
 });
 
-describe("a real sshd", () => {
+describe("a real sshd", { timeout: 120_000 }, () => {
   it("leaves nothing behind when the connection breaks", async (context) => {
     needsSshd(context);
     await using hosts = new SshdHosts({ one: {} });

@@ -15,6 +15,8 @@ import {
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { LIMITS, runLaunch } from "../../lib/lab/machine.ts";
+import { parseSshHost, quoteWord, sshLaunch } from "../../lib/lab/remote.ts";
 import { parseLabResult } from "../../lib/report/lab-schema.ts";
 import { findFreePort } from "../../lib/socket/free-port.ts";
 import { cli } from "../support/harness.ts";
@@ -22,7 +24,7 @@ import { needsSshd, SshdHosts } from "../support/sshd.ts";
 
 const TIMEOUT_MS = 120_000;
 const RANGE = { low: 2000, high: 3000 };
-const NAMES = ["one", "two", "hanging", "nodeless", "foreign", "breaking", "quiet", "loud"] as const;
+const NAMES = ["db1", "db2", "hanging", "nodeless", "foreign", "breaking", "quiet", "loud"] as const;
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-remote-"));
 let hosts: SshdHosts;
 
@@ -46,8 +48,8 @@ beforeAll(async () => {
   const banner = path.join(folder, "banner");
   writeFileSync(banner, "\u001b[31mno entry\n".repeat(100));
   hosts = new SshdHosts({
-    one: addressOf("one"),
-    two: addressOf("two"),
+    db1: addressOf("db1"),
+    db2: addressOf("db2"),
     hanging: { ...addressOf("hanging"), sshd: ["ForceCommand exec sleep 1000"] },
     nodeless: { ...addressOf("nodeless"), environment: { PATH: programs, SHELL: "/bin/false" } },
     foreign: { ...addressOf("foreign"), environment: { NODE_OPTIONS: `--require=${foreign}` } },
@@ -85,25 +87,25 @@ it("the columns of those that can run are whole, and each other says why not", {
   expect(kernels.map(({ id }) => id)).toEqual(asked.map((name) => (name === "host" ? name : `ssh:${name}`)));
   expect(kernels.map(({ missing }) => missing)).toEqual([
     ...[null, null, null],
-    expect.stringMatching(/^cannot run here: it sent no message for 30 s$/),
-    expect.stringMatching(/^cannot run here: it has no Node that runs \(.*\): install Node 20\.12/),
-    expect.stringMatching(
-      /^cannot run here: this package has no addon for linux-riscv64.*: it has it for linux-/,
-    ),
-    expect.stringMatching(/^cannot run here: it did not begin/),
-    expect.stringMatching(/^cannot run here: it printed too much/),
+    expect.stringMatching(/^it sent no message for 30 s$/),
+    expect.stringMatching(/^it has no Node that runs \(.*\): install Node 20\.12/),
+    expect.stringMatching(/^this package has no addon for linux-riscv64.*: it has it for linux-/),
+    expect.stringMatching(/^it did not begin/),
+    expect.stringMatching(/^it printed too much/),
   ]);
   const answers = (kernel: string) =>
     findings.filter((one) => one.kernel === kernel).map(({ experiment, answer }) => [experiment, answer]);
   expect(answers("host")).toHaveLength(2);
-  expect(answers("ssh:one")).toEqual(answers("host"));
-  expect(answers("ssh:two")).toEqual(answers("host"));
+  expect(answers("ssh:db1")).toEqual(answers("host"));
+  expect(answers("ssh:db2")).toEqual(answers("host"));
   expect(findings).toHaveLength(6);
   expect(status).toBe(1);
   const page = readFileSync(html, "utf8");
-  for (const column of ["host", "ssh:one", "ssh:two"])
+  for (const column of ["host", "ssh:db1", "ssh:db2"])
     expect(page).toMatch(new RegExp(`${column} \\d+\\.\\d+`));
   await expectNothingLeft();
+  // The control: sshd ends no command with its connection.
+  expect(hosts.processesOn("hanging").length).toBeGreaterThan(0);
 });
 
 it("a connection that breaks in each attempt at a question is a gap, which --resume fills", {
@@ -111,20 +113,20 @@ it("a connection that breaks in each attempt at a question is a gap, which --res
 }, async () => {
   const breakAll = setInterval(() => hosts.breakConnections("breaking"), 50);
   const questions = ["--experiments", "parity,rate"];
-  const first = await cli(labOf(["one", "breaking"], ...questions, "--trials", "2")).finally(() =>
+  const first = await cli(labOf(["db1", "breaking"], ...questions, "--trials", "2")).finally(() =>
     clearInterval(breakAll),
   );
   const broken = parseLabResult(first.stdout);
   const answered = (result: typeof broken, id: string) =>
     result.findings.filter(({ kernel, status }) => kernel === id && status === "answered").length;
-  expect(answered(broken, "ssh:one")).toBe(2);
+  expect(answered(broken, "ssh:db1")).toBe(2);
   expect(answered(broken, "ssh:breaking")).toBeLessThan(2);
   expect(first.status).toBe(1);
   await expectNothingLeft();
-  const second = await cli(labOf(["one", "breaking"], ...questions, "--resume"));
+  const second = await cli(labOf(["db1", "breaking"], ...questions, "--resume"));
   const whole = parseLabResult(second.stdout);
   expect(answered(whole, "ssh:breaking")).toBe(2);
-  const ofOne = ({ findings }: typeof broken) => findings.filter(({ kernel }) => kernel === "ssh:one");
+  const ofOne = ({ findings }: typeof broken) => findings.filter(({ kernel }) => kernel === "ssh:db1");
   expect(ofOne(whole)).toEqual(ofOne(broken));
   expect(second.status).toBe(0);
   await expectNothingLeft();
@@ -134,9 +136,9 @@ it.for(["SIGINT", "SIGKILL"] as const)("%s ends it here and there", {
   timeout: TIMEOUT_MS,
 }, async (signal) => {
   let isKilled = false;
-  const result = await cli(labOf(["one", "two"], "--experiments", "rate,time"), (child) => {
+  const result = await cli(labOf(["db1", "db2"], "--experiments", "rate,time"), (child) => {
     const watch = setInterval(() => {
-      if (isKilled || hosts.processesOn("one").length < 4 || hosts.processesOn("two").length < 4) return;
+      if (isKilled || hosts.processesOn("db1").length < 4 || hosts.processesOn("db2").length < 4) return;
       isKilled = true;
       clearInterval(watch);
       child.kill(signal);
@@ -148,11 +150,11 @@ it.for(["SIGINT", "SIGKILL"] as const)("%s ends it here and there", {
 });
 
 it("--on prints a line for each host, and the worst exit code", { timeout: TIMEOUT_MS }, async () => {
-  const on = ["--on", "host,ssh:one,ssh:nodeless", "--ssh-config", hosts.config];
+  const on = ["--on", "host,ssh:db1,ssh:nodeless", "--ssh-config", hosts.config];
   const audit = await cli(["audit", ...on]);
   const [here, there, none] = audit.stdout.split("\n");
   expect(here).toMatch(/^host +\d/);
-  expect(there!.replace("ssh:one", "host   ").replaceAll(/ +/g, " ")).toBe(here!.replaceAll(/ +/g, " "));
+  expect(there!.replace("ssh:db1", "host   ").replaceAll(/ +/g, " ")).toBe(here!.replaceAll(/ +/g, " "));
   expect(none).toMatch(/^ssh:nodeless +no result: it has no Node that runs/);
   expect(audit.status).toBe(1);
   await expectNothingLeft();
@@ -168,7 +170,7 @@ it.for([
   const { stdout, stderr } = await cli([
     ...args,
     "--on",
-    "host,ssh:one",
+    "host,ssh:db1",
     "--ssh-config",
     hosts.config,
     "--json",
@@ -176,12 +178,47 @@ it.for([
   const results = JSON.parse(stdout);
   expect(results, stderr).toMatchObject([
     { host: "host", result: { schema: `selfconnect.${args[0]}/1` } },
-    { host: "ssh:one", result: { schema: `selfconnect.${args[0]}/1` } },
+    { host: "ssh:db1", result: { schema: `selfconnect.${args[0]}/1` } },
   ]);
-  const text = await cli([...args, "--on", "ssh:one", "--ssh-config", hosts.config]);
-  expect(text.stdout).toMatch(/^ssh:one +\d/);
+  const text = await cli([...args, "--on", "ssh:db1", "--ssh-config", hosts.config]);
+  expect(text.stdout).toMatch(/^ssh:db1 +\d/);
   expect(text.stdout).not.toMatch(/no result/);
   await expectNothingLeft();
+});
+
+it("the commands of docs/fleet.md run", { timeout: 3 * TIMEOUT_MS }, async () => {
+  const section = readFileSync("docs/fleet.md", "utf8").split("## By ssh")[1]!;
+  const commands = /```sh\n(.*?)```/s.exec(section)![1]!.trim().split("\n");
+  expect(commands).toHaveLength(6);
+  for (const command of commands) {
+    const words = command
+      .split(" ")
+      .slice(1)
+      .map((word) => word.replace(/^lab\.html$/, path.join(folder, word)));
+    const { status, stdout, stderr } = await cli([...words, "--ssh-config", hosts.config]);
+    expect(stdout, stderr).toMatch(/ssh:db1 .*ssh:db2 /s);
+    expect(stdout).not.toMatch(/no result|could not run/);
+    expect([0, 1, 3]).toContain(status); // A prediction that is checked by ten trials, or a bound, may be missed.
+  }
+  await expectNothingLeft();
+});
+
+it("arguments reach the command as they were given", { timeout: TIMEOUT_MS }, async () => {
+  const word = `'"$(touch ${folder}/touched)' \\ * \\n`;
+  const command = (given: string) => () => ["printf", quoteWord("said %s\\n"), quoteWord(given)];
+  const run = async (given: string) => {
+    let said = "";
+    const work = { nonce: "abc", command: command(given), totalMs: TIMEOUT_MS };
+    const launch = sshLaunch(parseSshHost("ssh:db1"), work, { sshConfig: hosts.config });
+    const readLine = (line: string) => {
+      said += /^said (.*)$/.exec(line)?.[1] ?? "";
+      return said === "" ? "noise" : "last";
+    };
+    return [await runLaunch(launch, readLine, LIMITS), said];
+  };
+  expect(await run(word)).toEqual([null, word]);
+  expect(existsSync(path.join(folder, "touched"))).toBe(false);
+  expect(await run("1\n2")).toEqual(["a line break in an argument cannot be sent", ""]);
 });
 
 it("a Node that is named is the one that runs", { timeout: TIMEOUT_MS }, async () => {
@@ -202,7 +239,7 @@ it("an unknown host key is refused, whatever the configuration says", async () =
     lax,
     `StrictHostKeyChecking no\n${strict.replaceAll(/UserKnownHostsFile .*/g, "UserKnownHostsFile /dev/null")}`,
   );
-  const { stdout, status } = await cli(["audit", "--on", "ssh:one", "--ssh-config", lax]);
+  const { stdout, status } = await cli(["audit", "--on", "ssh:db1", "--ssh-config", lax]);
   expect(stdout).toMatch(/Host key verification failed/);
   expect(status).toBe(1);
 });

@@ -69,11 +69,15 @@ export class SshdHosts implements AsyncDisposable {
     return this.#path(`tmp-${name}`);
   }
 
-  /** The pids of all that runs on a host, which is what has its environment. */
+  /** The pids of all that runs on a host: its folder for temporary files, or one in that, is in their environment. */
   processesOn(name: string): number[] {
-    const mark = `TMPDIR=${this.temporary(name)}\0`;
+    const marks = ["\0", "/"].map((end) => `TMPDIR=${this.temporary(name)}${end}`);
+    const isThere = (pid: string) => {
+      const environment = readOrEmpty(`/proc/${pid}/environ`);
+      return marks.some((mark) => environment.includes(mark));
+    };
     return readdirSync("/proc")
-      .filter((pid) => /^\d+$/.test(pid) && readOrEmpty(`/proc/${pid}/environ`).includes(mark))
+      .filter((pid) => /^\d+$/.test(pid) && isThere(pid))
       .map(Number);
   }
 
@@ -84,7 +88,7 @@ export class SshdHosts implements AsyncDisposable {
         const left = [...readdirSync(this.temporary(name)), ...this.processesOn(name)];
         if (left.length > 0) throw new Error(`left on ${name}: ${left}`);
       },
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
   }
 
