@@ -83,8 +83,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor; of other hosts, by ssh or with --queue those of a fleet. Fetches kernels with apt and caches them. " +
-        "This package measures every answer inside the kernel.",
+        "and gVisor; of other hosts, by ssh or with --queue those of a fleet. Fetches kernels with apt and caches " +
+        "them. This package measures every answer inside the kernel.",
     )
     .option(
       "--machine <names>",

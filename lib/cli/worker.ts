@@ -19,8 +19,8 @@ const STALLED_MS = 30_000;
 export function workerCommand(): Command {
   return new Command("worker")
     .description(
-      "Takes questions about this host from a queue in Redis, and answers them: those of `selfconnect lab --queue` and " +
-        "`selfconnect audit --queue`, and no others. Needs the packages bullmq and ioredis. Runs until it is " +
+      "Takes questions about this host from a queue in Redis, and answers them: those of `selfconnect lab --queue` " +
+        "and `selfconnect audit --queue`, and no others. Needs the packages bullmq and ioredis. Runs until it is " +
         "interrupted; then it ends after the question that it is answering.",
     )
     .option(

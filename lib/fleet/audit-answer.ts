@@ -1,4 +1,4 @@
-/** The audit of a host as it goes over the queue: what reports and metrics need, with bounds, checked field by field. */
+/** The audit of a host as it goes over the queue: what reports and metrics need, bounded, checked by field. */
 import type { Audit, PortOwner } from "../audit/audit.ts";
 import type { Risk } from "../audit/risk.ts";
 import { number, record, text } from "../lab/transcript.ts";

@@ -75,7 +75,7 @@ export async function auditFleet(options: FleetAuditOptions): Promise<FleetAudit
 
 /**
  * Audits the fleet again and again. A job scheduler of BullMQ in Redis says when: rounds keep their time when this
- * process is slow, and a host that comes later is asked from its next round on. Calls `onRound` after each, and resolves
+ * process is slow, and a host that comes later is asked from the next round on. Calls `onRound` after each. Resolves
  * with the number of rounds after `durationMs`, or when the signal aborts.
  */
 export async function watchFleet(

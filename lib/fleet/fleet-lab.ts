@@ -63,7 +63,7 @@ export function whyNotAsked({ announcement, silentMs }: FleetHost, version: stri
 
 /**
  * Redis, through BullMQ: asks every host that has a worker. A host that cannot be asked is a column whose `missing`
- * says why. When the signal aborts, resolves with the findings so far. Rejects when Redis cannot be reached, and when no
+ * says why. When the signal aborts, resolves with the findings so far. Rejects when Redis is out of reach, and when no
  * host matches.
  */
 export async function runFleetLab(options: FleetLabOptions): Promise<LabResult> {

@@ -1,4 +1,4 @@
-/** The picture of a fleet: kernels with the same answers share a column, and questions with different answers come first. */
+/** The picture of a fleet: kernels with the same answers share a column, different answers come first. */
 import { COUNTED } from "../lab/experiment.ts";
 import type { LabKernel } from "../lab/lab.ts";
 import type { Cell, Row } from "./lab-table.ts";
@@ -14,7 +14,7 @@ export interface Fold {
   readonly kernels: readonly LabKernel[];
 }
 
-/** A table with a column for each group; the cells are those of the group's first kernel, whose title is the group's. */
+/** A table with a column for each group: the cells of the group's first kernel, with the group's title. */
 export interface FoldedTable {
   readonly rows: readonly Row[];
   readonly folds: readonly Fold[];

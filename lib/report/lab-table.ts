@@ -41,7 +41,7 @@ export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[]
 }
 
 /**
- * The title of a column, "qemu 6.1.176 (reports 6.1.0)" or "web-1: 6.1.176", from what the kernel has reported; and from
+ * The title of a column, "qemu 6.1.176 (reports 6.1.0)" or "web-1: 6.1.176", from what its kernel reported; and from
  * its name what tells it apart from an equal one of another file: "(2, of 2026-11-26 06:44)".
  */
 export function kernelTitle(kernel: LabKernel): string {
