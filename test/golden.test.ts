@@ -31,12 +31,16 @@ import {
   benchHtml,
   benchMarkdown,
   benchText,
-  compareLabs,
+  compareResults,
   compareText,
+  comparisonSheet,
   dialReport,
   dialText,
   doctorReport,
   doctorText,
+  fleetAuditMetrics,
+  fleetAuditReport,
+  fleetAuditText,
   freeReport,
   freeText,
   holderText,
@@ -59,6 +63,7 @@ import {
   neverText,
   parseBenchBounds,
   parseLabResult,
+  parseResult,
   portsHtml,
   portsReadHtml,
   portsReadReport,
@@ -74,6 +79,11 @@ import {
   reconnectText,
   reserveReport,
   reserveText,
+  resultSheet,
+  sheetCsv,
+  sheetHtml,
+  sheetMarkdown,
+  sheetText,
   storyHtml,
   traceHtml,
   tracePcapng,
@@ -151,6 +161,17 @@ function expectSchema(schema: string, object: unknown): void {
   expect(validate.errors).toBeNull();
 }
 
+function readResult(file: string) {
+  return parseResult(file, recordedText(file));
+}
+
+async function expectSheet(name: string, sheet: report.Sheet): Promise<void> {
+  await expectGolden(`${name}.txt`, `${sheetText(sheet)}\n`);
+  await expectGolden(`${name}.html`, sheetHtml(sheet));
+  await expectGolden(`${name}.markdown`, sheetMarkdown(sheet));
+  await expectGolden(`${name}.csv`, sheetCsv(sheet));
+}
+
 /** Returns what `print` writes to stdout. */
 async function captureOutput(print: () => void | Promise<void>): Promise<string> {
   let text = "";
@@ -220,6 +241,15 @@ describe("the page of a run", () => {
     const moment = momentOf(result.local, row);
     const story = { result, never: null, ports, trace: traced, moment, refusalAfter: null };
     await expectGolden("story.html", storyHtml({ ...story, prediction, host, port }));
+  });
+});
+
+describe("a fleet", () => {
+  it("whose hosts found something, nothing, or did not answer", async () => {
+    const found = readRecordedResult("fleet-audit.input.json");
+    await expectJson("fleet-audit", "fleet-audit", fleetAuditReport(found));
+    await expectGolden("fleet-audit.txt", `${fleetAuditText(found)}\n`);
+    await expectGolden("fleet-audit.prom", fleetAuditMetrics(found));
   });
 });
 
@@ -372,10 +402,29 @@ describe("lab and report", () => {
   });
 
   it("two results compared", async () => {
-    const [first, second] = labs();
-    const comparison = compareLabs(first!, second!);
+    const comparison = compareResults(["lab.json", "lab-second.json"].map(readResult));
     await expectJson("compare", "compare", comparison);
-    await expectGolden("compare.txt", compareText(comparison));
+    await expectGolden("compare.txt", `${compareText(comparison)}\n`);
+  });
+
+  it("two benchmarks compared, in every format", async () => {
+    const withRounds = (factor: number) =>
+      JSON.stringify(readRecordedResult("bench.json"), (key, value) =>
+        key === "rounds" && Array.isArray(value)
+          ? Array.from({ length: 12 }, (_, at) => value[0] * (1 + at / 100) * factor)
+          : value,
+      );
+    const files = ["before.json", "after.json"].map((name, at) => parseResult(name, withRounds(1 - at / 4)));
+    const comparison = compareResults(files);
+    await expectJson("compare-bench", "compare", comparison);
+    await expectSheet("compare-bench", comparisonSheet(comparison));
+  });
+
+  it("results of several commands, in every format", async () => {
+    const files = ["reconnect-trials", "predict", "ports", "ports-read", "audit", "trace", "bench"];
+    const results = files.map((name) => readResult(`${name}.json`));
+    await expectJson("results", "report", { schema: "selfconnect.report/1", results });
+    await expectSheet("results", resultSheet(results));
   });
 
   it("the answers beside those that were expected", async () => {
@@ -422,8 +471,11 @@ describe("lab and report", () => {
   });
 });
 
-/** Functions of the door that read a file for a writer, and return no result. */
-const READERS = ["parseBenchBounds", "checkBenchBounds"];
+/** Functions of the door that read a file for a writer, or return the tables that several writers render. */
+const READERS = [
+  ...["parseBenchBounds", "checkBenchBounds", "parseResult", "measuredResult"],
+  ...["comparisonSheet", "resultSheet"],
+];
 
 it("every writer of selfconnect/report has a golden", () => {
   const isRecorded = (value: unknown) => {

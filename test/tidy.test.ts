@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { CALLS, LEFT_OUT } from "./support/reliability/calls.mjs";
 
 interface SourceFile {
   readonly path: string;
@@ -11,7 +12,18 @@ interface SourceFile {
 }
 
 /** The rooms of lib/, lowest first: a file imports from its own room and from the rooms before it in this list. */
-const LIBRARY_ROOMS = ["socket", "kernel", "guard", "loop", "packets", "ports", "audit", "lab", "report"];
+const LIBRARY_ROOMS = [
+  "socket",
+  "kernel",
+  "guard",
+  "loop",
+  "packets",
+  "ports",
+  "audit",
+  "lab",
+  "fleet",
+  "report",
+];
 
 /** Functions that no door exports, for the command line; each of these files needs no other room. */
 const PLAIN_FILES = /^lib\/(report\/(escape|numbers|terminal)|kernel\/version|audit\/whole-file)\.ts$/;
@@ -40,6 +52,38 @@ const STORIES = ["clients", "databases", "restart", "suites", "workers"];
 
 const MOST_LINES = 500;
 const MOST_COLUMNS = 120;
+
+/** A call of the C library: qualified by ::, or one of these. */
+const SYSTEM_CALL = new RegExp(
+  `(?<![\\w>])(?:::(\\w+)|(?<!:)(${[
+    ...[
+      "fcntl",
+      "clock_gettime",
+      "pthread_create",
+      "ioctl",
+      "dup[23]?",
+      "openat",
+      "statx?",
+      "lseek",
+      "readv",
+      "writev",
+    ],
+    ...[
+      "recvfrom",
+      "sendto",
+      "recvmmsg",
+      "sendmmsg",
+      "splice",
+      "eventfd",
+      "timerfd_\\w+",
+      "prctl",
+      "unshare",
+      "ppoll",
+      "select",
+    ],
+  ].join("|")}))\\(`,
+  "g",
+);
 
 const rules: Record<string, (file: SourceFile) => string[]> = {
   layers: (file) => importsOf(file).flatMap((imported) => layerViolation(file.path, imported)),
@@ -73,7 +117,7 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
 
   helpers: ({ path: where }) => {
     const isHelper = /^test\/.*\.(ts|mjs)$/.test(where) && !/\.(test|deep|wide)\.ts$/.test(where);
-    const isInPlace = /^test\/(support\/|(all|wide)\.mjs$)/.test(where);
+    const isInPlace = /^test\/(support\/|(all|deep|wide)\.mjs$)/.test(where);
     return isHelper && !isInPlace ? ["put what tests share into test/support/"] : [];
   },
 
@@ -83,6 +127,19 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
           /#include (<(napi|node|uv|v8)|"binding\/)/.test(line)
             ? ["the core includes neither Node's headers nor the binding's"]
             : [],
+        )
+      : [],
+
+  faults: ({ path: where, text }) =>
+    /^native\/core\/.*\.cc$/.test(where)
+      ? lines(text, (line) =>
+          [...line.replace(/\/\/.*/, "").matchAll(SYSTEM_CALL)]
+            .map((call) => call[1] ?? call[2]!)
+            .filter((name) => !Object.hasOwn(CALLS, name) && !Object.hasOwn(LEFT_OUT, name))
+            .map(
+              (name) =>
+                `give ${name} a row in test/support/reliability/calls.mjs, so that it fails in the fault matrix`,
+            ),
         )
       : [],
 
@@ -138,6 +195,15 @@ const rules: Record<string, (file: SourceFile) => string[]> = {
       : lines(text, (line) =>
           /(^|[\s"'`(])\/(work|root|home\/\w+)\//.test(line) ? ["name no path of one machine"] : [],
         ),
+
+  promises: ({ path: where, text }) =>
+    where === "SECURITY.md"
+      ? lines(text, (line) =>
+          [...line.matchAll(/`(test\/[^`]+)`/g)]
+            .filter(([, name]) => !existsSync(name!))
+            .map(([, name]) => `${name} does not exist: name the test that holds this promise`),
+        )
+      : [],
 
   headings: ({ path: where, text }) => {
     if (!where.endsWith(".md")) return [];
@@ -353,12 +419,14 @@ describe("tidy itself", () => {
     names: { path: "test/socket/handshake.test.ts", text: "" },
     helpers: { path: "test/socket/servers.ts", text: "" },
     core: { path: "native/core/x.cc", text: "#include <napi.h>" },
+    faults: { path: "native/core/x.cc", text: "return ::sendfile(fd);" },
     binding: { path: "native/binding/x.cc", text: "#include <sys/socket.h>" },
     platforms: { path: "native/core/burst.cc", text: "#ifdef __linux__" },
     constants: { path: "lib/x.ts", text: "if (errno === -111) return AF_INET;" },
     ports: { path: "test/x.test.ts", text: "server.listen(8080);" },
     writers: { path: "lib/x.ts", text: "writeFileSync(file, text);" },
     places: { path: "lib/x.ts", text: 'open("/root/x")' },
+    promises: { path: "SECURITY.md", text: "| kept | `test/x.test.ts` |" },
     headings: { path: "docs/x.md", text: "# One\n# Two\n" },
   };
 
@@ -377,12 +445,14 @@ describe("tidy itself", () => {
         "it tests no file or folder of this name: name it after one, or list its story in tidy",
         "put what tests share into test/support/",
         "line 1: the core includes neither Node's headers nor the binding's: #include <napi.h>",
+        "line 1: give sendfile a row in test/support/reliability/calls.mjs, so that it fails in the fault matrix: return ::sendfile(fd);",
         "line 1: no system call and no libuv in the binding: call native/core: #include <sys/socket.h>",
         "line 1: #ifdef only in option.cc, option_numbers.h and syscall.cc: #ifdef __linux__",
         "line 1: kernel numbers stay with the compiler: names cross the boundary: if (errno === -111) return AF_INET;",
         "line 1: no literal port: deadPort(), deadPeer() or withListener() of test/support/harness.ts: server.listen(8080);",
         "line 1: a file is whole or absent: writeWhole() of lib/audit/whole-file.ts: writeFileSync(file, text);",
         "line 1: name no path of one machine: open("/root/x")",
+        "line 1: test/x.test.ts does not exist: name the test that holds this promise: | kept | \`test/x.test.ts\` |",
         "2 first-level headings: a page has one",
       ]
     `);

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Audit } from "../audit/index.ts";
 import { audit, auditAllNamespaces } from "../audit/index.ts";
+import { writeWhole } from "../audit/whole-file.ts";
+import type { AuditReport } from "../report/index.ts";
 import {
   auditChangesText,
   auditMetrics,
@@ -14,16 +16,21 @@ import {
 } from "../report/index.ts";
 import { parseDurationMs, parsePorts } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, fleetOptions, runQueueAudit } from "./fleet.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
 import { interruption, print, printJson, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addFileOptions, writeResultFiles } from "./result-files.ts";
 
-interface Flags extends HostFlags {
+interface Flags extends FleetFlags, HostFlags, ResultFlags {
   readonly port?: readonly number[];
   readonly allNamespaces?: boolean;
   readonly watch?: number;
   readonly duration: number;
-  readonly openmetrics?: boolean;
+  readonly every?: number;
+  readonly openmetrics?: string | true;
 }
 
 export function auditCommand(): Command {
@@ -46,32 +53,60 @@ export function auditCommand(): Command {
       ),
     )
     .addOption(
-      new Option("--duration <time>", "watch at most this long")
+      new Option("--every <time>", "with --queue: audit the fleet again and again").argParser(
+        parseDurationMs,
+      ),
+    )
+    .addOption(
+      new Option("--duration <time>", "watch, or repeat, at most this long")
         .argParser(parseDurationMs)
         .default(3_600_000, "1h"),
     )
     .addOption(
-      new Option("--openmetrics", "print metrics, for node_exporter's textfile collector").conflicts("json"),
+      new Option(
+        "--openmetrics [file]",
+        "print metrics, for node_exporter's textfile collector, or write them to this file",
+      ).conflicts("json"),
     )
     .option("--json", "print one object (docs/schema/audit-1.json); with --watch one per line")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = await runHereOrThere("audit", flags, () => runAudit(flags));
     });
-  return addHostOptions(command, ["watch", "duration", "openmetrics"]);
+  for (const option of fleetOptions("1m", ["allNamespaces", "watch", "output", "markdown", "csv", "html"]))
+    command.addOption(option);
+  return addHostOptions(addFileOptions(command, FILES), [
+    "watch",
+    "duration",
+    "openmetrics",
+    "every",
+    "queue",
+  ]);
 }
+
+/** The latest audit of --watch is what the files have. */
+const FILES = {
+  output: "write the object of --json, for report",
+  markdown: true,
+  csv: true,
+  html: "write the listeners and what is at risk as a page",
+} as const;
 
 const EXAMPLES = `Examples:
   selfconnect audit                                    what is at risk here, and what to do
   selfconnect audit --port 50000,50001                 is one of these ports a good choice?
   sudo selfconnect audit --all-namespaces              this host and its containers
   selfconnect audit --watch 5s                         print what appears and what disappears
-  selfconnect audit --openmetrics > selfconnect.prom   for node_exporter`;
+  selfconnect audit --openmetrics selfconnect.prom     for node_exporter
+  selfconnect audit --queue redis://10.0.0.1 --every 5m --openmetrics fleet.prom   every host that has a worker`;
 
 async function runAudit(flags: Flags): Promise<number> {
+  if (flags.queue !== undefined) return runQueueAudit({ ...flags, writeMetrics: writeWhole });
+  checkWithoutQueue(flags);
   const signal = interruption();
   let last = await auditOnce(flags);
   last.print();
+  writeResultFiles({ report: last.report }, flags);
   if (flags.watch === undefined) return exitCode([last.verdict]);
   const verdicts = [last.verdict];
   const endsAt = performance.now() + flags.duration;
@@ -80,10 +115,16 @@ async function runAudit(flags: Flags): Promise<number> {
     if (signal.aborted) break;
     const next = await auditOnce(flags);
     next.printChanges(last);
+    writeResultFiles({ report: next.report }, flags);
     verdicts.push(next.verdict);
     last = next;
   }
   return signal.aborted ? EXIT.interrupted : exitCode(verdicts);
+}
+
+function putMetrics(file: string | true, text: string): void {
+  if (file === true) process.stdout.write(text);
+  else writeWhole(file, text);
 }
 
 /** What was found wins over what is unknown. */
@@ -96,40 +137,43 @@ function exitCode(verdicts: readonly Audit["verdict"][]): number {
 interface Look {
   readonly verdict: Audit["verdict"];
   readonly audits: readonly Audit[];
+  readonly report: AuditReport;
   print(): void;
   printChanges(last: Look): void;
 }
 
 async function auditOnce(flags: Flags): Promise<Look> {
   const options = flags.port ? { ports: flags.port } : {};
-  const indent = flags.watch === undefined ? 2 : 0;
   if (flags.allNamespaces) {
     const host = await auditAllNamespaces(options);
-    return withChanges(flags, host.verdict, [host.own, ...host.others], () => {
-      if (flags.openmetrics) process.stdout.write(hostAuditMetrics(host));
-      else if (flags.json) printJson(hostAuditReport(host), indent);
-      else print(hostAuditText(host, textOptions()));
+    return makeLook(flags, [host.own, ...host.others], hostAuditReport(host), {
+      text: () => hostAuditText(host, textOptions()),
+      metrics: () => hostAuditMetrics(host),
     });
   }
   const found = await audit(options);
-  return withChanges(flags, found.verdict, [found], () => {
-    if (flags.openmetrics) process.stdout.write(auditMetrics(found));
-    else if (flags.json) printJson(auditReport(found), indent);
-    else print(auditText(found, textOptions()));
+  return makeLook(flags, [found], auditReport(found), {
+    text: () => auditText(found, textOptions()),
+    metrics: () => auditMetrics(found),
   });
 }
 
-function withChanges(
+function makeLook(
   flags: Flags,
-  verdict: Audit["verdict"],
   audits: readonly Audit[],
-  printAll: () => void,
+  report: AuditReport,
+  write: { readonly text: () => string; readonly metrics: () => string },
 ): Look {
+  const printAll = () => {
+    if (flags.openmetrics) putMetrics(flags.openmetrics, write.metrics());
+    else if (flags.json) printJson(report, flags.watch === undefined ? 2 : 0);
+    else print(write.text());
+  };
   const printChanges = (last: Look) => {
     const changes = auditChangesText(last.audits, audits, new Date(), textOptions());
     if (changes === "") return;
     if (flags.json || flags.openmetrics) printAll();
     else print(changes);
   };
-  return { verdict, audits, print: printAll, printChanges };
+  return { verdict: report.verdict, audits, report, print: printAll, printChanges };
 }

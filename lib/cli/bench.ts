@@ -2,7 +2,6 @@
 import { fork } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { writeWhole } from "../audit/whole-file.ts";
 import type { BenchBounds, BenchDriver, BenchReport, BenchRow, BenchScan } from "../report/index.ts";
 import {
   applyBenchBounds,
@@ -18,9 +17,11 @@ import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends HostFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly rounds: number;
   readonly cell: number;
   readonly only: readonly string[];
@@ -28,9 +29,6 @@ interface Flags extends HostFlags {
   readonly scan: BenchScan;
   readonly expect?: string;
   readonly long?: boolean;
-  readonly markdown?: string;
-  readonly html?: string;
-  readonly csv?: string;
 }
 
 /** What the runner sends: the texts of its rows, progress while it measures, then the report. */
@@ -127,16 +125,20 @@ export function benchCommand(): Command {
     .addOption(new Option("--scan <values>", SCAN).argParser(parseScan).default(NO_SCAN, "none"))
     .option("--expect <file>", EXPECT)
     .option("--long", LONG)
-    .option("--markdown <file>", "also write the tables as Markdown")
-    .option("--html <file>", "also write the tables and a plot as one HTML page")
-    .option("--csv <file>", "also write the figure of each cell in each round as CSV")
     .option("--json", "print one object (docs/schema/bench-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = await runHereOrThere("bench", flags, () => runBench(flags));
     });
-  return addHostOptions(command, ["driver", "expect", "markdown", "html", "csv"]);
+  return addHostOptions(addBaselineOptions(addFileOptions(command, FILES)), ["driver", "expect"]);
 }
+
+const FILES = {
+  output: true,
+  markdown: "also write the tables as Markdown",
+  html: "also write the tables and a plot as one HTML page",
+  csv: "also write the figure of each cell in each round as CSV",
+} as const;
 
 const LONG =
   "measure peak memory from 1 to 30 million attempts instead of 1 to 4, " +
@@ -159,6 +161,8 @@ const EXAMPLES = `Examples:
   selfconnect bench --html bench.html --json           a page with a plot, and the data
   selfconnect bench --only attempts --driver mine=./mine --scan threads=1,2,4
   selfconnect bench --only stop --expect bounds.json   in CI, with bounds of your own
+  selfconnect bench --only attempts --output before.json   for --baseline later
+  selfconnect bench --only attempts --baseline before.json --fail-on worse=5%
 
 Exits with 0 when every bound that could be measured was reached, with 1 when one was missed or rounds disagree.
 With --expect: 3 when a bound of the file was missed, else 1 when a row of it has no figure.`;
@@ -167,15 +171,18 @@ async function runBench(flags: Flags): Promise<number> {
   if (!existsSync(RUNNER)) throw new Error("this copy of selfconnect was built without its benchmarks");
   checkTrials(flags);
   const bounds = flags.expect === undefined ? null : readBounds(flags.expect);
+  const baseline = readBaseline("bench", flags);
   const measured = await runBenchmark(flags, bounds);
   const report = bounds ? applyBenchBounds(measured, bounds) : measured;
-  if (flags.json) printJson(report);
-  else print(benchText(report, textOptions()));
-  if (flags.markdown) writeWhole(flags.markdown, benchMarkdown(report));
-  if (flags.html) writeWhole(flags.html, benchHtml(report));
-  if (flags.csv) writeWhole(flags.csv, benchCsv(report));
-  if (report.isInterrupted) return EXIT.interrupted;
-  return benchExitCode(report.rows, bounds);
+  const result = {
+    report,
+    text: () => benchText(report, textOptions()),
+    markdown: () => benchMarkdown(report),
+    html: () => benchHtml(report),
+    csv: () => benchCsv(report),
+  };
+  const code = report.isInterrupted ? EXIT.interrupted : benchExitCode(report.rows, bounds);
+  return finishResult(result, flags, baseline, code);
 }
 
 function readBounds(file: string): BenchBounds {

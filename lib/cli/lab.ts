@@ -25,20 +25,26 @@ import {
   judgementText,
   labCleanReport,
   labCleanText,
+  labCsv,
+  labHtml,
   labKernelsReport,
   labKernelsText,
   labListReport,
   labListText,
+  labMarkdown,
   labText,
   parseLabResult,
 } from "../report/index.ts";
 import { parseCount, parseDurationMs, parseList } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
+import type { FleetFlags } from "./fleet.ts";
+import { checkWithoutQueue, commandText, fleetOptions, runQueueLab } from "./fleet.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addSshOptions, remoteOptionsOf } from "./on-hosts.ts";
 import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
 import { progressLines } from "./progress.ts";
-import { writeReports } from "./report.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
 interface KernelFlags {
   readonly suites?: readonly string[];
@@ -51,7 +57,11 @@ interface CleanFlags extends Pick<KernelFlags, "cache" | "json"> {
   readonly dryRun?: boolean;
 }
 
-interface Flags extends KernelFlags, Pick<HostFlags, "sshConfig" | "remoteNode"> {
+interface Flags
+  extends KernelFlags,
+    FleetFlags,
+    Omit<ResultFlags, "json">,
+    Pick<HostFlags, "sshConfig" | "remoteNode"> {
   readonly machine?: readonly string[];
   readonly kernels?: readonly string[];
   readonly experiments?: readonly string[];
@@ -61,13 +71,9 @@ interface Flags extends KernelFlags, Pick<HostFlags, "sshConfig" | "remoteNode">
   readonly trials: number;
   readonly jobs?: number;
   readonly silence: number;
-  readonly output?: string;
   readonly resume?: boolean;
   readonly expect?: string;
   readonly writeExpect?: string;
-  readonly html?: string;
-  readonly markdown?: string;
-  readonly csv?: string;
 }
 
 const MOST_TOTAL_MS = 900_000;
@@ -77,7 +83,8 @@ export function labCommand(): Command {
   const command = new Command("lab")
     .description(
       "Asks the same questions of many kernels on this machine: its own, Debian's as User-mode Linux or under QEMU, " +
-        "and gVisor; and of other hosts, by ssh. Fetches kernels with apt and caches them. This package measures every answer inside the kernel.",
+        "and gVisor; of other hosts, by ssh or with --queue those of a fleet. Fetches kernels with apt and caches them. " +
+        "This package measures every answer inside the kernel.",
     )
     .option(
       "--machine <names>",
@@ -115,15 +122,13 @@ export function labCommand(): Command {
       "--expect <file>",
       "ask what this file answers; exit with 0, 3 or 125, as git bisect run needs it",
     )
-    .option("--html <file>", "write the report as one HTML file")
-    .option("--markdown <file>", "write the table as Markdown")
-    .option("--csv <file>", "write the counts as CSV")
     .option("--json", "print one object (docs/schema/lab-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
       process.exitCode = flags.list ? await listQuestions(flags) : await runLabCommand(flags);
     });
-  withShelf(addSshOptions(command));
+  for (const option of fleetOptions("15m", NOT_BY_QUEUE)) command.addOption(option);
+  withShelf(addSshOptions(addBaselineOptions(addFileOptions(command, FILES))));
   const kernels = new Command("kernels")
     .summary("which kernels are available, and which are cached")
     .option("--json", "print one object (docs/schema/lab-kernels-1.json)")
@@ -131,6 +136,12 @@ export function labCommand(): Command {
     .action((_: unknown, self: Command) => listKernels({ ...self.opts(), ...givenOptions(command, self) }));
   return command.addCommand(withShelf(kernels)).addCommand(cleanCommand(command));
 }
+
+const FILES = {
+  html: "write the report as one HTML file",
+  markdown: "write the table as Markdown",
+  csv: "write the counts as CSV",
+} as const;
 
 function cleanCommand(lab: Command): Command {
   return new Command("clean")
@@ -151,12 +162,16 @@ function cleanCommand(lab: Command): Command {
     });
 }
 
+/** What only makes sense for machines of this host. */
+const NOT_BY_QUEUE = ["machine", "kernels", "sysctl", "jobs", "silence", "suites", "mirror"];
+
 const EXAMPLES = `Examples:
   selfconnect lab --list                               the questions, and the machines
   selfconnect lab --machine host --experiments parity  one question to this kernel
   selfconnect lab --machine uml --kernels 6.1,6.12     two kernels, without root
   selfconnect lab --machine host,ssh:me@db1            this host beside another
   selfconnect lab --all --html lab.html                everything, as a page with plots
+  selfconnect lab --queue redis://10.0.0.1 --hosts "web-*"   each host that has a worker
   selfconnect lab --kernels ./linux --expect expected.json   a step of git bisect run`;
 
 const KERNEL_EXAMPLES = `Examples:
@@ -201,16 +216,24 @@ async function listQuestions({ json }: Flags): Promise<number> {
 async function runLabCommand(flags: Flags): Promise<number> {
   await findExperiments(flags.experiments); // Rejects a misspelt name before anything is fetched.
   const expectation = flags.expect === undefined ? null : readExpectation(flags.expect);
+  const baseline = readBaseline("lab", flags);
   const signal = interruption();
   try {
     const result = await runFlags(flags, await chooseExperiments(flags, expectation), signal);
     if (flags.writeExpect)
       writeWhole(flags.writeExpect, `${JSON.stringify(expectationOf(result), null, 2)}\n`);
     const judgement = expectation && judge(result, expectation);
-    if (flags.json) printJson(judgement ? { ...result, judgement } : result);
-    else print(labText(result, textOptions()));
-    if (judgement && !flags.json) print(judgementText(judgement, textOptions()));
-    return labExitCode(result, { isInterrupted: signal.aborted, isNamed: !!flags.kernels, judgement });
+    const judged = judgement && (() => `\n${judgementText(judgement, textOptions())}`);
+    const finished = {
+      report: judgement ? { ...result, judgement } : result,
+      text: () => `${labText(result, textOptions())}${judged?.() ?? ""}`,
+      html: () => labHtml(result),
+      markdown: () => labMarkdown(result),
+      csv: () => labCsv(result),
+    };
+    const code = labExitCode(result, { isInterrupted: signal.aborted, isNamed: !!flags.kernels, judgement });
+    const { output: _, ...others } = flags; // It has been written after every cell.
+    return finishResult(finished, others, baseline, code);
   } catch (error) {
     if (!expectation || error instanceof TypeError) throw error;
     printNotice([(error as Error).message]);
@@ -238,6 +261,8 @@ async function runFlags(
   if (flags.output === undefined) mkdirSync(flags.cache, { recursive: true });
   const output = flags.output ?? path.join(flags.cache, "lab.json");
   const resume = flags.resume && existsSync(output) ? parseLabResult(readFileSync(output, "utf8")) : null;
+  if (flags.queue !== undefined) return await runOnFleet(flags, experiments, { resume, output, signal });
+  checkWithoutQueue(flags);
   using line = new LiveLine();
   const machines = await chooseMachines(flags, line);
   const titles = machines.map(({ title }) => title);
@@ -264,7 +289,23 @@ async function runFlags(
     },
   });
   writeWhole(output, `${JSON.stringify(result)}\n`);
-  writeReports(result, flags);
+  return result;
+}
+
+interface FleetRun {
+  readonly resume: LabResult | null;
+  readonly output: string;
+  readonly signal: AbortSignal;
+}
+
+async function runOnFleet(
+  flags: Flags,
+  experiments: readonly string[],
+  { resume, output, signal }: FleetRun,
+): Promise<LabResult> {
+  const save = (sofar: LabResult) => writeWhole(output, `${JSON.stringify(sofar)}\n`);
+  const result = await runQueueLab({ ...flags, experiments, resume, save, signal });
+  save(result);
   return result;
 }
 
@@ -318,8 +359,4 @@ function listKernels(flags: KernelFlags): void {
 
 function shelfOf({ cache, suites, mirror }: KernelFlags): KernelShelf {
   return new KernelShelf({ cacheFolder: cache, ...(suites && { suites }), ...(mirror && { mirror }) });
-}
-
-function commandText(): string {
-  return ["selfconnect", ...process.argv.slice(2)].join(" ").slice(0, 400);
 }

@@ -69,6 +69,11 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: "the same experiments on many kernels",
     load: async () => (await import("./lab.ts")).labCommand(),
   },
+  worker: {
+    usage: "[options]",
+    summary: "answer the questions of a queue about this host, for lab and audit --queue",
+    load: async () => (await import("./worker.ts")).workerCommand(),
+  },
   doctor: {
     usage: "[options]",
     summary: "what works on this host, what each lack costs, and how to fix it",

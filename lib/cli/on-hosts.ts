@@ -17,10 +17,13 @@ export interface HostFlags {
 
 const LOCAL_OPTIONS = /^--(on|ssh-config|remote-node)(=|$)/;
 
-/** Adds --on and what belongs to it; `refused` are options that are for one host alone: files here, and repeating. */
+/** What is written or read on this side of the connections, for one host alone. */
+const FILES_HERE = ["output", "markdown", "csv", "html", "baseline", "baselineAnyHost", "failOn"];
+
+/** Adds --on and what belongs to it; `refused` are further options that are for one host alone. */
 export function addHostOptions(command: Command, refused: readonly string[] = []): Command {
   const on = new Option("--on <hosts>", "run this on host, ssh:host, ssh:user@host; print one line for each");
-  return addSshOptions(command.addOption(on.argParser(parseHosts).conflicts([...refused])));
+  return addSshOptions(command.addOption(on.argParser(parseHosts).conflicts([...FILES_HERE, ...refused])));
 }
 
 /** How ssh(1) reaches other hosts. */

@@ -19,16 +19,17 @@ import { DEFAULT_PEER, parseCount, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
-import { interruption, LiveLine, print, printJson, printNotice, textOptions } from "./output.ts";
+import { interruption, LiveLine, printNotice, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends HostFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly peer: Address;
   readonly method: Method;
   readonly count: number;
   readonly listen?: boolean;
   readonly read?: string;
   readonly ports?: string;
-  readonly html?: string;
 }
 
 export function portsCommand(): Command {
@@ -58,7 +59,6 @@ export function portsCommand(): Command {
       ).conflicts(["peer", "method", "count", "listen", "ports"]),
     )
     .option("--ports <file>", "write the local ports, in order, one per line")
-    .option("--html <file>", "write a page with zoomable plots")
     .option("--json", "print one object (docs/schema/ports-1.json, with --read ports-read-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (flags: Flags) => {
@@ -66,39 +66,49 @@ export function portsCommand(): Command {
         flags.read === undefined ? runPorts(flags) : runRead(flags.read, flags),
       );
     });
-  return addHostOptions(command, ["read", "ports", "html"]);
+  return addHostOptions(addBaselineOptions(addFileOptions(command, FILES)), ["read", "ports"]);
 }
+
+const FILES = { html: "write a page with zoomable plots", output: true, markdown: true, csv: true } as const;
 
 const EXAMPLES = `Examples:
   selfconnect ports                                    what connect(2) is given
   selfconnect ports --method bind                      what bind(2) with port 0 is given
   selfconnect ports --count 2000000                    long enough to see a new salt, every 10 s on Linux
+  selfconnect ports --baseline before.json             does it pick them as before? (--output wrote the file)
   tcpdump -w - tcp | selfconnect ports --read -        how the hosts on this network pick ports`;
 
 async function runPorts(flags: Flags): Promise<number> {
   const signal = interruption();
+  const baseline = readBaseline("ports", flags);
   const observation = await observe(flags, signal);
   const fingerprinted = fingerprint(observation);
-  if (flags.json) printJson(portsReport(observation, fingerprinted));
-  else print(portsText(observation, fingerprinted, textOptions()));
   if (flags.ports !== undefined) writeWhole(flags.ports, `${observation.ports.join("\n")}\n`);
-  if (flags.html !== undefined) writeWhole(flags.html, portsHtml(observation, fingerprinted));
-  if (signal.aborted) return EXIT.interrupted;
-  return fingerprinted.verdict.name === "unknown" ? EXIT.failed : EXIT.done;
+  const result = {
+    report: portsReport(observation, fingerprinted),
+    text: () => portsText(observation, fingerprinted, textOptions()),
+    html: () => portsHtml(observation, fingerprinted),
+  };
+  const code = fingerprinted.verdict.name === "unknown" ? EXIT.failed : EXIT.done;
+  return finishResult(result, flags, baseline, signal.aborted ? EXIT.interrupted : code);
 }
 
 /** Names the algorithm of every host in a capture or list. Exits with 0 if it names one. */
 async function runRead(file: string, flags: Flags): Promise<number> {
+  const baseline = readBaseline("ports-read", flags);
   using line = new LiveLine();
   const onProgress = (bytes: number) => line.show(`${mebibytes(bytes)} read`);
   const reading = await readPorts(file === "-" ? process.stdin : file, { onProgress }).catch((error) => {
     throw new Error(`cannot read ${file}: ${error.message}`, { cause: error });
   });
-  if (flags.json) printJson(portsReadReport(file, reading));
-  else print(portsReadText(file, reading, textOptions()));
-  if (flags.html !== undefined) writeWhole(flags.html, portsReadHtml(file, reading));
+  line.clear();
+  const result = {
+    report: portsReadReport(file, reading),
+    text: () => portsReadText(file, reading, textOptions()),
+    html: () => portsReadHtml(file, reading),
+  };
   const isNamed = reading.sources.some(({ verdict }) => verdict.name !== "unknown");
-  return isNamed ? EXIT.done : EXIT.failed;
+  return finishResult(result, flags, baseline, isNamed ? EXIT.done : EXIT.failed);
 }
 
 async function observe(flags: Flags, signal: AbortSignal): Promise<Observation> {

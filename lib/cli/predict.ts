@@ -19,9 +19,11 @@ import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer, parseRate } from 
 import { EXIT } from "./exit-codes.ts";
 import type { HostFlags } from "./on-hosts.ts";
 import { addHostOptions, runHereOrThere } from "./on-hosts.ts";
-import { interruption, LiveLine, print, printJson, textOptions } from "./output.ts";
+import { interruption, LiveLine, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addBaselineOptions, addFileOptions, finishResult, readBaseline } from "./result-files.ts";
 
-interface Flags extends HostFlags {
+interface Flags extends HostFlags, ResultFlags {
   readonly method: Method;
   readonly every?: number;
   readonly rate?: number;
@@ -67,16 +69,20 @@ export function predictCommand(): Command {
     .action(async (peer: Address, flags: Flags) => {
       process.exitCode = await runHereOrThere("predict", flags, () => runPredict(peer, flags));
     });
-  return addHostOptions(command);
+  return addHostOptions(
+    addBaselineOptions(addFileOptions(command, { output: true, markdown: true, csv: true, html: true })),
+  );
 }
 
 const EXAMPLES = `Examples:
   selfconnect predict 127.0.0.1:50000 --every 1s       a client that tries once a second
   selfconnect predict 127.0.0.1:50001                  never, and why
-  selfconnect predict --check 200                      200 real self-connects beside the prediction`;
+  selfconnect predict --check 200                      200 real self-connects beside the prediction
+  selfconnect predict --baseline before.json           what changed since --output wrote that`;
 
 async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const signal = interruption();
+  const baseline = readBaseline("predict", flags);
   const { method, clients } = flags;
   const algorithm = flags.algorithm === undefined ? undefined : portAlgorithm(flags.algorithm);
   const prediction = await predict({
@@ -91,11 +97,13 @@ async function runPredict(peer: Address, flags: Flags): Promise<number> {
   const neverCheck =
     flags.check !== undefined && prediction.never ? await checkNever(prediction, signal) : null;
   const question = { clients, paces: pacesOf(flags), check, neverCheck, holders: findHolders(peer) };
-  if (flags.json) printJson(predictReport(prediction, question));
-  else print(predictText(prediction, question, textOptions()));
-  if (signal.aborted) return EXIT.interrupted;
+  const result = {
+    report: predictReport(prediction, question),
+    text: () => predictText(prediction, question, textOptions()),
+  };
   const isRefuted = (check && !check.holds) || (neverCheck && neverCheck.selfConnects > 0);
-  return !isKnown || isRefuted ? EXIT.failed : EXIT.done;
+  const code = !isKnown || isRefuted ? EXIT.failed : EXIT.done;
+  return finishResult(result, flags, baseline, signal.aborted ? EXIT.interrupted : code);
 }
 
 /** Who holds the peer's port now: a self-connect needs it free. */

@@ -7,7 +7,7 @@ import { formatAddress, SocketError } from "../index.ts";
 import type { Closing, Trace } from "../packets/index.ts";
 import { CLOSINGS, observeLeavings, readTrace, trace } from "../packets/index.ts";
 import { situationFor, whyNever } from "../ports/index.ts";
-import type { TraceExtras } from "../report/index.ts";
+import type { TraceExtras, TraceReport } from "../report/index.ts";
 import {
   holderText,
   ladderSvg,
@@ -20,9 +20,11 @@ import {
 import { pluralize } from "../report/numbers.ts";
 import { DEFAULT_PEER, parseCount, parseDurationMs, parsePeer } from "./arguments.ts";
 import { EXIT } from "./exit-codes.ts";
-import { interruption, LiveLine, print, printJson, printLines, textOptions } from "./output.ts";
+import { interruption, LiveLine, print, printLines, textOptions } from "./output.ts";
+import type { ResultFlags } from "./result-files.ts";
+import { addFileOptions, finishResult } from "./result-files.ts";
 
-interface Flags {
+interface Flags extends ResultFlags {
   readonly natural?: boolean;
   readonly pair?: boolean;
   readonly read?: string;
@@ -32,14 +34,12 @@ interface Flags {
   readonly duration: number;
   readonly write?: string;
   readonly svg?: string;
-  readonly html?: string;
-  readonly json?: boolean;
 }
 
 const ARRIVED = ["self-connect", "simultaneous-open"];
 
 export function traceCommand(): Command {
-  return new Command("trace")
+  const command = new Command("trace")
     .description(
       "Makes one self-connect and prints every packet: its numbers and options, the sender's TCP state, the state " +
         "that it puts the receiver in, and why it was sent. Capturing needs CAP_NET_RAW; without it only the states " +
@@ -73,7 +73,6 @@ export function traceCommand(): Command {
     )
     .option("--write <file>", "write the packets as pcapng, with comments, for Wireshark and tshark")
     .option("--svg <file>", "write the ladder as a picture")
-    .option("--html <file>", "write picture, packets and pcapng as one HTML file")
     .option("--json", "print one object (docs/schema/trace-1.json)")
     .addHelpText("after", `\n${EXAMPLES}`)
     .action(async (peer: Address, flags: Flags) => {
@@ -81,7 +80,15 @@ export function traceCommand(): Command {
         ? runTraceCommand(peer, flags)
         : runRead(flags.read, flags));
     });
+  return addFileOptions(command, FILES);
 }
+
+const FILES = {
+  html: "write picture, packets and pcapng as one HTML file",
+  output: "write the object of --json, for report",
+  markdown: true,
+  csv: true,
+} as const;
 
 const EXAMPLES = `Examples:
   selfconnect trace                                    the handshake with itself
@@ -96,9 +103,7 @@ async function runTraceCommand(peer: Address, flags: Flags): Promise<number> {
   const traced = await runTrace(peer, flags, signal);
   const table = flags.close && !signal.aborted ? await observeLeavings(peer) : null;
   const extras = { sent: flags.data ?? null, leavings: table };
-  if (flags.json) printJson(traceReport(peer, traced, extras));
-  else print(traceText(traced, extras, textOptions()));
-  const files = writeFiles(traced, extras, flags);
+  const files = finishTrace(traceReport(peer, traced, extras), traced, extras, flags);
   if (!flags.json) printLines(files.map((file) => `written   ${file}`));
   return exitCode(traced, files, flags, signal);
 }
@@ -108,9 +113,8 @@ async function runRead(file: string, flags: Flags): Promise<number> {
     throw new Error(`cannot explain ${file}: ${error.message}`, { cause: error });
   });
   const extras = { sent: null, leavings: null };
-  if (flags.json) printJson(traceReport(traced.ladder.ends[0]!.address, traced, extras));
-  else print(traceText(traced, extras, textOptions()));
-  const files = writeFiles(traced, extras, flags);
+  const report = traceReport(traced.ladder.ends[0]!.address, traced, extras);
+  const files = finishTrace(report, traced, extras, flags);
   if (!flags.json) {
     printLines(files.map((name) => `written   ${name}`));
     if (found > 1) print(`the first of ${found} such connections in the file`);
@@ -149,7 +153,14 @@ function warnIfNever(peer: Address): void {
   if (never) console.error(neverText(never, textOptions(process.stderr)));
 }
 
-/** Writes the files that the flags name and returns their names. Without packets only the page, which explains why. */
+/** Prints the trace and writes the files that the flags name. Returns the names of those that writeFiles() wrote. */
+function finishTrace(report: TraceReport, traced: Trace, extras: TraceExtras, flags: Flags): string[] {
+  const { html: _, ...others } = flags;
+  finishResult({ report, text: () => traceText(traced, extras, textOptions()) }, others, null, EXIT.done);
+  return writeFiles(traced, extras, flags);
+}
+
+/** Without packets only the page, which explains why. */
 function writeFiles(traced: Trace, extras: TraceExtras, flags: Flags): string[] {
   const files: string[] = [];
   const packets = tracePcapng(traced);

@@ -1,6 +1,7 @@
 /** The addresses that a caller passes in an iterable of either kind, each once. */
 import type { Address } from "../socket/address.ts";
-import { addressBytes, checkPeer } from "../socket/address.ts";
+import { checkPeer } from "../socket/address.ts";
+import { addressBytes } from "../socket/address-bytes.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import { SeenAddresses } from "./seen.ts";

@@ -101,13 +101,13 @@ class Punch {
     this.#refuseOwnAddress();
     if (this.#isListening) holder.listen();
     for (let attemptMs = FIRST_ATTEMPT_MS; ; attemptMs = Math.min(LONGEST_ATTEMPT_MS, attemptMs * 1.5)) {
-      const socket = await this.#attempt(holder, attemptMs * (1 + Math.random()));
-      if (socket) return this.#deliver(socket);
+      const dialed = await this.#attempt(holder, attemptMs * (1 + Math.random()));
+      if (dialed) return dialed;
     }
   }
 
-  /** One connect(2), and the time until the next. Returns the socket that connected or was accepted, or null. */
-  async #attempt(holder: TcpSocket, attemptMs: number): Promise<TcpSocket | null> {
+  /** One connect(2), and the time until the next. Returns what connected or was accepted, or null. */
+  async #attempt(holder: TcpSocket, attemptMs: number): Promise<Dialed | null> {
     const startedAt = performance.now();
     const socket = this.#open();
     let isKept = false;
@@ -160,18 +160,24 @@ class Punch {
     return null;
   }
 
-  #deliver(socket: TcpSocket): Dialed {
-    const attempts = this.#attempts;
-    return { socket, local: socket.getsockname(), peer: this.#peer, attempts, attemptCount: attempts.length };
+  /** The guard's check. Resets the socket when it is joined to itself, or cannot be asked. */
+  #check(socket: TcpSocket, startedAt: number): Dialed {
+    try {
+      const local = socket.getsockname();
+      if (!socket.isSelfConnected()) {
+        this.#report("connected", local, startedAt);
+        const attempts = this.#attempts;
+        return { socket, local, peer: this.#peer, attempts, attemptCount: attempts.length };
+      }
+      return this.#refuse(local, startedAt);
+    } catch (error) {
+      if (!socket.closed) socket.reset();
+      throw error;
+    }
   }
 
-  /** The guard's check. */
-  #check(socket: TcpSocket, startedAt: number): TcpSocket {
-    const local = socket.getsockname();
-    const isJoined = socket.isSelfConnected();
-    const attempt = this.#report(isJoined ? "self-connect" : "connected", local, startedAt);
-    if (!isJoined) return socket;
-    socket.reset();
+  #refuse(local: Address, startedAt: number): never {
+    const attempt = this.#report("self-connect", local, startedAt);
     publishRejected(attempt, true);
     const message = selfConnectMessage(formatAddress(this.#peer), countAttempts(this.#attempts), true);
     throw new DialError("ERR_SELF_CONNECT", message, this.#attempts);

@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, addressBytes, decodeAddress, parseText, unmap } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, parseText, unmap } from "../socket/address.ts";
+import { addressBytes } from "../socket/address-bytes.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import { isInPackage, packageFile } from "../socket/own-files.ts";
@@ -36,6 +37,8 @@ export interface Environment extends PortFacts {
   readonly architecture: string;
   /** How many processors the process may use. */
   readonly cpus: number;
+  /** proc(5), /proc/cpuinfo: the model of the first processor; "" where the host does not report it. */
+  readonly processor: string;
   /** The sysctls that affect self-connects, as the kernel prints them; a sysctl that it lacks is absent. */
   readonly sysctls: Readonly<Record<string, string>>;
   /** The version of Node, or of the runtime in its place. */
@@ -129,6 +132,7 @@ export function environment(): Environment {
     machine: "host",
     architecture: os.arch(),
     cpus: os.availableParallelism(),
+    processor: os.cpus()[0]?.model.trim() ?? "",
     ...portFacts(),
     sysctls: Object.fromEntries(present),
     node: process.version,

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
 import { environment } from "../kernel/host.ts";
-import { checkArray, checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkArray, checkKeys, invalidArgument, nearest, textOf } from "../socket/misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
 import { CannotRun, LIMITS, runGuest } from "./machine.ts";
@@ -26,8 +26,8 @@ export interface Finding extends Omit<GuestFinding, "status"> {
 export interface LabKernel {
   /** The title of its column, which no other kernel of the result has. */
   readonly id: string;
-  /** Where it ran. */
-  readonly machine: MachineName;
+  /** Where it ran; "worker" is another host of the queue, whose name is the id. */
+  readonly machine: MachineName | "worker";
   /** What the lab has set there; absent where it has set nothing. */
   readonly sysctls?: Readonly<Record<string, string>>;
   /** Whether its processor was emulated: rates and times then say little. */
@@ -52,6 +52,8 @@ export interface LabResult {
   readonly version: string;
   /** The commit of the package's clone; null in an installed package. */
   readonly commit: string | null;
+  /** Which run of a fleet it is, so that it can be resumed; absent where no queue was used. */
+  readonly run?: string;
   /** How many times a random thing was repeated. */
   readonly trials: number;
   /** The questions that were asked. */
@@ -116,9 +118,9 @@ export async function findExperiments(names?: readonly string[]): Promise<readon
     const found = EXPERIMENTS.find((experiment) => experiment.name === name);
     if (found) return found;
     const known = EXPERIMENTS.map((experiment) => experiment.name);
-    const meant = nearest(name, known);
+    const meant = nearest(textOf(name), known);
     const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${name}" is not an experiment: ${fix}`);
+    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${textOf(name)}" is not an experiment: ${fix}`);
   });
 }
 

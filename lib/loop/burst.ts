@@ -1,6 +1,7 @@
 /** One burst of attempts, on a thread of the addon: native/core/burst.h. */
 import type { Address } from "../socket/address.ts";
-import { addressBytes, formatAddress } from "../socket/address.ts";
+import { formatAddress } from "../socket/address.ts";
+import { addressBytes } from "../socket/address-bytes.ts";
 import { threadError } from "../socket/errors.ts";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";

@@ -308,9 +308,18 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
     return ended;
   }
 
-  /** Checks whether a connected socket is joined to itself. The first socket ends the loop; a later one is reset. */
+  /** Resets the socket when it cannot be judged. */
   #judge(socket: TcpSocket): void {
-    const isSelf = socket.isSelfConnected();
+    try {
+      this.#endBy(socket, socket.isSelfConnected());
+    } catch (error) {
+      if (!socket.closed) socket.reset();
+      throw error;
+    }
+  }
+
+  /** The first socket that connected ends the loop; a later one is reset. */
+  #endBy(socket: TcpSocket, isSelf: boolean): void {
     if (isSelf) this.#selfConnects++;
     const { selfConnects = 1 } = this.#options;
     const goesOn = isSelf && this.#selfConnects < selfConnects;

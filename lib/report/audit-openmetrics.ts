@@ -2,6 +2,8 @@
 import type { HostAudit } from "../audit/all-namespaces.ts";
 import type { Audit } from "../audit/audit.ts";
 import { isDangerous } from "../audit/audit.ts";
+import type { AnsweredDestination, AnsweredSocket, AuditAnswer } from "../fleet/audit-answer.ts";
+import type { FleetAudit } from "../fleet/fleet-audit.ts";
 import { formatAddress } from "../socket/address.ts";
 import { escapeLabel } from "./escape.ts";
 
@@ -38,10 +40,23 @@ export function hostAuditMetrics({ own, others, verdict }: HostAudit): string {
   return render(merged);
 }
 
+/** The audits of a fleet, each sample with the label `host`; of a host that did not answer only that. */
+export function fleetAuditMetrics({ hosts }: FleetAudit): string {
+  const each = hosts.flatMap(({ host, audit }) => (audit ? [metricsOf(audit, { host })] : []));
+  const merged = (each[0] ?? []).map((metric, index) => {
+    return { ...metric, samples: each.flatMap((metrics) => metrics[index]!.samples) };
+  });
+  const answered = hosts.map(({ host, audit }) => ({ labels: { host }, value: audit ? 1 : 0 }));
+  return render([
+    { name: "selfconnect_host_answered", help: "Whether the worker of a host answered.", samples: answered },
+    ...merged,
+  ]);
+}
+
 const CLEAN = "selfconnect_clean";
 
-function metricsOf(found: Audit, common: Labels): Metric[] {
-  const labels = ({ local, owner }: Audit["listeners"][number]) => ({
+function metricsOf(found: Audit | AuditAnswer, common: Labels): Metric[] {
+  const labels = ({ local, owner }: AnsweredSocket) => ({
     ...common,
     address: local.host,
     family: `ipv${local.family}`,
@@ -49,7 +64,7 @@ function metricsOf(found: Audit, common: Labels): Metric[] {
     command: owner?.command ?? "",
   });
   const single = (value: number) => [{ labels: common, value }];
-  const path = ({ local, peer }: Audit["destinations"][number]) => ({
+  const path = ({ local, peer }: AnsweredDestination) => ({
     ...common,
     address: local.host,
     peer: formatAddress(peer),

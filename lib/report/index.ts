@@ -1,7 +1,7 @@
 /** `selfconnect/report`: results as published objects, text, HTML, Markdown, CSV, SVG, pcapng and metrics. */
 export type { AuditReport } from "./audit.ts";
 export { auditChangesText, auditReport, auditText, hostAuditReport, hostAuditText } from "./audit.ts";
-export { auditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
+export { auditMetrics, fleetAuditMetrics, hostAuditMetrics } from "./audit-openmetrics.ts";
 export type {
   BenchCell,
   BenchDriver,
@@ -19,18 +19,21 @@ export { benchCsv } from "./bench-csv.ts";
 export { benchHtml } from "./bench-html.ts";
 export { benchMarkdown } from "./bench-markdown.ts";
 export { benchText } from "./bench-text.ts";
+export type { Change, Comparison } from "./compare.ts";
+export { compareResults } from "./compare.ts";
+export { compareText, comparisonSheet } from "./compare-sheet.ts";
 export type { DialOutcome, DialReport } from "./dial.ts";
 export { dialReport, dialText } from "./dial.ts";
 export type { DoctorReport } from "./doctor.ts";
 export { doctorReport, doctorText } from "./doctor.ts";
+export type { FleetAuditReport } from "./fleet-audit.ts";
+export { fleetAuditReport, fleetAuditText } from "./fleet-audit.ts";
 export type { FreeReport } from "./free.ts";
 export { freeReport, freeText } from "./free.ts";
 export type { HostsReport } from "./hosts.ts";
 export { hostsReport, hostsText } from "./hosts.ts";
 export type { LabCleanReport } from "./lab-clean.ts";
 export { labCleanReport, labCleanText } from "./lab-clean.ts";
-export type { Change, Comparison } from "./lab-compare.ts";
-export { compareLabs, compareText } from "./lab-compare.ts";
 export { labCsv } from "./lab-csv.ts";
 export { judgementText } from "./lab-expect.ts";
 export { labHtml } from "./lab-html.ts";
@@ -51,8 +54,9 @@ export type { PortsReadReport } from "./ports-read.ts";
 export { portsReadHtml, portsReadReport, portsReadText } from "./ports-read.ts";
 export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
-export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
+export type { ReconnectReport, ReconnectTextOptions, ReconnectTrials } from "./reconnect.ts";
 export { reconnectReport, reconnectText } from "./reconnect.ts";
+export type { HistogramBar } from "./reconnect-histogram.ts";
 export {
   reconnectAfterText,
   reconnectHarmText,
@@ -61,7 +65,14 @@ export {
 } from "./reconnect-progress.ts";
 export type { ReserveReport } from "./reserve.ts";
 export { reserveReport, reserveText } from "./reserve.ts";
+export type { MeasuredResult, ResultHost, ResultKind } from "./result.ts";
+export { measuredResult, parseResult } from "./result.ts";
+export type { ResultRow } from "./result-rows.ts";
+export { resultSheet } from "./result-sheet.ts";
+export type { Sheet, SheetSection } from "./sheet.ts";
+export { sheetCsv, sheetHtml, sheetMarkdown, sheetText } from "./sheet.ts";
 export { storyHtml } from "./story-html.ts";
+export type { StoryTrials } from "./story-trials.ts";
 export type { TextOptions } from "./terminal.ts";
 export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";

@@ -1,15 +1,19 @@
 /** Reads lab results from a file: checks and copies every field before anything is rendered. */
-import type { MachineName } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { LAB_SCHEMA } from "../lab/lab.ts";
 import { checkEnvironment, checkFinding, checkSysctls, number, record, text } from "../lab/transcript.ts";
 
-const MACHINES: readonly MachineName[] = ["host", "qemu", "uml", "gvisor", "ssh"];
-const MOST_ROWS = 10_000;
+const MACHINES: readonly LabKernel["machine"][] = ["host", "qemu", "uml", "gvisor", "ssh", "worker"];
+/** Enough for the quick questions to ten thousand hosts. */
+const MOST_ROWS = 500_000;
 
 /** Parses a lab's results. Throws an Error that names what is wrong in one line. */
 export function parseLabResult(json: string): LabResult {
-  const result = record(JSON.parse(json), "a lab's result");
+  return parseLabObject(record(JSON.parse(json), "a lab's result"));
+}
+
+/** parseLabResult() of what JSON.parse() returned. */
+export function parseLabObject(result: Readonly<Record<string, unknown>>): LabResult {
   if (result.schema !== LAB_SCHEMA) throw new Error(`its schema is not ${LAB_SCHEMA}`);
   return {
     schema: LAB_SCHEMA,
@@ -18,6 +22,7 @@ export function parseLabResult(json: string): LabResult {
     command: text(result.command, "command"),
     version: text(result.version, "version"),
     commit: result.commit === null ? null : text(result.commit, "commit"),
+    ...(result.run !== undefined && { run: text(result.run, "run") }),
     trials: number(result.trials, "trials"),
     experiments: list(result.experiments, "experiments").map(checkExperiment),
     kernels: list(result.kernels, "kernels").map(checkKernel),

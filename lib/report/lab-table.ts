@@ -41,14 +41,15 @@ export function contradictions(rows: readonly Row[]): { row: Row; cell: Cell }[]
 }
 
 /**
- * The title of a column, "qemu 6.1.176 (reports 6.1.0)", from what the kernel has reported; and from its name what
- * tells it apart from an equal one of another file: "(2, of 2026-11-26 06:44)".
+ * The title of a column, "qemu 6.1.176 (reports 6.1.0)" or "web-1: 6.1.176", from what the kernel has reported; and from
+ * its name what tells it apart from an equal one of another file: "(2, of 2026-11-26 06:44)".
  */
 export function kernelTitle(kernel: LabKernel): string {
   const { environment, machine, sysctls = {} } = kernel;
   if (!environment) return kernel.id;
   const settings = Object.entries(sysctls).map(([name, value]) => ` ${name.split(".").at(-1)}=${value}`);
   const set = [...settings, / \(\d+, of [^)]+\)$/.exec(kernel.id)?.[0] ?? ""];
+  if (machine === "worker") return `${kernel.id}: ${environment.upstream}`;
   if (machine === "gvisor") return `gvisor (reports ${environment.kernel})${set.join("")}`;
   // The name of another host is a part of its id, which ends before what the lab has set there.
   const name = machine === "ssh" ? kernel.id.split(" ")[0]! : machine;

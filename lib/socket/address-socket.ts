@@ -1,6 +1,7 @@
 /** The part of TcpSocket that has addresses. */
 import type { Address, LocalAddress } from "./address.ts";
-import { addressBytes, checkLocalAddress, readAddress } from "./address.ts";
+import { checkLocalAddress, readAddress } from "./address.ts";
+import { addressBytes } from "./address-bytes.ts";
 import { addressError } from "./connecting.ts";
 import { SocketError } from "./errors.ts";
 import type { Handle } from "./native.ts";

@@ -19,8 +19,6 @@ export interface Address {
 /** `sizeof(core::Address)`: family, 0, port, scope index, 16 bytes of host; integers in network order. */
 export const ADDRESS_BYTES = 24;
 
-/** Linux numbers interfaces with a positive int. */
-const MOST_SCOPE = 2 ** 31 - 1;
 /** Longer than any interface name. */
 const MOST_NAME_BYTES = 256;
 
@@ -188,15 +186,6 @@ export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   if (scopeIndex > 0) new DataView(bytes.buffer).setUint32(4, scopeIndex);
   bytes.set(hostBytes(address.host) ?? [], 8);
   return bytes;
-}
-
-/** @internal Encodes an address for native code and looks up its scope. Throws ERR_UNKNOWN_SCOPE. */
-export function addressBytes(address: Address, native: Native): Uint8Array {
-  if (address.scope === undefined) return encodeAddress(address);
-  const isIndex = /^\d+$/.test(address.scope);
-  const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
-  if (index > 0 && index <= MOST_SCOPE) return encodeAddress(address, index);
-  throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
 }
 
 /** Decodes an address that native code wrote. `scopeName` returns the name of the interface with an index. */

@@ -1,7 +1,8 @@
 /** A connect(2) in progress: its result, as far as the kernel reports it, and the error at its deadline. */
 import { constants } from "node:os";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, isSameAddress, readAddress } from "./address.ts";
+import { ADDRESS_BYTES, isSameAddress, readAddress } from "./address.ts";
+import { addressBytes } from "./address-bytes.ts";
 import type { Attempt } from "./errors.ts";
 import { DialError, errnoName, SocketError } from "./errors.ts";
 import type { Handle, Native } from "./native.ts";

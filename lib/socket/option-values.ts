@@ -1,7 +1,8 @@
 /** The values of socket options as native code reads and writes them: 64-bit integers, or bytes. */
 
 import { inspect } from "node:util";
-import { ADDRESS_BYTES, addressBytes, checkAddress, decodeAddress, interfaceName } from "./address.ts";
+import { ADDRESS_BYTES, checkAddress, decodeAddress, interfaceName } from "./address.ts";
+import { addressBytes } from "./address-bytes.ts";
 import { checkPort } from "./address-text.ts";
 import { invalidArgument, nearest } from "./misuse.ts";
 import type { Native, OptionRow } from "./native.ts";

@@ -38,7 +38,12 @@ export async function connectPair<S extends PairedSocket<S>>(family: 4 | 6, open
 async function acceptFrom<S extends PairedSocket<S>>(listener: S, peer: Address): Promise<S> {
   for (;;) {
     const accepted = await listener.accepted();
-    if (isSameAddress(accepted.getpeername(), peer)) return accepted;
+    try {
+      if (isSameAddress(accepted.getpeername(), peer)) return accepted;
+    } catch (error) {
+      accepted.reset();
+      throw error;
+    }
     accepted.reset();
   }
 }

@@ -1,6 +1,7 @@
 /** Asks the kernel from which local address a connect would come: its routes decide, not a list of interfaces. */
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, addressBytes, decodeAddress, interfaceName, parseText, unmap } from "./address.ts";
+import { ADDRESS_BYTES, decodeAddress, interfaceName, parseText, unmap } from "./address.ts";
+import { addressBytes } from "./address-bytes.ts";
 import { errnoName, SocketError } from "./errors.ts";
 import { loadNative } from "./native.ts";
 import { writeOptions } from "./option-access.ts";

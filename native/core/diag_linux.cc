@@ -23,6 +23,8 @@ constexpr size_t kDatagramBytes = size_t{64} * 1024;
 constexpr int kBindToIfIndex = 62;
 /// After this many dumps during which the table changed, diag gives up.
 constexpr int kMostDumps = 8;
+/// After this many signals during one recv(2), its caller gets EINTR.
+constexpr int kMostInterrupts = 1000;
 
 /// Two comparisons, each with its port in the operation after it: low <= local port <= high.
 struct PortFilter {
@@ -174,13 +176,21 @@ Result send_request(int fd, uint16_t type, uint16_t flags, int family, const ine
   return send(fd, &message, sizeof message);
 }
 
+/// recv(2) of one datagram, again while a signal interrupts it. Returns its length, also of one that is
+/// longer than the memory.
+Result receive_datagram(int fd, void* bytes, size_t length) {
+  Result size = -EINTR;
+  for (int tries = 0; tries < kMostInterrupts && size == -EINTR; tries++) {
+    size = or_errno(::recv(fd, bytes, length, MSG_TRUNC));
+  }
+  return size > static_cast<Result>(length) ? -EMSGSIZE : size;
+}
+
 /// recv(2): the errno of the request, or 0.
 Result receive_acknowledgement(int fd) {
   alignas(nlmsghdr) char bytes[kDatagramBytes];
-  ssize_t size = 0;
-  do size = ::recv(fd, bytes, sizeof bytes, 0);
-  while (size < 0 && errno == EINTR);
-  if (size < 0) return -errno;
+  const Result size = receive_datagram(fd, bytes, sizeof bytes);
+  if (size < 0) return size;
   const auto* header = reinterpret_cast<nlmsghdr*>(bytes);
   const bool is_reply = NLMSG_OK(header, static_cast<unsigned>(size)) && header->nlmsg_type == NLMSG_ERROR;
   return is_reply ? read_errno(header) : -EPROTO;
@@ -206,10 +216,9 @@ class Dump {
   /// recv(2) of one datagram. Returns 1 while more follow, 0 at the end.
   Result receive(int fd) {
     alignas(nlmsghdr) char bytes[kDatagramBytes];
-    const ssize_t size = ::recv(fd, bytes, sizeof bytes, MSG_TRUNC);
-    if (size < 0) return errno == EINTR ? 1 : -errno;
+    const Result size = receive_datagram(fd, bytes, sizeof bytes);
+    if (size < 0) return size;
     if (size == 0) return -EPROTO;
-    if (static_cast<size_t>(size) > sizeof bytes) return -EMSGSIZE;
     auto left = static_cast<unsigned>(size);
     for (const auto* header = reinterpret_cast<nlmsghdr*>(bytes); NLMSG_OK(header, left);
          header = NLMSG_NEXT(header, left)) {
@@ -240,7 +249,7 @@ class Dump {
 /// recv(2) of the reply about one socket: whether it is joined to itself; 0 when there is none.
 Result receive_joined(int fd) {
   alignas(nlmsghdr) char bytes[kDatagramBytes];
-  const Result size = recv(fd, bytes, sizeof bytes);
+  const Result size = receive_datagram(fd, bytes, sizeof bytes);
   if (size < 0) return size;
   const auto* header = reinterpret_cast<nlmsghdr*>(bytes);
   if (!NLMSG_OK(header, static_cast<unsigned>(size))) return -EPROTO;

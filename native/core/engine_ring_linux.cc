@@ -152,7 +152,10 @@ class RingEngine : public Engine {
     }
     result = disconnect_slots(is_cancelled);
     if (result < 0) return result;
-    if (batches_++ % (Attempts::kShowPortEvery / kSlots) == 0) show_slot(0);
+    if (batches_++ % (Attempts::kShowPortEvery / kSlots) == 0) {
+      result = show_slot(0);
+      if (result < 0) return result;
+    }
     return batch.connected > 0 ? take_connected(is_connected) : batch.refusal;
   }
 
@@ -235,11 +238,15 @@ class RingEngine : public Engine {
     return finish_ring();
   }
 
-  void show_slot(int slot) {
+  /// Fails when the ring does: an entry that the kernel did not take would install a descriptor later.
+  /// Without a descriptor no port is shown.
+  Result show_slot(int slot) {
     ring_.install(slot);
-    if (finish_ring() < 0 || ring_.result(0) < 0) return;
+    const Result result = finish_ring();
+    if (result < 0 || ring_.result(0) < 0) return std::min(result, 0);
     attempts_.show_port(ring_.result(0));
     close(ring_.result(0));
+    return 0;
   }
 
   Result run_ring() {

@@ -1,5 +1,6 @@
 #include "core/joined.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "core/syscall.h"
@@ -10,7 +11,8 @@ Result named_progress(int fd) {
   const Result error = take_error(fd);
   if (error != 0) return error < 0 ? error : -error;
   Address peer;
-  return getpeername(fd, &peer) < 0 ? kInProgress : 0;
+  const Result named = getpeername(fd, &peer);
+  return named == -ENOTCONN ? kInProgress : named;
 }
 
 Result has_own_name(int fd, Address* local) {

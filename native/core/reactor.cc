@@ -1,6 +1,5 @@
 #include "core/reactor.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -23,6 +22,7 @@ Reactor::Reactor(Ready ready) : ready_(std::move(ready)) {}
 Reactor::~Reactor() { stop(); }
 
 Result Reactor::start() {
+  is_stopping_ = false;
   Result result = poller_ = poller_create();
   if (result >= 0) result = pipe(wake_);
   if (result >= 0) result = poller_watch(poller_, wake_[0], {.read = true}, kStopToken);
@@ -32,11 +32,13 @@ Result Reactor::start() {
 }
 
 void Reactor::stop() {
+  is_stopping_ = true;
+  // The end of the pipe wakes the thread too, should write(2) fail: join() would otherwise wait for ever.
   if (wake_[1] >= 0) wake(wake_[1]);
+  close_if_open(&wake_[1]);
   thread_.join();
   close_if_open(&poller_);
   close_if_open(&wake_[0]);
-  close_if_open(&wake_[1]);
 }
 
 Result Reactor::watch(int fd, Directions directions, uint64_t token) {
@@ -53,14 +55,13 @@ void Reactor::run() {
   for (;;) {
     tokens.clear();
     const Result count = poller_wait(poller_, &tokens);
+    if (is_stopping_) return;
     if (count == -EINTR) continue;
     if (count < 0) {
       failure_ = count;
       ready_(count, {});
       return;
     }
-    const auto stop = std::find(tokens.begin(), tokens.end(), kStopToken);
-    if (stop != tokens.end()) return;
     ready_(count, tokens);
   }
 }

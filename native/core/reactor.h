@@ -41,6 +41,7 @@ class Reactor {
   int poller_ = -1;
   int wake_[2] = {-1, -1};
   std::atomic<Result> failure_ = 0;
+  std::atomic<bool> is_stopping_ = false;
   Thread thread_;
 };
 

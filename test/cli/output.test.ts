@@ -91,15 +91,10 @@ const writers: Record<string, (text: string) => string> = {
   dial: (text) => dialText(...dialOf(text)),
   lab: (text) => labText(labOf(text)),
   "report compare": (text) => {
-    const change = {
-      kernel: text,
-      experiment: text,
-      kind: "changed",
-      first: text,
-      second: text,
-      chance: 0,
-    } as const;
-    return compareText({ schema: "selfconnect.compare/1", changes: [change], same: 0, changed: 1 });
+    const { changes, ...comparison } = readRecorded("compare.json");
+    const words = { subject: text, name: text, unit: text, first: text, second: text, whyNone: text };
+    const hostile = changes.map((change: object) => ({ ...change, ...words }));
+    return compareText({ ...comparison, remarks: [text], changes: hostile });
   },
   ports: (text) => {
     const { verdict, ...print } = readRecorded("ports.json");

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import type { Engine } from "../../lib/loop/engine.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
-import { twoSampleTest } from "../../lib/report/lab-compare.ts";
+import { kolmogorovTest } from "../../lib/loop/two-samples.ts";
 import type { Strategy } from "../../lib/socket/strategy.ts";
 import { deadPeer } from "../support/harness.ts";
 
@@ -31,7 +31,7 @@ it.each(["fresh", "reuse", "autobind"] as const)("%s by io_uring needs as many a
     for (const engine of ["plain", "io_uring"] as const)
       counts[engine].push(await countAttempts(strategy, engine));
   }
-  const p = twoSampleTest(counts.plain, counts.io_uring);
+  const { p } = kolmogorovTest(counts.plain, counts.io_uring);
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   console.log(
     `${strategy}: mean ${mean(counts.plain).toFixed(0)} plain, ${mean(counts.io_uring).toFixed(0)} by io_uring; p = ${p.toFixed(3)}`,

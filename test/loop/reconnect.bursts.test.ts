@@ -6,7 +6,7 @@ import type { ReconnectOptions } from "../../lib/loop/options.ts";
 import type { Trial } from "../../lib/loop/reconnect.ts";
 import { ReconnectLoop, summarizeTrials } from "../../lib/loop/reconnect.ts";
 import type { Address } from "../../lib/socket/address.ts";
-import { addressBytes } from "../../lib/socket/address.ts";
+import { addressBytes } from "../../lib/socket/address-bytes.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Handle, Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";

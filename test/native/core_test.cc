@@ -536,6 +536,13 @@ void a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches() {
   });
 }
 
+void a_reactor_that_cannot_write_stops_all_the_same() {
+  run_with_refused_calls({SYS_write}, EPERM, [] {
+    TestReactor watcher;
+    watcher.reactor.stop();
+  });
+}
+
 /// A plan, and the memory that it points to.
 struct Plan {
   explicit Plan(core::Strategy strategy, const core::Address& peer, uint32_t attempts)
@@ -1110,6 +1117,7 @@ constexpr Test kTests[] = {
     TEST(a_reactor_stops_while_it_watches),
     TEST(a_thread_that_cannot_be_created_is_EAGAIN),
     TEST(a_reactor_that_cannot_wait_reports_the_errno_and_refuses_watches),
+    TEST(a_reactor_that_cannot_write_stops_all_the_same),
     TEST(bind_and_range_self_connect_at_the_first_attempt),
     TEST(self_connects_are_reset_except_the_last),
     TEST(a_connection_to_a_listener_is_returned_and_never_reset),

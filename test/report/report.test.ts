@@ -9,17 +9,7 @@ import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { labExitCode } from "../../lib/cli/lab.ts";
 import type { Finding, LabKernel, LabResult } from "../../lib/lab/index.ts";
-import {
-  compareLabs,
-  compareText,
-  labCsv,
-  labHtml,
-  labMarkdown,
-  labText,
-  mergeLabs,
-  parseLabResult,
-} from "../../lib/report/index.ts";
-import { twoSampleTest } from "../../lib/report/lab-compare.ts";
+import { labCsv, labHtml, labMarkdown, labText, mergeLabs, parseLabResult } from "../../lib/report/index.ts";
 import { cli, command, MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
 
 const HOSTILE = `</td><script>document.title = "owned"</script>|=1+1`;
@@ -203,44 +193,6 @@ describe("formats", () => {
   });
 });
 
-describe("compare", () => {
-  it("reports what changed, what is new, and samples that differ", () => {
-    const moved = steps.values.map((value) => value + 20);
-    const other: LabResult = {
-      ...result,
-      findings: [
-        makeFinding("old", "steps", { samples: { ...steps, values: moved } }),
-        makeFinding("mid", "steps", { answer: "no", samples: steps }),
-        makeFinding("mid", "laps"),
-      ],
-    };
-    const comparison = compareLabs(result, other);
-    expect(validator("compare-1")(comparison)).toBe(true);
-    const kinds = Object.fromEntries(
-      comparison.changes.map((change) => [`${change.kernel} ${change.experiment}`, change.kind]),
-    );
-    expect(kinds).toMatchObject({ "old steps": "same", "mid steps": "changed", "mid laps": "only-second" });
-    expect(compareText(comparison)).toMatch(/mid, steps: yes -> no[\s\S]*old, steps: its samples differ/);
-  });
-
-  it("finds nothing between a result and itself", () => {
-    const { changed, changes } = compareLabs(result, result);
-    expect(changed).toBe(0);
-    expect(changes.filter(({ chance }) => chance !== null && chance < 1)).toEqual([]);
-  });
-
-  it("gives the two-sample test's known chance", () => {
-    // scipy.stats.ks_2samp(range(50), range(10, 60), mode="asymp"): D = 0.2, p = 0.27 without its small-sample terms.
-    const one = Array.from({ length: 50 }, (_, i) => i);
-    const chance = twoSampleTest(
-      one,
-      one.map((value) => value + 10),
-    );
-    expect(chance).toBeGreaterThan(0.2);
-    expect(chance).toBeLessThan(0.3);
-  });
-});
-
 describe("the command line", () => {
   let folder: string;
   beforeAll(() => {
@@ -359,10 +311,12 @@ describe("the command line", () => {
     const { stdout } = await cli(["report", "compare", file, file, "--json"]);
     expect(validator("compare-1")(JSON.parse(stdout))).toBe(true);
     const wrong = path.join(folder, "wrong.json");
-    writeFileSync(wrong, "{}");
+    writeFileSync(wrong, '{"schema": "selfconnect.lab/2"}');
     expect(await cli(["report", wrong])).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("schema"),
+      stderr: expect.stringContaining(
+        'its schema is "selfconnect.lab/2"; this release reads selfconnect.lab/1',
+      ),
     });
   });
 

@@ -154,6 +154,14 @@ it.each(["nowhere", "0", "2147483648", "99999999999"])("the scope %s is ERR_UNKN
     expect(await codeOf(call), String(call)).toBe("ERR_UNKNOWN_SCOPE");
 });
 
+it("a scope that cannot be looked up is a SocketError", async () => {
+  await withNative({ ifNameToIndex: () => -constants.errno.EMFILE }, () => {
+    using six = TcpSocket.open(6);
+    const error = expect.objectContaining({ code: "EMFILE", syscall: "if_nametoindex" });
+    expect(() => six.connect("[fe80::1%lo]:9")).toThrow(error);
+  });
+});
+
 it("explainBind() names what is missing in an address, or wrong", () => {
   expect(explainBind("[fe80::1]:9").tries[0]!.because).toBe("write the interface too, as in fe80::1%eth0");
   expect(explainBind("[ff02::1]:9").tries[0]!.because).toBe("ff02::1 is a multicast address");

@@ -32,6 +32,23 @@ describe.each(FAMILIES)("connectPair() over IPv%i", (family) => {
     expect(openFds()).toBe(before);
   });
 
+  it("leaves no socket open when the accepted one has no peer any more", async () => {
+    const before = openFds();
+    const open = () => {
+      const socket = TcpSocket.open(family);
+      const accept = socket.accepted.bind(socket);
+      socket.accepted = async () =>
+        Object.assign(await accept(), {
+          getpeername() {
+            throw new Error("it was reset");
+          },
+        });
+      return socket;
+    };
+    await expect(connectPair(family, open)).rejects.toThrow("it was reset");
+    expect(openFds()).toBe(before);
+  });
+
   it("leaves no socket open when the connect fails", async () => {
     const before = openFds();
     let opened = 0;

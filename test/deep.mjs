@@ -1,0 +1,115 @@
+// npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: npm test with every
+// *.deep.ts, more sanitizers, and mutation testing. The other parts attack: `faults` lets every system call of the addon
+// fail in every way; `fuzz` gives it random values and bytes; `races` ends work at random moments; `exhaustion` takes
+// things away; `crash` kills commands; `soak` and `promise` run the loop and the guard for --minutes (default 1).
+// Without a name all of them. Each writes its figures to build/reliability/PART.json; --report makes
+// docs/reliability.md from these files, after the parts that are named, if any. Needs root, as it makes namespaces.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { attackByCrash } from "./support/reliability/crash.mjs";
+import { attackByExhaustion } from "./support/reliability/exhaustion.mjs";
+import { attackByFaults } from "./support/reliability/faults.mjs";
+import { attackByFuzz } from "./support/reliability/fuzz.mjs";
+import { keepPromise } from "./support/reliability/promise.mjs";
+import { attackByRaces } from "./support/reliability/races.mjs";
+import { reliabilityPage } from "./support/reliability/report.mjs";
+import { soak } from "./support/reliability/soak.mjs";
+
+const FOLDER = path.join("build", "reliability");
+const PAGE = path.join("docs", "reliability.md");
+
+/** In the order of the page. Each takes {folder, seed, minutes, random}, and returns the figures of report.mjs. */
+const PARTS = {
+  faults: attackByFaults,
+  fuzz: attackByFuzz,
+  races: attackByRaces,
+  exhaustion: attackByExhaustion,
+  crash: attackByCrash,
+  soak,
+  promise: keepPromise,
+  tests: runTests,
+};
+
+const { values: flags, positionals } = readArguments();
+const names = positionals.flatMap((list) => list.split(","));
+const unknown = names.find((name) => !Object.hasOwn(PARTS, name));
+if (unknown) endUsage(`no part ${unknown}: use ${Object.keys(PARTS).join(", ")}`);
+if (flags.help) {
+  console.log(
+    readFileSync(new URL(import.meta.url), "utf8")
+      .split("\nimport")[0]
+      .replace(/^\/\/ /gm, ""),
+  );
+  process.exit(0);
+}
+if (spawnSync("unshare", ["--net", "true"]).status !== 0)
+  endUsage(
+    "the parts need network namespaces of their own: run them as root, with unshare (Debian: util-linux)",
+  );
+
+mkdirSync(FOLDER, { recursive: true });
+const seed = flags.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(flags.seed);
+const minutes = Number(flags.minutes ?? 1);
+const wanted = names.length > 0 || flags.report ? names : Object.keys(PARTS);
+let reds = 0;
+for (const name of wanted) reds += await runPart(name);
+if (flags.report) writePage();
+process.exitCode = reds > 0 ? 1 : 0;
+
+/** Returns how much is red. */
+async function runPart(name) {
+  console.log(`\n— ${name} (seed ${seed})`);
+  const began = performance.now();
+  const figures = await PARTS[name]({ folder: FOLDER, seed, minutes });
+  const seconds = Math.round((performance.now() - began) / 1000);
+  const timed = ["soak", "promise"].includes(name) ? ` --minutes ${minutes}` : "";
+  const command = `npm run check:deep -- ${name}${timed} --seed ${seed}`;
+  const whole = { part: name, date: new Date().toISOString().slice(0, 10), command, seconds, ...figures };
+  writeFileSync(path.join(FOLDER, `${name}.json`), JSON.stringify(whole, null, 1));
+  for (const [fact, value] of figures.facts) console.log(`${fact}: ${value}`);
+  for (const red of figures.red) console.log(`red: ${red}`);
+  for (const skipped of figures.skipped ?? []) console.log(`skipped: ${skipped}`);
+  console.log(`${name}: ${seconds} s, ${figures.red.length} red`);
+  return figures.red.length;
+}
+
+/** The longest part: what npm test runs, every deep test, the core under more sanitizers, mutation testing. */
+function runTests() {
+  const { status } = spawnSync(process.execPath, ["test/all.mjs", "--deep"], { stdio: "inherit" });
+  return {
+    facts: [["exit code", status]],
+    red: status === 0 ? [] : ["npm test, with the deep tests, failed"],
+  };
+}
+
+function writePage() {
+  const all = Object.keys(PARTS)
+    .map((name) => path.join(FOLDER, `${name}.json`))
+    .filter((file) => existsSync(file))
+    .map((file) => JSON.parse(readFileSync(file, "utf8")));
+  const { text, pictures } = reliabilityPage(all);
+  writeFileSync(PAGE, text);
+  for (const { file, svg } of pictures) writeFileSync(path.join("docs", file), svg);
+  console.log(`${PAGE}: ${all.map(({ part }) => part).join(", ")}`);
+}
+
+function readArguments() {
+  const options = {
+    help: { type: "boolean" },
+    minutes: { type: "string" },
+    report: { type: "boolean" },
+    seed: { type: "string" },
+  };
+  try {
+    return parseArgs({ allowPositionals: true, options });
+  } catch ({ message }) {
+    return endUsage(message);
+  }
+}
+
+function endUsage(message) {
+  console.error(`${message}; see --help`);
+  process.exit(2);
+}

@@ -1,0 +1,26 @@
+/** A sample of the fault matrix, whose whole is `npm run check:deep -- faults`: test/support/reliability/faults.mjs. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { needsNamespaces } from "../support/harness.ts";
+import { runMatrix } from "../support/reliability/faults.mjs";
+
+it("a system call that fails is an error that names it, and leaves no descriptor open", async (context) => {
+  if (process.platform !== "linux") context.skip("the library that lets calls fail is for Linux");
+  if (spawnSync("cc", ["--version"]).error) context.skip("no C compiler here: apt-get install gcc");
+  if (process.getuid!() !== 0) context.skip("a namespace with an address of its own needs root");
+  needsNamespaces(context);
+  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-faults-"));
+  try {
+    // pair() left a socket open, the ring a descriptor, and a scope was said not to exist, each for one of these.
+    const paths = "bind;bind scope;pair;loop bind;loop fresh, io_uring";
+    const calls = "bind;if_nametoindex;getpeername;io_uring_enter";
+    const faults = await runMatrix(folder, ["--only", paths, "--calls", calls, "--most", "150"]);
+    expect(faults.filter(({ verdict }) => verdict === "red")).toEqual([]);
+    expect(faults.filter(({ verdict }) => verdict === "error").length).toBeGreaterThan(50);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

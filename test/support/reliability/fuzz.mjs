@@ -1,0 +1,179 @@
+// The part `fuzz` of check:deep: random values into every native and public function, random bytes into what decodes,
+// random sequences of socket calls, random command lines. Every figure comes with its seed.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { sourcesFor } from "../../../native/sources.mjs";
+import { runCommand } from "../run-command.mjs";
+import { seededRandom } from "./random.mjs";
+
+const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
+const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+const NATIVE_CALLS = 400_000;
+const VALUE_CALLS = 20_000;
+const DECODER_SECONDS = 60;
+const SEQUENCES_MS = 40_000;
+const COMMAND_LINES = 150;
+/** A command that has not ended by then is stopped, as some run until Ctrl-C. */
+const COMMAND_MS = 4000;
+
+export async function attackByFuzz({ folder, seed }) {
+  const facts = [];
+  const red = [];
+  const skipped = [];
+  for (const attack of [fuzzNative, fuzzValues, fuzzSequences, fuzzDecoders, fuzzCommands]) {
+    const result = await attack(seed, folder);
+    facts.push(...(result.facts ?? []));
+    red.push(...(result.red ?? []));
+    if (result.skipped) skipped.push(result.skipped);
+  }
+  return { facts, red, skipped };
+}
+
+/** Wrong and right arguments into every function of the addon; a crash is the finding. */
+async function fuzzNative(seed) {
+  const program = fileURLToPath(new URL("../programs/fuzz.mjs", import.meta.url));
+  const { status, output } = await runCommand([
+    ...IN_NAMESPACE,
+    process.execPath,
+    program,
+    String(seed),
+    String(NATIVE_CALLS),
+  ]);
+  if (status !== 0) return { red: [`random native calls: ${output.slice(-500)}`] };
+  const { functions } = JSON.parse(output.trim().split("\n").at(-1));
+  return { facts: [[`random calls of the addon's ${functions} functions`, NATIVE_CALLS]] };
+}
+
+async function fuzzValues(seed) {
+  const { status, output } = await runCommand([
+    ...IN_NAMESPACE,
+    process.execPath,
+    VALUES,
+    String(seed),
+    String(VALUE_CALLS),
+  ]);
+  const lines = output
+    .trim()
+    .split("\n")
+    .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
+  const red = lines
+    .filter(({ finding }) => finding)
+    .map(({ finding, values }) => `${finding} given ${values}`);
+  const ended = lines.find(({ calls }) => calls);
+  if (status !== 0 || !ended)
+    return { red: [...red, `random values: exit code ${status}: ${output.slice(-500)}`] };
+  return {
+    facts: [[`random values into ${ended.functions} public functions and methods`, ended.calls]],
+    red,
+  };
+}
+
+/** test/socket/socket.fuzz.deep.ts: sequences of calls, checked against what a TCP socket may do in each state. */
+async function fuzzSequences(seed) {
+  const environment = { ...process.env, DEEP: "1", SEED: String(seed), FUZZ_MS: String(SEQUENCES_MS) };
+  const command = ["node_modules/.bin/vitest", "run", "test/socket/socket.fuzz.deep.ts"];
+  const { status, output } = await runCommand([...IN_NAMESPACE, ...command], { env: environment });
+  if (status !== 0) return { red: [`sequences of socket calls: ${output.slice(-800)}`] };
+  return { facts: [["milliseconds of random sequences of socket calls", SEQUENCES_MS]] };
+}
+
+/** libFuzzer over what the core decodes: test/native/fuzz.cc, under ASan and UBSan. */
+async function fuzzDecoders(seed, folder) {
+  if (spawnSync("clang++", ["--version"]).error)
+    return { skipped: "decoders: no clang++ (Debian: apt-get install clang)" };
+  const program = path.join(folder, "fuzz");
+  const corpus = path.join(folder, "corpus");
+  mkdirSync(corpus, { recursive: true });
+  const sources = sourcesFor("linux").filter((name) => name.includes("/core/"));
+  const wraps = ["recv", "recvmsg", "pread", "pread64"].map((name) => `-Wl,--wrap=${name}`);
+  const sanitizers = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"];
+  const build = ["clang++", "-std=c++20", "-g", "-O1", ...sanitizers, "-Inative", ...wraps, "-pthread"];
+  const built = await runCommand([...build, "-o", program, "test/native/fuzz.cc", ...sources]);
+  if (built.status !== 0) {
+    const isWithout = /libclang_rt|fuzzer/.test(built.output);
+    return isWithout
+      ? { skipped: "decoders: this clang++ has no libFuzzer" }
+      : { red: [`decoders: ${built.output.slice(-800)}`] };
+  }
+  const flags = [
+    `-seed=${seed}`,
+    `-max_total_time=${DECODER_SECONDS}`,
+    "-max_len=4096",
+    `-artifact_prefix=${folder}/`,
+  ];
+  const { status, output } = await runCommand([...IN_NAMESPACE, program, ...flags, corpus]);
+  const runs = Number(/Done (\d+) runs/.exec(output)?.[1] ?? 0);
+  if (status !== 0) return { red: [`decoders: ${output.slice(-1500)}`] };
+  return { facts: [["inputs to the core's decoders and option codecs (libFuzzer, ASan, UBSan)", runs]] };
+}
+
+/** What commands are given. None changes the host: `free` and `reserve` get --dry-run. */
+const COMMANDS = [
+  "audit",
+  "who",
+  "predict",
+  "ports",
+  "dial",
+  "reconnect",
+  "trace",
+  "report",
+  "doctor",
+  "free --dry-run",
+  "reserve --dry-run",
+];
+const ARGUMENTS = [
+  "127.0.0.1:9",
+  "[::1]:9",
+  "localhost:9",
+  "9",
+  "65536",
+  "-1",
+  "--json",
+  "--watch",
+  "--port",
+  "--help",
+  "--attempts",
+].concat([
+  "--deadline",
+  "5",
+  "1e99",
+  "",
+  "--",
+  "--no-such-flag",
+  "\u001b[31mred",
+  "a".repeat(5000),
+  "/dev/null",
+  "/etc/hostname",
+  "--html",
+  "--strategy",
+  "frehs",
+]);
+
+async function fuzzCommands(seed, folder) {
+  const random = seededRandom(seed);
+  const pick = (from) => from[Math.floor(random() * from.length)];
+  const red = [];
+  const codes = new Map();
+  for (let i = 0; i < COMMAND_LINES; i++) {
+    const args = [
+      ...pick(COMMANDS).split(" "),
+      ...Array.from({ length: Math.floor(random() * 4) }, () => pick(ARGUMENTS)),
+    ];
+    const command = [...IN_NAMESPACE, process.execPath, MAIN, ...args];
+    const { status, output } = await runCommand(command, {
+      timeout: COMMAND_MS,
+      killSignal: "SIGKILL",
+      cwd: folder,
+    });
+    codes.set(status, (codes.get(status) ?? 0) + 1);
+    const isCrash = /\n {4}at .*:\d+:\d+\)?(\n|$)/.test(output) || (status !== null && status > 4);
+    if (isCrash)
+      red.push(`selfconnect ${args.join(" ").slice(0, 200)}: exit code ${status}: ${output.slice(0, 400)}`);
+  }
+  for (const litter of ["--json", "5"])
+    if (existsSync(path.join(folder, litter))) red.push(`a command wrote the file ${litter}`);
+  return { facts: [["random command lines", COMMAND_LINES]], red };
+}

@@ -1,0 +1,113 @@
+// docs/reliability.md, from the figures of the parts of check:deep: {part, date, command, seconds, facts, head, rows, red,
+// skipped, plots}.
+
+import { createRequire } from "node:module";
+import os from "node:os";
+
+const { buildSync } = createRequire(import.meta.url)("esbuild");
+const WHAT = {
+  faults:
+    "Every system call that `native/core` makes fails with every errno of its manual page and with EINTR: once at each of " +
+    "a path's first six calls, and for ever. A library loaded before the addon does it, built from one list " +
+    "(`test/support/reliability/calls.mjs`); what io_uring does in the kernel fails by its results. Each fault must end in " +
+    "a typed error that names the errno and the call, or the work is done all the same; nothing hangs, and no descriptor stays open.",
+  fuzz: "Random values and bytes; a finding is a crash, a hang, or an error without a code.",
+  races: "Work is ended at random moments. Nothing crashes, hangs or leaves descriptors.",
+  exhaustion:
+    "Something is missing or used up. A command says what in words, exits with a documented code and leaves no half-written file.",
+  crash:
+    "SIGKILL at a random moment. A file is whole or absent, no guest lives on, and `lab --resume` goes on.",
+  soak: "Loops of every strategy, engine and number of threads, while the guard dials in the same process and workers come and go.",
+  promise:
+    "Clients dial services that start and stop at random, in a namespace whose ephemeral range has twelve ports, six of them " +
+    "those of the services.",
+  tests:
+    "`npm test` with every deep test, the core under ASan, UBSan and TSan of gcc and clang, and mutation testing.",
+};
+const PICTURE = "reliability-soak.svg";
+
+/** The page, and its pictures. */
+export function reliabilityPage(all) {
+  const reds = all.reduce((sum, { red }) => sum + red.length, 0);
+  const machine = `Linux ${os.release()}, Node ${process.versions.node}, ${os.availableParallelism()} processors`;
+  const head = [
+    "# Reliability",
+    "",
+    `What was tried to break this package, with seeds and commands. ${reds === 0 ? "Nothing here is red." : `**${reds} are red.**`}`,
+    "`npm run check:deep -- faults,fuzz,races,exhaustion,crash,soak,promise --report` makes this page; `--minutes 60` makes the",
+    `last two an hour long. The same \`--seed\` repeats what is random. Measured on ${machine}, which other work kept busy.`,
+    "",
+    "| part | seconds | red | command |",
+    "|---|--:|--:|---|",
+    ...all.map(
+      ({ part, seconds, red, command }) =>
+        `| [${part}](#${part}) | ${seconds} | ${red.length} | \`${command}\` |`,
+    ),
+  ];
+  const plots = all.find((one) => one.plots)?.plots;
+  const pictures = plots ? [{ file: PICTURE, svg: drawPlots(plots) }] : [];
+  return { text: `${[...head, ...all.flatMap(sectionOf)].join("\n")}\n`, pictures };
+}
+
+function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) {
+  const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US") : value);
+  const cell = (value) => String(number(value)).replace(/\|/g, "\\|");
+  const table = (names, lines) =>
+    ["", `| ${names.join(" | ")} |`, `|---|${"--:|".repeat(names.length - 1)}`].concat(
+      lines.map((line) => `| ${line.map(cell).join(" | ")} |`),
+    );
+  return [
+    "",
+    `## ${part}`,
+    "",
+    `${WHAT[part]} Run on ${date}.`,
+    ...table(["", "figure"], facts),
+    ...(plots
+      ? [
+          "",
+          `![Descriptors, RSS, heap, event-loop delay and attempts over the seconds of the run](${PICTURE})`,
+        ]
+      : []),
+    ...(head ? table(head, rows) : []),
+    ...(red.length > 0
+      ? ["", "Red:", "", ...red.map((one) => `- ${one.replace(/\s+/g, " ").slice(0, 300)}`)]
+      : []),
+    ...(skipped.length > 0 ? ["", "Skipped:", "", ...skipped.map((one) => `- ${one}`)] : []),
+  ];
+}
+
+/** One plot above the other, by the frame that every plot of this package has. */
+function drawPlots(plots) {
+  const file = new URL("../../../lib/report/plot-frame.ts", import.meta.url).pathname;
+  const { outputFiles } = buildSync({
+    entryPoints: [file],
+    bundle: true,
+    write: false,
+    format: "cjs",
+    platform: "node",
+  });
+  const module = { exports: {} };
+  new Function("module", "exports", "require", outputFiles[0].text)(
+    module,
+    module.exports,
+    createRequire(import.meta.url),
+  );
+  const { frame, HEIGHT, niceCeiling, point, svg, WIDTH } = module.exports;
+  const bodies = plots.map(({ name, values }, i) => {
+    const x = { low: 0, high: Math.max(1, values.length) };
+    const y = { low: 0, high: niceCeiling(Math.max(...values)) };
+    const points = values.map((value, second) => point(second, value, x, y)).join(" ");
+    const line = `<polyline class="line" points="${points}"/>`;
+    return `<g transform="translate(0 ${i * HEIGHT})">${frame(x, y, "seconds", name)}${line}</g>`;
+  });
+  const style =
+    "text{font:11px sans-serif;fill:#555}.axis{stroke:#888;fill:none}.grid{stroke:#ccc;fill:none}.line{fill:none;stroke:#06c}";
+  const drawn = svg(
+    "plot",
+    WIDTH,
+    plots.length * HEIGHT,
+    "The soak over time",
+    `<style>${style}</style>${bodies.join("")}`,
+  );
+  return `${drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')}\n`;
+}
