@@ -1,7 +1,7 @@
 /**
  * User-mode Linux before 6.16 on a CPU with AMX. It keeps a process's registers in memory of a fixed size, and writes
- * them back with PTRACE_SETREGSET, which Linux refuses (EFAULT) unless they are the whole XSAVE area of the CPU. A ptrace(2)
- * that is loaded before that of the C library completes them.
+ * them back with PTRACE_SETREGSET, which Linux refuses (EFAULT) unless they are the whole XSAVE area of the CPU. A
+ * ptrace(2) that is loaded before that of the C library completes them.
  */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
@@ -21,8 +21,9 @@ export function compilePtrace(folder: string): string | null {
 }
 
 /**
- * glibc's ptrace(2), whose requests to peek (1 to 3) return the word, and before PTRACE_SETREGSET of NT_X86_XSTATE: the
- * tracee's own area, with the caller's bytes over its beginning. One thread of User-mode Linux traces, with a small stack.
+ * glibc's ptrace(2), whose requests to peek (1 to 3) return the word. Before PTRACE_SETREGSET of NT_X86_XSTATE it reads
+ * the tracee's own area, and puts the caller's bytes over its beginning. The memory is static, because one thread of
+ * User-mode Linux traces, with a small stack.
  */
 const PTRACE = `
 #include <errno.h>

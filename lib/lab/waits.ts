@@ -1,4 +1,4 @@
-/** Attempts and time until a self-connect, by strategy, cold and chained: as counts of a finding, and read from them. */
+/** Attempts and time until a self-connect, by strategy, cold and chained: written to a finding's counts, and read. */
 import type { Summary } from "../loop/statistics.ts";
 import { medianInterval, summarize } from "../loop/statistics.ts";
 import type { Strategy } from "../socket/strategy.ts";

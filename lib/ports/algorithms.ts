@@ -156,7 +156,7 @@ const DYNAMIC_LOW = 49_152;
 
 /**
  * The system whose ports look like this, in words; null for Linux's names, which are of kernels that were run. Of these
- * systems the source or the documentation was read; only lwIP was run (`test/ports/lwip.deep.ts`).
+ * systems the source or the documentation was read; only lwIP was run (`test/ports/read.lwip.deep.ts`).
  */
 export function resembles(name: AlgorithmName, { low, high }: PortRange): string | null {
   if (portAlgorithm(name).kernels !== null) return null;

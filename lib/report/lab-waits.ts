@@ -11,11 +11,11 @@ import { svg, WIDTH } from "./plot-frame.ts";
 export const WAITS_TITLE = "Time to self-connect";
 /** What the table and the figures show, in one sentence. */
 export const WAITS_ABOUT =
-  "Medians, and the intervals that hold them with 95 % confidence. Each cold trial has a port of its own; each chained " +
-  "one begins at the port on which the one before has ended.";
+  "Medians, and the intervals that hold them with 95 % confidence. Each cold trial has a port of its own; " +
+  "each chained one begins at the port on which the one before has ended.";
 
 /** The rows of a figure: a heading for each strategy and start, and a line for each kernel. */
-const FIGURE = { left: 118, right: 14, row: 13, heading: 17, axis: 34 };
+const FIGURE = { left: 112, right: 22, row: 13, heading: 17, axis: 34 };
 
 interface KernelWaits {
   readonly kernel: LabKernel;
@@ -123,7 +123,8 @@ function axisOf(
   const ticks = Array.from({ length: high - low + 1 }, (_, at) => {
     const left = x(10 ** (low + at));
     const text = (10 ** (low + at)).toLocaleString("en-US");
-    return `<path class="grid" d="M${left} 0V${floor}"/><text x="${left}" y="${floor + 14}" text-anchor="middle">${text}</text>`;
+    const name = `<text x="${left}" y="${floor + 14}" text-anchor="middle">${text}</text>`;
+    return `<path class="grid" d="M${left} 0V${floor}"/>${name}`;
   });
   const middle = FIGURE.left + (WIDTH - FIGURE.left - FIGURE.right) / 2;
   return [...ticks, `<text x="${middle}" y="${floor + 30}" text-anchor="middle">${unit}, logarithmic</text>`];
@@ -137,8 +138,9 @@ function lineOf(
 ): string {
   const at = y + FIGURE.row / 2;
   const tip = `<title>${escapeMarkup(`${kernel}: ${middleText({ median, low, high }, count)}`)}</title>`;
+  const dot = `<circle class="bar" cx="${x(median)}" cy="${at}" r="3">${tip}</circle>`;
   return `<text x="8" y="${at + 4}">${escapeMarkup(shorten(kernel))}</text>
-<path class="line" d="M${x(low)} ${at}H${x(high)}"/><circle class="bar" cx="${x(median)}" cy="${at}" r="3">${tip}</circle>`;
+<path class="line" d="M${x(low)} ${at}H${x(high)}"/>${dot}`;
 }
 
 /** The version of gVisor that it reports is of another kernel, and would not fit. */

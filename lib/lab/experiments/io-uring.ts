@@ -1,4 +1,4 @@
-/** io_uring(7): whether the kernel makes connects by it, whether they are refused as others, and joined to themselves. */
+/** io_uring(7): whether the kernel makes connects by it, and whether they are refused and joined as others are. */
 import { SocketError } from "../../socket/errors.ts";
 import type { Strategy } from "../../socket/strategy.ts";
 import { STRATEGIES } from "../../socket/strategy.ts";

@@ -42,7 +42,7 @@ export const rate: Experiment = {
         }
       }
       const texts = [...best].map(([name, attempts]) => {
-        const relative = Math.round((attempts / loops) * 1e6);
+        const relative = Number(((attempts / loops) * 1e6).toPrecision(2));
         return `${name} ${Math.round(attempts)} a second (${relative} in the time of 1,000,000 loops)`;
       });
       return {
