@@ -29,7 +29,6 @@ import {
   sourceAddress,
 } from "../../../dist/kernel/index.js";
 import { Capture } from "../../../dist/packets/index.js";
-import { samplePorts } from "../../../dist/ports/index.js";
 
 const WAIT = { deadlineMs: 300 };
 const ANY = "127.0.0.1:0";
@@ -408,10 +407,6 @@ export const PATHS = {
     return socket ? "connected" : JSON.stringify(loop.progress().outcomes);
   },
   "loop auto": loopPath({ strategy: "reuse" }),
-  "samplePorts late": async ({ armed }) => {
-    const { ports } = await armed(() => samplePorts({ peer: deadPeer(), count: 32, method: "late-bind" }));
-    assert.equal(ports.length, 32);
-  },
   findSockets: async (kit) => {
     const listener = openListener(kit);
     const { port } = listener.getsockname();
@@ -424,20 +419,22 @@ export const PATHS = {
     const rows = await kit.armed(() => findFourTuple(socket.getsockname(), socket.getpeername()));
     assert.equal(rows.length, 1);
   },
-  exhaustion: ({ armed }) => armed(() => exhaustion(deadPeer())),
+  exhaustion: ({ armed }) => {
+    const peer = deadPeer();
+    return armed(() => exhaustion(peer));
+  },
   sourceAddress: async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() => assert.equal(sourceAddress(peer)?.host, "127.0.0.1"));
+    // null where the kernel gives no answer.
+    return armed(() => sourceAddress(peer)?.host ?? "null");
   },
   "sourceAddress, routed": async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() =>
-      assert.equal(sourceAddress(peer, { options: { typeOfService: 8 } })?.host, "127.0.0.1"),
-    );
+    return armed(() => sourceAddress(peer, { options: { typeOfService: 8 } })?.host ?? "null");
   },
   canSelfConnect: async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() => assert.equal(canSelfConnect(peer), true));
+    return armed(() => String(canSelfConnect(peer)));
   },
   localAddressTowards: async ({ armed }) => {
     const peer = deadPeer();
