@@ -1,6 +1,7 @@
 /** The docs agree with the program: they show what it prints, and their examples run. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
@@ -38,6 +39,26 @@ describe("docs/guides/guard-a-service.md", () => {
     const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
     const file = path.join("/app/node_modules/selfconnect", exports["./register"].require.default);
     expect(settings.map((match) => match[1])).toEqual([file, file, file]);
+  });
+
+  it("has a unit that systemd takes", (context) => {
+    const [, unit = ""] = /```ini\n([\s\S]*?)```/.exec(readFileSync("docs/guides/guard-a-service.md", "utf8"))!;
+    const installed = unit.replaceAll(/\/app\/node_modules\/\.bin\/selfconnect|\/usr\/bin\/node/g, process.execPath);
+    const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-unit-"));
+    const verify = (text: string) => {
+      const file = path.join(folder, "app.service");
+      writeFileSync(file, text);
+      return spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" });
+    };
+    try {
+      const { error, stderr } = verify(installed);
+      if (error) context.skip("no systemd-analyze here (Debian: systemd)");
+      expect(stderr).not.toContain("app.service");
+      // The control: a misspelt setting is named.
+      expect(verify(installed.replace("ExecStartPre", "ExecStrtPre")).stderr).toContain("ExecStrtPre");
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

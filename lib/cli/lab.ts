@@ -306,7 +306,6 @@ async function runOnFleet(
   const save = (sofar: LabResult) => writeWhole(output, `${JSON.stringify(sofar)}\n`);
   const result = await runQueueLab({ ...flags, experiments, resume, save, signal });
   save(result);
-  writeReports(result, flags);
   return result;
 }
 

@@ -15,8 +15,9 @@ import type {
 import { listenRefusal, ReconnectLoop, STRATEGIES } from "../index.ts";
 import type { SocketOwner } from "../kernel/index.ts";
 import { socketOwner, socketTable } from "../kernel/index.ts";
-import type { PortSituation } from "../ports/index.ts";
-import { expectedRemaining, situationFor, whyNever } from "../ports/index.ts";
+import type { PortSituation, Prediction } from "../ports/index.ts";
+import { expectedRemaining, planColdStarts, situationFor, testWaits, whyNever } from "../ports/index.ts";
+import type { ReconnectTrials } from "../report/index.ts";
 import {
   neverText,
   reconnectAfterText,
@@ -39,6 +40,8 @@ interface Flags extends ResultFlags {
   readonly attempts: number;
   readonly duration: number;
   readonly trials: number;
+  readonly warmUp?: number;
+  readonly cold?: boolean;
   readonly threads: number;
   readonly rate?: number;
   readonly ports?: string;
@@ -75,6 +78,8 @@ export function reconnectCommand(): Command {
         .default(60_000, "60s"),
     )
     .option("--trials <count>", "repeat, and print statistics of attempts and time", parseCount, 1)
+    .option("--warm-up <count>", "make this many trials before, which do not count", parseCount)
+    .option("--cold", "start each trial at a random place: with a peer's port of its own")
     .option("--threads <count>", "how many threads make attempts at the same time", parseCount, 1)
     .option("--rate <number>", "at most this many attempts per second", parseRate)
     .option("--ports <file>", "write the local port of every attempt, in order, one per line")
@@ -97,7 +102,7 @@ const FILES = {
 const EXAMPLES = `Examples:
   selfconnect reconnect                                the article's port, as fast as the kernel can
   selfconnect reconnect '[::1]:50000' --strategy reuse  the same over IPv6, on one socket
-  selfconnect reconnect --trials 30 --json             how many attempts it takes
+  selfconnect reconnect --trials 30 --cold             how many attempts it takes, beside the exact distribution
   selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat
   selfconnect reconnect --html story.html              a page that explains what happened`;
 
@@ -110,13 +115,15 @@ async function runReconnect(peer: Address, flags: Flags): Promise<number> {
     const words = { ...never, instead: nameFlag(never.instead) };
     console.error(neverText(words, textOptions(process.stderr)));
   }
-  const { results, story } = await runTrials(peer, flags, situation, signal);
+  const { results, story, trials } = await runTrials(peer, flags, situation, signal);
   const last = results.at(-1)!;
   const isOne = flags.trials === 1 && last.verdict === "self-connect";
   const result = {
-    report: reconnectReport(results, never),
-    text: isOne ? null : () => reconnectText(results, { ...textOptions(), listener: listenerOf(last) }),
-    ...(story && { html: () => storyHtml(story) }),
+    report: reconnectReport(results, never, trials),
+    text: isOne
+      ? null
+      : () => reconnectText(results, { ...textOptions(), listener: listenerOf(last), trials }),
+    ...(story && { html: () => storyHtml(story, results.length > 1 ? { ...trials, results } : null) }),
   };
   if (isOne && !flags.json) await showOne(last, story, flags, signal);
   const code = finishResult(result, flags, baseline, exitCode(results));
@@ -159,33 +166,44 @@ function nameFlag(advice: string): string {
   return advice.replace("strategy ", "--strategy ");
 }
 
+interface TrialsRun {
+  readonly results: ReconnectResult[];
+  readonly story: Story | null;
+  readonly trials: ReconnectTrials;
+}
+
 /**
  * Runs one loop per trial, resets its socket before the next, and stops where one does not self-connect. With --html,
- * the first one is recorded.
+ * the first one that counts is recorded.
  */
 async function runTrials(
   peer: Address,
   flags: Flags,
   situation: PortSituation,
   signal: AbortSignal,
-): Promise<{ results: ReconnectResult[]; story: Story | null }> {
+): Promise<TrialsRun> {
   using ports = flags.ports === undefined ? null : new PortFile(flags.ports);
   if (ports) signal.addEventListener("abort", exitAtNextInterruption, { once: true });
   using line = new LiveLine();
-  const results: ReconnectResult[] = [];
-  const findRemaining = expectedRemaining(peer, flags.strategy, situation);
-  const options = { ...loopOptions(peer, flags), ...(ports && { onPorts: ports.append }), signal };
+  const warmUp = flags.warmUp ?? 0;
+  const all = warmUp + flags.trials;
+  const loops = { ...loopOptions(peer, flags), ...(ports && { onPorts: ports.append }), signal };
   const pace = flags.rate === undefined ? {} : { attemptsPerSecond: flags.rate };
-  const first = new ReconnectLoop(options); // Wrong options throw before anything is printed.
+  const first = new ReconnectLoop(loops); // Wrong options throw before anything is printed.
+  const cold = flags.cold ? await planColdStarts(peer, flags.strategy, situation, all) : null;
+  const peers = cold ? freePeers(cold.peers) : null;
   if (!flags.json) print(reconnectStartText(first, situation, pace));
+  const made: ReconnectResult[] = [];
   let story: Story | null = null;
-  for (let trial = 1; trial <= flags.trials; trial++) {
-    const onProgress = (progress: ReconnectProgress) => {
-      const prefix = flags.trials > 1 ? `trial ${trial}/${flags.trials} · ` : "";
-      const remaining = progress.localPort ? findRemaining(progress.localPort) : null;
-      line.show(prefix + reconnectProgressText(progress, situation.ephemeralRange, remaining));
-    };
-    if (trial === 1 && flags.html !== undefined) {
+  for (let trial = 1; trial <= all; trial++) {
+    const next = peers ? peers.next().value : peer;
+    if (!next) {
+      printNotice([`no port is left for trial ${trial}: servers have been started on the others`]);
+      break;
+    }
+    const options = { ...loops, peer: next };
+    const onProgress = progressOf(line, options.peer, { trial, all, warmUp }, flags, situation);
+    if (trial === warmUp + 1 && flags.html !== undefined) {
       story = await recordStory({
         ...options,
         onProgress,
@@ -194,14 +212,53 @@ async function runTrials(
           if (flags.trials === 1) await showWhileOpen(moment, result, flags, signal);
         },
       });
-      results.push({ ...story.result, socket: null });
-    } else results.push(await runWithProgress(trial === 1 ? first : new ReconnectLoop(options), onProgress));
-    const result = results.at(-1)!;
+      made.push({ ...story.result, socket: null });
+    } else made.push(await runWithProgress(trial === 1 ? first : new ReconnectLoop(options), onProgress));
+    const result = made.at(-1)!;
     if (result.verdict !== "self-connect") break;
-    if (trial < flags.trials) result.socket?.reset();
+    if (trial < all) result.socket?.reset();
   }
   ports?.commit();
-  return { results, story };
+  // A trial that ends the run counts, whichever it is.
+  const results = made.length > warmUp ? made.slice(warmUp) : made.slice(-1);
+  const law = cold && lawOf(cold.prediction, results, flags.strategy);
+  return { results, story, trials: { starts: cold ? "cold" : "chained", warmUp, law } };
+}
+
+/** The peer that was asked for, then those where no server has been started in the meantime. */
+function* freePeers([asked, ...others]: readonly Address[]): Generator<Address> {
+  if (asked) yield asked;
+  for (const other of others) if (listenRefusal(other) === null) yield other;
+}
+
+/** The law of the attempts; null where every trial takes one, and where one did not end, which no law allows for. */
+function lawOf(
+  prediction: Prediction,
+  results: readonly ReconnectResult[],
+  strategy: Strategy,
+): ReconnectTrials["law"] {
+  const isCertain = strategy === "bind" || strategy === "range";
+  const isDone = results.every(({ verdict }) => verdict === "self-connect");
+  if (isCertain || !isDone || prediction.never !== null || prediction.wait(1) === null) return null;
+  const waits = results.map(({ peer, attempts, elapsedMs }) => ({ port: peer.port, attempts, elapsedMs }));
+  return { ...testWaits(prediction, waits), algorithm: prediction.algorithm.name };
+}
+
+/** Shows a loop's progress; for how long it goes on is known for the peer that was asked for. */
+function progressOf(
+  line: LiveLine,
+  peer: Address,
+  { trial, all, warmUp }: { readonly trial: number; readonly all: number; readonly warmUp: number },
+  flags: Flags,
+  situation: PortSituation,
+): (progress: ReconnectProgress) => void {
+  const findRemaining = flags.cold ? null : expectedRemaining(peer, flags.strategy, situation);
+  const number = trial > warmUp ? `trial ${trial - warmUp}/${all - warmUp}` : `warm-up ${trial}/${warmUp}`;
+  const prefix = all > 1 ? `${number} · ` : "";
+  return (progress) => {
+    const remaining = progress.localPort ? (findRemaining?.(progress.localPort) ?? null) : null;
+    line.show(prefix + reconnectProgressText(progress, situation.ephemeralRange, remaining));
+  };
 }
 
 function loopOptions(peer: Address, flags: Flags): ReconnectOptions {

@@ -49,8 +49,8 @@ function compareCommand(): Command {
     .summary("print what changed between results, and how certain that is")
     .description(
       "Compares results of one command with the first of them: rates by the ratio of their medians and a " +
-        "Mann-Whitney test, trials by a Kolmogorov-Smirnov test, shares by a test of two shares, answers by their words. Results " +
-        "of another processor, kernel or setting are compared, and it is said.",
+        "Mann-Whitney test, trials by a Kolmogorov-Smirnov test, shares by a test of two shares, answers by their " +
+        "words. Results of another processor, kernel or setting are compared, and it is said.",
     )
     .argument("<files...>", "two results or more");
   return addFileOptions(compare, FILES)

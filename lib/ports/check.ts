@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { TestResult } from "../loop/statistics.ts";
 import { goodnessOfFit } from "../loop/statistics.ts";
 import { listenRefusal } from "../socket/listen-refusal.ts";
-import { checkKeys, checkShape, invalidArgument } from "../socket/misuse.ts";
+import { checkArray, checkKeys, checkShape, invalidArgument } from "../socket/misuse.ts";
 import type { Wait } from "./model.ts";
 import { FULL_SPEED, waitFor } from "./model.ts";
 import { modelFacts } from "./never.ts";
@@ -24,18 +24,22 @@ export interface PredictionCheckOptions {
   readonly random?: () => number;
 }
 
-/** The measured waits, the predicted wait, and the test that compares them. */
-export interface PredictionCheck {
-  /** The self-connects that were caused, in order. */
-  readonly trials: readonly MeasuredWait[];
-  /** How many were asked for; fewer were made when one did not end, or the time was up. */
-  readonly asked: number;
+/** Waits beside the distribution that a prediction has for their ports and pace. */
+export interface WaitTest {
   /** The mean pace of the trials. */
   readonly attemptsPerSecond: number;
   /** The predicted wait at that pace: the mean over the ports of the trials, which differ where ports are unusable. */
   readonly wait: Wait;
   /** Compares the attempts of the trials with the predicted distribution. */
   readonly test: TestResult;
+}
+
+/** The measured waits, the predicted wait, and the test that compares them. */
+export interface PredictionCheck extends WaitTest {
+  /** The self-connects that were caused, in order. */
+  readonly trials: readonly MeasuredWait[];
+  /** How many were asked for; fewer were made when one did not end, or the time was up. */
+  readonly asked: number;
   /** Whether p is at least 0.01, and no trial is missing. A right model fails one check in a hundred. */
   readonly holds: boolean;
 }
@@ -73,6 +77,23 @@ export async function checkPrediction(
     ...(signal && { signal }),
     ...(onTrial && { onWait: onTrial }),
   });
+  const tested = testWaits(prediction, trials, random);
+  const holds = trials.length === asked && tested.test.p >= LEAST_P;
+  return { trials, asked, ...tested, holds };
+}
+
+/**
+ * Tests waits against the exact distribution of a prediction: those that began at random places, each on a port of its
+ * own, as measureWaits() and planColdStarts() make them. The test is good from about ten waits. Makes no connection.
+ * The prediction is one that may come true: its `never` is null.
+ */
+export function testWaits(
+  prediction: Prediction,
+  trials: readonly MeasuredWait[],
+  random: () => number = Math.random,
+): WaitTest {
+  checkPredictionShape("testWaits()", prediction);
+  checkArray("testWaits() takes what measureWaits() returned", trials);
   const elapsedMs = sum(trials.map((trial) => trial.elapsedMs));
   const attemptsPerSecond =
     elapsedMs > 0 ? (sum(trials.map((trial) => trial.attempts)) * 1000) / elapsedMs : FULL_SPEED;
@@ -82,8 +103,7 @@ export async function checkPrediction(
   const wait = meanWait(
     trials.length > 0 ? trials.map(({ port }) => waitAt(port)) : [waitAt(prediction.peer.port)],
   );
-  const holds = trials.length === asked && test.p >= LEAST_P;
-  return { trials, asked, attemptsPerSecond, wait, test, holds };
+  return { attemptsPerSecond, wait, test };
 }
 
 function checkPredictionShape(of: string, prediction: Prediction): void {

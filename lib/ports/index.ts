@@ -1,8 +1,10 @@
 /** `selfconnect/ports`: how kernels pick local ports. */
 export type { AlgorithmName, PortAlgorithm } from "./algorithms.ts";
 export { PORT_ALGORITHMS, portAlgorithm, supposeAlgorithm } from "./algorithms.ts";
-export type { NeverCheck, PredictionCheck, PredictionCheckOptions } from "./check.ts";
-export { checkNever, checkPrediction } from "./check.ts";
+export type { NeverCheck, PredictionCheck, PredictionCheckOptions, WaitTest } from "./check.ts";
+export { checkNever, checkPrediction, testWaits } from "./check.ts";
+export type { ColdStarts } from "./cold.ts";
+export { planColdStarts } from "./cold.ts";
 export type { Dependence } from "./dependence.ts";
 export type { Fingerprint } from "./fingerprint.ts";
 export { fingerprint } from "./fingerprint.ts";

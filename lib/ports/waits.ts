@@ -119,7 +119,8 @@ export function pickerOf(method: Method, { reuseAddress }: PortSituation): Picke
   };
 }
 
-function shuffle(ports: number[], random: () => number): number[] {
+/** Shuffles in place (Fisher and Yates). */
+export function shuffle(ports: number[], random: () => number): number[] {
   for (let index = ports.length - 1; index > 0; index--) {
     const other = Math.floor(random() * (index + 1));
     [ports[index], ports[other]] = [ports[other]!, ports[index]!];

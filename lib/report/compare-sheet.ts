@@ -49,7 +49,8 @@ function sectionOf(title: string, which: Change["kind"], { results, changes }: C
   const [what, ...more] = isMany
     ? ["what", second[0]!, results[0]!.from, second[1]!]
     : ["what", results[0]!.from, ...second];
-  const head = [what!, ...more, "difference", "certainty"];
+  const isTested = found.some(({ test }) => test !== null);
+  const head = [what!, ...more, "difference", isTested ? "certainty" : "why"];
   const isUsed = head.map((_, column) => rows.some((row) => row[column] !== ""));
   const onlyUsed = (row: readonly string[]) => row.filter((_, column) => isUsed[column]);
   return {

@@ -54,8 +54,9 @@ export type { PortsReadReport } from "./ports-read.ts";
 export { portsReadHtml, portsReadReport, portsReadText } from "./ports-read.ts";
 export type { PredictPace, PredictQuestion, PredictReport } from "./predict.ts";
 export { predictReport, predictText } from "./predict.ts";
-export type { ReconnectReport, ReconnectTextOptions } from "./reconnect.ts";
+export type { ReconnectReport, ReconnectTextOptions, ReconnectTrials } from "./reconnect.ts";
 export { reconnectReport, reconnectText } from "./reconnect.ts";
+export type { HistogramBar } from "./reconnect-histogram.ts";
 export {
   reconnectAfterText,
   reconnectHarmText,
@@ -71,6 +72,7 @@ export { resultSheet } from "./result-sheet.ts";
 export type { Sheet, SheetSection } from "./sheet.ts";
 export { sheetCsv, sheetHtml, sheetMarkdown, sheetText } from "./sheet.ts";
 export { storyHtml } from "./story-html.ts";
+export type { StoryTrials } from "./story-trials.ts";
 export type { TextOptions } from "./terminal.ts";
 export type { TraceExtras, TraceReport } from "./trace.ts";
 export { tracePcapng, traceReport, traceText } from "./trace.ts";

@@ -42,7 +42,7 @@ function verdictText({ verdict }: Fingerprint): string {
   const { name, family, kernels, resembles, reason, runnerUp } = verdict;
   if (reason !== null) return `Unknown: ${reason}`;
   const kernelText = kernels ? `, as in ${kernels}` : resembles ? `; resembles ${resembles}` : "";
-  const odds = runnerUp ? `; 10^${Math.round(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}` : "";
+  const odds = runnerUp ? `; 10^${count(runnerUp.oddsLog10)} times as likely as ${runnerUp.name}` : "";
   return `${family}${kernelText}; its name here is ${name}${odds}`;
 }
 

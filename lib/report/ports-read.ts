@@ -96,7 +96,7 @@ function sourceLines(source: SourcePorts): Line[] {
   if (verdict.kernels) details.push(`as in ${verdict.kernels}`);
   if (verdict.resembles) details.push(`resembles ${verdict.resembles}`);
   if (verdict.runnerUp && verdict.reason === null)
-    details.push(`10^${count(verdict.runnerUp.oddsLog10)} to 1 over ${verdict.runnerUp.name}, the runner-up`);
+    details.push(`10^${count(verdict.runnerUp.oddsLog10)} times as likely as ${verdict.runnerUp.name}`);
   if (dependsOnPeer !== null && peerCount > 1)
     details.push(dependsOnPeer ? "each peer has a walk of its own" : "the peers share one sequence");
   if (selfConnects > 0)

@@ -56,12 +56,12 @@ export function portsText(observation: Observation, print: Fingerprint, options:
 export function verdictLines({ verdict }: Pick<Fingerprint, "verdict">): Line[] {
   const { name, family, kernels, resembles, reason, runnerUp, bitsPerAttempt } = verdict;
   if (reason !== null) return [[paint("bold", "unknown"), `: ${reason}`]];
-  const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} to 1 over ${runnerUp.name}`;
+  const odds = runnerUp && `10^${count(runnerUp.oddsLog10)} times as likely as ${runnerUp.name}`;
   return [
     [paint("bold", name), `: ${family}`],
     ...(kernels ? [`as in ${kernels}`] : []),
     ...(resembles ? [`resembles ${resembles}`] : []),
-    ...(odds ? [`${bitsPerAttempt!.toFixed(2)} bits per attempt; ${odds}, the runner-up`] : []),
+    ...(odds ? [`${odds}; it leaves ${bitsPerAttempt!.toFixed(2)} bits of each port unexplained`] : []),
   ];
 }
 
@@ -78,6 +78,12 @@ function plotLines(observation: Observation, print: Fingerprint): string[] {
   const joined = observation.ports.reduce((sum, port) => sum + (port === peerPort ? 1 : 0), 0);
   if (joined > 0) lines.push(`${pluralize(joined, "self-connect")}: attempts with the peer's port`, "");
   return isWalk ? [...lines, "step to the next port", ...barPlot(bars), ""] : lines;
+}
+
+/** How well the next port can be guessed from the one before. */
+function entropyText({ bits, isLowerBound }: Fingerprint["entropy"]): string {
+  const least = isLowerBound ? "at least " : "";
+  return `one of about ${least}${count(2 ** bits)} (entropy ${least}${bits.toFixed(2)} bits)`;
 }
 
 /** The fingerprint as names and values, for every format. */
@@ -97,10 +103,10 @@ export function portsFacts(print: Fingerprint): [name: string, value: string][] 
   const observed = claims.filter(([, claim]) => claim !== null);
   const facts: [string, string][] = [
     ["ports", `${print.low}-${print.high}, ${count(parity.even)} even, ${count(parity.odd)} odd`],
-    ["laps", `${count(print.laps)}${wraps}`],
-    ["jumps", `${count(jumps.count)}${every}`],
-    ["entropy", `${entropy.isLowerBound ? "at least " : ""}${entropy.bits.toFixed(2)} bits of the next port`],
-    ["re-use", again],
+    ["times around", `${count(print.laps)}${wraps}`],
+    ["sudden moves", `${count(jumps.count)}${every}`],
+    ["next port", entropyText(entropy)],
+    ["given again", again],
   ];
   if (observed.length > 0) {
     const claimTexts = observed.map(([name, claim]) => `${name}: ${claim ? "yes" : "no"}`);

@@ -261,7 +261,8 @@ function checkLines({ trials, asked, attemptsPerSecond, test, wait, holds }: Pre
     "",
     ...dotPlot(bothCurves(trials, wait), { x: "attempts", y: "share joined to itself" }),
     "",
-    [`Kolmogorov-Smirnov: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
+    [`Kolmogorov-Smirnov test: D = ${statistic.toFixed(4)}, p = ${p.toFixed(3)}: the prediction `, result],
+    "(a right prediction has a p below 0.01 in one check of a hundred)",
   ];
 }
 

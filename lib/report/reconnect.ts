@@ -7,11 +7,14 @@ import type { ReconnectResult, Trial } from "../loop/reconnect.ts";
 import { summarizeTrials } from "../loop/reconnect.ts";
 import type { Spread, Summary } from "../loop/statistics.ts";
 import { spreadOf } from "../loop/statistics.ts";
+import type { WaitTest } from "../ports/check.ts";
 import type { Never } from "../ports/never.ts";
 import type { Address } from "../socket/address.ts";
 import { formatAddress } from "../socket/address.ts";
 import { netstatLines } from "./netstat.ts";
 import { count, duration, pluralize } from "./numbers.ts";
+import type { HistogramBar } from "./reconnect-histogram.ts";
+import { histogramLines, histogramOf } from "./reconnect-histogram.ts";
 import type { Line, TextOptions } from "./terminal.ts";
 import { indent, paint, renderText, tableLines } from "./terminal.ts";
 
@@ -32,8 +35,25 @@ export interface ReconnectReport
   readonly attemptsPerSecond: number;
   /** How many attempts had each outcome: an errno name, `connected`, `self-connect`, `deadline`. */
   readonly outcomes: Readonly<Record<string, number>>;
-  /** Each trial, in order. */
-  readonly trials: readonly Trial[];
+  /** Each trial that counts, in order, with its peer's port. */
+  readonly trials: readonly (Trial & { readonly port: number })[];
+  /** "cold" where each trial had a peer's port of its own, else "chained": it began where the one before ended. */
+  readonly starts: ReconnectTrials["starts"];
+  /** How many trials were made before these, and do not count. */
+  readonly warmUp: number;
+  /** The exact distribution of cold starts, and whether the attempts follow it; null where there is none. */
+  readonly law: {
+    /** How this host picks ports. */
+    readonly algorithm: string;
+    /** The mean of the distribution, in attempts. */
+    readonly mean: number;
+    /** The statistic of the Kolmogorov-Smirnov test. */
+    readonly statistic: number;
+    /** The probability of attempts that fit as badly or worse, if they follow it. */
+    readonly p: number;
+  } | null;
+  /** How many trials took how many attempts; empty for fewer than five. */
+  readonly histogram: readonly HistogramBar[];
   /** Statistics of the trials that were joined to themselves; null without one. */
   readonly attemptsToSelfConnect: Summary | null;
   /** Deviation, p99, an interval of the mean and outliers of the same trials; null for fewer than five. */
@@ -42,24 +62,41 @@ export interface ReconnectReport
   readonly environment: Environment;
 }
 
-/** What the kernel's socket tables add to the results. */
+/** How several trials were made. */
+export interface ReconnectTrials {
+  /** Whether each began at a random place of the kernel's walk, or where the one before ended. */
+  readonly starts: "cold" | "chained";
+  /** How many trials were made before those that count. */
+  readonly warmUp: number;
+  /** What is predicted of cold starts, and the test of it; null where nothing is. */
+  readonly law: (WaitTest & { readonly algorithm: string }) | null;
+}
+
+/** What the kernel's socket tables add to the results, and how the trials were made. */
 export interface ReconnectTextOptions extends TextOptions {
+  /** Default: chained trials. */
+  readonly trials?: ReconnectTrials;
   /** The socket that is joined to itself, while it is open. */
   readonly moment?: JoinedMoment | null;
   /** The owner of the listener that a loop connected to. */
   readonly listener?: SocketOwner | null;
 }
 
+const CHAINED: ReconnectTrials = { starts: "chained", warmUp: 0, law: null };
+
 /** Builds the object of docs/schema/reconnect-1.json. `results` has at least one trial, all of one kind, in order. */
-export function reconnectReport(results: readonly ReconnectResult[], never: Never | null): ReconnectReport {
+export function reconnectReport(
+  results: readonly ReconnectResult[],
+  never: Never | null,
+  { starts, warmUp, law }: ReconnectTrials = CHAINED,
+): ReconnectReport {
   const last = results.at(-1)!;
   const { family, host, port } = last.peer;
   const attempts = sum(results.map((result) => result.attempts));
   const elapsedMs = sum(results.map((result) => result.elapsedMs));
-  const trials: Trial[] = results.map(({ verdict, attempts, elapsedMs }) => ({
-    verdict,
-    attempts,
-    elapsedMs,
+  const trials = results.map(({ verdict, attempts, elapsedMs, peer }) => ({
+    ...{ verdict, attempts, elapsedMs },
+    port: peer.port,
   }));
   return {
     schema: "selfconnect.reconnect/1",
@@ -76,6 +113,10 @@ export function reconnectReport(results: readonly ReconnectResult[], never: Neve
     outcomes: mergeOutcomes(results),
     local: last.local,
     trials,
+    starts,
+    warmUp,
+    law: law && { algorithm: law.algorithm, mean: law.wait.mean, ...law.test },
+    histogram: barsOf(results, law),
     attemptsToSelfConnect: summarizeTrials(trials).attempts,
     attemptsSpread: spreadOf(joinedAttempts(results)),
     environment: environment(),
@@ -96,16 +137,17 @@ export function reconnectText(
   options: ReconnectTextOptions = {},
 ): string {
   const last = results.at(-1)!;
-  const lines: Line[] = results.length > 1 ? trialLines(results) : [];
+  const lines: Line[] = results.length > 1 ? trialLines(results, options.trials ?? CHAINED) : [];
   if (last.verdict !== "self-connect") lines.push(failureText(last, options.listener ?? null));
   else if (results.length === 1 && options.moment) lines.push(...momentLines(last, options.moment));
   return renderText(lines, options);
 }
 
-function trialLines(results: readonly ReconnectResult[]): Line[] {
+function trialLines(results: readonly ReconnectResult[], how: ReconnectTrials): Line[] {
   const { attempts, elapsedMs } = summarizeTrials(results);
   const done = results.filter((result) => result.verdict === "self-connect").length;
-  const title = `${count(done)} of ${count(results.length)} trials self-connected`;
+  const warm = how.warmUp > 0 ? `, after ${count(how.warmUp)} that are not counted` : "";
+  const title = `${count(done)} of ${count(results.length)} trials self-connected${warm}`;
   if (!attempts || !elapsedMs) return [title];
   const columns = ["min", "median", "mean", "p90", "max"] as const;
   const rows = [
@@ -117,20 +159,48 @@ function trialLines(results: readonly ReconnectResult[]): Line[] {
     title,
     ...tableLines(rows, "lrrrrr", 3),
     ...spreadLines(joinedAttempts(results)),
-    ...chainLines(results[0]!),
+    ...barLines(barsOf(results, how.law)),
+    ...startLines(results[0]!, how),
   ];
+}
+
+function barLines(bars: readonly HistogramBar[]): Line[] {
+  return bars.length === 0 ? [] : ["", "trials by their number of attempts", ...histogramLines(bars), ""];
 }
 
 /** Trials of a plain connect share the walk of their peer, and so are no independent samples of the law. */
-function chainLines({ strategy }: ReconnectResult): Line[] {
+function startLines({ strategy }: ReconnectResult, { starts, law }: ReconnectTrials): Line[] {
+  if (starts === "cold") return ["cold starts: each trial has a peer's port of its own", ...lawLines(law)];
   if (strategy !== "fresh" && strategy !== "reuse") return [];
   return [
     "chained: where the kernel walks through its ports, a trial begins on the port on which the last one ended;",
-    "selfconnect predict --check makes cold starts, each with a port of its own",
+    "with --cold each has a peer's port of its own",
   ];
 }
 
-function joinedAttempts(results: readonly ReconnectResult[]): number[] {
+/** A right law has a p-value below this in one run of a hundred. */
+const LEAST_P = 0.01;
+
+function lawLines(law: ReconnectTrials["law"]): Line[] {
+  if (!law) return [];
+  const { statistic, p } = law.test;
+  const verdict = p >= LEAST_P ? paint("green", "they agree") : paint("red", "they do not agree");
+  const test = `Kolmogorov-Smirnov test against it: D = ${statistic.toFixed(3)}, p = ${p.toFixed(3)}: `;
+  return [`the exact distribution (${law.algorithm}) has the mean ${count(law.wait.mean)}`, [test, verdict]];
+}
+
+/** The histogram of the trials that self-connected; none for fewer than five. */
+export function barsOf(
+  results: readonly Pick<ReconnectResult, "verdict" | "attempts">[],
+  law: ReconnectTrials["law"],
+): HistogramBar[] {
+  const attempts = joinedAttempts(results);
+  return attempts.length < FEWEST_BARS ? [] : histogramOf(attempts, law?.wait ?? null);
+}
+
+const FEWEST_BARS = 5;
+
+function joinedAttempts(results: readonly Pick<ReconnectResult, "verdict" | "attempts">[]): number[] {
   return results.flatMap(({ verdict, attempts }) => (verdict === "self-connect" ? [attempts] : []));
 }
 

@@ -127,20 +127,21 @@ function reconnectRows(report: Fields): Rows {
     elapsedMs > 0 ? [(attempts * 1000) / elapsedMs] : [],
   );
   const never = orNull(report.never, (value) => text(record(value, "never").reason, "reason"));
+  // Chained trials have another distribution than cold ones, and are not compared with them.
+  const starts = trials.length > 1 ? `, ${text(report.starts, "starts")} starts` : "";
   return {
     settings: {
       peer: peerText(report.peer),
       strategy: text(report.strategy, "strategy"),
       threads: String(number(report.threads, "threads")),
       engine: text(report.engine, "engine"),
-      starts: report.starts === undefined ? "chained" : text(report.starts, "starts"),
     },
     rows: [
       answer("a self-connect is possible", never === null ? "yes" : `no: ${never}`),
       share("trials that self-connected", "trials", joined.length, trials.length),
       sampled(
         "trials",
-        "attempts until the self-connect",
+        `attempts until the self-connect${starts}`,
         "attempts",
         joined.map(({ attempts }) => attempts),
       ),

@@ -68,6 +68,7 @@ const STYLE = `
 .rule { stroke: var(--line); } .one { stroke: var(--dim); stroke-dasharray: 3 3; }
 .span { stroke: var(--accent); stroke-width: 3; } .middle { fill: var(--accent); }
 .worse .span { stroke: var(--joined); } .worse .middle { fill: var(--joined); }
+@media (max-width: 40rem) { .scroll th, .scroll td { min-width: 0; padding: .45rem .4rem; } }
 `;
 
 /** A sheet as Markdown. */

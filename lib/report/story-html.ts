@@ -12,6 +12,8 @@ import { chanceSection, curesSection, riskSection } from "./story-answers.ts";
 import { codeBlock, commandBlock, paragraph, sectionHtml } from "./story-parts.ts";
 import type { Scene } from "./story-plots.ts";
 import { passesSvg, sceneSvg, walkSvg } from "./story-plots.ts";
+import type { StoryTrials } from "./story-trials.ts";
+import { trialsSection } from "./story-trials.ts";
 import { PICTURE_STYLE, pictureSection, stepsHtml } from "./trace-html.ts";
 import { holderText } from "./who.ts";
 
@@ -35,6 +37,7 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--
 .steps { padding-left: 1.4rem; } .steps li { margin: .5rem 0; max-width: 75ch; }
 .steps b, .steps .states { font-family: ui-monospace, monospace; font-size: .9em; }
 .steps .states { display: block; color: var(--dim); }
+.expected { fill: none; stroke: var(--joined); stroke-width: 2; }
 .numbers td, .numbers th { min-width: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .cure td, .cure th { min-width: 0; } .cure td { overflow-wrap: anywhere; } 
 .cure tbody th { min-width: 6rem; overflow-wrap: anywhere; }
@@ -47,7 +50,7 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--
 `;
 
 /** The story as one HTML page that loads nothing and is complete without its script. */
-export function storyHtml(story: Story): string {
+export function storyHtml(story: Story, trials: StoryTrials | null = null): string {
   const peer = formatAddress(story.result.peer);
   const title = story.moment ? `${peer} connected to itself` : `${peer} did not connect to itself`;
   const body = `<header><h1>${escapeMarkup(title)}</h1>
@@ -59,6 +62,7 @@ ${story.moment ? momentSection(story.moment) : ""}
 ${story.moment ? handshakeSection(story) : ""}
 ${story.moment ? harmSection(story, story.moment) : ""}
 ${chanceSection(story)}
+${trialsSection(trials)}
 ${riskSection(story)}
 ${curesSection(story)}
 ${aboutSection(story)}
