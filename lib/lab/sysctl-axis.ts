@@ -22,7 +22,7 @@ export function parseSysctlAxis(text: string): SysctlAxis {
     return { name, values };
   throw invalidArgument(
     "ERR_INVALID_SYSCTL",
-    `"${text}" is no sysctl with values: use a name of net.ipv4 or net.ipv6, as net.ipv4.tcp_tw_reuse=0,1,2`,
+    `"${textOf(text)}" is no sysctl with values: use a name of net.ipv4 or net.ipv6, as net.ipv4.tcp_tw_reuse=0,1,2`,
   );
 }
 

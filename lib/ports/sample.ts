@@ -184,7 +184,7 @@ function pickByBind(peer: Address): Pick {
 }
 
 function pickByLateBind(peer: Address): Pick {
-  const socket = TcpSocket.open(peer.family, { bindAddressNoPort: true });
+  using socket = TcpSocket.open(peer.family, { bindAddressNoPort: true });
   return pickByConnect(socket.bind({ ...peer, port: 0 }), peer);
 }
 

@@ -109,7 +109,7 @@ export const CALLS = {
     parameters: "int fd, void* name, void* length",
     arguments: "fd, name, length",
     // Whether a socket is joined to itself, and whether it is TCP, are questions with several calls and one name.
-    reports: ["getpeername", "getsockopt", "fcntl"],
+    reports: ["getpeername", "getsockopt", "fcntl", "connect"],
     errnos: [...OF_SOCKETS, "EFAULT", "ENOBUFS"],
   },
   getsockopt: {

@@ -11,11 +11,11 @@ import { seededRandom } from "./random.mjs";
 const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
-const NATIVE_CALLS = 400_000;
-const VALUE_CALLS = 20_000;
-const DECODER_SECONDS = 60;
-const SEQUENCES_MS = 40_000;
-const COMMAND_LINES = 150;
+const NATIVE_CALLS = 200_000;
+const VALUE_CALLS = 8_000;
+const DECODER_SECONDS = 40;
+const SEQUENCES_MS = 20_000;
+const COMMAND_LINES = 60;
 /** A command that has not ended by then is stopped, as some run until Ctrl-C. */
 const COMMAND_MS = 4000;
 

@@ -29,7 +29,6 @@ import {
   sourceAddress,
 } from "../../../dist/kernel/index.js";
 import { Capture } from "../../../dist/packets/index.js";
-import { samplePorts } from "../../../dist/ports/index.js";
 
 const WAIT = { deadlineMs: 300 };
 const ANY = "127.0.0.1:0";
@@ -75,6 +74,13 @@ async function openStream({ own }) {
   stream.on("error", () => {});
   await once(stream, "connect");
   return stream;
+}
+
+/** The error of a stream that connects; null when it has connected. */
+function endOf(stream) {
+  return new Promise((resolve) => {
+    stream.once("connect", () => resolve(null)).once("error", resolve);
+  });
 }
 
 function loopPath(options, expected) {
@@ -155,7 +161,9 @@ export const PATHS = {
   "wait for nobody": async (kit) => {
     const listener = openListener(kit);
     const ended = kit.armed(() => listener.accepted({ deadlineMs: 1 }));
-    await assert.rejects(ended, (error) => error.code === "ERR_DEADLINE" || Promise.reject(error));
+    await ended.catch((error) => {
+      if (error.code !== "ERR_DEADLINE") throw error;
+    });
   },
   connect: async (kit) => {
     const listener = openListener(kit);
@@ -363,23 +371,17 @@ export const PATHS = {
   },
   "net.connect, detect": async (kit) => {
     const { port, host } = deadPeer();
-    const refused = await kit.armed(async () => {
-      const stream = kit.own(connect({ port, host, localPort: port, guard: "detect" }));
-      const failed = once(stream, "error").then(([error]) => error);
-      return Promise.race([once(stream, "connect"), failed]);
-    });
+    const refused = await kit.armed(() =>
+      endOf(kit.own(connect({ port, host, localPort: port, guard: "detect" }))),
+    );
     assert.ok(refused instanceof Error, "no joined socket is handed out");
     if (refused.code !== "ECONNREFUSED") throw refused;
   },
   "net.connect, refused": async (kit) => {
     const { port, host } = takePeer(kit);
-    await kit.armed(async () => {
-      const stream = kit.own(connect({ port, host }));
-      const failed = once(stream, "error").then(([error]) => error);
-      const error = await Promise.race([once(stream, "connect").then(() => null), failed]);
-      assert.ok(error, "nothing listens there");
-      if (error.code !== "ECONNREFUSED") throw error;
-    });
+    const refused = await kit.armed(() => endOf(kit.own(connect({ port, host }))));
+    assert.ok(refused instanceof Error, "nothing listens there");
+    if (refused.code !== "ECONNREFUSED") throw refused;
   },
   "loop fresh": loopPath({ strategy: "fresh", engine: "plain" }),
   "loop reuse": loopPath({ strategy: "reuse", engine: "plain" }),
@@ -405,10 +407,6 @@ export const PATHS = {
     return socket ? "connected" : JSON.stringify(loop.progress().outcomes);
   },
   "loop auto": loopPath({ strategy: "reuse" }),
-  "samplePorts late": async ({ armed }) => {
-    const { ports } = await armed(() => samplePorts({ peer: deadPeer(), count: 32, method: "late-bind" }));
-    assert.equal(ports.length, 32);
-  },
   findSockets: async (kit) => {
     const listener = openListener(kit);
     const { port } = listener.getsockname();
@@ -421,20 +419,22 @@ export const PATHS = {
     const rows = await kit.armed(() => findFourTuple(socket.getsockname(), socket.getpeername()));
     assert.equal(rows.length, 1);
   },
-  exhaustion: ({ armed }) => armed(() => exhaustion(deadPeer())),
+  exhaustion: ({ armed }) => {
+    const peer = deadPeer();
+    return armed(() => exhaustion(peer));
+  },
   sourceAddress: async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() => assert.equal(sourceAddress(peer)?.host, "127.0.0.1"));
+    // null where the kernel gives no answer.
+    return armed(() => sourceAddress(peer)?.host ?? "null");
   },
   "sourceAddress, routed": async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() =>
-      assert.equal(sourceAddress(peer, { options: { typeOfService: 8 } })?.host, "127.0.0.1"),
-    );
+    return armed(() => sourceAddress(peer, { options: { typeOfService: 8 } })?.host ?? "null");
   },
   canSelfConnect: async ({ armed }) => {
     const peer = deadPeer();
-    await armed(() => assert.equal(canSelfConnect(peer), true));
+    return armed(() => String(canSelfConnect(peer)));
   },
   localAddressTowards: async ({ armed }) => {
     const peer = deadPeer();

@@ -8,7 +8,7 @@ const { buildSync } = createRequire(import.meta.url)("esbuild");
 const WHAT = {
   faults:
     "Every system call that `native/core` makes fails with every errno of its manual page and with EINTR: once at each of " +
-    "a path's first six calls, and for ever. A library loaded before the addon does it, built from one list " +
+    "a path's first three calls, and for ever. A library loaded before the addon does it, built from one list " +
     "(`test/support/reliability/calls.mjs`); what io_uring does in the kernel fails by its results. Each fault must end in " +
     "a typed error that names the errno and the call, or the work is done all the same; nothing hangs, and no descriptor stays open.",
   fuzz: "Random values and bytes; a finding is a crash, a hang, or an error without a code.",
@@ -70,7 +70,7 @@ function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) 
       : []),
     ...(head ? table(head, rows) : []),
     ...(red.length > 0
-      ? ["", "Red:", "", ...red.map((one) => `- ${one.replace(/\s+/g, " ").slice(0, 300)}`)]
+      ? ["", "Red:", "", ...red.map((one) => `- ${one.replace(/\s+at .*/s, "").replace(/\s+/g, " ").replace(/[[\]`]/g, "").slice(0, 200)}`)]
       : []),
     ...(skipped.length > 0 ? ["", "Skipped:", "", ...skipped.map((one) => `- ${one}`)] : []),
   ];
