@@ -140,6 +140,20 @@ describe("a wrong argument is an error with a code", () => {
     ],
     ["a text that is no address", "ERR_INVALID_ADDRESS", () => main.listenRefusal("nonsense")],
     ["an index as a range", "ERR_INVALID_ARGUMENT", () => ports.findDeadPort("127.0.0.1:1", 0 as never)],
+    [
+      "no facts",
+      "ERR_INVALID_ARGUMENT",
+      () => new ports.PortWalk(ports.PORT_ALGORITHMS[0]!, {} as never, Math.random),
+    ],
+    ["no port", "ERR_INVALID_PORT", () => packets.Capture.open("x" as never, 0)],
+    // String() throws for an object without a prototype.
+    ["an object as a family", "ERR_INVALID_FAMILY", () => main.TcpSocket.open(Object.create(null))],
+    ["an object as a port", "ERR_INVALID_PORT", () => main.rangesWithout(Object.create(null), 1 as never)],
+    ["an object as a method", "ERR_UNKNOWN_METHOD", () => ports.supposeAlgorithm(Object.create(null), "6.1")],
+    // Node aborted.
+    ["an object as a path", "ERR_INVALID_EXPECTATION", () => lab.readExpectation(Object.create(null))],
+    ["texts as samples", "ERR_INVALID_ARGUMENT", () => main.summarize(["1"] as never)],
+    ["an object as a sysctl", "ERR_INVALID_SYSCTL", () => lab.parseSysctlAxis(Object.create(null))],
   ])("%s is %s: %s", async (_, code, call) => {
     expect(await endOf(call, undefined)).toBe(code);
   });

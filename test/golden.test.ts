@@ -38,6 +38,9 @@ import {
   dialText,
   doctorReport,
   doctorText,
+  fleetAuditMetrics,
+  fleetAuditReport,
+  fleetAuditText,
   freeReport,
   freeText,
   holderText,
@@ -238,6 +241,15 @@ describe("the page of a run", () => {
     const moment = momentOf(result.local, row);
     const story = { result, never: null, ports, trace: traced, moment, refusalAfter: null };
     await expectGolden("story.html", storyHtml({ ...story, prediction, host, port }));
+  });
+});
+
+describe("a fleet", () => {
+  it("whose hosts found something, nothing, or did not answer", async () => {
+    const found = readRecordedResult("fleet-audit.input.json");
+    await expectJson("fleet-audit", "fleet-audit", fleetAuditReport(found));
+    await expectGolden("fleet-audit.txt", `${fleetAuditText(found)}\n`);
+    await expectGolden("fleet-audit.prom", fleetAuditMetrics(found));
   });
 });
 

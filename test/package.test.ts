@@ -1,5 +1,5 @@
 /** The package as npm publishes it: no install script, no runtime dependency, and it works after an install. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -80,6 +80,16 @@ describe("the published package", () => {
     expect(
       run("node_modules/.bin/selfconnect", ["reconnect", formatAddress(deadPeer()), "--strategy", "bind"]),
     ).toContain("joined to itself");
+  });
+
+  it("names the packages that a queue needs, where they are not installed", () => {
+    const args = ["worker", "--queue", "redis://lab:s3cret@127.0.0.1"];
+    const { status, stderr } = spawnSync("node_modules/.bin/selfconnect", args, {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    expect([status, stderr]).toEqual([1, expect.stringContaining("npm install bullmq ioredis\n")]);
+    expect(stderr).not.toContain("s3cret");
   });
 
   it("is available in CommonJS by require() where Node can require a module, else by import()", () => {

@@ -3,7 +3,7 @@
 // this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
 // docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
 // `package` asks other people's tools about the packed package. These six are the default. `fleet` asks other hosts, which
-// are servers of its own in a network namespace: real sshd. `machines` runs our tests on
+// are of its own: real sshd in a network namespace, and sixty workers of a queue in sixty. `machines` runs our tests on
 // machines that lack something, and makes
 // docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
 // names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
@@ -15,6 +15,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testQueue } from "./support/fleet-wide.mjs";
 import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
@@ -220,6 +221,7 @@ async function testSuite(suite) {
 
 async function testFleet() {
   for (const file of FLEET) await runStory(file, SUITE_RANGE, file, {});
+  await testFetched("sixty workers of a queue", testQueue);
 }
 
 function isWanted({ name }) {

@@ -1,6 +1,6 @@
 /** The values of the `guard` option, and the options of everything that guards. */
 
-import { invalidArgument, nearest } from "../socket/misuse.ts";
+import { invalidArgument, nearest, textOf } from "../socket/misuse.ts";
 import type { SocketOptions } from "../socket/options.ts";
 
 /**
@@ -23,7 +23,7 @@ const GUARDS: readonly Guard[] = ["prevent", "detect", "off"];
 export function checkGuard(value: Guard | undefined): Guard {
   if (value === undefined) return "prevent";
   if (GUARDS.includes(value)) return value;
-  const meant = nearest(String(value), GUARDS);
+  const meant = nearest(textOf(value), GUARDS);
   const fix = meant ? `did you mean "${meant}"?` : `use ${GUARDS.join(", ")}`;
-  throw invalidArgument("ERR_UNKNOWN_GUARD", `"${String(value)}" is not a guard: ${fix}`);
+  throw invalidArgument("ERR_UNKNOWN_GUARD", `"${textOf(value)}" is not a guard: ${fix}`);
 }

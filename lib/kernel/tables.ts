@@ -7,7 +7,7 @@ import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, isSameAddress, parseText } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
-import { checkFlags, checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument, nearest, textOf } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
@@ -259,7 +259,7 @@ export function socketOwner(inode: number): SocketOwner | null {
   if (!Number.isInteger(inode) || inode < 0)
     throw invalidArgument(
       "ERR_OUT_OF_RANGE",
-      `inode ${String(inode)} is not a number of a socket`,
+      `inode ${textOf(inode)} is not a number of a socket`,
       RangeError,
     );
   return socketOwners([inode]).get(inode) ?? null;

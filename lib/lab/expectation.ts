@@ -1,6 +1,6 @@
 /** Answers that are expected of kernels, written from one lab's result and compared with another's. */
 import { readFileSync } from "node:fs";
-import { checkShape, invalidArgument } from "../socket/misuse.ts";
+import { checkShape, invalidArgument, textOf } from "../socket/misuse.ts";
 import type { LabKernel, LabResult } from "./lab.ts";
 import { record, text } from "./transcript.ts";
 
@@ -60,6 +60,9 @@ function answersOf({ findings }: LabResult, id: string): Record<string, string> 
 
 /** Reads an expectation from a file. Throws ERR_INVALID_EXPECTATION. */
 export function readExpectation(file: string): Expectation {
+  // Node aborts where it cannot make a text of the path: an object without a prototype.
+  if (typeof file !== "string")
+    throw invalidArgument("ERR_INVALID_EXPECTATION", `readExpectation() takes a path, not ${textOf(file)}`);
   try {
     return parseExpectation(readFileSync(file, "utf8"));
   } catch (error) {

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
 import { environment } from "../kernel/host.ts";
-import { checkArray, checkKeys, invalidArgument, nearest } from "../socket/misuse.ts";
+import { checkArray, checkKeys, invalidArgument, nearest, textOf } from "../socket/misuse.ts";
 import type { Experiment, MachineName } from "./experiment.ts";
 import type { Ending, Limits, Machine } from "./machine.ts";
 import { CannotRun, LIMITS, runGuest } from "./machine.ts";
@@ -118,9 +118,9 @@ export async function findExperiments(names?: readonly string[]): Promise<readon
     const found = EXPERIMENTS.find((experiment) => experiment.name === name);
     if (found) return found;
     const known = EXPERIMENTS.map((experiment) => experiment.name);
-    const meant = nearest(name, known);
+    const meant = nearest(textOf(name), known);
     const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
-    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${name}" is not an experiment: ${fix}`);
+    throw invalidArgument("ERR_UNKNOWN_EXPERIMENT", `"${textOf(name)}" is not an experiment: ${fix}`);
   });
 }
 

@@ -1,5 +1,5 @@
 /** Sysctls as an axis of the lab: each machine once for every combination of values. */
-import { checkArray, invalidArgument } from "../socket/misuse.ts";
+import { checkArray, invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Machine } from "./machine.ts";
 
 /** A sysctl, and the values that it is given. */
@@ -16,7 +16,7 @@ const VALUE = /^[\w .:-]{0,100}$/;
 
 /** Reads "net.ipv4.tcp_tw_reuse=0,1,2". Throws ERR_INVALID_SYSCTL. */
 export function parseSysctlAxis(text: string): SysctlAxis {
-  const [name = "", list] = String(text).split("=", 2);
+  const [name = "", list] = textOf(text).split("=", 2);
   const values = list?.split(",") ?? [];
   if (NAME.test(name) && values.length > 0 && values.every((value) => VALUE.test(value)))
     return { name, values };

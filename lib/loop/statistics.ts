@@ -1,6 +1,6 @@
 /** Statistics of samples: summaries, quantiles, tests, entropy. */
 
-import { checkArray } from "../socket/misuse.ts";
+import { checkArray, invalidArgument, textOf } from "../socket/misuse.ts";
 
 /** The least, the middle and the greatest of some samples, in their unit. */
 export interface Summary {
@@ -18,7 +18,10 @@ export interface Summary {
 
 /** Summarizes samples; null when there are no samples. */
 export function summarize(samples: readonly number[]): Summary | null {
-  checkArray("summarize() takes an array of numbers", samples);
+  const what = "summarize() takes an array of numbers";
+  checkArray(what, samples);
+  const wrong = samples.find((sample) => typeof sample !== "number");
+  if (wrong !== undefined) throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}: ${textOf(wrong)} is none`);
   if (samples.length === 0) return null;
   const sorted = [...samples].sort((a, b) => a - b);
   return {

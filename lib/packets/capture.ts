@@ -1,4 +1,5 @@
 /** Captures the TCP packets between two ports of this host on loopback. */
+import { checkPort } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
@@ -53,6 +54,7 @@ export class Capture implements Disposable {
     bufferBytes = BUFFER_BYTES,
     native = loadNative(),
   ): Capture {
+    for (const port of [onePort, otherPort]) checkPort(port);
     const handle = native.handle();
     const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes);
     if (answer >= 0) return new Capture(handle, native);

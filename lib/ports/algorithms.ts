@@ -1,7 +1,7 @@
 /** The algorithms by which kernels pick local ports, in the terms of RFC 6056: for the fingerprint and the model. */
 import type { LinuxWalk } from "../kernel/release.ts";
 import { isAtLeast, linuxWalk, WALKS } from "../kernel/release.ts";
-import { checkChoice, checkShape, invalidArgument } from "../socket/misuse.ts";
+import { checkChoice, checkShape, invalidArgument, textOf } from "../socket/misuse.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import type { Method } from "./method.ts";
 import { checkMethod } from "./method.ts";
@@ -144,7 +144,7 @@ const OF_WALK: Readonly<Record<LinuxWalk, AlgorithmName>> = {
 export function supposeAlgorithm(method: Method, release: string): PortAlgorithm {
   checkMethod(method);
   if (typeof release !== "string")
-    throw invalidArgument("ERR_INVALID_ARGUMENT", `release ${String(release)} is not text, as "6.1.0"`);
+    throw invalidArgument("ERR_INVALID_ARGUMENT", `release ${textOf(release)} is not text, as "6.1.0"`);
   if (method === "bind") return portAlgorithm("linux-bind");
   if (method === "range" && isAtLeast(release, "6.8")) return portAlgorithm("linux-6.8-range");
   return portAlgorithm(OF_WALK[linuxWalk(release) ?? "one hint"]);

@@ -33,6 +33,8 @@ export class PortWalk {
   #slot = 0;
 
   constructor(algorithm: PortAlgorithm, facts: ModelFacts, random: () => number) {
+    checkAlgorithm(algorithm);
+    checkShape("new PortWalk() takes the facts of a host", facts, ["ephemeralRange", "unusable"]);
     this.#algorithm = algorithm;
     this.#facts = facts;
     this.#random = random;

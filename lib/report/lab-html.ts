@@ -4,6 +4,8 @@ import type { Samples } from "../lab/experiment.ts";
 import { COUNTED } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
 import { escapeMarkup } from "./escape.ts";
+import type { Fold } from "./lab-fold.ts";
+import { foldKernels } from "./lab-fold.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { waitsSection } from "./lab-waits.ts";
@@ -15,13 +17,15 @@ const TITLE = "The same questions to many kernels";
 
 /** A lab as one HTML page: the table, plots of the samples, and every raw count. */
 export function labHtml(result: LabResult): string {
-  const rows = rowsOfResult(result);
+  const all = rowsOfResult(result);
+  const folded = foldKernels(all);
+  const rows = folded?.rows ?? all;
   const body = `<header>${headText(result)}</header>
 <main>
 ${contradictionSection(rows)}
-${tableSection(rows, result.kernels)}${waitsSection(result)}
+${tableSection(rows, folded !== null)}${folded ? "" : waitsSection(result)}
 ${plotSections(rows)}
-${kernelSection(result.kernels)}
+${folded ? foldSections(folded.folds) : kernelSection(result.kernels)}
 ${rawSection(rows)}
 </main>`;
   return pageHtml({ title: TITLE, body, script: SCRIPT });
@@ -48,7 +52,12 @@ function contradictionSection(rows: readonly Row[]): string {
   return `<section class="contradictions"><h2>Contradictions</h2><ul>${items.join("\n")}</ul></section>`;
 }
 
-function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): string {
+/** What the page says above a table whose columns are groups of kernels. */
+const FOLDED = `Kernels with the same answers share a column, and questions with different answers come first.
+Figures, plots and raw counts are those of the first kernel of each column.`;
+
+function tableSection(rows: readonly Row[], isFolded: boolean): string {
+  const kernels = rows[0]?.cells.map(({ kernel }) => kernel) ?? [];
   const heads = kernels.map((kernel) => `<th scope="col">${escapeMarkup(kernelTitle(kernel))}</th>`);
   const lines = rows.map(
     ({ name, question, cells }) =>
@@ -57,7 +66,7 @@ function tableSection(rows: readonly Row[], kernels: readonly LabKernel[]): stri
   );
   return `<section><h2 id="table">Questions and kernels</h2>
 <p class="dim">≠ differs from most of its row; ✗ contradicts what was expected.
-Every answer leads to its raw counts.</p>
+Every answer leads to its raw counts.${isFolded ? `\n${FOLDED}` : ""}</p>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="table">
 <table id="questions"><thead><tr><th scope="col">question</th>${heads.join("")}</tr></thead>
 <tbody>
@@ -103,7 +112,20 @@ function cellFigure(cell: Cell, row: readonly Samples[]): string {
   return figureHtml(title, svg);
 }
 
+/** The kernels behind each column, folded away. */
+function foldSections(folds: readonly Fold[]): string {
+  const sections = folds.map(
+    ({ title, kernels }) =>
+      `<details><summary>${escapeMarkup(title)}</summary>${kernelTable(title, kernels)}</details>`,
+  );
+  return `<section><h2>Kernels</h2>${sections.join("\n")}</section>`;
+}
+
 function kernelSection(kernels: readonly LabKernel[]): string {
+  return `<section><h2>Kernels</h2>${kernelTable("Kernels", kernels)}</section>`;
+}
+
+function kernelTable(title: string, kernels: readonly LabKernel[]): string {
   const lines = kernels.map(({ id, machine, isEmulated, missing, environment }) => {
     const facts = environment
       ? [environment.kernel, environment.ephemeralRange, environment.node, String(environment.cpus)]
@@ -111,7 +133,7 @@ function kernelSection(kernels: readonly LabKernel[]): string {
     return [id, machine + (isEmulated ? ", emulated" : ""), ...facts];
   });
   const heads = ["kernel", "machine", "release", "ephemeral range", "Node", "CPUs"];
-  return `<section><h2>Kernels</h2>${scrollableTable("Kernels", heads, lines)}</section>`;
+  return scrollableTable(title, heads, lines);
 }
 
 function rawSection(rows: readonly Row[]): string {

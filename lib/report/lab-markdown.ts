@@ -1,7 +1,8 @@
 /** Lab results as Markdown: contradictions, then one table where kernels with the same answers share a column. */
-import { COUNTED } from "../lab/experiment.ts";
 import type { LabResult } from "../lab/lab.ts";
 import { escapeMarkdown } from "./escape.ts";
+import type { Fold } from "./lab-fold.ts";
+import { comparedWords, foldKernels, groupColumns } from "./lab-fold.ts";
 import type { Cell, Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { WAITS_ABOUT, WAITS_TITLE, waitsTable } from "./lab-waits.ts";
@@ -9,9 +10,13 @@ import { markdownTable } from "./markdown.ts";
 
 /** A lab as one Markdown table. */
 export function labMarkdown(result: LabResult): string {
-  const rows = rowsOfResult(result);
+  const all = rowsOfResult(result);
+  const folded = foldKernels(all);
+  const rows = folded?.rows ?? all;
   const columns = groupColumns(rows);
-  const titles = columns.map((group) => group.map((at) => kernelTitle(result.kernels[at]!)).join(", "));
+  const titles = columns.map((group) =>
+    group.map((at) => kernelTitle(rows[0]!.cells[at]!.kernel)).join(", "),
+  );
   const lines = [
     "# The same questions to many kernels",
     "",
@@ -27,8 +32,7 @@ export function labMarkdown(result: LabResult): string {
       rows.map((row) => [questionText(row), ...columns.map(([at]) => cellText(row.cells[at!]!))]),
     ),
     "",
-    ...waitsLines(result),
-    ...figureLines(result, rows),
+    ...(folded ? foldLines(folded.folds) : [...waitsLines(result), ...figureLines(result, rows)]),
     ...missingLines(result),
   ];
   return `${lines.join("\n").trimEnd()}\n`;
@@ -44,17 +48,6 @@ function about({ startedAt, endedAt, command, version, commit, trials }: LabResu
   ];
 }
 
-/** Groups the indexes of columns whose cells are all the same. */
-function groupColumns(rows: readonly Row[]): number[][] {
-  const groups = new Map<string, number[]>();
-  const width = rows[0]?.cells.length ?? 0;
-  for (let at = 0; at < width; at++) {
-    const key = JSON.stringify(rows.map(({ cells }) => wordsOf(cells[at]!)));
-    groups.set(key, [...(groups.get(key) ?? []), at]);
-  }
-  return [...groups.values()];
-}
-
 function contradictionLines(rows: readonly Row[]): string[] {
   const found = contradictions(rows);
   if (found.length === 0) return ["No finding contradicts what was expected."];
@@ -64,6 +57,14 @@ function contradictionLines(rows: readonly Row[]): string[] {
     return `- ${kernelTitle(cell.kernel)}, ${row.name}: **${got}**, expected ${due}`;
   });
   return ["## Contradictions", "", ...lines];
+}
+
+/** The kernels behind each column. */
+function foldLines(folds: readonly Fold[]): string[] {
+  const lines = folds.map(({ title, kernels }) => {
+    return `- **${escapeMarkdown(title)}:** ${kernels.map(({ id }) => escapeMarkdown(id)).join(", ")}`;
+  });
+  return ["## Kernels", "", ...lines, ""];
 }
 
 function waitsLines(result: LabResult): string[] {
@@ -96,10 +97,5 @@ function questionText({ name, question }: Row): string {
 
 function cellText(cell: Cell): string {
   const { differs, contradicts } = cell;
-  return `${contradicts ? "✗ " : differs ? "≠ " : ""}${wordsOf(cell)}`;
-}
-
-/** A figure differs in every run, and does not keep kernels from sharing a column: it has a table of its own. */
-function wordsOf({ finding, words }: Cell): string {
-  return finding?.answer === COUNTED ? "see the figures" : words;
+  return `${contradicts ? "✗ " : differs ? "≠ " : ""}${comparedWords(cell)}`;
 }

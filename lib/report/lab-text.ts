@@ -1,5 +1,7 @@
 /** Lab results for a terminal: each question with its answers and their kernels. */
-import type { LabResult } from "../lab/lab.ts";
+import type { LabKernel, LabResult } from "../lab/lab.ts";
+import type { Fold } from "./lab-fold.ts";
+import { foldKernels } from "./lab-fold.ts";
 import type { Row } from "./lab-table.ts";
 import { contradictions, kernelTitle, rowsOfResult } from "./lab-table.ts";
 import { WAITS_ABOUT, WAITS_TITLE, waitsTable } from "./lab-waits.ts";
@@ -8,12 +10,32 @@ import { indent, renderText, tableLines } from "./terminal.ts";
 
 /** A lab for a terminal. */
 export function labText(result: LabResult, options: TextOptions = {}): string {
-  const rows = rowsOfResult(result);
-  const missing = result.kernels.flatMap(({ id, missing }) =>
-    missing ? [`${id} could not run: ${missing}`] : [],
+  const all = rowsOfResult(result);
+  const folded = foldKernels(all);
+  const rows = folded?.rows ?? all;
+  const missing = result.kernels.flatMap(({ id, machine, missing }) =>
+    missing ? [`${id} could not ${machine === "worker" ? "be asked" : "run"}: ${missing}`] : [],
   );
-  const lines = [...contradictionLines(rows), ...rows.flatMap(rowLines), ...waitsLines(result), ...missing];
+  const lines = [
+    ...contradictionLines(rows),
+    ...rows.flatMap(rowLines),
+    ...(folded ? foldLines(folded.folds) : waitsLines(result)),
+    ...missing,
+  ];
   return renderText(lines, options);
+}
+
+const MOST_NAMES = 20;
+
+/** The kernels behind each column. */
+function foldLines(folds: readonly Fold[]): Line[] {
+  return folds.flatMap(({ title, kernels }) => [title, `  ${namesOf(kernels)}`]);
+}
+
+function namesOf(kernels: readonly LabKernel[]): string {
+  const more = kernels.length - MOST_NAMES;
+  const names = kernels.slice(0, MOST_NAMES).map(({ id }) => id);
+  return [...names, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
 }
 
 function contradictionLines(rows: readonly Row[]): string[] {

@@ -1,5 +1,5 @@
 /** The text of hosts and ports: numeric addresses as their bytes, and back. */
-import { invalidArgument } from "./misuse.ts";
+import { invalidArgument, textOf } from "./misuse.ts";
 
 const ZERO = "0".charCodeAt(0);
 /** The code of "." minus the code of "0". */
@@ -13,7 +13,7 @@ export function checkPort(port: unknown): asserts port is number {
   if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535) {
     throw invalidArgument(
       "ERR_INVALID_PORT",
-      `port ${String(port)} is not a port: use 0 to 65535`,
+      `port ${textOf(port)} is not a port: use 0 to 65535`,
       RangeError,
     );
   }

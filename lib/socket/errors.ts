@@ -3,7 +3,7 @@ import os from "node:os";
 import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import type { Address } from "./address.ts";
 import { formatAddress } from "./address.ts";
-import { invalidArgument, nearest } from "./misuse.ts";
+import { invalidArgument, nearest, textOf } from "./misuse.ts";
 
 /** The name of an errno in errno(3), such as "ECONNREFUSED"; an errno without a name is "E" and its number. */
 export type ErrnoName = `E${string}`;
@@ -43,9 +43,9 @@ export function checkErrnoName(name: string): void {
   texts ??= getSystemErrorMap();
   const known = [...texts.values()].map(([each]) => each);
   if (known.includes(name) || /^E\d+$/.test(name)) return;
-  const meant = nearest(String(name), known);
+  const meant = nearest(textOf(name), known);
   const fix = meant ? `did you mean "${meant}"?` : "use a name of errno(3), such as ECONNREFUSED";
-  throw invalidArgument("ERR_UNKNOWN_ERRNO", `"${String(name)}" is not the name of an errno: ${fix}`);
+  throw invalidArgument("ERR_UNKNOWN_ERRNO", `"${textOf(name)}" is not the name of an errno: ${fix}`);
 }
 
 /** Names already looked up: a scan or a reconnect loop asks for the same few, thousands of times in a second. */

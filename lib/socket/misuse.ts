@@ -23,6 +23,11 @@ export function checkKeys(of: string, options: object, names: readonly string[])
   throw invalidArgument("ERR_UNKNOWN_OPTION", `"${wrong}" is not an option of ${of}: ${fix}`);
 }
 
+/** The text of a wrong argument, for a message: String() itself throws for an object without a prototype. */
+export function textOf(value: unknown): string {
+  return typeof value === "object" ? inspect(value, { depth: 0 }) : String(value);
+}
+
 /** Throws ERR_OPTION_VALUE for one of these options that is there and neither true nor false. */
 export function checkFlags(options: object, names: readonly string[]): void {
   for (const [name, value] of Object.entries(options)) {
@@ -49,7 +54,7 @@ export function checkObject(of: string, options: unknown, names: readonly string
 /** Throws `code` for a value that is none of the known names, with the near miss; `what` is "a method". */
 export function checkChoice(code: string, what: string, value: unknown, known: readonly string[]): void {
   if (known.some((name) => name === value)) return;
-  const meant = nearest(String(value), known);
+  const meant = nearest(textOf(value), known);
   const fix = meant ? `did you mean "${meant}"?` : `use ${known.join(", ")}`;
   throw invalidArgument(code, `${inspect(value, { depth: 0 })} is not ${what}: ${fix}`);
 }

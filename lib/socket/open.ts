@@ -1,7 +1,7 @@
 /** socket(2): TCP or Multipath TCP, in this network namespace or another one. */
 import { closeSync, constants, openSync } from "node:fs";
 import { errnoName, SocketError, threadError } from "./errors.ts";
-import { checkFlags, invalidArgument } from "./misuse.ts";
+import { checkFlags, invalidArgument, textOf } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 
 /** socket(2) into an empty handle; with `namespace` setns(2) before it. Throws what TcpSocket.open() documents. */
@@ -36,7 +36,7 @@ function openInNamespace(
 ): void {
   if (typeof namespace !== "string" || namespace === "") {
     const fix = 'use a path, such as "/proc/4711/ns/net" or "/run/netns/name"';
-    throw invalidArgument("ERR_INVALID_NAMESPACE", `namespace ${String(namespace)} is not a path: ${fix}`);
+    throw invalidArgument("ERR_INVALID_NAMESPACE", `namespace ${textOf(namespace)} is not a path: ${fix}`);
   }
   const fd = openNamespace(namespace);
   try {

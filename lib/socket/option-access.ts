@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { errnoName, SocketError } from "./errors.ts";
-import { checkObject, invalidArgument } from "./misuse.ts";
+import { checkObject, invalidArgument, textOf } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { allocateValue, decodeOption, encodeOption, optionIndex } from "./option-values.ts";
@@ -86,7 +86,7 @@ export function getRawOption(
 ): Uint8Array {
   checkConstants(level, name);
   if (!Number.isInteger(length) || length < 0 || length > MOST_RAW_BYTES) {
-    const message = `length ${String(length)} is not a number of bytes: use 0 to ${MOST_RAW_BYTES}`;
+    const message = `length ${textOf(length)} is not a number of bytes: use 0 to ${MOST_RAW_BYTES}`;
     throw invalidArgument("ERR_OPTION_VALUE", message);
   }
   const bytes = new Uint8Array(length);
@@ -136,7 +136,7 @@ function checkConstants(level: number, name: number): void {
   for (const [what, number] of Object.entries({ level, name })) {
     if (Number.isInteger(number) && number >= 0 && number < 2 ** 31) continue;
     const fix = "use a number of socketConstants(), which has those of this platform";
-    throw invalidArgument("ERR_OPTION_CONSTANT", `${what} ${String(number)} is not a constant: ${fix}`);
+    throw invalidArgument("ERR_OPTION_CONSTANT", `${what} ${textOf(number)} is not a constant: ${fix}`);
   }
 }
 

@@ -19,7 +19,7 @@ import type { KnownSocket, SocketTransfer } from "./inherited.ts";
 import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
-import { checkBacklog, checkFlags, checkKeys, checkObject, invalidArgument } from "./misuse.ts";
+import { checkBacklog, checkFlags, checkKeys, checkObject, invalidArgument, textOf } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 import { loadNative } from "./native.ts";
 import { openSocket } from "./open.ts";
@@ -51,7 +51,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   static open(family: 4 | 6, options: OpenOptions = {}): TcpSocket {
     if (family !== 4 && family !== 6) {
-      throw invalidArgument("ERR_INVALID_FAMILY", `family ${String(family)} is neither 4 nor 6`);
+      throw invalidArgument("ERR_INVALID_FAMILY", `family ${textOf(family)} is neither 4 nor 6`);
     }
     checkObject("TcpSocket.open()", options, ["the names of optionTable()", ...OPEN_KEYS]);
     const { namespace, mptcp = false, ...ofSocket } = options;
@@ -241,7 +241,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
-      throw invalidArgument("ERR_INVALID_SHUTDOWN", `"${String(how)}" is not "read", "write" or "both"`);
+      throw invalidArgument("ERR_INVALID_SHUTDOWN", `"${textOf(how)}" is not "read", "write" or "both"`);
     }
     this.#checkResult(this.#native.shutdown(this.open, how), {
       syscall: "shutdown",

@@ -89,7 +89,8 @@ export function receiveOperation(
   const progress = () => ({
     text: `${transferred} of ${length} bytes arrived`,
     transferred,
-    bytes: into.subarray(0, transferred),
+    // Memory that the caller has detached or resized meanwhile has none of them any more, and subarray() would throw.
+    bytes: into.length === length ? into.subarray(0, transferred) : new Uint8Array(0),
   });
   const step = (): Step<Uint8Array> => {
     if (transferred === length) return { value: into };

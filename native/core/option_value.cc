@@ -124,7 +124,8 @@ Result get_bytes(int fd, const Option& option, uint8_t* bytes, size_t capacity) 
   if (option.number == kAbsent) return -ENOPROTOOPT;
   if (option.kind == Kind::address) return get_address(fd, option, bytes, capacity);
   const Result length = getsockopt(fd, option.level, option.number, bytes, capacity);
-  if (length < 0 || option.kind != Kind::text) return length;
+  // Without memory there may be no pointer, which strnlen() does not take.
+  if (length <= 0 || option.kind != Kind::text) return length;
   return static_cast<Result>(strnlen(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)));
 }
 

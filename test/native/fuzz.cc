@@ -1,7 +1,6 @@
 // libFuzzer over what the core decodes: the kernel's replies (sock_diag, control messages, packets, /proc)
 // and the values of options. Linked with --wrap for recv(2), recvmsg(2) and pread(2), so that the bytes come
 // from the fuzzer.
-#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <vector>
 
 #include "core/address.h"
@@ -53,7 +53,9 @@ size_t write_control(msghdr* message) {
   for (int count = take_value<uint8_t>() % 4; count > 0; count--) {
     uint8_t bytes[256];
     const auto& [level, type] = kTypes[take_value<uint8_t>() % std::size(kTypes)];
-    const size_t size = take(bytes, take_value<uint8_t>());
+    // The kernel's time stamp is whole always; what it says of an error has any length.
+    const size_t size = type == SCM_TIMESTAMPNS ? sizeof(timespec) : take_value<uint8_t>();
+    if (take(bytes, size) < size) break;
     if (used + CMSG_SPACE(size) > message->msg_controllen) break;
     cmsghdr header{};
     header.cmsg_len = CMSG_LEN(size);

@@ -525,6 +525,15 @@ describe("misuse", () => {
     });
   });
 
+  it("a buffer that is detached while receiveExactly() waits gives the deadline no bytes", async () => {
+    await withPair(4, async (one) => {
+      const into = new Uint8Array(8);
+      const receiving = one.receiveExactly(into, { deadlineMs: 20 });
+      structuredClone(into, { transfer: [into.buffer] });
+      await expect(receiving).rejects.toMatchObject({ code: "ERR_DEADLINE", bytes: new Uint8Array(0) });
+    });
+  });
+
   it("accept() and accepted() before listen() name the fix", async () => {
     using socket = TcpSocket.open(4);
     expect(() => socket.accept()).toThrow("the socket does not listen; call listen() first");

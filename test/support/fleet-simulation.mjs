@@ -52,18 +52,21 @@ process.send(Math.min(begun, workers.length));
 
 /** Runs it, and returns the figures. */
 export async function simulateFleet(asked) {
-  await bundleWorkers();
+  await bundle({ contents: WORKERS, resolveDir: process.cwd(), loader: "js" }, BUNDLE);
+  const asking = path.join(path.dirname(BUNDLE), "fleet-lab.mjs");
+  await bundle({ contents: 'export * from "./lib/fleet/fleet-lab.ts";', resolveDir: process.cwd() }, asking);
+  const { runFleetLab } = await import(asking);
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-simulation-"));
   const children = [];
   try {
-    return await simulate({ ...asked, folder, children });
+    return await simulate({ ...asked, runFleetLab, folder, children });
   } finally {
     for (const child of children) child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function simulate({ wanted, processes, experiments, startMs, folder, children }) {
+async function simulate({ wanted, processes, experiments, startMs, runFleetLab, folder, children }) {
   // Each worker blocks on a connection of its own; the rest is room for the shared ones.
   const descriptors = wanted + 1_000;
   execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:${descriptors}`]);
@@ -87,7 +90,6 @@ async function simulate({ wanted, processes, experiments, startMs, folder, child
   clearTimeout(enough);
   const startS = (performance.now() - began) / 1000;
   const workersMb = children.slice(1).reduce((sum, { pid }) => sum + residentMb(pid), 0);
-  const { runFleetLab } = await import("selfconnect/fleet");
   const baseMb = residentMb(process.pid);
   let mostMb = baseMb;
   const timer = setInterval(() => (mostMb = Math.max(mostMb, residentMb(process.pid))), 200);
@@ -133,11 +135,12 @@ async function startWorkers(children, queue, first, count) {
   return begun;
 }
 
-async function bundleWorkers() {
-  mkdirSync(path.dirname(BUNDLE), { recursive: true });
+/** Of lib/, so that it needs no build of dist/. */
+async function bundle(stdin, outfile) {
+  mkdirSync(path.dirname(outfile), { recursive: true });
   await build({
-    stdin: { contents: WORKERS, resolveDir: process.cwd(), loader: "js" },
-    outfile: BUNDLE,
+    stdin,
+    outfile,
     bundle: true,
     platform: "node",
     format: "esm",

@@ -10,9 +10,9 @@ import { runCommand } from "../run-command.mjs";
 import { seededRandom } from "./random.mjs";
 
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
-/** How often each command is killed, and within which time after its start. */
-const KILLS = 12;
-const WITHIN_MS = 2500;
+/** How often each command is killed: at a random moment of the time that it takes without, up to this. */
+const KILLS = 10;
+const MOST_MS = 15_000;
 /** A guest ends with its lab; it notices within this time. */
 const GUEST_ENDS_MS = 3000;
 
@@ -79,8 +79,12 @@ export async function attackByCrash({ seed }) {
     let [killed, wrote] = [0, 0];
     const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-crash-"));
     try {
+      const began = performance.now();
+      await killOnce(command, folder, MOST_MS);
+      const takesMs = performance.now() - began;
+      inspectFolder(command, folder);
       for (let i = 0; i < KILLS; i++) {
-        const ended = await killOnce(command, folder, random() * WITHIN_MS);
+        const ended = await killOnce(command, folder, random() * takesMs);
         if (ended === "SIGKILL") killed++;
         const { found, faults } = inspectFolder(command, folder);
         wrote += found;

@@ -1,6 +1,7 @@
 // The part `faults` of check:deep: runs fault-matrix.mjs in a namespace of its own, again after what ended or stopped it,
 // and counts its verdicts by system call.
 import { spawn, spawnSync } from "node:child_process";
+import { appendFileSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -28,7 +29,7 @@ export async function runMatrix(folder, args) {
   for (let last; ; ) {
     const faults = new Faults(file);
     const skip = last === undefined ? [] : ["--skip-to", last];
-    const ended = await runProgram(faults.environment(library), [...args, ...skip], lines);
+    const ended = await runProgram(faults.environment(library), [...args, ...skip], lines, `${library}.log`);
     faults.close();
     if (lines.some(({ end }) => end)) return lines;
     last = lines.findLast(({ begin }) => begin !== undefined)?.begin;
@@ -38,7 +39,7 @@ export async function runMatrix(folder, args) {
 }
 
 /** Returns how it ended. */
-function runProgram(environment, args, lines) {
+function runProgram(environment, args, lines, log) {
   return new Promise((resolve, reject) => {
     const command = ["--net", "sh", "-c", SET_UP, "sh", "env"];
     const set = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
@@ -59,6 +60,7 @@ function runProgram(environment, args, lines) {
       clearTimeout(timer);
       timer = setTimeout(kill, BLOCKED_AFTER_MS);
       lines.push(JSON.parse(line));
+      appendFileSync(log, `${line}\n`);
     });
     child.on("error", reject);
     child.on("close", (code, signal) => {

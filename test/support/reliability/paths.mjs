@@ -412,8 +412,8 @@ export const PATHS = {
   findSockets: async (kit) => {
     const listener = openListener(kit);
     const { port } = listener.getsockname();
-    const { sockets, source } = await kit.armed(() => findSockets({ localPorts: { low: port, high: port } }));
-    assert.equal(sockets.filter(({ local }) => local.port === port).length, 1, "the table has the listener");
+    const { rows, source } = await kit.armed(() => findSockets({ localPorts: { low: port, high: port } }));
+    assert.equal(rows.filter(({ local }) => local.port === port).length, 1, "the table has the listener");
     return source;
   },
   findFourTuple: async (kit) => {
