@@ -42,8 +42,13 @@ describe("docs/guides/guard-a-service.md", () => {
   });
 
   it("has a unit that systemd takes", (context) => {
-    const [, unit = ""] = /```ini\n([\s\S]*?)```/.exec(readFileSync("docs/guides/guard-a-service.md", "utf8"))!;
-    const installed = unit.replaceAll(/\/app\/node_modules\/\.bin\/selfconnect|\/usr\/bin\/node/g, process.execPath);
+    const [, unit = ""] = /```ini\n([\s\S]*?)```/.exec(
+      readFileSync("docs/guides/guard-a-service.md", "utf8"),
+    )!;
+    const installed = unit.replaceAll(
+      /\/app\/node_modules\/\.bin\/selfconnect|\/usr\/bin\/node/g,
+      process.execPath,
+    );
     const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-unit-"));
     const verify = (text: string) => {
       const file = path.join(folder, "app.service");

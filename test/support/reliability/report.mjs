@@ -70,7 +70,19 @@ function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) 
       : []),
     ...(head ? table(head, rows) : []),
     ...(red.length > 0
-      ? ["", "Red:", "", ...red.map((one) => `- ${one.replace(/\s+at .*/s, "").replace(/\s+/g, " ").replace(/[[\]`]/g, "").slice(0, 200)}`)]
+      ? [
+          "",
+          "Red:",
+          "",
+          ...red.map(
+            (one) =>
+              `- ${one
+                .replace(/\s+at .*/s, "")
+                .replace(/\s+/g, " ")
+                .replace(/[[\]`]/g, "")
+                .slice(0, 200)}`,
+          ),
+        ]
       : []),
     ...(skipped.length > 0 ? ["", "Skipped:", "", ...skipped.map((one) => `- ${one}`)] : []),
   ];
