@@ -29,7 +29,7 @@ export function kolmogorovTest(one: readonly number[], other: readonly number[])
   return { statistic, p: kolmogorovTail((size + 0.12 + 0.11 / size) * statistic) };
 }
 
-/** The two-sided Mann-Whitney test by the normal approximation, corrected for ties and continuity: from five samples. */
+/** The two-sided Mann-Whitney test, by the normal approximation; needs five samples. */
 export function mannWhitneyTest(one: readonly number[], other: readonly number[]): TestResult {
   const [n, m] = [one.length, other.length];
   const all = sorted([...one, ...other]);
