@@ -1,6 +1,7 @@
 /** Wrong arguments: every function of every door throws an error with a code, or has a reason here why it does not. */
 import { describe, expect, it } from "vitest";
 import * as audit from "../lib/audit/index.ts";
+import * as fleet from "../lib/fleet/index.ts";
 import * as main from "../lib/index.ts";
 import * as kernel from "../lib/kernel/index.ts";
 import * as lab from "../lib/lab/index.ts";
@@ -8,7 +9,7 @@ import * as packets from "../lib/packets/index.ts";
 import * as ports from "../lib/ports/index.ts";
 import * as report from "../lib/report/index.ts";
 
-const DOORS = { main, kernel, ports, audit, packets, lab, report };
+const DOORS = { main, kernel, ports, audit, packets, lab, fleet, report };
 
 /** Each wrong argument, new for each call: some functions change what they get. */
 const WRONG: Readonly<Record<string, () => unknown>> = {
@@ -51,6 +52,7 @@ const EXEMPT: Readonly<Record<string, { why: string; of?: readonly string[] }>> 
   findSockets: { why: "an empty filter finds every socket", of: ["{}"] },
   readPorts: { why: "a text is the name of a file", of: ['"nonsense"'] },
   readTrace: { why: "a text is the name of a file", of: ['"nonsense"'] },
+  hidePassword: { why: "any text has a form without a password", of: ['"nonsense"'] },
   readExpectation: { why: FILE_TEXT },
   parseExpectation: { why: FILE_TEXT },
   parseLabResult: { why: FILE_TEXT },
@@ -101,6 +103,15 @@ describe("a wrong argument is an error with a code", () => {
   const range = situation.ephemeralRange;
   it.each<[string, string, () => unknown]>([
     ["a misspelt method", "ERR_UNKNOWN_METHOD", () => ports.supposeAlgorithm("conect" as never, "6.1")],
+    ["options that are null", "ERR_INVALID_OPTIONS", () => ports.judgePicks({} as never, null as never)],
+    ["options that are null", "ERR_INVALID_OPTIONS", () => new lab.KernelShelf(null as never)],
+    [
+      "a link that is no number",
+      "ERR_INVALID_ARGUMENT",
+      () => packets.decodeFrame(new Uint8Array(20), {} as never),
+    ],
+    ["a host that is no text", "ERR_SSH_HOST", () => lab.checkHosts([1] as never)],
+    ["a host that is an object", "ERR_SSH_HOST", () => lab.checkHosts([{ startsWith: 1 }] as never)],
     ["a misspelt method", "ERR_UNKNOWN_METHOD", () => ports.portSituation("127.0.0.1:1", "conect" as never)],
     ["no release", "ERR_INVALID_ARGUMENT", () => ports.supposeAlgorithm("connect", 6.1 as never)],
     ["a misspelt algorithm", "ERR_UNKNOWN_ALGORITHM", () => ports.portAlgorithm("linux-5.81")],

@@ -35,6 +35,7 @@ export function parseQueueUrl(text: string): RedisAddress {
 
 /** Replaces the password of every URL in a text by "***", in the query too, where ioredis also takes one. */
 export function hidePassword(text: string): string {
+  if (typeof text !== "string") throw invalidArgument("ERR_INVALID_ARGUMENT", "hidePassword() takes a text");
   return text
     .replaceAll(/\b(rediss?:\/\/[^:@/\s]*):[^\s]*@/g, "$1:***@")
     .replaceAll(/([?&]password=)[^&\s]*/gi, "$1***");

@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { writeWhole } from "../audit/whole-file.ts";
 import { compareNumbers } from "../kernel/release.ts";
+import { checkKeys } from "../socket/misuse.ts";
 import type { Offer } from "./apt.ts";
 import { Apt } from "./apt.ts";
 import type { KernelMachine } from "./experiment.ts";
@@ -81,7 +82,9 @@ export class KernelShelf {
   readonly #apt: Apt;
   #offered: KernelPackage[] | undefined;
 
-  constructor({ cacheFolder = defaultCacheFolder(), suites = SUITES, mirror }: ShelfOptions = {}) {
+  constructor(options: ShelfOptions = {}) {
+    checkKeys("KernelShelf", options, ["cacheFolder", "suites", "mirror"]);
+    const { cacheFolder = defaultCacheFolder(), suites = SUITES, mirror } = options;
     this.folder = cacheFolder;
     this.suites = suites;
     this.#apt = new Apt({ folder: path.join(cacheFolder, "apt"), suites, mirror });

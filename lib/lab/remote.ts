@@ -3,6 +3,7 @@
  * folder, says what the host is, and is sent the package and the command. The folder and all that runs in it end with
  * the connection.
  */
+import { inspect } from "node:util";
 import { invalidArgument } from "../socket/misuse.ts";
 import type { Conversation, Launch } from "./leash.ts";
 import { oldestNode, packageFor } from "./remote-package.ts";
@@ -49,12 +50,12 @@ export function isSshName(name: string): boolean {
 
 /** "ssh:host", "ssh:user@host", "ssh:user@host:22". Throws ERR_SSH_HOST. */
 export function parseSshHost(name: string): SshHost {
-  const [, user, host, port = null] = DESTINATION.exec(name.slice(PREFIX.length)) ?? [];
-  if (!isSshName(name) || host === undefined || Number(port) > 65_535)
-    throw invalidArgument(
-      "ERR_SSH_HOST",
-      `"${name}" is not a host: use ssh:host, ssh:user@host or ssh:host:22`,
-    );
+  const isNamed = typeof name === "string" && isSshName(name);
+  const [, user, host, port = null] = (isNamed && DESTINATION.exec(name.slice(PREFIX.length))) || [];
+  if (host === undefined || Number(port) > 65_535) {
+    const message = `${inspect(name, { depth: 0 })} is not a host: use ssh:host, ssh:user@host or ssh:host:22`;
+    throw invalidArgument("ERR_SSH_HOST", message);
+  }
   const bare = host.replace(/^\[|\]$/g, "");
   return { name, destination: user ? `${user}@${bare}` : bare, port };
 }

@@ -92,6 +92,9 @@ export function decodeFrame(frame: Uint8Array, link = ETHERNET): Segment | Undec
   if (!(frame instanceof Uint8Array)) {
     throw invalidArgument("ERR_INVALID_BYTES", "decodeFrame() takes the bytes of a frame");
   }
+  if (typeof link !== "number") {
+    throw invalidArgument("ERR_INVALID_ARGUMENT", "decodeFrame() takes the number of a link type");
+  }
   const packet = findTcp(frame, link);
   return "problem" in packet ? packet : segmentOf(packet);
 }

@@ -1,7 +1,7 @@
 /** Names the algorithm that explains local ports best, or reports why none can be named. Pure. */
 
 import { chiSquared } from "../loop/statistics.ts";
-import { checkShape } from "../socket/misuse.ts";
+import { checkKeys, checkShape } from "../socket/misuse.ts";
 import type { AlgorithmName } from "./algorithms.ts";
 import { resembles } from "./algorithms.ts";
 import type { Explanation } from "./explanations.ts";
@@ -84,8 +84,10 @@ interface Fit {
  */
 export function judgePicks(
   picks: Picks,
-  { independent = FEWEST_INDEPENDENT }: { readonly independent?: number } = {},
+  options: { readonly independent?: number } = {},
 ): FingerprintVerdict {
+  checkKeys("judgePicks()", options, ["independent"]);
+  const { independent = FEWEST_INDEPENDENT } = options;
   checkShape("judgePicks() takes picks, { ports, atMs, peers }", picks, ["ports", "atMs", "peers"]);
   const { length } = picks.ports;
   if (length < FEWEST_PICKS) {
