@@ -12,8 +12,12 @@ const files = readdirSync("test", { recursive: true, encoding: "utf8" })
   .filter((name) => wanted.test(name))
   .map((name) => `test/${name}`);
 const { TRANSFORMS } = process.env;
-/** A mock needs a module that nobody has loaded yet, and register changes the whole process that loads it. */
-const ownProcess = files.filter((file) => /vi\.mock\(|guard\/register\.ts"/.test(readFileSync(file, "utf8")));
+/**
+ * A mock needs a module that nobody has loaded yet, register changes the whole process that loads it, and what a program
+ * on PATH answered, a stand-in too, is kept for the process.
+ */
+const ALONE = /vi\.mock\(|guard\/register\.ts"|process\.env\.PATH = /;
+const ownProcess = files.filter((file) => ALONE.test(readFileSync(file, "utf8")));
 
 export default defineConfig({
   define,
