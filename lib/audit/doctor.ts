@@ -80,6 +80,7 @@ const NEEDS: Readonly<Record<string, CommandNeed["ways"]>> = {
   predict: [["addon", "sock_diag", "bound sockets"]],
   trace: [["addon", "AF_PACKET"]],
   bench: [["addon", "user namespaces"]],
+  worker: [["addon", "sock_diag", "user namespaces"]],
   who: [["addon", "sock_diag", "processes of others", "CAP_SYS_PTRACE"]],
   audit: [["addon", "sock_diag", "processes of others", "CAP_SYS_PTRACE"]],
   "audit --all-namespaces": [["addon", "sock_diag", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]],
