@@ -40,14 +40,14 @@ process.exitCode = counts.failed > 0 ? 1 : 0;
 
 /**
  * What is put before the commands of each lane. Tests share one host's ports and its one sequence of local ports, so
- * every lane but the first has a namespace of its own. Tests also wait for processes and kernels, so three lanes keep
+ * every lane but the first has a namespace of its own. Tests also wait for processes and kernels, so four lanes keep
  * two processors at work. The deep checks measure, so they have the machine for themselves.
  */
 function lanes() {
   if (isDeep) return [[]];
   const [command, ...args] = IN_NAMESPACE;
   if (os.availableParallelism() > 1 && spawnSync(command, [...args, "true"]).status === 0) {
-    return [[], IN_NAMESPACE, IN_NAMESPACE];
+    return [[], IN_NAMESPACE, IN_NAMESPACE, IN_NAMESPACE];
   }
   console.log("one step at a time: more need 2 processors, unshare, ip (iproute2) and permission");
   return [[]];

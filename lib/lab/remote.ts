@@ -3,8 +3,7 @@
  * folder, says what the host is, and is sent the package and the command. The folder and all that runs in it end with
  * the connection.
  */
-import { inspect } from "node:util";
-import { invalidArgument } from "../socket/misuse.ts";
+import { invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Conversation, Launch } from "./leash.ts";
 import { oldestNode, packageFor } from "./remote-package.ts";
 import { record, text } from "./transcript.ts";
@@ -53,7 +52,7 @@ export function parseSshHost(name: string): SshHost {
   const isNamed = typeof name === "string" && isSshName(name);
   const [, user, host, port = null] = (isNamed && DESTINATION.exec(name.slice(PREFIX.length))) || [];
   if (host === undefined || Number(port) > 65_535) {
-    const message = `${inspect(name, { depth: 0 })} is not a host: use ssh:host, ssh:user@host or ssh:host:22`;
+    const message = `"${textOf(name)}" is not a host: use ssh:host, ssh:user@host or ssh:host:22`;
     throw invalidArgument("ERR_SSH_HOST", message);
   }
   const bare = host.replace(/^\[|\]$/g, "");
