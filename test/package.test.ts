@@ -106,7 +106,7 @@ describe("the published package", () => {
     );
     writeFileSync(path.join(folder, "uses.mts"), uses.join("\n"));
     const tsc = [
-      path.resolve("node_modules/typescript/bin/tsc"),
+      path.resolve("node_modules/typescript-7/bin/tsc"),
       "--noEmit",
       "--strict",
       "--target",
