@@ -162,7 +162,12 @@ class Probe implements Disposable {
 
   constructor(range: PortRange, isOwnRange: boolean) {
     this.#socket = openAny(isOwnRange ? { localPortRange: range } : {});
-    this.port = this.#socket?.getsockname().port ?? null;
+    try {
+      this.port = this.#socket?.getsockname().port ?? null;
+    } catch (error) {
+      this.#socket?.close();
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -196,6 +197,13 @@ Result receive_acknowledgement(int fd) {
   return is_reply ? read_errno(header) : -EPROTO;
 }
 
+/// NLMSG_NEXT, for a last message without its padding too: the macro would go below 0.
+const nlmsghdr* next_message(const nlmsghdr* header, unsigned* left) {
+  const unsigned length = std::min<unsigned>(NLMSG_ALIGN(header->nlmsg_len), *left);
+  *left -= length;
+  return reinterpret_cast<const nlmsghdr*>(reinterpret_cast<const char*>(header) + length);
+}
+
 /// One dump: sends a request, and collects the records of the replies.
 class Dump {
  public:
@@ -221,7 +229,7 @@ class Dump {
     if (size == 0) return -EPROTO;
     auto left = static_cast<unsigned>(size);
     for (const auto* header = reinterpret_cast<nlmsghdr*>(bytes); NLMSG_OK(header, left);
-         header = NLMSG_NEXT(header, left)) {
+         header = next_message(header, &left)) {
       if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) changed_ = true;
       if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR) return read_errno(header);
       if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
