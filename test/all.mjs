@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { runCommand } from "./support/run-command.mjs";
+import { IN_NAMESPACE, runCommand } from "./support/run-command.mjs";
 
 const bin = (name) => path.join("node_modules", ".bin", name);
 const isDeep = process.argv.includes("--deep");
@@ -11,8 +11,6 @@ const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 /** What failed: the names of steps and tests, said again at the end, because the output is long. */
 const failures = [];
-/** Put before a command: it runs in a network namespace of its own, whose ports are nobody else's. */
-const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 /** Rooms that one vitest tests, because its start takes seconds. The longest come first: the lanes end together. */
 const GROUPS = [
   ["lab", "report"],

@@ -6,6 +6,7 @@
 // docs/reliability.md from these files, after the parts that are named, if any. Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { attackByCrash } from "./support/reliability/crash.mjs";
@@ -16,6 +17,7 @@ import { keepPromise } from "./support/reliability/promise.mjs";
 import { attackByRaces } from "./support/reliability/races.mjs";
 import { reliabilityPage } from "./support/reliability/report.mjs";
 import { soak } from "./support/reliability/soak.mjs";
+import { readHelp } from "./support/run-command.mjs";
 
 const FOLDER = path.join("build", "reliability");
 const PAGE = path.join("docs", "reliability.md");
@@ -37,11 +39,7 @@ const names = positionals.flatMap((list) => list.split(","));
 const unknown = names.find((name) => !Object.hasOwn(PARTS, name));
 if (unknown) endUsage(`no part ${unknown}: use ${Object.keys(PARTS).join(", ")}`);
 if (flags.help) {
-  console.log(
-    readFileSync(new URL(import.meta.url), "utf8")
-      .split("\nimport")[0]
-      .replace(/^\/\/ /gm, ""),
-  );
+  console.log(readHelp(import.meta.url));
   process.exit(0);
 }
 if (spawnSync("unshare", ["--net", "true"]).status !== 0)
@@ -66,7 +64,15 @@ async function runPart(name) {
   const seconds = Math.round((performance.now() - began) / 1000);
   const timed = ["soak", "promise"].includes(name) ? ` --minutes ${minutes}` : "";
   const command = `npm run check:deep -- ${name}${timed} --seed ${seed}`;
-  const whole = { part: name, date: new Date().toISOString().slice(0, 10), command, seconds, ...figures };
+  const [load] = os.loadavg();
+  const whole = {
+    part: name,
+    date: new Date().toISOString().slice(0, 10),
+    command,
+    seconds,
+    load,
+    ...figures,
+  };
   writeFileSync(path.join(FOLDER, `${name}.json`), JSON.stringify(whole, null, 1));
   for (const [fact, value] of figures.facts) console.log(`${fact}: ${value}`);
   for (const red of figures.red) console.log(`red: ${red}`);

@@ -21,6 +21,7 @@ import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
 import { fetchPackageTools, testPackage } from "./support/package-checks.mjs";
 import { testPlatforms } from "./support/platforms.mjs";
+import { readHelp } from "./support/run-command.mjs";
 import {
   askByName,
   askContract,
@@ -72,11 +73,7 @@ const parts = positionals.flatMap((names) => names.split(","));
 checkUsage();
 
 if (flags.help) {
-  console.log(
-    readFileSync(new URL(import.meta.url), "utf8")
-      .split("\nimport")[0]
-      .replace(/^\/\/ /gm, ""),
-  );
+  console.log(readHelp(import.meta.url));
   process.exit(0);
 }
 if (spawnSync("unshare", ["--net", "true"]).status !== 0) {

@@ -82,7 +82,7 @@ export async function runQueueLab(run: FleetLabRun): Promise<LabResult> {
 }
 
 /** How far a lab of a fleet is, in one line. */
-export function fleetLine({ kernels, experiments, findings }: LabResult): string {
+function fleetLine({ kernels, experiments, findings }: LabResult): string {
   const asked = kernels.filter(({ missing }) => missing === null).length;
   const unlike = findings.filter(({ isAsExpected }) => isAsExpected === false).length;
   const parts = [

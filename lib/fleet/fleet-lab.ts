@@ -1,9 +1,9 @@
 /** The lab of a fleet: the same questions to every host that has a worker. */
 import { randomBytes } from "node:crypto";
-import { environment } from "../kernel/host.ts";
+import { packageVersion } from "../kernel/version.ts";
 import type { Experiment } from "../lab/experiment.ts";
 import type { Finding, LabKernel, LabResult } from "../lab/lab.ts";
-import { findExperiments, LAB_SCHEMA } from "../lab/lab.ts";
+import { findExperiments, makeLabResult } from "../lab/lab.ts";
 import type { GuestEnvironment } from "../lab/transcript.ts";
 import { checkArray, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
 import { openConnection } from "./connection.ts";
@@ -120,7 +120,7 @@ class FleetLab {
     this.#experiments = experiments;
     this.run = isRun(resume?.run) ? resume.run : newRun();
     this.#startedAt = resume?.startedAt ?? new Date().toISOString();
-    const version = environment().version;
+    const version = packageVersion();
     for (const kernel of resume?.kernels ?? []) this.#kernels.set(kernel.id, kernel);
     for (const host of hosts) this.#kernels.set(host.name, this.#columnOf(host, version));
     for (const finding of resume?.findings ?? []) if (!isOpen(finding)) this.#keep(finding);
@@ -134,7 +134,7 @@ class FleetLab {
 
   /** The questions that have no answer yet, of the hosts that can be asked. */
   cells(): Cell[] {
-    const { version } = environment();
+    const version = packageVersion();
     const { trials } = this.#options;
     return [...this.#kernels.values()].flatMap(({ id: host, missing, machine }) => {
       if (missing !== null || machine !== "worker") return [];
@@ -182,20 +182,16 @@ class FleetLab {
   }
 
   result(isComplete: boolean): LabResult {
-    const { version, commit } = environment();
-    return {
-      schema: LAB_SCHEMA,
+    return makeLabResult({
       startedAt: this.#startedAt,
-      endedAt: isComplete ? new Date().toISOString() : null,
-      command: this.#options.command ?? "",
-      version,
-      commit,
+      isComplete,
+      command: this.#options.command,
       run: this.run,
       trials: this.#options.trials,
-      experiments: this.#experiments.map(({ name, question }) => ({ name, question })),
+      experiments: this.#experiments,
       kernels: [...this.#kernels.values()],
-      findings: [...this.#findings.values()],
-    };
+      findings: this.#findings.values(),
+    });
   }
 
   #keep(finding: Finding): void {

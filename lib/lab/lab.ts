@@ -64,6 +64,31 @@ export interface LabResult {
   readonly findings: readonly Finding[];
 }
 
+interface LabParts extends Pick<LabResult, "startedAt" | "run" | "trials" | "experiments" | "kernels"> {
+  readonly isComplete: boolean;
+  readonly command: string | undefined;
+  readonly findings: Iterable<Finding>;
+}
+
+/** The result of a lab so far, of machines here or of a fleet. */
+export function makeLabResult(parts: LabParts): LabResult {
+  const { version, commit } = environment();
+  const { startedAt, isComplete, command = "", run, trials, experiments, kernels, findings } = parts;
+  return {
+    schema: LAB_SCHEMA,
+    startedAt,
+    endedAt: isComplete ? new Date().toISOString() : null,
+    command,
+    version,
+    commit,
+    ...(run !== undefined && { run }),
+    trials,
+    experiments: experiments.map(({ name, question }) => ({ name, question })),
+    kernels,
+    findings: [...findings],
+  };
+}
+
 /** The options of runLab(): machines, experiments, limits, and callbacks. */
 export interface LabOptions {
   /** The kernels to ask, from makeMachines(). */
@@ -219,19 +244,15 @@ class Lab {
   }
 
   result(isComplete: boolean): LabResult {
-    const { version, commit } = environment();
-    return {
-      schema: LAB_SCHEMA,
+    return makeLabResult({
       startedAt: this.#startedAt,
-      endedAt: isComplete ? new Date().toISOString() : null,
-      command: this.#options.command ?? "",
-      version,
-      commit,
+      isComplete,
+      command: this.#options.command,
       trials: this.#trials,
-      experiments: this.#experiments.map(({ name, question }) => ({ name, question })),
+      experiments: this.#experiments,
       kernels: this.#columns(),
-      findings: [...this.#findings.values()],
-    };
+      findings: this.#findings.values(),
+    });
   }
 
   /** In the order of the machines; kernels only in the resumed result come last. */

@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { runCommand } from "../run-command.mjs";
+import { IN_NAMESPACE, runCommand } from "../run-command.mjs";
 import { seededRandom } from "./random.mjs";
 
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
@@ -109,17 +109,8 @@ function killOnce({ args }, folder, afterMs) {
   return new Promise((resolve) => {
     const given = args((name) => path.join(folder, name));
     const environment = { ...process.env, TMPDIR: folder };
-    const set = [
-      "--net",
-      "sh",
-      "-c",
-      'ip link set lo up && exec "$@"',
-      "sh",
-      process.execPath,
-      MAIN,
-      ...given,
-    ];
-    const child = spawn("unshare", set, { stdio: "ignore", env: environment });
+    const [program, ...set] = [...IN_NAMESPACE, process.execPath, MAIN, ...given];
+    const child = spawn(program, set, { stdio: "ignore", env: environment });
     const timer = setTimeout(() => child.kill("SIGKILL"), afterMs);
     child.on("exit", (_, signal) => {
       clearTimeout(timer);
@@ -151,17 +142,7 @@ async function resumeLab(folder) {
   const file = path.join(folder, "lab.json");
   const more = existsSync(file) ? ["--resume"] : [];
   const args = ["lab", "--machine", "host", "--trials", "3", "--output", file, ...more];
-  const set = [
-    "unshare",
-    "--net",
-    "sh",
-    "-c",
-    'ip link set lo up && exec "$@"',
-    "sh",
-    process.execPath,
-    MAIN,
-  ];
-  const { status, output } = await runCommand([...set, ...args]);
+  const { status, output } = await runCommand([...IN_NAMESPACE, process.execPath, MAIN, ...args]);
   if (status !== 0) red.push(`lab ${more.join(" ")}: exit code ${status}: ${output.slice(-400)}`);
   const guests = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && isGuestOf(pid, folder));
   if (guests.length > 0) red.push(`guests live on: ${guests.join(" ")}`);

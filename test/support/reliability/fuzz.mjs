@@ -5,10 +5,9 @@ import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { sourcesFor } from "../../../native/sources.mjs";
-import { runCommand } from "../run-command.mjs";
+import { IN_NAMESPACE, runCommand } from "../run-command.mjs";
 import { seededRandom } from "./random.mjs";
 
-const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 const NATIVE_CALLS = 200_000;

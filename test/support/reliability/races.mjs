@@ -2,9 +2,8 @@
 // closed, reset, released and moved during every wait; aborts by the thousand; buffers that change under a call.
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { runCommand } from "../run-command.mjs";
+import { IN_NAMESPACE, runCommand } from "../run-command.mjs";
 
-const IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 const PROGRAM = fileURLToPath(new URL("race-program.mjs", import.meta.url));
 /** How often each race is run. */
 const RACES = { terminate: 120, exit: 25, waits: 1500, aborts: 3000, buffers: 2000 };

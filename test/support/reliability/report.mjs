@@ -35,13 +35,13 @@ export function reliabilityPage(all) {
     "",
     `What was tried to break this package, with seeds and commands. ${reds === 0 ? "Nothing here is red." : `**${reds} are red.**`}`,
     "`npm run check:deep -- faults,fuzz,races,exhaustion,crash,soak,promise --report` makes this page; `--minutes 60` makes the",
-    `last two an hour long. The same \`--seed\` repeats what is random. Measured on ${machine}, which other work kept busy.`,
+    `last two an hour long. The same \`--seed\` repeats what is random. Measured on ${machine}; the load is that at a part's end.`,
     "",
-    "| part | seconds | red | command |",
-    "|---|--:|--:|---|",
+    "| part | seconds | load | red | command |",
+    "|---|--:|--:|--:|---|",
     ...all.map(
-      ({ part, seconds, red, command }) =>
-        `| [${part}](#${part}) | ${seconds} | ${red.length} | \`${command}\` |`,
+      ({ part, seconds, load, red, command }) =>
+        `| [${part}](#${part}) | ${seconds} | ${load.toFixed(1)} | ${red.length} | \`${command}\` |`,
     ),
   ];
   const plots = all.find((one) => one.plots)?.plots;

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { IN_NAMESPACE } from "../run-command.mjs";
 
 const PROGRAM = fileURLToPath(new URL("soak-program.mjs", import.meta.url));
 /** What may grow from the first fifth of the run to the last one: the reactor and workers come and go. */
@@ -68,17 +69,8 @@ export async function soak({ seed, minutes }) {
 
 function runProgram(args) {
   return new Promise((resolve, reject) => {
-    const set = [
-      "--net",
-      "sh",
-      "-c",
-      'ip link set lo up && exec "$@"',
-      "sh",
-      process.execPath,
-      "--expose-gc",
-      PROGRAM,
-    ];
-    const child = spawn("unshare", [...set, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    const [program, ...set] = [...IN_NAMESPACE, process.execPath, "--expose-gc", PROGRAM, ...args];
+    const child = spawn(program, set, { stdio: ["ignore", "pipe", "inherit"] });
     const lines = [];
     createInterface({ input: child.stdout }).on("line", (line) => lines.push(JSON.parse(line)));
     child.on("error", reject);
