@@ -230,7 +230,9 @@ async function expectAnswers(machine: Machine, context: TestContext): Promise<vo
   const missing = await machine.missing(signal);
   if (missing) context.skip(missing);
   const result = await runLab({ machines: [machine], experiments: QUICK, trials: 2, limits: REAL, signal });
-  const statuses = result.findings.map(({ experiment, status, note }) => `${experiment} ${status} ${note ?? ""}`);
+  const statuses = result.findings.map(
+    ({ experiment, status, note }) => `${experiment} ${status} ${note ?? ""}`,
+  );
   expect(statuses.map((status) => status.trim())).toEqual(QUICK.map((name) => `${name} answered`));
   expect(result.findings.filter(({ isAsExpected }) => isAsExpected === false)).toEqual([]);
 }
