@@ -23,11 +23,15 @@ const HOLDER = { local: { family: 4, host: "0.0.0.0", port: 0 }, peer: null } as
 describe("docs/guides/port-in-use.md", () => {
   it("has a row for each thing that `who` says", () => {
     const guide = readFileSync("docs/guides/port-in-use.md", "utf8");
+    const cells = guide.split("\n").map((row) => row.split("|")[1] ?? "");
     for (const kind of Object.keys(HOLDER_WORDS)) {
-      const words = HOLDER_WORDS[kind as keyof typeof HOLDER_WORDS](HOLDER)
-        .replace("nobody", "…")
-        .replace(/ \(.*/, "");
-      if (kind !== "unknown" && kind !== "accepted") expect(guide).toContain(`| \`${words}`);
+      for (const direction of ["outgoing", "accepted", null] as const) {
+        const words = HOLDER_WORDS[kind as keyof typeof HOLDER_WORDS]({ ...HOLDER, direction })
+          .replace("nobody", "…")
+          .replace(/ \(.*/, "");
+        if (kind !== "unknown" && kind !== "accepted")
+          expect(cells, words).toContainEqual(expect.stringContaining(`\`${words}`));
+      }
     }
   });
 });

@@ -101,6 +101,8 @@ describe("a wrong argument is an error with a code", () => {
 
   const situation = { ephemeralRange: { low: 32_768, high: 60_999 }, reservedPorts: [] };
   const range = situation.ephemeralRange;
+  const coldStarts = (strategy: unknown, facts: unknown, count = 1) =>
+    ports.planColdStarts(main.parseAddress("127.0.0.1:1"), strategy as never, facts as never, count);
   it.each<[string, string, () => unknown]>([
     ["a misspelt method", "ERR_UNKNOWN_METHOD", () => ports.supposeAlgorithm("conect" as never, "6.1")],
     ["options that are null", "ERR_INVALID_OPTIONS", () => ports.judgePicks({} as never, null as never)],
@@ -164,6 +166,23 @@ describe("a wrong argument is an error with a code", () => {
     // Node aborted.
     ["an object as a path", "ERR_INVALID_EXPECTATION", () => lab.readExpectation(Object.create(null))],
     ["texts as samples", "ERR_INVALID_ARGUMENT", () => main.summarize(["1"] as never)],
+    [
+      "an object as a strategy of cold starts",
+      "ERR_UNKNOWN_STRATEGY",
+      () => coldStarts(Object.create(null), situation),
+    ],
+    ["no situation of cold starts", "ERR_INVALID_ARGUMENT", () => coldStarts("fresh", undefined)],
+    ["no count of cold starts", "ERR_OUT_OF_RANGE", () => coldStarts("fresh", situation, Number.NaN)],
+    [
+      "a host without a port",
+      "ERR_INVALID_PORT",
+      () => kernel.sourceAddress({ host: "localhost:9" } as never),
+    ],
+    [
+      "a text that is no address",
+      "ERR_INVALID_ADDRESS",
+      () => kernel.sourceAddress({ family: 4, host: "x", port: 9 }),
+    ],
     ["an object as a sysctl", "ERR_INVALID_SYSCTL", () => lab.parseSysctlAxis(Object.create(null))],
   ])("%s is %s: %s", async (_, code, call) => {
     expect(await endOf(call, undefined)).toBe(code);

@@ -6,7 +6,7 @@ import type { PortFacts } from "../kernel/host.ts";
 import { findRoute, findSandbox, OWN_NAMESPACE, readPortFacts, sysctl } from "../kernel/host.ts";
 import type { FoundProcesses, Process } from "../kernel/owners.ts";
 import { readUsers } from "../kernel/owners.ts";
-import { overlaps } from "../kernel/port-holders.ts";
+import { findOutgoing, overlaps } from "../kernel/port-holders.ts";
 import { namesWalk } from "../kernel/release.ts";
 import type { SocketRow, TableSource } from "../kernel/tables.ts";
 import type { AlgorithmName } from "../ports/algorithms.ts";
@@ -163,7 +163,7 @@ async function runAudit({ ports: asked, namespace }: AuditOptions): Promise<Audi
   const listeners: ListenerRisk[] = [];
   for (const [port, sockets] of byPort) {
     if (!isAssessed(port, facts, asked)) continue;
-    const found = new ListenedPort(sockets, table.accepted.get(port) ?? [], describer);
+    const found = new ListenedPort(sockets, table.accepted.get(port) ?? [], describer, namespaceFd);
     for (const listener of sockets.filter(({ state }) => state === "LISTEN")) {
       listeners.push(assessListener(listener, found.findOthers(listener), assessor));
       await breaks.yieldWhenDue();
@@ -241,7 +241,8 @@ class Describer {
     const leftMs = state === "TIME-WAIT" ? timerMs : null;
     const kind = kindOf(row);
     const holder = { kind, local, peer, state, processes, user, leftMs, isV6Only, isMultipath };
-    return { local, is: describeHolder({ ...holder, namespace: null }), owner: processes[0] ?? null };
+    const is = describeHolder({ ...holder, direction: null, namespace: null });
+    return { local, is, owner: processes[0] ?? null };
   }
 }
 
@@ -304,13 +305,20 @@ class ListenedPort {
   readonly #bound: readonly BoundSocket[];
   readonly #connections: readonly ConnectionOnPort[];
   readonly #describer: Describer;
+  readonly #namespaceFd: number;
   /** By the first of the processes that have it open. */
   #byProcess: ReadonlyMap<number, readonly ConnectionOnPort[]> | null = null;
 
-  constructor(bound: readonly BoundSocket[], connections: readonly ConnectionOnPort[], describer: Describer) {
+  constructor(
+    bound: readonly BoundSocket[],
+    connections: readonly ConnectionOnPort[],
+    describer: Describer,
+    namespaceFd: number,
+  ) {
     this.#bound = bound;
     this.#connections = connections;
     this.#describer = describer;
+    this.#namespaceFd = namespaceFd;
   }
 
   /**
@@ -331,16 +339,18 @@ class ListenedPort {
   }
 
   /**
-   * One connection of each process that stays. Only those to the listener's address were accepted there: an outgoing
-   * connection from another address is on a port that connect(2) gave it, and gives to others as well. One from the
-   * same address looks like an accepted one; it can be there only if its client set SO_REUSEADDR.
+   * One connection of each process that stays. Only those to the listener's address were accepted there. An outgoing
+   * connection may be on a port that connect(2) gave it, and gives to others as well; whether its client had bound the
+   * port, which keeps it, no kernel tells.
    */
   #acceptedBy({ local, isV6Only }: BoundSocket, own: ReadonlySet<number>): SocketRow[] {
+    let found: ReadonlySet<number> | undefined;
+    const outgoing = () => (found ??= findOutgoing(local.port, this.#namespaceFd));
     const firstOf = (connections: readonly ConnectionOnPort[]) => {
       for (const connection of connections) {
         if (this.#pidsOf(connection).some((pid) => own.has(pid))) continue;
         const row = connection.decode();
-        if (overlaps(local, isV6Only, row.local)) return [row];
+        if (overlaps(local, isV6Only, row.local) && !outgoing().has(connection.inode)) return [row];
       }
       return [];
     };

@@ -17,6 +17,14 @@ const FAMILIES = {
   null: ", for IPv6, and maybe for IPv4",
 };
 
+/** By the end of the connection that it is. */
+const CONNECTIONS = {
+  outgoing: (peer: string) => `is an outgoing connection to ${peer}`,
+  accepted: (peer: string) =>
+    `is a connection from ${peer}, accepted by a server that does not listen here any more`,
+  null: (peer: string) => `is connected to ${peer}`,
+};
+
 /** What a holder of each kind is, without its subject, the address. */
 export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   listener: ({ isMultipath, isV6Only, local }) => {
@@ -25,7 +33,7 @@ export const HOLDER_WORDS: Readonly<Record<HolderKind, Words>> = {
   },
   bound: () => "is bound and neither listens nor is connected",
   connecting: (holder) => `connects to ${peerText(holder)}, which does not answer`,
-  connection: (holder) => `is connected to ${peerText(holder)}`,
+  connection: (holder) => CONNECTIONS[`${holder.direction}`](peerText(holder)),
   accepted: (holder) =>
     holder.state === "CLOSE-WAIT"
       ? `belongs to the listener, and ${peerText(holder)} has closed it (CLOSE-WAIT)`

@@ -3,7 +3,7 @@ import type { FoundNamespaces, NetworkNamespace } from "../kernel/namespaces.ts"
 import { findOtherNamespaces, readNamespaceId } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses, listUses, readUsers } from "../kernel/owners.ts";
-import type { PortHolder } from "../kernel/port-holders.ts";
+import type { Direction, PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders, overlaps, showsBoundSockets } from "../kernel/port-holders.ts";
 import { listProcesses } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
@@ -20,7 +20,7 @@ export type HolderKind =
   | "bound"
   /** Its SYN is unanswered. */
   | "connecting"
-  /** A connection, outgoing, or accepted by a server that has ended or listens elsewhere. */
+  /** A connection: `direction` says whether it is outgoing, or accepted by a server that has ended. */
   | "connection"
   /** A connection that a listener on this port has accepted, or will accept. */
   | "accepted"
@@ -58,6 +58,8 @@ export interface Holder {
   readonly leftMs: number | null;
   /** IPV6_V6ONLY; null when the kernel does not report it. */
   readonly isV6Only: boolean | null;
+  /** Which end of its connection it is; null when the kernel does not tell, and for what is no connection. */
+  readonly direction: Direction | null;
   /** Whether it is a socket of Multipath TCP. */
   readonly isMultipath: boolean;
 }
@@ -100,7 +102,7 @@ export function findHolders(port: number, options: FindHoldersOptions = {}): Hol
   const processes = findProcesses(rows.map(({ inode }) => inode));
   const users = readUsers();
   const holders = rows.map((row): Holder => {
-    const { local, peer, state, uid, isV6Only, isMultipath } = row;
+    const { local, peer, state, uid, direction, isV6Only, isMultipath } = row;
     const kind = kindOf(row, rows);
     return {
       kind,
@@ -111,6 +113,7 @@ export function findHolders(port: number, options: FindHoldersOptions = {}): Hol
       user: row.inode === 0 ? null : (users.get(uid) ?? String(uid)),
       namespace: row.namespace?.id ?? null,
       leftMs: isTimed(row) ? row.timerMs : null,
+      direction,
       isV6Only,
       isMultipath,
     };
@@ -146,7 +149,8 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
   // The peer of a connection that waits for accept(2) may have closed it.
   const isHalfClosed = HALF_CLOSED.includes(state);
   if (isHalfClosed && inode !== 0) return "half-closed";
-  if (rows.some(isOfListener)) return "accepted";
+  // An outgoing connection is beside a listener on its port where both have set SO_REUSEADDR.
+  if (row.direction !== "outgoing" && rows.some(isOfListener)) return "accepted";
   return isHalfClosed ? "half-closed" : "connection";
 }
 
@@ -182,7 +186,7 @@ function findBoundByProcesses(
 /** A holder of which only the address is known. */
 function boundHolder(local: Address): Holder {
   const unknown = { peer: null, state: null, processes: [], user: null, namespace: null, leftMs: null };
-  return { kind: "bound", local, ...unknown, isV6Only: null, isMultipath: false };
+  return { kind: "bound", local, ...unknown, direction: null, isV6Only: null, isMultipath: false };
 }
 
 /** The holder that bind(2) implies when it fails and the kernel reports no socket that explains it. */

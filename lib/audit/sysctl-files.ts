@@ -10,7 +10,7 @@ import {
   parsePortList,
   removePort,
 } from "../socket/port-range.ts";
-import { writeWhole } from "./whole-file.ts";
+import { writeDurably } from "./whole-file.ts";
 
 /** The list in a file of sysctl.d(5), and what it becomes. */
 export interface PersistentReservation {
@@ -95,7 +95,7 @@ function replaceFile(file: string, text: string | null): void {
     return;
   }
   mkdirSync(path.dirname(file), { recursive: true });
-  writeWhole(file, text);
+  writeDurably(file, text);
   if (readFileSync(file, "utf8") !== text) throw new Error(`${file} keeps nothing: it is no regular file`);
 }
 

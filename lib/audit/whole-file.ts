@@ -42,6 +42,14 @@ export function writeWhole(file: string, data: string | Uint8Array): void {
   whole.commit();
 }
 
+/** The same, and a power cut leaves the old text or the new one. On a busy disk this blocks the process for seconds. */
+export function writeDurably(file: string, data: string | Uint8Array): void {
+  using whole = new WholeFile(file);
+  whole.append(data);
+  whole.sync();
+  whole.commit();
+}
+
 /**
  * A file that commit() puts in place; until then the text goes to a part file beside it. Follows links, and keeps
  * the mode and the owner of a file that it replaces. Writes directly to a device, a pipe or this process's own output,
@@ -60,11 +68,15 @@ export class WholeFile implements Disposable {
     this.#nameErrors(() => writeFileSync(this.#output.fd, data));
   }
 
+  /** fsync(2): without it a power cut can leave the new name with no text. */
+  sync(): void {
+    this.#nameErrors(() => this.#output.part !== null && fsyncSync(this.#output.fd));
+  }
+
   commit(): void {
     this.#nameErrors(() => {
-      const { fd, part, target } = this.#output;
+      const { part, target } = this.#output;
       if (part === null) return;
-      fsyncSync(fd); // Without it a power cut can leave the new name with no text.
       renameSync(part, target);
       unfinished.delete(part);
     });

@@ -5,7 +5,7 @@ import os from "node:os";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress, parseText, unmap } from "../socket/address.ts";
 import { addressBytes } from "../socket/address-bytes.ts";
-import { errnoName, SocketError } from "../socket/errors.ts";
+import { errnoName, SocketError, threadError } from "../socket/errors.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import { isInPackage, packageFile } from "../socket/own-files.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -105,10 +105,13 @@ export function readNetwork(name: string, namespaceFd: number): string | null {
 /** setns(2) on a thread of its own, open(2), read(2). Returns null when the kernel does not have the file. */
 function readInNamespace(namespaceFd: number, path: string): string | null {
   const bytes = new Uint8Array(MOST_SYSCTL_BYTES);
-  const size = loadNative().readInNamespace(namespaceFd, path, bytes);
+  const failed = new Uint32Array(1);
+  const native = loadNative();
+  const size = native.readInNamespace(namespaceFd, path, bytes, failed);
   if (size >= 0) return new TextDecoder().decode(bytes.subarray(0, size));
   if (errnoName(size) === "ENOENT") return null;
-  throw new SocketError(size, { syscall: "setns" });
+  const syscall = native.fileCalls[failed[0]!]!;
+  throw syscall === "setns" ? threadError(size, syscall) : new SocketError(size, { syscall });
 }
 
 /** Of the running kernel, and so the same for as long as this process runs. */

@@ -14,6 +14,13 @@ import { withNamespace } from "./namespaces.ts";
 import type { SocketRow, TableSource } from "./tables.ts";
 import { decodeRecord, FIELD, readDiag, readField, socketTable, TRAIT } from "./tables.ts";
 
+/**
+ * Which end of a connection a socket is: it has connected, or a listener created it. By tcpi_bytes_acked, in which the
+ * kernel counts a SYN of one's own: Linux 4.19 and later, while nothing that was sent is unacknowledged and this end
+ * has not closed. A connection that CRIU has restored is taken for an accepted one.
+ */
+export type Direction = "outgoing" | "accepted";
+
 /** A socket that holds a port, with what identifies it. */
 export interface PortHolder extends SocketRow {
   /** SO_COOKIE, the low word first: no other socket since boot has the same. Null in /proc/net/tcp. */
@@ -24,6 +31,8 @@ export interface PortHolder extends SocketRow {
   readonly isV6Only: boolean | null;
   /** Whether it is a subflow of Multipath TCP. */
   readonly isMultipath: boolean;
+  /** Which end of a connection it is; null when the kernel does not tell, and for what is no connection. */
+  readonly direction: Direction | null;
   /** Null for the network namespace of this process. */
   readonly namespace: NetworkNamespace | null;
 }
@@ -36,7 +45,8 @@ export interface FoundHolders {
 
 /**
  * sock_diag(7): finds every TCP socket whose local port is in the range, in this process's network namespace or another
- * one. A socket that is bound and neither listens nor is connected is found since Linux 6.8: see showsBoundSockets().
+ * one. `direction` is asked for where the range is one port, because TCP_INFO of many sockets is expensive. A socket
+ * that is bound and neither listens nor is connected is found since Linux 6.8: see showsBoundSockets().
  * Null when the other namespace is gone or not permitted. Throws ENOENT when there is neither sock_diag nor
  * /proc/net/tcp.
  */
@@ -57,15 +67,24 @@ export function findPortHolders(
   const rows = socketTable().filter(
     ({ local }) => local.port >= localPorts.low && local.port <= localPorts.high,
   );
-  const unknown = { cookie: null, interfaceIndex: 0, isV6Only: null, isMultipath: false, namespace: null };
+  const unknown = {
+    ...{ cookie: null, interfaceIndex: 0, isV6Only: null, isMultipath: false },
+    ...{ direction: null, namespace: null },
+  };
   return { holders: rows.map((row) => ({ ...row, ...unknown })).filter(isHolder), source: "proc" };
 }
 
 function dump(localPorts: PortRange, namespace: NetworkNamespace | null, fd: number): PortHolder[] | null {
-  const filter = { states: TCP_STATES, localPorts };
+  const filter = { states: TCP_STATES, localPorts, details: localPorts.low === localPorts.high };
   const decode = (records: Uint8Array, at: number) => decodeHolder(records, at, namespace);
   const [four, six] = ([4, 6] as const).map((family) => readDiag(family, filter, decode, fd));
   return four && six ? [...four, ...six] : null;
+}
+
+/** sock_diag(7): the inodes of the outgoing connections on a port, as far as the kernel tells which they are. */
+export function findOutgoing(port: number, namespaceFd: number): ReadonlySet<number> {
+  const holders = dump({ low: port, high: port }, null, namespaceFd) ?? [];
+  return new Set(holders.filter(({ direction }) => direction === "outgoing").map(({ inode }) => inode));
 }
 
 /** A request for which a listener has not created a socket yet holds nothing. */
@@ -82,8 +101,14 @@ function decodeHolder(records: Uint8Array, at: number, namespace: NetworkNamespa
     interfaceIndex: field(FIELD.interface),
     isV6Only: (traits & TRAIT.isV6Only) !== 0,
     isMultipath: (traits & TRAIT.isMultipath) !== 0,
+    direction: directionOf(traits),
     namespace,
   };
+}
+
+function directionOf(traits: number): Direction | null {
+  if ((traits & TRAIT.isOutgoing) !== 0) return "outgoing";
+  return (traits & TRAIT.isAccepted) !== 0 ? "accepted" : null;
 }
 
 /**

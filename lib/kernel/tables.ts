@@ -219,7 +219,7 @@ export function decodeRecord(records: Uint8Array, at: number): SocketRow {
 
 /** The numbers of the integers of a DiagRecord that follow those of a SocketRow, and the bits of `traits`. */
 export const FIELD = { inode: 2, timer: 6, interface: 8, cookieLow: 9, cookieHigh: 10, traits: 11 } as const;
-export const TRAIT = { isV6Only: 1, isMultipath: 2 } as const;
+export const TRAIT = { isV6Only: 1, isMultipath: 2, isOutgoing: 4, isAccepted: 8 } as const;
 
 /** The integer with this number in a DiagRecord. */
 export function readField(records: Uint8Array, at: number, index: number): number {

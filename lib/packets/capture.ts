@@ -30,9 +30,10 @@ const READ_BYTES = 1024 * 1024;
 const FRAMES_PER_READ = 256;
 const FACTS = 3;
 
+/** By system call and errno. */
 const FIXES: Readonly<Record<string, string>> = {
-  EPERM: "AF_PACKET needs CAP_NET_RAW; run as root, or in a namespace of your own: unshare -rn",
-  ENOSYS: "packets are captured with AF_PACKET, which only Linux has",
+  "socket EPERM": "AF_PACKET needs CAP_NET_RAW; run as root, or in a namespace of your own: unshare -rn",
+  "socket ENOSYS": "packets are captured with AF_PACKET, which only Linux has",
 };
 
 /**
@@ -47,7 +48,10 @@ export class Capture implements Disposable {
   #passed = 0;
   #lost = 0;
 
-  /** socket(2), AF_PACKET. Port 0 is any port. Throws SocketError EPERM without CAP_NET_RAW, ENOSYS except on Linux. */
+  /**
+   * socket(2) of AF_PACKET, if_nametoindex(3), setsockopt(2), bind(2). Port 0 is any port. Throws SocketError with the
+   * call that failed: EPERM of socket without CAP_NET_RAW, ENOSYS of socket except on Linux.
+   */
   static open(
     onePort: number,
     otherPort: number,
@@ -56,10 +60,12 @@ export class Capture implements Disposable {
   ): Capture {
     for (const port of [onePort, otherPort]) checkPort(port);
     const handle = native.handle();
-    const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes);
+    const failed = new Uint32Array(1);
+    const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes, failed);
     if (answer >= 0) return new Capture(handle, native);
-    const fix = FIXES[errnoName(answer)];
-    throw new SocketError(answer, { syscall: "capture", ...(fix && { fix }) });
+    const syscall = native.captureCalls[failed[0]!]!;
+    const fix = FIXES[`${syscall} ${errnoName(answer)}`];
+    throw new SocketError(answer, { syscall, ...(fix && { fix }) });
   }
 
   private constructor(handle: Handle, native: Native) {

@@ -3,7 +3,7 @@ import type { Address, LocalAddress } from "./address.ts";
 import { checkLocalAddress, readAddress } from "./address.ts";
 import { addressBytes } from "./address-bytes.ts";
 import { addressError } from "./connecting.ts";
-import { SocketError } from "./errors.ts";
+import { errnoName, SocketError } from "./errors.ts";
 import type { Handle } from "./native.ts";
 import { loadNative } from "./native.ts";
 
@@ -11,6 +11,8 @@ import { loadNative } from "./native.ts";
 export abstract class AddressSocket {
   /** @internal The handle of an open socket; throws ERR_SOCKET_CLOSED. */
   protected abstract get open(): Handle;
+  /** @internal SO_ERROR: the error that has broken the connection, which is then failed; null without one. */
+  protected abstract readBreak(): SocketError | null;
 
   /**
    * bind(2). Without a port ("10.0.0.1") or with port 0 the kernel picks one (autobind). Throws SocketError EADDRINUSE,
@@ -30,12 +32,20 @@ export abstract class AddressSocket {
    * the connect used; other kernels may not.
    */
   getsockname(): Address {
-    return this.#read("getsockname");
+    const result = readAddress(loadNative(), this.open, "getsockname");
+    if (typeof result === "number") throw new SocketError(result, { syscall: "getsockname" });
+    return result;
   }
 
-  /** getpeername(2). Throws SocketError ENOTCONN while there is no peer. */
+  /**
+   * getpeername(2). Throws SocketError ENOTCONN while there is no peer; once the connection is broken, the error that
+   * broke it (SO_ERROR: ECONNRESET), and the state is then "failed".
+   */
   getpeername(): Address {
-    return this.#read("getpeername");
+    const result = readAddress(loadNative(), this.open, "getpeername");
+    if (typeof result !== "number") return result;
+    const broken = errnoName(result) === "ENOTCONN" ? this.readBreak() : null;
+    throw broken ?? new SocketError(result, { syscall: "getpeername" });
   }
 
   /** @internal getsockname(2) and getpeername(2); an address is absent when its call fails. */
@@ -44,11 +54,5 @@ export abstract class AddressSocket {
     const local = readAddress(native, this.open, "getsockname");
     const peer = readAddress(native, this.open, "getpeername");
     return { ...(typeof local === "object" && { local }), ...(typeof peer === "object" && { peer }) };
-  }
-
-  #read(call: "getsockname" | "getpeername"): Address {
-    const result = readAddress(loadNative(), this.open, call);
-    if (typeof result === "number") throw new SocketError(result, { syscall: call });
-    return result;
   }
 }

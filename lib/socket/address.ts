@@ -89,11 +89,16 @@ export function describeFamilies(local: Address, peer: Address): string | null {
 }
 
 /**
- * Parses an address that is text; returns an object with a host as it is, for functions that are called too often to
- * check all of it. Throws ERR_INVALID_ADDRESS for anything else.
+ * Parses an address that is text; returns an Address as it is, for functions that are called too often to check what
+ * its host is. Throws ERR_INVALID_ADDRESS for anything else.
  */
 export function parseText(value: Address | string): Address {
-  return typeof value !== "string" && typeof value?.host === "string" ? value : checkAddress(value);
+  return typeof value !== "string" && isShaped(value) ? value : checkAddress(value);
+}
+
+function isShaped(value: Partial<Address> | null | undefined): value is Address {
+  const isOfFamily = value?.family === 4 || value?.family === 6;
+  return isOfFamily && typeof value?.host === "string" && typeof value.port === "number";
 }
 
 /** An address of this host, as text or as an object. Without a port, "10.0.0.1", the kernel picks one (port 0). */
@@ -177,14 +182,19 @@ export function unmap(address: Address): Address {
   return { family: 4, host: hostText(bytes.subarray(12)), port: address.port };
 }
 
-/** Encodes an address for native code. The caller looks up the index of its scope. */
+/** Encodes an address for native code. The caller looks up the index of its scope. Throws ERR_INVALID_ADDRESS. */
 export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
+  const host = hostBytes(address.host);
+  if (host?.length !== (address.family === 4 ? 4 : 16)) {
+    const message = `"${address.host}" is not the text of an IPv${address.family} address`;
+    throw invalidArgument("ERR_INVALID_ADDRESS", message);
+  }
   const bytes = new Uint8Array(ADDRESS_BYTES);
   bytes[0] = address.family;
   bytes[2] = address.port >> 8;
   bytes[3] = address.port;
   if (scopeIndex > 0) new DataView(bytes.buffer).setUint32(4, scopeIndex);
-  bytes.set(hostBytes(address.host) ?? [], 8);
+  bytes.set(host, 8);
   return bytes;
 }
 

@@ -134,6 +134,8 @@ const PORT_TAKEN =
 const WRONG_FORM =
   "an IPv6 socket takes an IPv4 address as ::ffff:a.b.c.d, and a link-local one with its scope ([fe80::1%eth0])";
 
+const NO_PEER = "there is no peer: await connected() first, or the connection has ended";
+
 /** What the user can do about an errno whose name alone does not show it: of one system call, or of any. */
 const FIXES: Readonly<Record<string, string>> = {
   EMFILE: "this process is at its limit of open files; raise it with ulimit -n, or close some",
@@ -154,9 +156,9 @@ const FIXES: Readonly<Record<string, string>> = {
   "bind EACCES": "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
   "bind EINVAL": `${WRONG_FORM}; and a socket is bound once`,
   "connect EINVAL": WRONG_FORM,
-  "getpeername ENOTCONN": "there is no peer yet; await connected() first",
-  "recv ENOTCONN": "there is no peer yet; await connected() first",
-  "shutdown ENOTCONN": "there is no peer yet; await connected() first",
+  "getpeername ENOTCONN": NO_PEER,
+  "recv ENOTCONN": NO_PEER,
+  "shutdown ENOTCONN": NO_PEER,
   "connect EACCES": "the peer is a broadcast address, or a firewall or a security module forbids the connect",
   "connect EPERM": "a firewall or a security module forbids the connect",
   "connect ENETUNREACH": "this host has no route to the peer; see ip route get",

@@ -200,13 +200,17 @@ export interface Native {
   ): number;
   /** Ends the connect(2) in which a stopped burst waits. Call it until the burst has ended. */
   interruptBursts(): number;
-  /** Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. */
+  /**
+   * Opens AF_PACKET on an interface for the TCP packets between two ports; see native/core/capture.h. Writes the number
+   * of a failed call of `captureCalls` to `failed`.
+   */
   captureOpen(
     capture: Handle,
     device: string,
     onePort: number,
     otherPort: number,
     bufferBytes: number,
+    failed: Uint32Array,
   ): number;
   /**
    * Reads packets, and writes three words of facts for each: nanoseconds since 1970, bytes captured, bytes on the wire.
@@ -251,8 +255,11 @@ export interface Native {
   ): number;
   /** Writes the local address that connect(2) to the peer would get, in the network namespace of an fd (-1: ours). */
   routeSource(namespaceFd: number, peer: Uint8Array, local: Uint8Array): number;
-  /** Reads a file as a thread of that network namespace sees it: /proc/sys/net. Returns the number of bytes. */
-  readInNamespace(namespaceFd: number, path: string, bytes: Uint8Array): number;
+  /**
+   * Reads a file as a thread of that network namespace sees it: /proc/sys/net. Returns the number of bytes, or writes
+   * the number of a failed call of `fileCalls` to `failed`.
+   */
+  readInNamespace(namespaceFd: number, path: string, bytes: Uint8Array, failed: Uint32Array): number;
   /** SOCK_DESTROY; `identity` is the interface and the two words of the cookie. See native/core/diag.h. */
   destroy(local: Uint8Array, peer: Uint8Array, identity: Uint32Array, namespaceFd: number): number;
   readonly diagRecordBytes: number;
@@ -267,6 +274,10 @@ export interface Native {
   readonly engines: readonly string[];
   /** The system calls that end a burst when they fail, by the number in its report. */
   readonly burstCalls: readonly string[];
+  /** The system calls of readInNamespace(), by the number that it writes. */
+  readonly fileCalls: readonly string[];
+  /** The system calls of captureOpen(), by the number that it writes. */
+  readonly captureCalls: readonly string[];
   /** The number of outcome counters in a burst's report. */
   readonly outcomes: number;
   /** The index of the counter of attempts to which the peer did not reply. */

@@ -343,6 +343,13 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return this.#handle;
   }
 
+  /** @internal */
+  protected override readBreak(): SocketError | null {
+    if (this.#state.name !== "connected") return null;
+    const settled = this.#settle(false);
+    return settled.name === "failed" ? settled.error : null;
+  }
+
   #assertOpen(): void {
     if (this.closed) throw invalidArgument("ERR_SOCKET_CLOSED", "the socket was closed, reset or released");
   }

@@ -105,13 +105,6 @@ core::Result interrupt_bursts(Arguments& arguments) {
   return 0;
 }
 
-Napi::Array to_array(Napi::Env env, std::span<const char* const> names) {
-  Napi::Array array = Napi::Array::New(env);
-  uint32_t count = 0;
-  for (const char* name : names) array.Set(count++, Napi::String::New(env, name));
-  return array;
-}
-
 }  // namespace
 
 void export_burst(Napi::Env env, Napi::Object exports) {

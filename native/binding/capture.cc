@@ -10,16 +10,22 @@ namespace binding {
 
 namespace {
 
-/// captureOpen(handle, interface, onePort, otherPort, bufferBytes): fills the handle.
+/// captureOpen(handle, interface, onePort, otherPort, bufferBytes, failed): fills the handle, or writes which
+/// of the captureCalls failed.
 core::Result capture_open(Arguments& arguments) {
   Socket* capture = arguments.read_socket(0);
   const std::string interface = arguments.read_text(1, "the name of an interface");
   const uint16_t one = arguments.read_port(2);
   const uint16_t other = arguments.read_port(3);
   const int buffer_bytes = arguments.read_int(4);
+  const auto failed = arguments.read_array<uint32_t>(5, napi_uint32_array, "memory for a call's number");
+  if (failed.size() != 1) arguments.refuse(5, "memory for a call's number");
   if (arguments.is_refused()) return 0;
   if (!capture->is_empty()) return -EALREADY;
-  return capture->fill(core::capture_open(interface.c_str(), one, other, buffer_bytes));
+  core::CaptureCall call{};
+  const core::Result result = core::capture_open(interface.c_str(), one, other, buffer_bytes, &call);
+  failed[0] = static_cast<uint32_t>(call);
+  return capture->fill(result);
 }
 
 /// captureRead(handle, bytes, facts): writes three words of facts for each packet. Returns their number.
@@ -58,7 +64,8 @@ core::Result meet(Arguments& arguments) {
 
 }  // namespace
 
-void export_capture(Napi::Object exports) {
+void export_capture(Napi::Env env, Napi::Object exports) {
+  exports.Set("captureCalls", to_array(env, core::kCaptureCallNames));
   export_call<capture_open>(exports, "captureOpen");
   export_call<capture_read>(exports, "captureRead");
   export_call<capture_statistics>(exports, "captureStatistics");

@@ -65,20 +65,26 @@ core::Result route_source(Arguments& arguments) {
   return result;
 }
 
-/// readInNamespace(namespaceFd, path, bytes): reads a file of /proc, which shows the reading thread's
-/// namespace.
+/// readInNamespace(namespaceFd, path, bytes, failed): reads a file of /proc, which shows the reading thread's
+/// namespace, or writes which of the fileCalls failed.
 core::Result read_in_namespace(Arguments& arguments) {
   const int namespace_fd = arguments.read_int(0);
   const std::string path = arguments.read_text(1, "a path");
   const auto bytes = arguments.read_array<uint8_t>(2, napi_uint8_array, "memory for the file");
+  const auto failed = arguments.read_array<uint32_t>(3, napi_uint32_array, "memory for a call's number");
+  if (failed.size() != 1) arguments.refuse(3, "memory for a call's number");
   if (arguments.is_refused()) return 0;
-  return core::run_in_namespace(namespace_fd,
-                                [&] { return core::read_file(path.c_str(), bytes.data(), bytes.size()); });
+  auto call = core::FileCall::setns;
+  const auto read = [&] { return core::read_file(path.c_str(), bytes.data(), bytes.size(), &call); };
+  const core::Result result = core::run_in_namespace(namespace_fd, read);
+  failed[0] = static_cast<uint32_t>(call);
+  return result;
 }
 
 }  // namespace
 
-void export_host(Napi::Object exports) {
+void export_host(Napi::Env env, Napi::Object exports) {
+  exports.Set("fileCalls", to_array(env, core::kFileCallNames));
   export_call<dump>(exports, "dump");
   export_call<route_source>(exports, "routeSource");
   export_call<read_in_namespace>(exports, "readInNamespace");

@@ -13,12 +13,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_socket(env, exports);
   export_descriptor(exports);
   export_foreign(exports);
-  export_host(exports);
+  export_host(env, exports);
   export_option(env, exports);
   export_reactor(exports);
   export_message(exports);
   export_burst(env, exports);
-  export_capture(exports);
+  export_capture(env, exports);
   export_connects(exports);
   export_diag(env, exports);
   return exports;

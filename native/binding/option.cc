@@ -54,12 +54,6 @@ core::Result raw(Arguments& arguments) {
   return arguments.is_refused() ? 0 : Call(fd, level, number, bytes.data(), bytes.size());
 }
 
-Napi::Array to_array(Napi::Env env, std::span<const char* const> texts) {
-  Napi::Array array = Napi::Array::New(env, texts.size());
-  for (uint32_t i = 0; i < texts.size(); i++) array.Set(i, Napi::String::New(env, texts[i]));
-  return array;
-}
-
 Napi::Array words(Napi::Env env, const core::Option& option) {
   Napi::Array array = Napi::Array::New(env, option.words.size());
   for (uint32_t i = 0; i < option.words.size(); i++) {

@@ -190,15 +190,23 @@ void export_call(Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<run_call<Call>>(exports.Env(), name, data));
 }
 
+/// An array of texts for JavaScript.
+inline Napi::Array to_array(Napi::Env env, std::span<const char* const> names) {
+  Napi::Array array = Napi::Array::New(env);
+  uint32_t count = 0;
+  for (const char* name : names) array.Set(count++, Napi::String::New(env, name));
+  return array;
+}
+
 void export_socket(Napi::Env env, Napi::Object exports);
 void export_descriptor(Napi::Object exports);
 void export_foreign(Napi::Object exports);
-void export_host(Napi::Object exports);
+void export_host(Napi::Env env, Napi::Object exports);
 void export_option(Napi::Env env, Napi::Object exports);
 void export_reactor(Napi::Object exports);
 void export_message(Napi::Object exports);
 void export_burst(Napi::Env env, Napi::Object exports);
-void export_capture(Napi::Object exports);
+void export_capture(Napi::Env env, Napi::Object exports);
 void export_connects(Napi::Object exports);
 void export_diag(Napi::Env env, Napi::Object exports);
 

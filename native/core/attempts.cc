@@ -57,6 +57,13 @@ Result Attempts::report_failure(Call call, Result result) {
   return result;
 }
 
+Result Attempts::refuse_ring() { return report_failure(Call::ring_setup, -EOPNOTSUPP); }
+
+bool Attempts::is_ring_refused(Result result) const {
+  const auto setup = static_cast<uint32_t>(Call::ring_setup);
+  return result == -EOPNOTSUPP && load_word(&plan_.report->failed_call) == setup;
+}
+
 Result Attempts::open_socket() {
   const Blocking blocking = plan_.sampling.resets_all ? Blocking::no : Blocking::yes;
   const Result fd = report_failure(Call::socket, socket(plan_.peer.family, blocking));

@@ -54,6 +54,11 @@ class Attempts {
   /// Notes the call whose -errno ends the burst. Returns `result`.
   Result report_failure(Call call, Result result);
 
+  /// Notes that the kernel does not do what the ring was asked. Returns what ends the burst of a ring.
+  Result refuse_ring();
+  /// Whether this result of a ring's burst is refuse_ring()'s: the same errno of another call is that call's.
+  bool is_ring_refused(Result result) const;
+
   /// Notes that the ring made these attempts.
   void count_by_ring(uint32_t attempts);
   /// Notes why no ring can make attempts.

@@ -16,10 +16,9 @@ namespace {
 Result run_ring(Attempts& attempts) {
   std::unique_ptr<Engine> ring;
   const Result made = make_ring_engine(attempts, &ring);
-  const Result result = made < 0 ? made : ring->run(UINT32_MAX);
-  if (made >= 0 && result != -EOPNOTSUPP) return result;
-  attempts.note_ring_refusal(result);
-  return attempts.report_failure(Call::ring_setup, result);
+  const Result result = made < 0 ? attempts.report_failure(Call::ring_setup, made) : ring->run(UINT32_MAX);
+  if (made < 0 || attempts.is_ring_refused(result)) attempts.note_ring_refusal(result);
+  return result;
 }
 
 /// Attempts by whichever engine is cheaper; by the plain one where the ring cannot make them.
@@ -37,7 +36,7 @@ Result run_cheapest(Attempts& attempts) {
     result = engine.run(turn.attempts);
     if (ring != nullptr) choice.add(turn, attempts.made() - before, thread_cpu_ns() - began_ns);
     engine.release();
-    if (!turn.is_by_ring || result != -EOPNOTSUPP) continue;
+    if (!turn.is_by_ring || !attempts.is_ring_refused(result)) continue;
     attempts.note_ring_refusal(std::exchange(result, 0));
     ring.reset();
   }

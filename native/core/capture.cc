@@ -108,13 +108,24 @@ Result attach_filter(int fd, uint16_t one, uint16_t other) {
 
 }  // namespace
 
-Result capture_open(const char* interface, uint16_t one, uint16_t other, int buffer_bytes) {
+Result capture_open(const char* interface, uint16_t one, uint16_t other, int buffer_bytes,
+                    CaptureCall* failed) {
+  *failed = CaptureCall::socket;
   const Result fd = packet_socket();
   if (fd < 0) return fd;
+  *failed = CaptureCall::if_nametoindex;
   const Result index = if_nametoindex(interface);
-  Result result = index < 0 ? index : attach_filter(fd, one, other);
+  Result result = index;
+  if (result >= 0) {
+    *failed = CaptureCall::setsockopt;
+    result = attach_filter(fd, one, other);
+  }
   if (result >= 0) result = packet_buffer(fd, buffer_bytes);
-  if (result >= 0) result = packet_bind(fd, index);
+  if (result >= 0) result = packet_stamps(fd);
+  if (result >= 0) {
+    *failed = CaptureCall::bind;
+    result = packet_bind(fd, index);
+  }
   if (result >= 0) return fd;
   close(fd);
   return result;

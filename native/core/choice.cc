@@ -3,6 +3,8 @@
 #include <ctime>
 #include <iterator>
 
+#include "core/syscall.h"
+
 namespace core {
 
 namespace {
@@ -52,7 +54,7 @@ bool Choice::is_ring_cheaper() const {
 int64_t thread_cpu_ns() {
   timespec time;
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  return nanoseconds_of(time);
 }
 
 }  // namespace core

@@ -31,6 +31,8 @@ static_assert(sizeof(DiagRecord) == 96);
 enum Trait : uint32_t {
   kTraitV6Only = 1,     ///< IPV6_V6ONLY; reported for sockets that listen or are bound only.
   kTraitMultipath = 2,  ///< A subflow of Multipath TCP.
+  kTraitOutgoing = 4,   ///< It has sent the first SYN; reported with `details`, Linux 4.19 and later.
+  kTraitAccepted = 8,   ///< It was created by a listener; reported as kTraitOutgoing is.
 };
 
 inline constexpr uint32_t kUnreported = UINT32_MAX;

@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "core/diag.h"
@@ -22,10 +24,19 @@ namespace {
 constexpr size_t kDatagramBytes = size_t{64} * 1024;
 /// SO_BINDTOIFINDEX: Linux 5.0; kernel ABI, and newer than the headers of some distributions.
 constexpr int kBindToIfIndex = 62;
+/// include/net/tcp_states.h: glibc's header has them, and does not go together with the kernel's.
+constexpr int kEstablished = 1;
+constexpr int kCloseWait = 8;
 /// After this many dumps during which the table changed, diag gives up.
 constexpr int kMostDumps = 8;
 /// After this many signals during one recv(2), its caller gets EINTR.
 constexpr int kMostInterrupts = 1000;
+
+/// TCP_INFO, and how many bytes of it the kernel has written.
+struct TcpInformation {
+  tcp_info info;
+  size_t length;
+};
 
 /// Two comparisons, each with its port in the operation after it: low <= local port <= high.
 struct PortFilter {
@@ -66,15 +77,32 @@ std::span<const char> find_attribute(std::span<const char> attributes, int type)
   return {};
 }
 
-/// Milliseconds since the last data sent or received, from the TCP_INFO attribute.
-uint32_t read_quiet_ms(std::span<const char> attributes) {
+/// TCP_INFO as far as this kernel has it; nothing when the dump is without.
+std::optional<TcpInformation> read_information(std::span<const char> attributes) {
   const auto found = find_attribute(attributes, INET_DIAG_INFO);
-  if (found.empty()) return kUnreported;
-  tcp_info info{};
-  std::memcpy(&info, found.data(), found.size() < sizeof info ? found.size() : sizeof info);
+  if (found.empty()) return std::nullopt;
+  TcpInformation read{{}, found.size()};
+  std::memcpy(&read.info, found.data(), std::min(found.size(), sizeof read.info));
+  return read;
+}
+
+/// Milliseconds since the last data sent or received.
+uint32_t quiet_ms(const tcp_info& info) {
   const uint32_t sent = info.tcpi_last_data_sent;
   const uint32_t received = info.tcpi_last_data_recv;
   return sent < received ? sent : received;
+}
+
+/// Which end a connection is: the kernel counts the SYN of the end that has sent it among the acknowledged
+/// bytes (tcp_snd_una_update), and begins after it in a socket that a listener creates. Unknown while something
+/// is not acknowledged, after this end's FIN, which is counted too, and before Linux 4.19.
+uint32_t direction(const TcpInformation& read) {
+  const tcp_info& info = read.info;
+  const bool is_open = info.tcpi_state == kEstablished || info.tcpi_state == kCloseWait;
+  const size_t needed = offsetof(tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans;
+  if (!is_open || info.tcpi_unacked != 0 || read.length < needed) return 0;
+  const uint64_t rest = info.tcpi_bytes_acked - (info.tcpi_bytes_sent - info.tcpi_bytes_retrans);
+  return rest == 1 ? kTraitOutgoing : rest == 0 ? kTraitAccepted : 0U;
 }
 
 uint32_t read_traits(std::span<const char> attributes) {
@@ -102,8 +130,9 @@ DiagRecord to_record(const inet_diag_msg* message, size_t length) {
   const size_t after = NLMSG_ALIGN(sizeof *message);
   const auto* bytes = reinterpret_cast<const char*>(message);
   const std::span attributes(bytes + (after < length ? after : length), after < length ? length - after : 0);
-  record.quiet_ms = read_quiet_ms(attributes);
-  record.traits = read_traits(attributes);
+  const auto information = read_information(attributes);
+  record.quiet_ms = information ? quiet_ms(information->info) : kUnreported;
+  record.traits = read_traits(attributes) | (information ? direction(*information) : 0U);
   return record;
 }
 

@@ -30,8 +30,8 @@ std::unique_ptr<Engine> make_plain_engine(Attempts& attempts);
 /// io_uring: many attempts with one system call. -EOPNOTSUPP where a strategy or a plan gains nothing by it;
 /// -EPERM, -ENOSYS, -EINVAL and the like where the kernel has no ring that can do it.
 ///
-/// Its run() returns -EOPNOTSUPP when it turns out that the kernel does not do what it was asked (gVisor
-/// offers a ring that cannot connect): what was counted until then are real attempts.
+/// Its run() returns Attempts::refuse_ring() when it turns out that the kernel does not do what it was asked
+/// (gVisor offers a ring that cannot connect): what was counted until then are real attempts.
 Result make_ring_engine(Attempts& attempts, std::unique_ptr<Engine>* out);
 
 }  // namespace core

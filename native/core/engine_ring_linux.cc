@@ -56,7 +56,7 @@ class RingEngine : public Engine {
       attempts_.count_by_ring(attempts_.made() - before);
       if (result != 0) return result;
       // A batch without an attempt would go on for ever.
-      if (attempts_.made() == before && !attempts_.is_stopped()) return -EOPNOTSUPP;
+      if (attempts_.made() == before && !attempts_.is_stopped()) return attempts_.refuse_ring();
     }
     return 0;
   }
@@ -111,7 +111,7 @@ class RingEngine : public Engine {
     if (result < 0) return result;
     Batch batch;
     const uint32_t step = is_autobind() || has_known_port() ? 2 : 1;
-    for (uint32_t i = 0; i < length && batch.refusal == 0; i++) {
+    for (uint32_t i = 0; i < length && !batch.is_refused; i++) {
       const Result bound = is_autobind() ? ring_.result(i * step) : 0;
       count(bound < 0 ? bound : ring_.result(i * step + (is_autobind() ? 1 : 0)), batch);
     }
@@ -125,7 +125,7 @@ class RingEngine : public Engine {
     for (uint32_t i = 0; i < batch.connected; i++) attempts_.count_reset();
     if (batch.is_broken) drop();
     // After a cancel, bind(2) of the socket that still connects is EINVAL.
-    return attempts_.is_stopped() ? 0 : batch.refusal;
+    return attempts_.is_stopped() ? 0 : end_batch(batch);
   }
 
   /// Connects of a new socket each, all at once.
@@ -142,8 +142,8 @@ class RingEngine : public Engine {
     bool is_connected[kSlots] = {}, is_cancelled[kSlots] = {};
     for (uint32_t i = 0; i < length; i++) {
       result = ring_.result(2 * i);
-      if (result < 0)
-        return attempts_.report_failure(Call::socket, result == Ring::kNotRun ? -EOPNOTSUPP : result);
+      if (result == Ring::kNotRun || result == -EOPNOTSUPP) return attempts_.refuse_ring();
+      if (result < 0) return attempts_.report_failure(Call::socket, result);
       result = ring_.result(2 * i + 1);
       is_connected[i] = result == 0;
       is_cancelled[i] = result == -ECANCELED;
@@ -156,7 +156,7 @@ class RingEngine : public Engine {
       result = show_slot(0);
       if (result < 0) return result;
     }
-    return batch.connected > 0 ? take_connected(is_connected) : batch.refusal;
+    return batch.connected > 0 ? take_connected(is_connected) : end_batch(batch);
   }
 
   /// What the results of a batch were.
@@ -166,15 +166,17 @@ class RingEngine : public Engine {
     bool is_last_connected = false;
     /// Whether the socket needs a new one: an outcome was neither a connect nor a refusal.
     bool is_broken = false;
-    /// -EOPNOTSUPP when the kernel does not do what an entry asked for.
-    Result refusal = 0;
+    /// Whether the kernel does not do what an entry asked for.
+    bool is_refused = false;
   };
+
+  Result end_batch(const Batch& batch) { return batch.is_refused ? attempts_.refuse_ring() : 0; }
 
   void count(Result result, Batch& batch) {
     if (is_no_attempt(result)) return;
     if (is_incapable(result)) {
       // After a connect, bind(2) of the same socket is an error of ours, which ended the chain.
-      if (batch.connected == 0) batch.refusal = -EOPNOTSUPP;
+      if (batch.connected == 0) batch.is_refused = true;
       batch.is_broken = true;
       return;
     }
@@ -223,7 +225,7 @@ class RingEngine : public Engine {
     ring_.install(slot);
     Result result = finish_ring();
     if (result < 0) return result;
-    const Result fd = attempts_.report_failure(Call::ring_enter, ring_.result(0));
+    const Result fd = report_ring(ring_.result(0));
     if (fd < 0) ring_.connect({slot, true}, nowhere_, sizeof(sockaddr), Link::hard);
     ring_.close_slot(slot);
     result = finish_ring();
@@ -250,12 +252,17 @@ class RingEngine : public Engine {
   }
 
   Result run_ring() {
-    return attempts_.report_failure(Call::ring_enter, ring_.run([this] { return attempts_.is_stopped(); }));
+    return report_ring(ring_.run([this] { return attempts_.is_stopped(); }));
   }
 
   /// Runs entries that wait for nobody, also after a stop.
   Result finish_ring() {
-    return attempts_.report_failure(Call::ring_enter, ring_.run([] { return false; }));
+    return report_ring(ring_.run([] { return false; }));
+  }
+
+  Result report_ring(Result result) {
+    return result == -EOPNOTSUPP ? attempts_.refuse_ring()
+                                 : attempts_.report_failure(Call::ring_enter, result);
   }
 
   Result hand_over(int fd) {

@@ -57,9 +57,11 @@ Result route_source(const Address& peer, Address* local) {
   return result;
 }
 
-Result read_file(const char* path, void* bytes, size_t capacity) {
+Result read_file(const char* path, void* bytes, size_t capacity, FileCall* failed) {
+  *failed = FileCall::open;
   const Result fd = or_errno(::open(path, O_RDONLY | O_CLOEXEC));
   if (fd < 0) return fd;
+  *failed = FileCall::read;
   const Result size = or_errno(::read(fd, bytes, capacity));
   close(fd);
   return size;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "core/address.h"
@@ -26,7 +27,12 @@ Result source_address(int datagram_fd, const Address& peer, Address* local);
 /// source_address() by a socket that is opened and closed here; the peer's port does not matter.
 Result route_source(const Address& peer, Address* local);
 
-/// open(2), read(2): the start of a file, up to `capacity` bytes. Returns how many bytes it read.
-Result read_file(const char* path, void* bytes, size_t capacity);
+/// The system calls by which a file of a namespace is read, in the order of kFileCallNames.
+enum class FileCall : uint32_t { setns, open, read };
+inline constexpr const char* kFileCallNames[] = {"setns", "open", "read"};
+
+/// open(2), read(2): the start of a file, up to `capacity` bytes. Returns how many bytes it read, or the
+/// -errno of the call that it writes to `failed`.
+Result read_file(const char* path, void* bytes, size_t capacity, FileCall* failed);
 
 }  // namespace core

@@ -45,11 +45,7 @@ Origin origin_of(uint8_t origin) {
 void read_timestamp(const uint8_t* data, MessageFacts* facts) {
   scm_timestamping times;
   std::memcpy(&times, data, sizeof times);
-  const timespec& software = times.ts[0];
-  // Unsigned, because a time that no clock shows wraps around then, and is no undefined behaviour.
-  const auto seconds = static_cast<uint64_t>(software.tv_sec);
-  const auto nanoseconds = static_cast<uint64_t>(software.tv_nsec);
-  facts->timestamp_ns = static_cast<int64_t>(seconds * 1'000'000'000 + nanoseconds);
+  facts->timestamp_ns = nanoseconds_of(times.ts[0]);
 }
 
 /// Reads the error, and after it the address of the host that reported it (SO_EE_OFFENDER).

@@ -45,7 +45,9 @@ Result packet_socket();
 Result packet_filter(int fd, const FilterStep* steps, size_t count);
 /// setsockopt(2), SO_RCVBUFFORCE, or SO_RCVBUF when the kernel does not permit that.
 Result packet_buffer(int fd, int bytes);
-/// setsockopt(2), SO_TIMESTAMPNS, then bind(2) to an interface for all protocols.
+/// setsockopt(2), SO_TIMESTAMPNS: packet_receive reports when each packet passed.
+Result packet_stamps(int fd);
+/// bind(2) to an interface for all protocols.
 Result packet_bind(int fd, int interface_index);
 /// recvmsg(2) of one packet. Returns 0, or -EAGAIN when no packet is waiting.
 Result packet_receive(int fd, void* bytes, size_t length, PacketFacts* facts);

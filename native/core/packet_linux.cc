@@ -43,10 +43,12 @@ Result packet_buffer(int fd, int bytes) {
   return forced == -EPERM ? setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) : forced;
 }
 
-Result packet_bind(int fd, int interface_index) {
+Result packet_stamps(int fd) {
   const int on = 1;
-  const Result result = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
-  if (result < 0) return result;
+  return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+}
+
+Result packet_bind(int fd, int interface_index) {
   sockaddr_ll link{};
   link.sll_family = AF_PACKET;
   link.sll_protocol = htons(ETH_P_ALL);
@@ -70,7 +72,7 @@ Result packet_receive(int fd, void* bytes, size_t length, PacketFacts* facts) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_TIMESTAMPNS) continue;
     timespec stamp;
     std::memcpy(&stamp, CMSG_DATA(part), sizeof stamp);
-    facts->stamp_ns = static_cast<uint64_t>(stamp.tv_sec) * 1'000'000'000 + stamp.tv_nsec;
+    facts->stamp_ns = static_cast<uint64_t>(nanoseconds_of(stamp));
   }
   return 0;
 }

@@ -235,10 +235,16 @@ Result if_indextoname(uint32_t index, char* name, size_t length) {
   return static_cast<Result>(size);
 }
 
+int64_t nanoseconds_of(const timespec& time) {
+  // Unsigned, because an overflow is no undefined behaviour then.
+  const auto seconds = static_cast<uint64_t>(time.tv_sec);
+  return static_cast<int64_t>(seconds * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec));
+}
+
 int64_t monotonic_ns() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  return nanoseconds_of(now);
 }
 
 bool is_in_progress(Result result) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <span>
 
 #include "core/address.h"
@@ -88,6 +89,8 @@ Result set_nonblocking(int fd);
 Result if_nametoindex(const char* name);
 /// if_indextoname(3). Returns the length of the name.
 Result if_indextoname(uint32_t index, char* name, size_t length);
+/// The nanoseconds of a time. One that no clock shows, in bytes that another program sent, wraps around.
+int64_t nanoseconds_of(const timespec& time);
 /// clock_gettime(2), CLOCK_MONOTONIC, in nanoseconds.
 int64_t monotonic_ns();
 

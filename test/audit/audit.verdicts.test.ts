@@ -60,12 +60,13 @@ const BIND = `
     setInterval(() => socket.fd, 60_000);
   });`;
 
-/** Connects from a host and a port that the kernel picks at connect(2), from a range of one. */
+/** Connects from a port that the kernel picks at connect(2), from a range of one, with SO_REUSEADDR. */
 const CONNECT = `
   const [host, port, peer] = process.argv.slice(1);
   import(${JSON.stringify(INDEX)}).then(async ({ TcpSocket }) => {
     const range = { low: Number(port), high: Number(port) };
-    const client = TcpSocket.open(4, { bindAddressNoPort: true, localPortRange: range });
+    const options = { bindAddressNoPort: true, localPortRange: range, reuseAddress: true };
+    const client = TcpSocket.open(4, options);
     client.bind({ family: 4, host, port: 0 }).connect({ family: 4, host: "${LOOPBACK[4]}", port: Number(peer) });
     await client.connected();
     console.log("ready");
@@ -125,14 +126,20 @@ describe("a listener", () => {
     expect(await find()).toMatchObject({ risk: "at-risk", heldBy: [] });
   });
 
-  test("is at risk although another process has an outgoing connection from its port and another address", async (context) => {
+  test.for([
+    ["another address", "127.0.0.3"],
+    ["its address, with SO_REUSEADDR", LOOPBACK[4]],
+  ] as const)("is at risk although another process has an outgoing connection from its port and %s", async ([
+    ,
+    host,
+  ], context) => {
     requires(context, "6.3", "localPortRange");
     const server = keep(TcpSocket.open(4).bind(deadPeer(4, "other")).listen());
     const local = deadPeer(4);
-    const args = ["127.0.0.3", String(local.port), String(server.getsockname().port)];
+    const args = [host, String(local.port), String(server.getsockname().port)];
     // The kernel has picked the port, by a range of one: so it gives the port to other clients too.
     await withProgram(CONNECT, args, async () => {
-      keep(TcpSocket.open(4).bind(local).listen());
+      keep(TcpSocket.open(4, { reuseAddress: true }).bind(local).listen());
       const found = (await audit()).listeners.find((one) => one.local.port === local.port);
       expect(found).toMatchObject({ risk: "at-risk", heldBy: [] });
     });

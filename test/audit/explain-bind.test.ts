@@ -150,6 +150,12 @@ const BEFORE_6_8: Partial<Native> = {
   diag: (family, states, ...rest) => native.diag(family, states & 0x1fff, ...rest),
 };
 
+/** A kernel that reports no TCP_INFO with its table. */
+const WITHOUT_INFORMATION: Partial<Native> = {
+  diag: (family, states, low, high, joinedOnly, _details, ...rest) =>
+    native.diag(family, states, low, high, joinedOnly, 0, ...rest),
+};
+
 describe("on a kernel that does not report bound sockets", () => {
   test("one is found among the descriptors of the processes", async () => {
     const local = deadPeer();
@@ -238,7 +244,60 @@ test("a connection that its peer has closed before accept(2) belongs to the list
   expect(waiting!.is).toBe(is);
 });
 
-test("where the kernel cannot end a connection of another process, nobody is listTypes to", async () => {
+/** Both ends of a connection; `host` is of both. */
+async function connect(host: string): Promise<[client: TcpSocket, accepted: TcpSocket, server: TcpSocket]> {
+  const family = host.includes(":") ? 6 : 4;
+  const server = TcpSocket.open(family, { reuseAddress: true }).bind({ family, host, port: 0 }).listen();
+  const client = TcpSocket.open(family, { reuseAddress: true }).bind({ family, host, port: 0 });
+  client.connect(server.getsockname());
+  await client.connected();
+  return [client, await server.accepted(), server];
+}
+
+const directionOf = (socket: TcpSocket) => {
+  const { port } = socket.getsockname();
+  return explainBind(port).holders.find(({ peer }) => peer !== null)?.direction;
+};
+
+test.for([
+  LOOPBACK[4],
+  LOOPBACK[6],
+])("which end a connection of %s is, whatever it has sent", async (host, context) => {
+  if (host.includes(":")) needsIpv6(context);
+  const [client, accepted, server] = await connect(host);
+  const ends = () => [directionOf(client), directionOf(accepted)];
+  expect(ends()).toEqual(["outgoing", "accepted"]);
+  await client.sendAll(new Uint8Array(100_001));
+  await accepted.receiveExactly(100_001);
+  await accepted.sendAll(Buffer.from("answer"));
+  await client.receiveExactly(6);
+  expect(ends()).toEqual(["outgoing", "accepted"]);
+  expect(await withNative(WITHOUT_INFORMATION, ends), "before Linux 4.19").toEqual([null, null]);
+  accepted.shutdown("write");
+  await waitForState(client.getsockname().port, "CLOSE-WAIT");
+  expect(directionOf(client)).toBe("outgoing");
+  for (const socket of [client, accepted, server]) socket.reset();
+});
+
+test("an outgoing connection beside a listener on its port is not one that it has accepted", async () => {
+  const [client, accepted, server] = await connect(LOOPBACK[4]);
+  using listener = TcpSocket.open(4, { reuseAddress: true }).bind(client.getsockname()).listen();
+  const found = explainBind(listener.getsockname());
+  const to = formatAddress(server.getsockname());
+  const is = `is an outgoing connection to ${to}: `;
+  expect(found.holders).toMatchObject([
+    { kind: "listener" },
+    { kind: "connection", direction: "outgoing", is: expect.stringContaining(is) },
+  ]);
+  const { holders } = explainBind(server.getsockname());
+  expect(holders, "control").toMatchObject([
+    { kind: "listener" },
+    { kind: "accepted", direction: "accepted" },
+  ]);
+  for (const socket of [client, accepted, server]) socket.reset();
+});
+
+test("where the kernel cannot end a connection of another process, nobody is advised to", async () => {
   const timeWait = PLANTINGS.filter(({ kind }) => kind.endsWith("time-wait"));
   const { port } = await timeWait.at(-1)!.plant();
   const remedy = () =>

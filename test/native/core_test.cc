@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <numeric>
 #include <string>
@@ -802,6 +803,13 @@ void a_burst_whose_sockets_take_no_option_returns_the_errno() {
     Plan plan(core::Strategy::range, refusing_peer(4), 3);
     CHECK(core::burst(plan.plan) == -EPERM && plan.attempts() == 0 && plan.failed(core::Call::setsockopt));
   });
+  // The errno with which a ring is refused, of another call.
+  if (!can_ring(core::Strategy::range)) return;
+  run_with_refused_calls({SYS_setsockopt}, EOPNOTSUPP, [&] {
+    RingPlan plan(core::Strategy::range, refusing_peer(4), 3);
+    CHECK(core::burst(plan.plan) == -EOPNOTSUPP && plan.attempts() == 0);
+    CHECK(plan.failed(core::Call::setsockopt) && plan.report.ring_refusal == 0);
+  });
 }
 
 void an_attempt_without_a_reply_is_counted_when_the_burst_stops() {
@@ -921,7 +929,8 @@ void two_sockets_that_meet_open_simultaneously() {
 
 void check_capture(int family) {
   const core::Address peer = find_dead_peer(family);
-  const int capture = core::capture_open("lo", core::port_of(peer), core::port_of(peer), 1 << 20);
+  core::CaptureCall failed;
+  const int capture = core::capture_open("lo", core::port_of(peer), core::port_of(peer), 1 << 20, &failed);
   if (capture == -EPERM) {
     std::printf("skipped: AF_PACKET needs CAP_NET_RAW\n");
     return;
@@ -954,9 +963,23 @@ void check_capture(int family) {
 void a_capture_keeps_one_copy_of_each_ipv4_packet_between_its_ports() { check_capture(4); }
 void a_capture_keeps_one_copy_of_each_ipv6_packet_between_its_ports() { check_capture(6); }
 
-void a_capture_of_an_unknown_interface_returns_ENODEV() {
-  const core::Result result = core::capture_open("no-such", 1, 1, 1 << 20);
-  CHECK(result == -ENODEV || result == -EPERM);
+void a_capture_that_cannot_be_opened_names_the_call() {
+  core::CaptureCall failed;
+  const core::Result result = core::capture_open("no-such", 1, 1, 1 << 20, &failed);
+  CHECK(result == -EPERM ? failed == core::CaptureCall::socket
+                         : result == -ENODEV && failed == core::CaptureCall::if_nametoindex);
+  if (result == -EPERM) return;
+  struct {
+    std::vector<long> calls;
+    core::CaptureCall expected;
+  } const rows[] = {{{SYS_socket}, core::CaptureCall::socket},
+                    {{SYS_setsockopt}, core::CaptureCall::setsockopt},
+                    {{SYS_bind}, core::CaptureCall::bind}};
+  for (const auto& row : rows) {
+    run_with_refused_calls(row.calls, EBUSY, [&] {
+      CHECK(core::capture_open("lo", 1, 1, 1 << 20, &failed) == -EBUSY && failed == row.expected);
+    });
+  }
 }
 
 int count_open_fds() {
@@ -1067,12 +1090,17 @@ Message create_message(uint16_t type, uint16_t flags, int payload) {
   return {{sizeof(Message), type, flags, 0, 0}, payload};
 }
 
-/// Runs diag over a socket on which these replies arrive, one datagram each.
-core::Result run_diag(const std::vector<Message>& replies) {
+std::vector<uint8_t> bytes_of(const Message& message, size_t length = sizeof(Message)) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&message);
+  return {bytes, bytes + length};
+}
+
+/// Runs diag over a socket on which these datagrams arrive.
+core::Result run_diag_over(const std::vector<std::vector<uint8_t>>& datagrams) {
   int ends[2];
   CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
-  for (const Message& reply : replies) {
-    CHECK(core::send(ends[1], &reply, sizeof reply) == sizeof reply);
+  for (const auto& datagram : datagrams) {
+    CHECK(core::send(ends[1], datagram.data(), datagram.size()) == static_cast<int>(datagram.size()));
   }
   CHECK(::shutdown(ends[1], SHUT_WR) == 0);
   core::DiagFilter filter{};
@@ -1081,6 +1109,32 @@ core::Result run_diag(const std::vector<Message>& replies) {
   const core::Result result = core::diag_over(ends[0], filter, &record, 1);
   for (const int end : ends) CHECK(core::close(end) == 0);
   return result;
+}
+
+/// Runs diag over a socket on which these replies arrive, one datagram each.
+core::Result run_diag(const std::vector<Message>& replies) {
+  std::vector<std::vector<uint8_t>> datagrams;
+  for (const Message& reply : replies) datagrams.push_back(bytes_of(reply));
+  return run_diag_over(datagrams);
+}
+
+/// What is past the end of a datagram is the rest of the one before, whose memory it has.
+void a_last_message_without_padding_ends_its_datagram() {
+  const Message done = create_message(NLMSG_DONE, NLM_F_MULTI, 0);
+  const Message failed = create_message(NLMSG_ERROR, 0, -EIO);
+  Message whole = create_message(NLMSG_NOOP, NLM_F_MULTI, 0);
+  whole.header.nlmsg_len = 2 * sizeof(Message);
+  std::vector<uint8_t> before = bytes_of(whole);
+  for (const uint8_t byte : bytes_of(failed)) before.push_back(byte);
+  Message cut = create_message(NLMSG_NOOP, NLM_F_MULTI, 0);
+  cut.header.nlmsg_len = sizeof(Message) - 2;
+  CHECK(run_diag_over({before, bytes_of(cut, cut.header.nlmsg_len), bytes_of(done)}) == 0);
+}
+
+void a_time_that_no_clock_shows_wraps_around() {
+  CHECK(core::nanoseconds_of({.tv_sec = 1, .tv_nsec = 2}) == 1'000'000'002);
+  const auto most = std::numeric_limits<time_t>::max();
+  CHECK(core::nanoseconds_of({.tv_sec = most, .tv_nsec = 999'999'999}) == -1);
 }
 
 void a_failed_dump_returns_its_errno_and_not_an_empty_table() {
@@ -1109,10 +1163,15 @@ void the_route_gives_the_local_address_of_a_connect() {
 
 void a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno() {
   char bytes[64];
-  const auto read = [&] { return core::read_file("/proc/self/stat", bytes, sizeof bytes); };
+  auto failed = core::FileCall::setns;
+  const auto read = [&] { return core::read_file("/proc/self/stat", bytes, sizeof bytes, &failed); };
   CHECK(core::run_in_namespace(-1, read) > 0);
-  CHECK(core::run_in_namespace(1000000, read) == -EBADF);
-  CHECK(core::read_file("/proc/no-such", bytes, sizeof bytes) == -ENOENT);
+  failed = core::FileCall::setns;
+  CHECK(core::run_in_namespace(1000000, read) == -EBADF && failed == core::FileCall::setns);
+  CHECK(core::read_file("/proc/no-such", bytes, sizeof bytes, &failed) == -ENOENT);
+  CHECK(failed == core::FileCall::open);
+  CHECK(core::read_file("/proc", bytes, sizeof bytes, &failed) == -EISDIR);
+  CHECK(failed == core::FileCall::read);
 }
 
 struct Test {
@@ -1176,9 +1235,11 @@ constexpr Test kTests[] = {
     TEST(two_sockets_that_meet_open_simultaneously),
     TEST(a_capture_keeps_one_copy_of_each_ipv4_packet_between_its_ports),
     TEST(a_capture_keeps_one_copy_of_each_ipv6_packet_between_its_ports),
-    TEST(a_capture_of_an_unknown_interface_returns_ENODEV),
+    TEST(a_capture_that_cannot_be_opened_names_the_call),
     TEST(the_socket_table_has_a_socket_joined_to_itself),
     TEST(a_failed_dump_returns_its_errno_and_not_an_empty_table),
+    TEST(a_last_message_without_padding_ends_its_datagram),
+    TEST(a_time_that_no_clock_shows_wraps_around),
     TEST(a_dump_is_repeated_a_few_times_when_the_table_changes),
     TEST(the_route_gives_the_local_address_of_a_connect),
     TEST(a_file_is_read_in_the_own_namespace_and_a_bad_one_is_an_errno),

@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { Capture } from "../../lib/packets/capture.ts";
+import { loadNative } from "../../lib/socket/native.ts";
 import { needsNamespaces } from "../support/harness.ts";
 import { runMatrix } from "../support/reliability/faults.mjs";
 
@@ -23,4 +25,18 @@ it("a system call that fails is an error that names it, and leaves no descriptor
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+it.each(["socket", "if_nametoindex", "setsockopt", "bind"])("a capture that fails by %s says so", (call) => {
+  const native = loadNative();
+  const { EPERM } = os.constants.errno;
+  const captureOpen = (...values: Parameters<typeof native.captureOpen>) => {
+    values[5][0] = native.captureCalls.indexOf(call);
+    return -EPERM;
+  };
+  const open = () => Capture.open(1, 1, 4096, { ...native, captureOpen });
+  expect(open).toThrow(expect.objectContaining({ syscall: call, code: "EPERM" }));
+  // Only without the socket a privilege is missing.
+  if (call === "socket") expect(open).toThrow("CAP_NET_RAW");
+  else expect(open).not.toThrow("CAP_NET_RAW");
 });

@@ -80,8 +80,9 @@ describe("the addon", () => {
       () => raw.dump(2 ** 31, 4, 1, 0, 1, 0, 0, records, () => {}),
       () => raw.dump(-1, 4, 1, 0, 1, 0, 0, records, undefined as never),
       () => raw.routeSource(-1, new Uint8Array(24), addressMemory),
-      () => raw.readInNamespace(-1, undefined as never, records),
-      () => raw.captureOpen(handle, "lo", 65_536, 0, 1),
+      () => raw.readInNamespace(-1, undefined as never, records, new Uint32Array(1)),
+      () => raw.captureOpen(handle, "lo", 65_536, 0, 1, new Uint32Array(1)),
+      () => raw.captureOpen(handle, "lo", 1, 1, 4096, new Uint32Array(2)),
     ];
     for (const call of wrong) expect(call).toThrow(/^native\.\w+: argument \d must be /);
   });
@@ -103,7 +104,7 @@ describe("the addon", () => {
     const [fd, before] = [raw.fd(handle), openFds()];
     expect(raw.socket(handle, 4, 0)).toBe(-EALREADY);
     expect(raw.accept(listener, handle)).toBe(-EALREADY);
-    expect(raw.captureOpen(handle, "lo", 1, 1, 4096)).toBe(-EALREADY);
+    expect(raw.captureOpen(handle, "lo", 1, 1, 4096, new Uint32Array(1))).toBe(-EALREADY);
     const report = new Uint32Array(6 + raw.outcomes);
     const done = () => expect.unreachable("done() was called after burst() returned -errno");
     const stop = new Int32Array(1);

@@ -160,7 +160,8 @@ object have returned: a connect in progress ends in \`connected()\` (or in \`tak
 error), not by itself. A deadline or an abort of \`connected()\` leaves the state as it was: the connect goes on, and may be waited
 for again. A socket whose connect failed may \`connect()\` again.
 
-A connection that the peer has reset is \`connected\` until a call returns that error; \`connected()\` and \`toStream()\` ask for it.
+A connection that the peer has reset is \`connected\` until a call returns that error; \`connected()\`, \`getpeername()\` and
+\`toStream()\` ask for it.
 From then on it is \`failed\`: every call that waits or receives throws the same errno (the rest of what the peer sent before can
 still be received). Linux lets a socket that connected by itself \`connect()\` again, and refuses one that was accepted: EISCONN. The
 end of the stream is no failure: the state stays \`connected\`, and \`recv()\` returns 0.

@@ -3,6 +3,7 @@
 // inside must hold when a call failed and the path went on all the same.
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { openSync } from "node:fs";
 import net from "node:net";
 import { Worker } from "node:worker_threads";
 import { audit, explainBind, free } from "../../../dist/audit/index.js";
@@ -446,6 +447,14 @@ export const PATHS = {
   audit: async (kit) => {
     const { port } = openListener(kit).getsockname();
     const { ports } = await kit.armed(() => audit({ ports: [port] }));
+    assert.equal(ports.length, 1);
+  },
+  "audit, namespace": async (kit) => {
+    const { port } = openListener(kit).getsockname();
+    const fd = openSync(OWN_NAMESPACE, "r");
+    kit.ownFd(fd);
+    const namespace = { fd, pid: process.pid };
+    const { ports } = await kit.armed(() => audit({ ports: [port], namespace }));
     assert.equal(ports.length, 1);
   },
   explainBind: async (kit) => {
