@@ -443,7 +443,7 @@ describe("lab and report", () => {
     const about = { expected: () => null, run: () => Promise.reject(new Error("is only listed")) };
     const experiments = [
       { ...about, name: "parity", question: "which parity does connect(2) pick?" },
-      { ...about, name: "laps", question: "how long is a walk of the whole range?", isSlow: true as const },
+      { ...about, name: "order", question: "how long is a walk of the whole range?", isSlow: true as const },
     ];
     const machines = [
       { name: "host" as const, about: "this host's kernel", missing: null },

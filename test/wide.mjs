@@ -3,18 +3,19 @@
 // this first runs. `platforms` compiles and checks the addon of every platform, `bundlers` runs the recipes of
 // docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
 // `package` asks other people's tools about the packed package. These six are the default. `fleet` asks other hosts, which
-// are of its own: real sshd in a network namespace, and sixty workers of a queue in sixty. `machines` runs our tests on
-// machines that lack something, and makes
-// docs/machines.md; `node --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such
-// names); `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg,
-// undici, ws). --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test
-// does. Plain JavaScript, as test/all.mjs.
+// are of its own: real sshd in a network namespace, a queue with TLS and a user of Redis' ACL, and sixty workers of a
+// queue in sixty namespaces. `machines` runs our tests on machines that lack something, and makes docs/machines.md; `node
+// --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such names);
+// `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg, undici, ws).
+// --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test does. Plain
+// JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
+import { testAccess } from "./support/fleet-access.mjs";
 import { testQueue } from "./support/fleet-wide.mjs";
 import { testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
@@ -222,6 +223,7 @@ async function testSuite(suite) {
 
 async function testFleet() {
   for (const file of FLEET) await runStory(file, SUITE_RANGE, file, {});
+  await testFetched("a queue with TLS and a user of Redis' ACL", testAccess);
   await testFetched("sixty workers of a queue", testQueue);
 }
 

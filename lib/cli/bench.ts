@@ -146,7 +146,7 @@ const LONG =
 
 const DRIVER =
   "compare a program of your own in the trial attempts; it is run with a port of 127.0.0.1 and milliseconds as its " +
-  'last arguments, attempts connects for so long, and prints {"count":1000,"elapsedNs":300000000}; with 0 it makes ' +
+  'last arguments, attempts connects for that time, prints {"count":1000,"elapsedNs":300000000}; with 0 it makes ' +
   "none, which measures its start";
 const SCAN =
   "more cells: threads=1,2,4 of the trial attempts, range=40000-40127,32768-60999 of the trial time";

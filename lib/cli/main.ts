@@ -81,7 +81,7 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
   report: {
     usage: "[options] <files...>",
-    summary: "render results as HTML, Markdown or CSV; compare two",
+    summary: "render results of any command as a table, HTML, Markdown or CSV; compare them",
     load: async () => (await import("./report.ts")).reportCommand(),
   },
   completion: {
@@ -91,7 +91,7 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
   run: {
     usage: "[options] <program...>",
-    summary: "start a Node program under the guard, when its port is free if asked",
+    summary: "start a Node program under the guard; with --when-free once its port is free",
     load: async () => (await import("./run.ts")).runCommand(),
   },
 };

@@ -100,7 +100,7 @@ const FILES = {
 } as const;
 
 const EXAMPLES = `Examples:
-  selfconnect reconnect                                the article's port, as fast as the kernel can
+  selfconnect reconnect                                127.0.0.1:50000, as fast as the kernel can
   selfconnect reconnect '[::1]:50000' --strategy reuse  the same over IPv6, on one socket
   selfconnect reconnect --trials 30 --cold             how many attempts it takes, beside the exact distribution
   selfconnect reconnect --strategy bind --hold         at once; keep it for ss and netstat

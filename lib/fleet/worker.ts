@@ -79,7 +79,11 @@ export async function workWith(options: WorkerOptions, answer: AnswerOrder): Pro
   }
 }
 
-type HostOptions = WorkerOptions & Required<Pick<WorkerOptions, "name" | "report">>;
+type HostOptions = WorkerOptions &
+  Required<Pick<WorkerOptions, "name" | "report">> & {
+    /** How long an idle worker waits at a time; simulated ones share a processor. */
+    readonly drainSeconds?: number;
+  };
 
 /**
  * A worker of BullMQ, and what it announces.
@@ -105,7 +109,7 @@ export class HostWorker implements AsyncDisposable {
 
   /** Rejects when another host has announced itself by this name a moment ago. */
   async begin(): Promise<void> {
-    const { name, report, stalledMs = STALLED_MS } = this.#options;
+    const { name, report, stalledMs = STALLED_MS, drainSeconds = DRAIN_SECONDS } = this.#options;
     const { bullmq, base, redis } = this.#connection;
     const other = await readHost(redis, name);
     if (other && other.silentMs < SILENT_MS && other.announcement.boot !== this.#announcement.boot) {
@@ -118,7 +122,7 @@ export class HostWorker implements AsyncDisposable {
       lockDuration: stalledMs,
       stalledInterval: stalledMs,
       maxStalledCount: MOST_STARTS - 1,
-      drainDelay: DRAIN_SECONDS,
+      drainDelay: drainSeconds,
       concurrency: 1,
       metrics: { maxDataPoints: 0 },
     });

@@ -9,6 +9,7 @@ import type { Address } from "../socket/address.ts";
 import { toAddress } from "../socket/address.ts";
 import type { Attempt } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError } from "../socket/errors.ts";
+import { endJoined } from "../socket/joined-end.ts";
 import { loadNative, nativeOrNull } from "../socket/native.ts";
 import { writeOption } from "../socket/option-access.ts";
 import type { SocketOptions } from "../socket/options.ts";
@@ -30,6 +31,7 @@ export interface TcpHandle {
   connect6(request: ConnectRequest, host: string, port: number): number;
   getsockname(into: Partial<NodeAddress>): number;
   getpeername(into: Partial<NodeAddress>): number;
+  shutdown(request: object): number;
   close(done?: () => void): void;
   reset(done?: () => void): number;
 }
@@ -120,14 +122,15 @@ export function guardHandle(handle: object, owner: HandleOwner): boolean {
   tcp.bind6 = bind6;
   tcp.connect = connect;
   tcp.connect6 = connect6;
+  tcp.shutdown = shutdown;
   tcp.close = close;
   return true;
 }
 
 /** Whether the handle has what this file uses. One of another runtime, or of a later Node, may lack some of it. */
 function isNodes(tcp: Partial<TcpHandle>): boolean {
-  const { fd, open, bind, bind6, connect, connect6, getsockname, getpeername, close, reset } = tcp;
-  const methods = [open, bind, bind6, connect, connect6, getsockname, getpeername, close, reset];
+  const { fd, open, bind, bind6, connect, connect6, getsockname, getpeername, shutdown, close, reset } = tcp;
+  const methods = [open, bind, bind6, connect, connect6, getsockname, getpeername, shutdown, close, reset];
   return typeof fd === "number" && methods.every((method) => typeof method === "function");
 }
 
@@ -147,6 +150,13 @@ function connect6(this: TcpHandle, request: ConnectRequest, host: string, port: 
   return connectGuarded(this as GuardedTcp, "connect6", request, host, port);
 }
 
+/** end() of a stream. Only with the guard off can it be joined to itself by now; a FIN would keep its port. */
+function shutdown(this: TcpHandle, request: object): number {
+  const tcp = this as GuardedTcp;
+  const done = isJoinedUnguarded(tcp) ? endJoined(tcp) : null;
+  return done ?? originalOf(tcp).shutdown.call(tcp, request);
+}
+
 /**
  * Node closes a handle whose stream is destroyed or times out, also one that connects. It may be joined to itself by
  * then, and close(2) would keep the port in TIME-WAIT for a minute: that one is reset.
@@ -155,7 +165,8 @@ function close(this: TcpHandle, done?: () => void): void {
   const tcp = this as GuardedTcp;
   const original = originalOf(tcp);
   const port = tcp[CONNECTING];
-  if (port !== undefined && tcp.fd >= 0 && mayBeJoined(tcp, port)) reset(tcp, done);
+  const isReset = port === undefined ? isJoinedUnguarded(tcp) : tcp.fd >= 0 && mayBeJoined(tcp, port);
+  if (isReset) reset(tcp, done);
   else original.close.call(tcp, done);
 }
 
@@ -347,6 +358,11 @@ function isJoined(tcp: GuardedTcp): number {
 function mayBeJoined(tcp: GuardedTcp, port: number): boolean {
   const local = localOf(tcp);
   return !local || local.port === port || isJoined(tcp) > 0;
+}
+
+/** Whether a socket that the guard has not checked is joined to itself. */
+function isJoinedUnguarded(tcp: GuardedTcp): boolean {
+  return tcp[OWNER].options.guard === "off" && isJoined(tcp) > 0;
 }
 
 /** Sends RST now, so that the port is free at once. If Node closes the handle before that is done, its close waits. */

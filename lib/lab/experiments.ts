@@ -10,13 +10,12 @@ import { fastOpen } from "./experiments/fast-open.ts";
 import { firstPorts } from "./experiments/first-ports.ts";
 import { freeing } from "./experiments/freeing.ts";
 import { ioUring } from "./experiments/io-uring.ts";
-import { jumpPhase } from "./experiments/jump-phase.ts";
-import { laps } from "./experiments/laps.ts";
 import { lastPort } from "./experiments/last-port.ts";
 import { lateBind } from "./experiments/late-bind.ts";
 import { lateBindFull } from "./experiments/late-bind-full.ts";
 import { mptcp } from "./experiments/mptcp.ts";
 import { oddLowEnd } from "./experiments/odd-low-end.ts";
+import { order } from "./experiments/order.ts";
 import { otherFamily } from "./experiments/other-family.ts";
 import { parity } from "./experiments/parity.ts";
 import { peers } from "./experiments/peers.ts";
@@ -30,6 +29,7 @@ import { reserved } from "./experiments/reserved.ts";
 import { reservedBlock } from "./experiments/reserved-block.ts";
 import { reuseAddress } from "./experiments/reuse-address.ts";
 import { reuseGroups } from "./experiments/reuse-groups.ts";
+import { saltPhase } from "./experiments/salt-phase.ts";
 import { sameSocket } from "./experiments/same-socket.ts";
 import { sequence } from "./experiments/sequence.ts";
 import { staleBucket } from "./experiments/stale-bucket.ts";
@@ -45,11 +45,11 @@ export const EXPERIMENTS: readonly Experiment[] = [
   parity,
   oddLowEnd,
   steps,
-  laps,
+  order,
   firstPorts,
   sequence,
   time,
-  jumpPhase,
+  saltPhase,
   peers,
   bindFirst,
   rangeOne,

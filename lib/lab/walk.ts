@@ -1,9 +1,9 @@
 /** Describes a walk of local ports: the steps between them, and words for their pattern. */
 import type { PortRange } from "../socket/port-range.ts";
 
-/** Larger steps are jumps: the slot or the salt has changed. */
+/** Larger steps are sudden moves: the slot or the salt has changed. */
 const LARGEST_STEP = 16;
-const MOST_JUMPS = 0.2;
+const MOST_MOVES = 0.2;
 
 /** The distance from each port to the next, across the end of the range. */
 export function stepsOf(ports: readonly number[], range: PortRange): number[] {
@@ -15,24 +15,24 @@ export function stepsOf(ports: readonly number[], range: PortRange): number[] {
 /** "always 2", "2 to 16, multiples of 2", "1 to 8", or "at random". */
 export function stepWords(steps: readonly number[]): string {
   const small = steps.filter((step) => step > 0 && step <= LARGEST_STEP);
-  if (small.length < steps.length * (1 - MOST_JUMPS)) return "at random";
+  if (small.length < steps.length * (1 - MOST_MOVES)) return "at random";
   const [least, most] = [Math.min(...small), Math.max(...small)];
   if (least === most) return `always ${least}`;
   const divisor = small.reduce(greatestCommonDivisor);
   return `${least} to ${most}${divisor > 1 ? `, multiples of ${divisor}` : ""}`;
 }
 
-/** Counts each step, and all jumps together. */
+/** Counts each step, and all sudden moves together. */
 export function stepCounts(steps: readonly number[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const step of [...steps].sort((a, b) => a - b)) {
-    const name = step > 0 && step <= LARGEST_STEP ? `step ${step}` : "jumps";
+    const name = step > 0 && step <= LARGEST_STEP ? `step ${step}` : "sudden move";
     counts[name] = (counts[name] ?? 0) + 1;
   }
   return counts;
 }
 
-export function isJump(step: number): boolean {
+export function isSuddenMove(step: number): boolean {
   return step <= 0 || step > LARGEST_STEP;
 }
 

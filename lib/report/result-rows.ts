@@ -38,6 +38,23 @@ interface Rows {
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** What people read instead of a key of the JSON; another value is said as it is. */
+const WORDS: Readonly<Record<string, string>> = {
+  "at-risk": "at risk",
+  "bind-first": "at risk from clients that bind first",
+  held: "not at risk while another socket has the port",
+  safe: "not at risk",
+  found: "something is at risk, or joined to itself",
+  clean: "nothing at risk, nothing joined to itself",
+  "outside-range": "the port is outside the ephemeral range",
+  reserved: "the port is reserved",
+  gvisor: "gVisor skips the peer's port",
+  parity: "ports of the other parity are picked",
+  "upper-half": "ports of the lower half are picked",
+  "last-port": "the last port of the range is not picked",
+  address: "another local address is picked",
+};
+
 const PLAIN = {
   ...{ subject: null, whyNone: null, unit: "", low: null, high: null, samples: [], of: null, better: null },
   compareBy: "equality",
@@ -126,7 +143,7 @@ function reconnectRows(report: Fields): Rows {
   const rates = trials.flatMap(({ attempts, elapsedMs }) =>
     elapsedMs > 0 ? [(attempts * 1000) / elapsedMs] : [],
   );
-  const never = orNull(report.never, (value) => text(record(value, "never").reason, "reason"));
+  const never = orNull(report.never, (value) => whyNever(record(value, "never")));
   // Chained trials have another distribution than cold ones, and are not compared with them.
   const starts = trials.length > 1 ? `, ${text(report.starts, "starts")} starts` : "";
   return {
@@ -194,13 +211,13 @@ function portsReadRows(report: Fields): Rows {
 }
 
 function predictRows(report: Fields): Rows {
-  const never = orNull(report.never, (value) => text(record(value, "never").reason, "reason"));
+  const never = orNull(report.never, (value) => whyNever(record(value, "never")));
   const paces = list(report.predictions, "predictions").flatMap((value) => {
     const { attemptsPerSecond, chancePerAttempt, attempts, elapsedMs } = record(value, "a prediction");
     const pace = `at ${Math.round(number(attemptsPerSecond, "attemptsPerSecond")).toLocaleString("en-US")}/s`;
     const [made, took] = [record(attempts, "attempts"), record(elapsedMs, "elapsedMs")];
     return [
-      answer(`one attempt in, ${pace}`, 1 / number(chancePerAttempt, "chancePerAttempt"), "attempts"),
+      answer(`one self-connect in, ${pace}`, 1 / number(chancePerAttempt, "chancePerAttempt"), "attempts"),
       answer(`mean, ${pace}`, number(made.mean, "mean"), "attempts"),
       answer(`mean time, ${pace}`, number(took.mean, "mean"), "milliseconds"),
     ];
@@ -261,12 +278,21 @@ function auditOf(found: Fields, subject: string | null): ResultRow[] {
       return words(`${name} ${peerText(one.local)}`, say(one));
     });
   return [
-    words("verdict", text(found.verdict, "verdict")),
+    words("verdict", wordsOf(text(found.verdict, "verdict"))),
     words("algorithm", text(found.algorithm, "algorithm")),
-    ...listed("listeners", "listener", (one) => text(one.risk, "risk")),
+    ...listed("listeners", "listener", (one) => wordsOf(text(one.risk, "risk"))),
     ...listed("joined", "socket", () => "joined to itself"),
     ...listed("leftovers", "TIME-WAIT", () => "left behind by a self-connect"),
   ];
+}
+
+function wordsOf(key: string): string {
+  return WORDS[key] ?? key;
+}
+
+function whyNever({ reason }: Fields): string {
+  const key = text(reason, "reason");
+  return key === "held" ? "another socket has the port" : wordsOf(key);
 }
 
 function traceRows(report: Fields): Rows {

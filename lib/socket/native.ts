@@ -145,7 +145,7 @@ export interface Native {
     acknowledged: Flag,
     requested: Flag,
   ): number;
-  /** SO_LINGER {1, 0} where the socket is joined to itself; see native/core/checked.h. */
+  /** SO_LINGER {1, 0} where the socket is joined to itself: returns 1. See native/core/checked.h. */
   resetAtCloseIfJoined(socket: Handle): number;
   close(socket: Handle): number;
   /** close(2), or a reset where the socket is joined to itself or still connects; see native/core/checked.h. */
@@ -158,6 +158,8 @@ export interface Native {
   setLocalPortRange(fd: number, low: number, high: number): number;
   /** isJoined() of an fd that libuv owns. */
   isJoinedOf(fd: number): number;
+  /** Ends the stream of a joined socket without a FIN; see native/core/checked.h. */
+  endJoinedOf(fd: number): number;
   /** getsockname(2) of an fd that libuv owns. Returns the port. */
   localPort(fd: number): number;
   ifNameToIndex(name: string): number;

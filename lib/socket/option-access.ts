@@ -147,7 +147,10 @@ function optionError(row: OptionRow, result: number, syscall: string, value: unk
     const message = `${row.name} (${row.constant}) is not supported here: ${why}`;
     return invalidArgument("ERR_OPTION_UNSUPPORTED", message);
   }
-  const shown = typeof value === "string" ? JSON.stringify(value) : inspect(value, { breakLength: Infinity });
+  const shown =
+    typeof value === "string"
+      ? JSON.stringify(value)
+      : inspect(value, { compact: true, breakLength: Infinity });
   const given = syscall === "setsockopt" ? ` ${shown}` : "";
   return new SocketError(result, { syscall, fix: `${row.constant}${given}, ${fixFor(row, code)}` });
 }

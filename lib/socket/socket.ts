@@ -17,6 +17,7 @@ import type { SocketErrorContext } from "./errors.ts";
 import { errnoName, SocketError, threadError } from "./errors.ts";
 import type { KnownSocket, SocketTransfer } from "./inherited.ts";
 import { checkHandover, checkStreamable, claim, inherit } from "./inherited.ts";
+import { endWithoutFin } from "./joined-end.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits, closedError } from "./limits.ts";
 import { checkBacklog, checkFlags, checkKeys, checkObject, invalidArgument, textOf } from "./misuse.ts";
@@ -236,8 +237,8 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
 
   /**
    * shutdown(2). "write" and "both" send FIN: of a socket that is joined to itself TIME-WAIT then keeps the port for a
-   * minute, which nothing can end. Use reset(). Without a peer it throws ENOTCONN; Linux sends the FIN all the same
-   * when the socket connects later.
+   * minute, which SO_LINGER does not end (docs/sockets.md). Use reset(). Without a peer it throws ENOTCONN; Linux sends
+   * the FIN all the same when the socket connects later.
    */
   shutdown(how: "read" | "write" | "both"): this {
     if (how !== "read" && how !== "write" && how !== "both") {
@@ -297,7 +298,8 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * Creates a net.Socket that takes over the file descriptor, as after release(). With `allowHalfOpen` it stays
    * writable after the peer's end of the stream, until end(), as with net.createServer(). Throws ERR_NOT_CONNECTED,
    * also after the peer has reset the connection. SO_LINGER {1, 0} is set on a socket that is joined to itself, so that
-   * destroy() resets it; end() sends FIN, as shutdown() does.
+   * destroy() resets it; its end() sends no FIN (Linux): the reader gets every byte and the end of the stream, and then
+   * the socket is reset.
    */
   toStream(options: { readonly allowHalfOpen?: boolean } = {}): net.Socket {
     checkKeys("toStream()", options, ["allowHalfOpen"]);
@@ -305,8 +307,10 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     this.#assertOpen();
     if (this.#state.name === "connected") this.#settle(false);
     checkStreamable(this.state);
-    if (this.#mayBeJoined()) this.#native.resetAtCloseIfJoined(this.#handle);
-    return new net.Socket({ fd: this.release(), readable: true, writable: true, ...options });
+    const isJoined = this.#mayBeJoined() && this.#native.resetAtCloseIfJoined(this.#handle) > 0;
+    const stream = new net.Socket({ fd: this.release(), readable: true, writable: true, ...options });
+    if (isJoined) endWithoutFin(stream);
+    return stream;
   }
 
   /**

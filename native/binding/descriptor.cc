@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "binding/value.h"
+#include "core/checked.h"
 #include "core/joined.h"
 #include "core/option.h"
 #include "core/syscall.h"
@@ -35,6 +36,11 @@ core::Result is_joined_of(Arguments& arguments) {
   return arguments.is_refused() ? 0 : core::is_joined(fd);
 }
 
+core::Result end_joined_of(Arguments& arguments) {
+  const int fd = arguments.read_int(0);
+  return arguments.is_refused() ? 0 : core::end_joined(fd);
+}
+
 core::Result local_port(Arguments& arguments) {
   const int fd = arguments.read_int(0);
   if (arguments.is_refused()) return 0;
@@ -49,6 +55,7 @@ void export_descriptor(Napi::Object exports) {
   export_call<socket_in_range>(exports, "socketInRange");
   export_call<set_local_port_range>(exports, "setLocalPortRange");
   export_call<is_joined_of>(exports, "isJoinedOf");
+  export_call<end_joined_of>(exports, "endJoinedOf");
   export_call<local_port>(exports, "localPort");
 }
 

@@ -30,7 +30,19 @@ Result close_checked(int fd) {
 
 Result reset_at_close_if_joined(int fd) {
   const Result joined = is_joined(fd);
-  return joined > 0 ? set_reset_at_close(fd) : joined;
+  if (joined <= 0) return joined;
+  const Result set = set_reset_at_close(fd);
+  return set < 0 ? set : 1;
+}
+
+Result end_joined(int fd) {
+  // First, so that a kernel that refuses it does so before the caller waits.
+  const Result set = set_reset_at_close(fd);
+  if (set < 0) return set;
+  const Result received = has_received_own(fd);
+  if (received <= 0) return received;
+  const Result ended = shutdown(fd, How::read);
+  return ended < 0 ? ended : 1;
 }
 
 Result connect_checked(int fd, const Address& peer, std::span<const PortBounds> ranges, Address* local) {

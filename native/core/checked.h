@@ -22,8 +22,14 @@ inline constexpr Result kJoined = 2;
 Result close_checked(int fd);
 
 /// SO_LINGER {1, 0} for a socket that is joined to itself: whoever closes it, and the kernel when the process
-/// ends, resets it. Does nothing to another socket.
+/// ends, resets it. Returns 1 then; does nothing to another socket, and returns 0 or -errno.
 Result reset_at_close_if_joined(int fd);
+
+/// Ends the stream of a socket that is joined to itself, as shutdown(2) of the writing side does, but without
+/// a FIN, after which TIME-WAIT would keep its port for a minute: sets SO_LINGER {1, 0}, then shuts down the
+/// reading side, so that the reader gets the end of the stream after the last byte. Returns 1 when that is
+/// done; 0 while bytes are on their way to the receive queue: call it again; -errno, and then does nothing.
+Result end_joined(int fd);
 
 /// connect(2) of a nonblocking socket, new or in progress, from the first of `ranges` that has a free port
 /// (from any port when there are none). Returns 0 when it is connected and writes `local`; kJoined when it is

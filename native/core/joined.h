@@ -22,6 +22,10 @@ Result connect_progress(int fd);
 /// connect_progress() by SO_ERROR, then getpeername(2), where the kernel has no TCP_INFO. It proves nothing.
 Result named_progress(int fd);
 
+/// Whether all that a socket joined to itself has sent is in its own receive queue, or read: 1, 0, or -errno;
+/// -ENOSYS where shutdown(2) of the reading side would throw that queue away (every system but Linux).
+Result has_received_own(int fd);
+
 /// Whether getsockname(2) equals getpeername(2): 1, 0, or -errno. Writes `local` unless getsockname(2) fails.
 Result has_own_name(int fd, Address* local);
 

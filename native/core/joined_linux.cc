@@ -71,4 +71,15 @@ Result is_joined(int fd) {
   return named == 0 && is_counted ? diag_joined(fd, local) : named;
 }
 
+Result has_received_own(int fd) {
+  tcp_info info{};
+  const Result known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
+  if (known < 0) return known;
+  if (info.tcpi_notsent_bytes > 0) return 0;
+  if (info.tcpi_unacked == 0) return 1;
+  // The acknowledgment may be delayed by 40 ms and more, although the bytes have arrived.
+  const bool is_counted = info.tcpi_bytes_sent > 0;  // Since Linux 4.19.
+  return is_counted && info.tcpi_bytes_received >= info.tcpi_bytes_sent - info.tcpi_bytes_retrans ? 1 : 0;
+}
+
 }  // namespace core

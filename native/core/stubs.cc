@@ -24,6 +24,8 @@ Result is_joined(int fd) {
   return has_own_name(fd, &local);
 }
 
+Result has_received_own(int) { return -ENOSYS; }
+
 Result make_ring_engine(Attempts&, std::unique_ptr<Engine>*) { return -ENOSYS; }
 
 Result set_reports(int, Reports) { return -ENOSYS; }

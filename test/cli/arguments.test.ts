@@ -75,7 +75,7 @@ describe("the port of", () => {
 it.each([
   ["lab --machine", labCommand(), "--machine", "host", "uml"],
   ["lab --kernels", labCommand(), "--kernels", "6.1", "newest"],
-  ["lab --experiments", labCommand(), "--experiments", "steps", "laps"],
+  ["lab --experiments", labCommand(), "--experiments", "steps", "order"],
   ["bench --only", benchCommand(), "--only", "attempts", "time"],
   ["run --when-free", runCommand(), "--when-free", 80, 443],
   ["audit --port", auditCommand(), "--port", 80, 443],

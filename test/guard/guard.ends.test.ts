@@ -122,6 +122,47 @@ describe.each(FAMILIES)("a guarded stream over IPv%i that is joined to itself be
   });
 });
 
+describe.each(FAMILIES)("a stream over IPv%i that is joined to itself with the guard off", (family) => {
+  const ends: Readonly<Record<string, (socket: net.Socket) => unknown>> = {
+    "destroy()": (socket) => socket.destroy(),
+    "destroySoon()": (socket) => socket.destroySoon(),
+    "end() and reading to the end": async (socket) => {
+      socket.end("hello");
+      expect(String(await new Promise((resolve) => socket.once("data", resolve)))).toBe("hello");
+    },
+  };
+
+  it.each(Object.entries(ends))("control: after %s a plain stream keeps the port", async (_, end) => {
+    const peer = deadPeer(family);
+    const socket = net.connect({ ...peer, localAddress: peer.host, localPort: peer.port });
+    await new Promise((resolve) => socket.once("connect", resolve));
+    await end(socket);
+    await waitForClose(socket);
+    expect(listenRefusal(peer)).toBe("EADDRINUSE");
+  });
+
+  it.each(Object.entries(ends))("is reset by %s", async (_, end) => {
+    const peer = deadPeer(family);
+    const socket = connect({ ...peer, localAddress: peer.host, localPort: peer.port, guard: "off" });
+    await new Promise((resolve) => socket.once("connect", resolve));
+    await end(socket);
+    await waitForClose(socket);
+    expect(listenRefusal(peer)).toBe(null);
+  });
+});
+
+it("a stream to a server with the guard off ends in order", async () => {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const accepted = new Promise<net.Socket>((resolve) => server.once("connection", resolve));
+  const { port } = server.address() as net.AddressInfo;
+  const client = connect({ port, host: "127.0.0.1", guard: "off" });
+  client.end("hello");
+  expect(Buffer.concat(await (await accepted).toArray()).toString()).toBe("hello");
+  await waitForClose(client.resume());
+  server.close();
+});
+
 it("a dial that is aborted at any moment leaves the port free", async (context) => {
   requires(context, "6.3", "localPortRange");
   for (let turns = 0; turns < 12; turns++) {

@@ -75,6 +75,10 @@ class FakeTcp {
     Object.assign(into, this.peer);
     return 0;
   }
+  shutdown(): number {
+    this.calls.push("shutdown");
+    return 0;
+  }
   close(done?: () => void): void {
     this.calls.push("close");
     done?.();

@@ -77,9 +77,9 @@ test.each([
     expect.stringMatching(/1: at the next full second.*without timestamps: not[^;]*$/),
   ],
   ["time-wait-reuse", "6.14.0", expect.stringMatching(/1: after 1 s.*delay of 200 ms: after 0.2 s$/)],
-  ["jump-phase", "5.10.46", "no jump"],
-  ["jump-phase", "5.10.117", null],
-  ["jump-phase", "6.12.113", null],
+  ["salt-phase", "5.10.46", "no sudden move"],
+  ["salt-phase", "5.10.117", null],
+  ["salt-phase", "6.12.113", null],
   ["last-port", "3.16", null],
   ["waits", "5.10.46", "always: fresh, reuse, autobind, bind; not on this kernel: range"],
   ["waits", "6.8.0", "always: fresh, reuse, autobind, bind, range"],
@@ -88,6 +88,6 @@ test.each([
 });
 
 test("User-mode Linux has a HZ of 100, and without IPv6 nothing is expected of another family", async () => {
-  expect(await expectedOf("jump-phase", "6.12.113", { machine: "uml" })).toBe("HZ 100, 10 s");
+  expect(await expectedOf("salt-phase", "6.12.113", { machine: "uml" })).toBe("HZ 100, 10 s");
   expect(await expectedOf("other-family", "6.12.113", { hasIpv6: false })).toBeNull();
 });

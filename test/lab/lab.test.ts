@@ -74,8 +74,8 @@ describe("a guest is not trusted", () => {
       if (name === "steps") { console.log("Kernel panic - not syncing: steps"); process.exit(3); }
       find(name);
     } send({ kind: "end" });`;
-    const notes = await notesOf(fakeMachine(script), ["laps", "steps", "rate"]);
-    expect(notes).toEqual({ laps: "yes", steps: expect.stringMatching(/died.*Kernel panic/), rate: "yes" });
+    const notes = await notesOf(fakeMachine(script), ["order", "steps", "rate"]);
+    expect(notes).toEqual({ order: "yes", steps: expect.stringMatching(/died.*Kernel panic/), rate: "yes" });
   });
 
   it("is killed when it floods", async () => {
@@ -119,7 +119,7 @@ describe("cells", () => {
       send({ kind: "end" });`;
     const first = await runLab({
       machines: [fakeMachine(script)],
-      experiments: ["steps", "laps"],
+      experiments: ["steps", "order"],
       limits: LIMITS,
       save,
     });
@@ -127,7 +127,7 @@ describe("cells", () => {
     const resume = { ...first, findings: first.findings.slice(0, 1) };
     const second = await runLab({
       machines: [fakeMachine(script)],
-      experiments: ["steps", "laps"],
+      experiments: ["steps", "order"],
       limits: LIMITS,
       resume,
     });
@@ -156,7 +156,7 @@ describe("cells", () => {
     const abort = new AbortController();
     const result = await runLab({
       machines: [fakeMachine("hello(); find('steps'); setInterval(() => {}, 1000);")],
-      experiments: ["steps", "laps"],
+      experiments: ["steps", "order"],
       limits: REAL,
       signal: abort.signal,
       save: ({ findings }) => findings.length > 0 && abort.abort(),

@@ -223,9 +223,43 @@ void reset_at_close_if_joined_makes_a_plain_close_leave_no_TIME_WAIT() {
   for (const int family : {4, 6}) {
     const core::Address self = find_dead_peer(family);
     const int fd = open_joined(self);
-    CHECK(core::reset_at_close_if_joined(fd) == 0 && core::close(fd) == 0 && try_bind(self) == 0);
+    CHECK(core::reset_at_close_if_joined(fd) == 1 && core::close(fd) == 0 && try_bind(self) == 0);
   }
   CHECK(core::reset_at_close_if_joined(-1) == -EBADF);
+}
+
+void end_joined_gives_the_reader_all_bytes_then_the_end_and_leaves_no_TIME_WAIT() {
+  for (const int family : {4, 6}) {
+    const core::Address self = find_dead_peer(family);
+    const int fd = open_joined(self);
+    char byte = 'a';
+    CHECK(core::send(fd, &byte, 1) == 1 && core::end_joined(fd) == 1);
+    CHECK(core::recv(fd, &byte, 1) == 1 && core::recv(fd, &byte, 1) == 0);
+    CHECK(core::close(fd) == 0 && try_bind(self) == 0);
+    // The control: a FIN keeps the port, whatever follows.
+    const int other = open_joined(self);
+    CHECK(core::shutdown(other, core::How::write) == 0 && core::reset(other) == 0);
+    CHECK(try_bind(self) == -EADDRINUSE);
+  }
+}
+
+void end_joined_waits_for_bytes_on_their_way() {
+  const core::Address self = find_dead_peer(4);
+  const int fd = open_joined(self);
+  static char bytes[1 << 16];
+  size_t sent = 0;
+  for (core::Result part = 0; (part = core::send(fd, bytes, sizeof bytes)) > 0;)
+    sent += static_cast<size_t>(part);
+  // The receive queue is full, and the rest in the send queue.
+  CHECK(core::end_joined(fd) == 0);
+  size_t received = 0;
+  for (core::Result part = 0; received < sent; received += static_cast<size_t>(part)) {
+    part = core::recv(fd, bytes, sizeof bytes);
+    CHECK(part > 0);
+    if (part <= 0) break;
+  }
+  CHECK(core::end_joined(fd) == 1 && core::recv(fd, bytes, 1) == 0);
+  CHECK(core::close(fd) == 0 && try_bind(self) == 0 && core::end_joined(-1) == -EBADF);
 }
 
 void an_error_is_negative_errno() {
@@ -1158,6 +1192,8 @@ constexpr Test kTests[] = {
     TEST(connect_checked_uses_the_next_range_when_the_first_is_exhausted),
     TEST(close_checked_leaves_no_TIME_WAIT_of_a_socket_joined_to_itself),
     TEST(reset_at_close_if_joined_makes_a_plain_close_leave_no_TIME_WAIT),
+    TEST(end_joined_gives_the_reader_all_bytes_then_the_end_and_leaves_no_TIME_WAIT),
+    TEST(end_joined_waits_for_bytes_on_their_way),
     TEST(an_error_is_negative_errno),
     TEST(take_error_clears_the_error),
     TEST(sockets_are_nonblocking_and_close_on_exec),

@@ -67,7 +67,7 @@ const result: LabResult = {
   trials: 12,
   experiments: [
     { name: "steps", question: "How far?" },
-    { name: "laps", question: "In which order?" },
+    { name: "order", question: "In which order?" },
     { name: "parity", question: "How many attempts?" },
   ],
   kernels: [
@@ -80,8 +80,8 @@ const result: LabResult = {
     makeFinding("old", "steps", { samples: steps }),
     makeFinding("mid", "steps", { samples: steps }),
     makeFinding("new", "steps", { answer: HOSTILE, isAsExpected: false, samples: steps }),
-    makeFinding("old", "laps", { samples: { plot: "walk", unit: "port", values } }),
-    makeFinding("new", "laps", { answer: "no", expected: null, isAsExpected: null }),
+    makeFinding("old", "order", { samples: { plot: "walk", unit: "port", values } }),
+    makeFinding("new", "order", { answer: "no", expected: null, isAsExpected: null }),
     makeFinding("old", "parity", { samples: { plot: "distribution", unit: "attempts", values: [3, 1, 2] } }),
     makeFinding("new", "parity", {
       status: "died",
@@ -372,7 +372,7 @@ describe("the page in a browser", () => {
     const before = await names();
     const sort = page.getByRole("button", { name: "Sort by question" });
     await sort.click();
-    expect(await names()).toEqual(["laps", "parity", "steps"]);
+    expect(await names()).toEqual(["order", "parity", "steps"]);
     await sort.click();
     expect(await names()).toEqual(before);
     await page.close();

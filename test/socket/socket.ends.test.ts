@@ -30,6 +30,23 @@ function joinAndWait(self: Address): Promise<TcpSocket> {
   return join(self).connected();
 }
 
+/** Sends until the socket takes no more: its receive queue is full, and the rest waits. Returns how many bytes. */
+function fill(socket: TcpSocket): number {
+  const part = new Uint8Array(1 << 16);
+  let sent = 0;
+  for (let last = 1; last > 0; sent += last) last = socket.send(part);
+  return sent;
+}
+
+/** Writes to the stream of a joined socket and ends it; the reader gets all, then the end of the stream. */
+async function endStream(self: Address, options: { readonly allowHalfOpen?: boolean }): Promise<void> {
+  const stream = (await joinAndWait(self)).toStream(options);
+  const text = "hello, myself ".repeat(10);
+  stream.end(text);
+  expect(Buffer.concat(await stream.toArray()).toString()).toBe(text);
+  if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
+}
+
 const ENDS: Readonly<Record<string, (self: Address) => unknown>> = {
   "close() right after connect()": (self) => join(self).close(),
   "close() after connected()": async (self) => (await joinAndWait(self)).close(),
@@ -54,6 +71,13 @@ const ENDS: Readonly<Record<string, (self: Address) => unknown>> = {
     const stream = (await joinAndWait(self)).toStream();
     await new Promise((resolve) => stream.destroy().once("close", resolve));
   },
+  "end() of its stream": (self) => endStream(self, {}),
+  "end() of a stream that may be half open": (self) => endStream(self, { allowHalfOpen: true }),
+  "close() after shutdown() while its FIN waits for room": async (self) => {
+    const socket = await joinAndWait(self);
+    fill(socket);
+    socket.shutdown("write").close();
+  },
   "close() of the loop's socket": async (self) => {
     const { socket } = await new ReconnectLoop({ peer: self, strategy: "bind", attempts: 1 }).run();
     socket!.close();
@@ -74,6 +98,29 @@ describe.each(HOSTS)("a socket that is joined to itself at %s", (host) => {
     expect(findFourTuple(self, self)).toEqual([]);
     expect(listenRefusal(self)).toBe(null);
   });
+});
+
+it("a stream that is joined to itself ends after the last byte, also after more than its receive queue holds", async () => {
+  const self = deadAddress("127.0.0.1");
+  const socket = await joinAndWait(self);
+  const before = fill(socket);
+  const stream = socket.toStream();
+  const written = Buffer.alloc(1 << 20, "written");
+  stream.end(written);
+  const received = Buffer.concat(await stream.toArray());
+  expect(received).toHaveLength(before + written.length);
+  expect(received.subarray(before).equals(written)).toBe(true);
+  expect(stream).toMatchObject({ errored: null, writableFinished: true });
+  if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
+  expect(findFourTuple(self, self)).toEqual([]);
+});
+
+it("shutdown() of a socket that is joined to itself keeps its port: the kernel is in TIME-WAIT when it returns", async () => {
+  const self = deadAddress("127.0.0.1");
+  const socket = (await joinAndWait(self)).shutdown("write");
+  expect(findFourTuple(self, self)).toMatchObject([{ state: "TIME-WAIT" }]);
+  socket.reset();
+  expect(listenRefusal(self)).toBe("EADDRINUSE");
 });
 
 it("process.exit() leaves nothing of sockets that are joined to themselves, nor of one that nobody took", async () => {

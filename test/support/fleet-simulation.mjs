@@ -1,12 +1,16 @@
 // node test/support/fleet-simulation.mjs --hosts 10000: how large a fleet may be. Starts a redis-server, workers that only
 // answer in several processes, and one lab; prints time, memory and the size of the result. The workers are those of
-// lib/fleet/worker.ts (as many as begin in --start seconds), each with its own blocking connection; only what they would measure is made up. It raises what it
-// needs, and says how: the limit of descriptors by prlimit(1), Redis' maxclients. Plain JavaScript, as test/all.mjs.
+// lib/fleet/worker.ts (as many as begin in --start seconds), each with its own blocking connection; only what they would
+// measure is made up, and an idle one asks again after --idle seconds: with the 20 of a real one, thousands on one
+// processor leave no time for their own timers, and BullMQ opens a connection again that answers a second late. It raises
+// what it needs, and says how: the limit of descriptors by prlimit(1), Redis' maxclients. Plain JavaScript, as test/all.mjs.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
@@ -21,7 +25,8 @@ const WORKERS = `
 import { openConnection } from "./lib/fleet/connection.ts";
 import { HostWorker } from "./lib/fleet/worker.ts";
 import { EXPERIMENTS } from "./lib/lab/experiments.ts";
-const [queue, first, count] = process.argv.slice(2);
+const [queue, first, count, idle] = process.argv.slice(2);
+const drainSeconds = Number(idle);
 const kernels = ["5.10.0", "6.1.0", "6.12.0", "6.18.0"];
 const connection = await openConnection(queue);
 connection.redis.setMaxListeners(0);
@@ -38,13 +43,13 @@ for (let at = Number(first); at < Number(first) + Number(count); at++) {
     const counts = { tries: 12, selfConnects: 6, other: 6 };
     return { kind: "finding", environment, finding: { experiment, status: "answered", answer: words, counts, elapsedMs: 100 } };
   };
-  const worker = new HostWorker(connection, { queue, name: "host-" + at, report: () => {} }, answer);
+  const worker = new HostWorker(connection, { queue, name: "host-" + at, report: () => {}, drainSeconds, stalledMs: drainSeconds * 1000 }, answer);
   workers.push(worker);
 }
 let isEnough = false;
 process.on("message", () => (isEnough = true));
 let begun = 0;
-setInterval(async () => { for (const worker of workers.slice(0, begun)) await worker.announce(); }, 30_000);
+setInterval(() => Promise.all(workers.slice(0, begun).map((worker) => worker.announce())), 30_000);
 for (; begun < workers.length && !isEnough; begun += 50)
   await Promise.all(workers.slice(begun, begun + 50).map((one) => one.begin()));
 process.send(Math.min(begun, workers.length));
@@ -66,7 +71,7 @@ export async function simulateFleet(asked) {
   }
 }
 
-async function simulate({ wanted, processes, experiments, startMs, runFleetLab, folder, children }) {
+async function simulate({ wanted, processes, experiments, startMs, idleS, runFleetLab, folder, children }) {
   // Each worker blocks on a connection of its own; the rest is room for the shared ones.
   const descriptors = wanted + 1_000;
   execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:${descriptors}`]);
@@ -84,7 +89,7 @@ async function simulate({ wanted, processes, experiments, startMs, runFleetLab, 
     for (const child of children.slice(1)) child.send("enough");
   }, startMs);
   const starts = Array.from({ length: processes }, (_, at) =>
-    startWorkers(children, queue, at * each, Math.min(each, wanted - at * each)),
+    startWorkers(children, queue, at * each, Math.min(each, wanted - at * each), idleS),
   );
   const hosts = (await Promise.all(starts)).reduce((sum, count) => sum + count, 0);
   clearTimeout(enough);
@@ -112,6 +117,8 @@ async function simulate({ wanted, processes, experiments, startMs, runFleetLab, 
     twice: result.findings.length - cells,
     startS,
     labS,
+    // Two for each worker at most: more are connections that were opened again.
+    connections: await countConnections(socket),
     perS: answered / labS,
     cpuS: cpuSeconds([process.pid, ...children.map(({ pid }) => pid)]).map(
       (seconds, at) => seconds - cpuBefore[at],
@@ -125,8 +132,16 @@ async function simulate({ wanted, processes, experiments, startMs, runFleetLab, 
   };
 }
 
-async function startWorkers(children, queue, first, count) {
-  const child = spawn(process.execPath, [BUNDLE, queue, String(first), String(count)], {
+/** How many connections this Redis has accepted since it started. */
+async function countConnections(socket) {
+  const client = net.connect(socket);
+  client.end("INFO stats\r\n");
+  const said = await text(client);
+  return Number(/total_connections_received:(\d+)/.exec(said)[1]);
+}
+
+async function startWorkers(children, queue, ...numbers) {
+  const child = spawn(process.execPath, [BUNDLE, queue, ...numbers.map(String)], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   children.push(child);
@@ -180,6 +195,7 @@ if (process.argv[1]?.endsWith("fleet-simulation.mjs")) {
     options: {
       hosts: { type: "string", default: "1000" },
       start: { type: "string", default: "600" },
+      idle: { type: "string", default: "1000" },
       processes: { type: "string", default: "4" },
       experiments: { type: "string", default: "parity,bind-first,steps" },
     },
@@ -187,6 +203,7 @@ if (process.argv[1]?.endsWith("fleet-simulation.mjs")) {
   const { result, ...figures } = await simulateFleet({
     wanted: Number(values.hosts),
     startMs: Number(values.start) * 1000,
+    idleS: Number(values.idle),
     processes: Number(values.processes),
     experiments: values.experiments.split(","),
   });

@@ -103,6 +103,21 @@ const INSIDES = {
       });
     },
 
+  "joined-end.ts: a shutdown() of the handle that returns 1 ends the stream's writing side at once": () =>
+    withListener(async (port) => {
+      let requests = 0;
+      const socket = watchHandle(new net.Socket({ allowHalfOpen: true }), (handle) => {
+        handle.shutdown = () => {
+          requests++;
+          return 1;
+        };
+      });
+      await once(socket.connect(port, HOST), "connect");
+      await once(socket.end(), "finish");
+      assert.equal(requests, 1);
+      await waitForClose(socket);
+    }),
+
   "handle.ts: a TCP handle has an fd and these methods, and own properties replace them": () =>
     withListener(async (port) => {
       const socket = watchHandle(new net.Socket(), (handle) => {
@@ -116,6 +131,7 @@ const INSIDES = {
           "connect6",
           "getsockname",
           "getpeername",
+          "shutdown",
           "close",
           "reset",
         ];

@@ -34,7 +34,7 @@ export const sequence: Experiment = {
     }),
 };
 
-/** The mean step without the largest, which may be a jump of the salt. A median would hide a shared walk's spread. */
+/** The mean step without the largest, which a new salt may make. A median would hide a shared walk's spread. */
 async function meanStep(
   attempt: () => Promise<{ localPort: number }>,
   { low, high }: { low: number; high: number },

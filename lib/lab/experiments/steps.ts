@@ -27,7 +27,7 @@ export const steps: Experiment = {
       const lap = Math.round((2 * instruments.portsOfParity) / mean);
       return {
         answer: stepWords(taken),
-        figure: `mean step ${mean.toFixed(1)}; one lap in ${lap} attempts`,
+        figure: `mean step ${mean.toFixed(1)}; once round the range in ${lap} attempts`,
         counts: { attempts: ports.length, ...stepCounts(taken) },
         samples: { plot: "steps", unit: "ports", values: taken },
       };

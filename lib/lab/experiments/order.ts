@@ -3,24 +3,24 @@
 import type { Experiment } from "../experiment.ts";
 import { walkOf } from "../experiment.ts";
 import { loopback, RANGE } from "../instruments.ts";
-import { isJump, stepsOf } from "../walk.ts";
+import { isSuddenMove, stepsOf } from "../walk.ts";
 
 const ATTEMPTS = 450;
 
-export const laps: Experiment = {
-  name: "laps",
+export const order: Experiment = {
+  name: "order",
   question: "In which order are the ports given?",
-  expected: (subject) => (walkOf(subject) ? "upward, lap after lap" : null),
+  expected: (subject) => (walkOf(subject) ? "upward, round the range again and again" : null),
   run: (instruments) =>
     instruments.withRange(RANGE, async () => {
       const ports = await instruments.recordWalk(loopback(instruments.findPortOutside()), ATTEMPTS);
-      const jumps = stepsOf(ports, instruments.range).filter(isJump).length;
+      const moves = stepsOf(ports, instruments.range).filter(isSuddenMove).length;
       const downward = ports.slice(1).filter((port, i) => port < ports[i]!).length;
-      const isUpward = jumps < ATTEMPTS / 10;
+      const isUpward = moves < ATTEMPTS / 10;
       return {
-        answer: isUpward ? "upward, lap after lap" : "in no order",
+        answer: isUpward ? "upward, round the range again and again" : "in no order",
         figure: `${downward} times downward in ${ports.length} attempts`,
-        counts: { attempts: ports.length, downward, jumps, distinct: new Set(ports).size },
+        counts: { attempts: ports.length, downward, moves, distinct: new Set(ports).size },
         samples: { plot: "walk", unit: "port", values: ports },
       };
     }),
