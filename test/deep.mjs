@@ -1,14 +1,15 @@
 // npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: npm test with every
 // *.deep.ts, more sanitizers, and mutation testing. The other parts attack: `faults` lets every system call of the addon
-// fail in every way; `fuzz` gives it random values and bytes; `races` ends work at random moments; `exhaustion` takes
-// things away; `crash` kills commands; `soak` and `promise` run the loop and the guard for --minutes (default 1).
-// Without a name all of them. Each writes its figures to build/reliability/PART.json; --report makes
-// docs/reliability.md from these files, after the parts that are named, if any. Needs root, as it makes namespaces.
+// fail in every way, `commands` each one in every command; `fuzz` gives it random values and bytes; `races` ends work at
+// random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and `promise` run the loop and the guard
+// for --minutes (default 1). Without a name all of them. Each writes its figures to build/reliability/PART.json; --report
+// makes docs/reliability.md from these files, after the parts that are named, if any. Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { attackByCommands } from "./support/reliability/commands.mjs";
 import { attackByCrash } from "./support/reliability/crash.mjs";
 import { attackByExhaustion } from "./support/reliability/exhaustion.mjs";
 import { attackByFaults } from "./support/reliability/faults.mjs";
@@ -25,6 +26,7 @@ const PAGE = path.join("docs", "reliability.md");
 /** In the order of the page. Each takes {folder, seed, minutes, random}, and returns the figures of report.mjs. */
 const PARTS = {
   faults: attackByFaults,
+  commands: attackByCommands,
   fuzz: attackByFuzz,
   races: attackByRaces,
   exhaustion: attackByExhaustion,

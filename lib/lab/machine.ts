@@ -272,11 +272,15 @@ class Guest {
     this.#silence = setTimeout(() => this.kill(`it sent no message for ${seconds} s`), limitMs);
   }
 
-  /** Describes the end by the last line of output, or by a kernel's panic, which is more useful. */
+  /**
+   * Describes the end by the last line of output; by a kernel's panic or the guest's own error, which are more useful:
+   * after an error that nobody caught the last line is Node's version.
+   */
   #describeDeath(why: string): string {
     const lines = this.#tail.split("\n").filter((line) => line.trim() && !line.includes("@selfconnect"));
     const panic = lines.find((line) => /panic|Oops|BUG:|general protection/.test(line));
-    const words = (panic ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();
+    const error = lines.findLast((line) => /^\w*Error\b.*: /.test(line));
+    const words = (panic ?? error ?? lines.at(-1) ?? "").replaceAll(/[^\x20-\x7e]/g, "").trim();
     const what = this.#isIntroduced ? "died" : "did not begin";
     return `it ${what} (${why})${words ? `: ${words.slice(0, 160)}` : ""}`;
   }

@@ -2,7 +2,7 @@
 import type { Address, LocalAddress } from "./address.ts";
 import { checkLocalAddress } from "./address.ts";
 import { checkPort } from "./address-text.ts";
-import { listenRefusal } from "./listen-refusal.ts";
+import { findListenError } from "./listen-refusal.ts";
 import { checkChoice, checkKeys, checkShape, invalidArgument } from "./misuse.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
@@ -28,7 +28,8 @@ const TAKEN = ["EADDRINUSE", "EACCES"];
 
 /**
  * bind(2), listen(2): returns a port of the range on which listenRefusal() is null. Tries each port once at most, then
- * throws ERR_NO_FREE_PORT. Throws ERR_INVALID_PORT for a range with bounds that are no ports, ERR_UNKNOWN_OPTION,
+ * throws ERR_NO_FREE_PORT; at once an Error with the errno name where no port of an address can be listened on
+ * (EADDRNOTAVAIL). Throws ERR_INVALID_PORT for a range with bounds that are no ports, ERR_UNKNOWN_OPTION,
  * ERR_UNKNOWN_PARITY, ERR_OUT_OF_RANGE, and ERR_INVALID_ADDRESS.
  *
  * @example
@@ -77,9 +78,13 @@ function checkOptions(range: PortRange, options: FreePortOptions): void {
 function refusalOf(first: number, count: number, addresses: readonly Address[]): string | null {
   for (let port = first; port < first + count; port++) {
     for (const address of addresses) {
-      const code = listenRefusal({ ...address, port });
-      if (code === null) continue;
-      if (!TAKEN.includes(code)) throw new Error(`listening on any port of ${address.host} fails: ${code}`);
+      const cause = findListenError({ ...address, port });
+      if (cause === null) continue;
+      const { code, syscall } = cause;
+      if (!TAKEN.includes(code)) {
+        const message = `listening on any port of ${address.host} fails: ${syscall} ${code}`;
+        throw Object.assign(new Error(message, { cause }), { code });
+      }
       return `the last was ${code}`;
     }
   }

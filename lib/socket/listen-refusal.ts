@@ -11,7 +11,12 @@ import { TcpSocket } from "./socket.ts";
  * ERR_INVALID_ADDRESS.
  */
 export function listenRefusal(address: LocalAddress, options: OpenOptions = {}): ErrnoName | null {
-  return refusalOf(checkLocalAddress(address), options, (socket) => socket.listen());
+  return findListenError(checkLocalAddress(address), options)?.code ?? null;
+}
+
+/** listenRefusal() with the call that failed. */
+export function findListenError(address: Address, options: OpenOptions = {}): SocketError | null {
+  return findError(address, options, (socket) => socket.listen());
 }
 
 /**
@@ -19,20 +24,20 @@ export function listenRefusal(address: LocalAddress, options: OpenOptions = {}):
  * worked: unless another socket listens first, listen(2) then works too.
  */
 export function bindRefusal(address: Address, options: OpenOptions = {}): ErrnoName | null {
-  return refusalOf(address, options, () => {});
+  return findError(address, options, () => {})?.code ?? null;
 }
 
-function refusalOf(
+function findError(
   address: Address,
   options: OpenOptions,
   use: (bound: TcpSocket) => void,
-): ErrnoName | null {
+): SocketError | null {
   try {
     using socket = TcpSocket.open(address.family, options);
     use(socket.bind(address));
     return null;
   } catch (error) {
-    if (error instanceof SocketError) return error.code;
+    if (error instanceof SocketError) return error;
     throw error;
   }
 }

@@ -187,6 +187,12 @@ describe("User-mode Linux", () => {
     expect(run(preloadLibrary(preload, { file, args: [] }))).toBe(`0 4711 ${EIO}\n`);
   });
 
+  it("that ends by an error nobody caught is skipped with that error, and not with what Node prints after it", async () => {
+    const error = "SocketError: socket ENOMEM (not enough memory)";
+    standIn("linux.uml", `printf '${error}\\n    at open (x.js:1:2)\\n\\nNode.js v20.20.2\\n'; exit 1`);
+    expect(await umlMachine().missing()).toContain(`(exit code 1): ${error}`);
+  });
+
   it("that dies on a CPU with AMX is too old for it", () => {
     expect(hintOf("processor\t: 0\nflags\t\t: fpu avx512f amx_tile amx_int8\n")).toMatch(/AMX.*6\.16/);
     expect(hintOf("processor\t: 0\nflags\t\t: fpu avx512f\n")).toBe("");

@@ -11,6 +11,8 @@ import { seededRandom } from "./random.mjs";
 const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 const NATIVE_CALLS = 200_000;
+const FILES = fileURLToPath(new URL("fuzz-files.mjs", import.meta.url));
+const FILE_COUNT = 8_000;
 const VALUE_CALLS = 8_000;
 const DECODER_SECONDS = 40;
 const SEQUENCES_MS = 20_000;
@@ -22,7 +24,7 @@ export async function attackByFuzz({ folder, seed }) {
   const facts = [];
   const red = [];
   const skipped = [];
-  for (const attack of [fuzzNative, fuzzValues, fuzzSequences, fuzzDecoders, fuzzCommands]) {
+  for (const attack of [fuzzNative, fuzzValues, fuzzFiles, fuzzSequences, fuzzDecoders, fuzzCommands]) {
     const result = await attack(seed, folder);
     facts.push(...(result.facts ?? []));
     red.push(...(result.red ?? []));
@@ -47,27 +49,37 @@ async function fuzzNative(seed) {
 }
 
 async function fuzzValues(seed) {
-  const { status, output } = await runCommand([
-    ...IN_NAMESPACE,
-    process.execPath,
-    VALUES,
-    String(seed),
-    String(VALUE_CALLS),
-  ]);
-  const lines = output
-    .trim()
-    .split("\n")
-    .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
-  const red = lines
-    .filter(({ finding }) => finding)
-    .map(({ finding, values }) => `${finding} given ${values}`);
-  const ended = lines.find(({ calls }) => calls);
-  if (status !== 0 || !ended)
-    return { red: [...red, `random values: exit code ${status}: ${output.slice(-500)}`] };
+  const { ended, red } = await runProgram("random values", [VALUES, String(seed), String(VALUE_CALLS)]);
+  if (!ended) return { red };
   return {
     facts: [[`random values into ${ended.functions} public functions and methods`, ended.calls]],
     red,
   };
+}
+
+/** Mutated results, captures and expectations into every reader of files; what one accepts must be rendered. */
+async function fuzzFiles(seed) {
+  const { ended, red } = await runProgram("mutated files", [FILES, String(seed), String(FILE_COUNT)]);
+  if (!ended) return { red };
+  return {
+    facts: [
+      [`mutated files into ${ended.readers} readers`, ended.files],
+      ["of these, read in spite of that, and rendered", ended.accepted],
+    ],
+    red,
+  };
+}
+
+/** Runs a program that prints its findings, then what it did, as lines of JSON. */
+async function runProgram(what, args) {
+  const { status, output } = await runCommand([...IN_NAMESPACE, process.execPath, ...args]);
+  const lines = output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
+  const red = lines
+    .filter(({ finding }) => finding)
+    .map(({ finding, values }) => `${finding}${values ? ` given ${values}` : ""}`);
+  const ended = status === 0 ? lines.find(({ calls, files }) => calls ?? files) : undefined;
+  if (!ended) red.push(`${what}: exit code ${status}: ${output.slice(-500)}`);
+  return { ended, red };
 }
 
 /** test/socket/socket.fuzz.deep.ts: sequences of calls, checked against what a TCP socket may do in each state. */

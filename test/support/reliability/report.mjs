@@ -11,6 +11,10 @@ const WHAT = {
     "a path's first three calls, and for ever. A library loaded before the addon does it, built from one list " +
     "(`test/support/reliability/calls.mjs`); what io_uring does in the kernel fails by its results. Each fault must end in " +
     "a typed error that names the errno and the call, or the work is done all the same; nothing hangs, and no descriptor stays open.",
+  commands:
+    "Each command, once for each system call that it makes through the addon, with that call failing for ever: it says so " +
+    "in a line with the call and the errno and exits with a documented code, or does its work all the same. It prints no " +
+    "stack trace, and does not end as if all were well where it would have found something.",
   fuzz: "Random values and bytes; a finding is a crash, a hang, or an error without a code.",
   races: "Work is ended at random moments. Nothing crashes, hangs or leaves descriptors.",
   exhaustion:
@@ -34,7 +38,7 @@ export function reliabilityPage(all) {
     "# Reliability",
     "",
     `What was tried to break this package, with seeds and commands. ${reds === 0 ? "Nothing here is red." : `**${reds} are red.**`}`,
-    "`npm run check:deep -- faults,fuzz,races,exhaustion,crash,soak,promise --report` makes this page; `--minutes 60` makes the",
+    "`npm run check:deep -- faults,commands,fuzz,races,exhaustion,crash,soak,promise --report` makes this page; `--minutes 60` makes the",
     `last two an hour long. The same \`--seed\` repeats what is random. Measured on ${machine}; the load is that at a part's end.`,
     "",
     "| part | seconds | load | red | command |",
