@@ -195,7 +195,7 @@ if (process.argv[1]?.endsWith("fleet-simulation.mjs")) {
     options: {
       hosts: { type: "string", default: "1000" },
       start: { type: "string", default: "600" },
-      idle: { type: "string", default: "120" },
+      idle: { type: "string", default: "1000" },
       processes: { type: "string", default: "4" },
       experiments: { type: "string", default: "parity,bind-first,steps" },
     },
