@@ -1,7 +1,7 @@
 /** Mutation testing, part of `npm run check:deep`: docs/mutation.md says how to read it. */
 export default {
   mutate: [
-    "lib/socket/{socket,shared-wait,reactor,transfer,waits,connecting,stream-socket}.ts",
+    "lib/socket/{socket,shared-wait,reactor,transfer,waits,connecting,stream-socket,joined-end}.ts",
     "lib/socket/{address-socket,inherited,pair,option-access,option-socket,self-connect,state}.ts",
     "lib/guard/*.ts",
     "!lib/guard/index.ts",

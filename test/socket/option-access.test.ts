@@ -232,3 +232,14 @@ it("an option that can only be set is not read", () => {
   });
   expect(call).not.toHaveBeenCalled();
 });
+
+it("an option is read as the kernel wrote it, also when that is nothing", () => {
+  const call = vi.fn((_row: number, memory: BigInt64Array | Uint8Array) => {
+    memory[0] = 1n as never;
+    return 1;
+  });
+  expect(readOption(native, "noDelay", call)).toBe(true);
+  expect(call.mock.calls[0]![0]).toBe(optionIndex(native.options, "noDelay"));
+  expect(readOption(native, "congestion", () => 0)).toBe("");
+  expect(() => writeOption(native, "noDelay", true, () => 0)).not.toThrow();
+});
