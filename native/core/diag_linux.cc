@@ -94,8 +94,8 @@ uint32_t quiet_ms(const tcp_info& info) {
 }
 
 /// Which end a connection is: the kernel counts the SYN of the end that has sent it among the acknowledged
-/// bytes (tcp_snd_una_update), and begins after it in a socket that a listener creates. Unknown while something
-/// is not acknowledged, after this end's FIN, which is counted too, and before Linux 4.19.
+/// bytes (tcp_snd_una_update), and begins after it in a socket that a listener creates. Unknown while
+/// something is not acknowledged, after this end's FIN, which is counted too, and before Linux 4.19.
 uint32_t direction(const TcpInformation& read) {
   const tcp_info& info = read.info;
   const bool is_open = info.tcpi_state == kEstablished || info.tcpi_state == kCloseWait;
