@@ -2,8 +2,9 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
+import http2 from "node:http2";
 import https from "node:https";
-import type { AddressInfo, Server } from "node:net";
+import type { AddressInfo, LookupFunction, Server } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import tls from "node:tls";
@@ -148,5 +149,73 @@ describe("Node's fetch", () => {
       const response = await fetch(`http://127.0.0.1:${port}/`, { dispatcher } as never);
       expect(await response.text()).toBe("served");
       await dispatcher.close();
+    }));
+});
+
+/** Requests by undici, each over a connection of its own, to a server that says the HTTP version and the TLS session. */
+async function askOverTls(options: undici.buildConnector.BuildOptions, requests: number): Promise<string[]> {
+  const server = http2.createSecureServer(
+    { ...identity, allowHTTP1: true },
+    ({ httpVersion, socket }, response) => {
+      const isReused = (socket as tls.TLSSocket).isSessionReused();
+      response.end(`HTTP/${httpVersion}, ${isReused ? "a known" : "a new"} session`);
+    },
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const lookup: LookupFunction = (_host, { all }, answer) =>
+    all ? answer(null, [{ address: "127.0.0.1", family: 4 }]) : answer(null, "127.0.0.1", 4);
+  const connector = undiciConnect(undici.buildConnector, { ca: identity.cert, lookup, ...options });
+  const answers: string[] = [];
+  try {
+    for (let count = 0; count < requests; count++) {
+      const dispatcher = new undici.Agent({ connect: connector, allowH2: options.allowH2 === true });
+      const { body } = await dispatcher.request({
+        origin: `https://localhost:${port}`,
+        path: "/",
+        method: "GET",
+      });
+      answers.push(await body.text());
+      await dispatcher.close();
+    }
+  } finally {
+    await new Promise((closed) => server.close(closed));
+  }
+  return answers;
+}
+
+describe("the options of undici's connector", () => {
+  it("have their effect: allowH2", async () => {
+    expect(await askOverTls({ allowH2: true }, 1)).toEqual(["HTTP/2.0, a new session"]);
+    expect(await askOverTls({}, 1), "control").toEqual(["HTTP/1.1, a new session"]);
+  });
+
+  it("have their effect: TLS sessions are kept for the next connection, as many as are asked for", async () => {
+    const [first, second] = ["HTTP/1.1, a new session", "HTTP/1.1, a known session"];
+    expect(await askOverTls({}, 2)).toEqual([first, second]);
+    expect(await askOverTls({ maxCachedSessions: 0 }, 2), "control").toEqual([first, first]);
+  });
+
+  it("have their effect: autoSelectFamily goes on to the next address", () =>
+    withServer(false, async (port) => {
+      const lookup: LookupFunction = (_host, { all }, answer) => {
+        const addresses = [
+          { address: "::1", family: 6 },
+          { address: "127.0.0.1", family: 4 },
+        ];
+        if (all) answer(null, addresses);
+        else answer(null, "::1", 6);
+      };
+      const ask = async (autoSelectFamily: boolean) => {
+        const connect = undiciConnect(undici.buildConnector, { lookup, autoSelectFamily } as object);
+        const dispatcher = new undici.Agent({ connect });
+        const origin = `http://name.test:${port}`;
+        const asked = dispatcher.request({ origin, path: "/", method: "GET" });
+        const answer = await asked.then(({ body }) => body.text()).catch(({ code }) => code);
+        await dispatcher.destroy();
+        return answer;
+      };
+      expect(await ask(true)).toBe("served");
+      expect(await ask(false), "control").toMatch(/^E[A-Z]+$/);
     }));
 });
