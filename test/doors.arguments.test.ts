@@ -19,6 +19,7 @@ const WRONG: Readonly<Record<string, () => unknown>> = {
   "{}": () => ({}),
   NaN: () => Number.NaN,
   "{ nonsense }": () => ({ nonsense: 1 }),
+  "[null]": () => [null],
 };
 
 /** Why a function may take a wrong argument: all of them, or the ones that are named. */
@@ -41,8 +42,15 @@ const EXEMPT: Readonly<Record<string, { why: string; of?: readonly string[] }>> 
     why: "node:tls reports a missing port with a code of its own, asynchronously",
     of: ["{}", "{ nonsense }"],
   },
-  createServer: { why: "net.createServer() takes any option", of: ["undefined", "{}", "{ nonsense }"] },
-  guardedEnvironment: { why: "an environment has any names", of: ["undefined", "{}", "{ nonsense }"] },
+  createServer: {
+    why: "net.createServer() takes any option",
+    of: ["undefined", "{}", "{ nonsense }", "[null]"],
+  },
+  guardedEnvironment: {
+    why: "an environment has any names",
+    of: ["undefined", "{}", "{ nonsense }", "[null]"],
+  },
+  connectMany: { why: "the iteration rejects with ERR_INVALID_ADDRESS", of: ["[null]"] },
   streamFactory: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   audit: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   auditAllNamespaces: { why: ITS_DEFAULT, of: ["undefined", "{}"] },

@@ -4,7 +4,7 @@ import os from "node:os";
 import { environment, findSandbox } from "../kernel/host.ts";
 import { packageVersion } from "../kernel/version.ts";
 import { addonHost, libcText } from "../socket/addon.ts";
-import { checkArray, checkShape } from "../socket/misuse.ts";
+import { checkArray } from "../socket/misuse.ts";
 import { loadNative, nativeFailure } from "../socket/native.ts";
 import { findKernelFeatures } from "./doctor-kernel.ts";
 import { findPrivileges } from "./doctor-privileges.ts";
@@ -98,8 +98,7 @@ const NEEDS: Readonly<Record<string, CommandNeed["ways"]>> = {
  * `tools` are the machines of the lab; without them they are not judged.
  */
 export async function diagnose(tools: readonly LabTool[] = []): Promise<Diagnosis> {
-  checkArray("diagnose() takes what listMachines() returned", tools);
-  for (const tool of tools) checkShape("diagnose() takes machines", tool, ["name", "missing"]);
+  checkArray("diagnose() takes what listMachines() returned", tools, ["name", "missing"]);
   const questions = [
     ["addon", [ADDON]],
     ["kernel", [RELEASE, ...findKernelFeatures()]],

@@ -103,7 +103,7 @@ export function rangesWithout(
 ): readonly PortRange[] {
   checkPort(port);
   checkShape("rangesWithout() takes a range, { low, high }", range, ["low", "high"]);
-  checkArray("rangesWithout() takes an array of reserved ranges", reserved);
+  checkArray("rangesWithout() takes an array of reserved ranges", reserved, ["low", "high"]);
   if (!holds(range, port) || reserved.some((each) => holds(each, port))) return [];
   const below = { low: range.low, high: port - 1 };
   const above = { low: port + 1, high: range.high };

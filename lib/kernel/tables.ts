@@ -256,20 +256,22 @@ export function findFourTuple(local: Address | string, peer: Address | string): 
 
 /** proc(5), /proc/PID/fd: finds the process that has a socket open; null when no readable process has it open. */
 export function socketOwner(inode: number): SocketOwner | null {
-  if (!Number.isInteger(inode) || inode < 0)
-    throw invalidArgument(
-      "ERR_OUT_OF_RANGE",
-      `inode ${textOf(inode)} is not a number of a socket`,
-      RangeError,
-    );
   return socketOwners([inode]).get(inode) ?? null;
+}
+
+function checkInode(inode: number): void {
+  if (Number.isInteger(inode) && inode >= 0) return;
+  const message = `inode ${textOf(inode)} is not a number of a socket`;
+  throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
 }
 
 /** Finds the owners of many sockets in one pass over the processes; a socket without an owner is absent. */
 export function socketOwners(inodes: Iterable<number>): Map<number, SocketOwner> {
   if (typeof inodes !== "object" || typeof inodes?.[Symbol.iterator] !== "function")
     throw invalidArgument("ERR_INVALID_ARGUMENT", "socketOwners() takes inodes, as [4026531840]");
-  const missing = new Set([...inodes].filter((inode) => inode !== 0));
+  const asked = [...inodes];
+  for (const inode of asked) checkInode(inode);
+  const missing = new Set(asked.filter((inode) => inode !== 0));
   const owners = new Map<number, SocketOwner>();
   if (missing.size === 0) return owners;
   for (const pid of listProcesses()) {

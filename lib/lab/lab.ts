@@ -152,7 +152,7 @@ export async function findExperiments(names?: readonly string[]): Promise<readon
 /** Runs the experiments, several machines side by side. When the signal aborts, resolves with the findings so far. */
 export async function runLab(options: LabOptions): Promise<LabResult> {
   checkKeys("runLab()", options, OPTION_KEYS);
-  checkArray("runLab() takes machines of makeMachines()", options.machines);
+  checkArray("runLab() takes machines of makeMachines()", options.machines, ["launch"]);
   const lab = new Lab(options, await findExperiments(options.experiments));
   const ends = await Promise.allSettled(
     queuesOf(options).flatMap(({ waiting, jobs }) => {

@@ -28,8 +28,8 @@ export function parseSysctlAxis(text: string): SysctlAxis {
 
 /** Returns a machine for every combination of values; the same machines where there is no axis. */
 export function spreadSysctls(machines: readonly Machine[], axes: readonly SysctlAxis[]): Machine[] {
-  checkArray("spreadSysctls() takes machines of makeMachines()", machines);
-  checkArray("spreadSysctls() takes axes of parseSysctlAxis()", axes);
+  checkArray("spreadSysctls() takes machines of makeMachines()", machines, ["launch"]);
+  checkArray("spreadSysctls() takes axes of parseSysctlAxis()", axes, ["name", "values"]);
   return axes.reduce<Machine[]>(
     (spread, { name, values }) =>
       spread.flatMap((machine) => values.map((value) => withSysctl(machine, name, value))),

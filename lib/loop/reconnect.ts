@@ -390,7 +390,7 @@ export function summarizeTrials(trials: readonly Trial[]): {
   attempts: Summary | null;
   elapsedMs: Summary | null;
 } {
-  checkArray("summarizeTrials() takes an array of trials", trials);
+  checkArray("summarizeTrials() takes an array of trials", trials, ["verdict"]);
   const selfConnected = trials.filter((trial) => trial.verdict === "self-connect");
   return {
     attempts: summarize(selfConnected.map((trial) => trial.attempts)),

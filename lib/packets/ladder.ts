@@ -106,8 +106,8 @@ export function framesBetween(
 
 /** Builds the ladder from captured frames. `addresses` has one address for a self-connect, two for a pair. */
 export function ladderOf(frames: readonly Frame[], addresses: readonly Address[], title: string): Ladder {
-  checkArray("ladderOf() takes frames of a Capture", frames);
-  checkArray("ladderOf() takes one address or two", addresses);
+  checkArray("ladderOf() takes frames of a Capture", frames, ["stampNs", "bytes"]);
+  checkArray("ladderOf() takes one address or two", addresses, ["host", "port"]);
   const [one, other = one] = addresses as [Address, Address?];
   const { own, others } = framesBetween(frames, one, other);
   const isSelf = addresses.length === 1;

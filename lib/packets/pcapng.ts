@@ -50,7 +50,7 @@ type Piece = Uint8Array;
 
 /** Returns the whole file, in little-endian order on every machine. */
 export function pcapng(frames: readonly CommentedFrame[], options: PcapngOptions): Uint8Array {
-  checkArray("pcapng() takes an array of frames", frames);
+  checkArray("pcapng() takes an array of frames", frames, ["frame", "comment"]);
   checkShape("pcapng() takes what a Capture counted", options, [
     "comment",
     "system",

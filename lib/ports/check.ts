@@ -93,7 +93,7 @@ export function testWaits(
   random: () => number = Math.random,
 ): WaitTest {
   checkPredictionShape("testWaits()", prediction);
-  checkArray("testWaits() takes what measureWaits() returned", trials);
+  checkArray("testWaits() takes what measureWaits() returned", trials, ["port", "attempts", "elapsedMs"]);
   const elapsedMs = sum(trials.map((trial) => trial.elapsedMs));
   const attemptsPerSecond =
     elapsedMs > 0 ? (sum(trials.map((trial) => trial.attempts)) * 1000) / elapsedMs : FULL_SPEED;

@@ -69,10 +69,12 @@ export function checkShape(what: string, value: unknown, names: readonly string[
   throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}, not ${inspect(value, { depth: 0 })}`);
 }
 
-/** Throws ERR_INVALID_ARGUMENT unless the value is an array; `what` as in checkShape(). */
-export function checkArray(what: string, value: unknown): void {
-  if (Array.isArray(value)) return;
-  throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}, not ${inspect(value, { depth: 0 })}`);
+/** Throws ERR_INVALID_ARGUMENT unless the value is an array, with `names` one of objects that have them. */
+export function checkArray(what: string, value: unknown, names?: readonly string[]): void {
+  if (!Array.isArray(value)) {
+    throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}, not ${inspect(value, { depth: 0 })}`);
+  }
+  if (names) for (const one of value) checkShape(what, one, names);
 }
 
 /** Finds the known name nearest to a misspelt one by edit distance; null when every one is too far away. */

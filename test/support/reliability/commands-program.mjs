@@ -45,7 +45,7 @@ const COMMANDS = {
     ...["--output", path.join(folder, "lab.json")],
   ],
   bench: ["bench", "--rounds", "1", "--cell", "50ms", "--only", "attempts"],
-  run: ["run", fileURLToPath(new URL("commands-guarded.mjs", import.meta.url)), served],
+  run: ["run", process.execPath, fileURLToPath(new URL("commands-guarded.mjs", import.meta.url)), served],
 };
 
 /** What these print of an errno is their answer: what another program would get, or what the kernel said. */
