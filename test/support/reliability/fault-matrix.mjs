@@ -1,10 +1,11 @@
 // The fault matrix: runs every path once for each way in which one of its system calls can fail. A program of its own,
 // started with the library of faults.c: node fault-matrix.mjs [--only PATH;…] [--calls CALL;…] [--most N] [--skip-to ID]
 // Prints one JSON object a line: {begin}, then {id, verdict, …} for each fault.
-import { closeSync, readdirSync, readlinkSync, writeSync } from "node:fs";
+import { closeSync, readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { ROWS } from "./calls.mjs";
+import { print } from "./findings.mjs";
 import { PATHS } from "./paths.mjs";
 import { errnoOf, Faults } from "./preload.mjs";
 
@@ -40,7 +41,6 @@ const { values: flags } = parseArgs({
 });
 const faults = new Faults(process.env.FAULTS_FILE, false);
 const isWanted = (list, name) => list === undefined || list.split(";").includes(name);
-const print = (object) => writeSync(1, `${JSON.stringify(object)}\n`);
 let isSkipping = flags["skip-to"] !== undefined;
 let ran = 0;
 let current = "";

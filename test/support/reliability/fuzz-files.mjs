@@ -2,11 +2,12 @@
 // node fuzz-files.mjs SEED COUNT. Each file is one of test/golden or an expectation, with values of its objects or bytes
 // changed. A reader refuses it with an Error in words, or what it returns can be rendered and compared. Prints one JSON
 // object a line: {finding}, then {files, accepted}.
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { parseExpectation } from "../../../dist/lab/index.js";
 import { readTrace } from "../../../dist/packets/index.js";
 import { readPorts } from "../../../dist/ports/index.js";
 import * as report from "../../../dist/report/index.js";
+import { print, printFinding } from "./findings.mjs";
 import { seededRandom } from "./random.mjs";
 
 const [seed, count] = process.argv.slice(2).map(Number);
@@ -73,7 +74,6 @@ const EXPECTATION = JSON.stringify({
 const BOUNDS = JSON.stringify({ "attempts, fresh": { atLeast: 1000 }, "peak memory": { atMost: 5 } });
 const LIST = Array.from({ length: 60 }, (_, i) => 40_000 + 2 * i).join("\n");
 
-const findings = new Set();
 let accepted = 0;
 for (let i = 0; i < count; i++) {
   const [name, read] = pick(Object.entries(READERS));
@@ -98,14 +98,7 @@ function judge(name, error) {
   const isOfEngine =
     error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
   if (error instanceof Error && (!isOfEngine || typeof error.code === "string")) return;
-  const finding = `${name}: ${String(error?.stack ?? error)
-    .split("\n")
-    .slice(0, 3)
-    .join(" ")}`;
-  const key = finding.replace(/\d+/g, "");
-  if (findings.has(key)) return;
-  findings.add(key);
-  print({ finding });
+  printFinding(name, error);
 }
 
 /** Values of the object, or bytes of its text. */
@@ -150,8 +143,4 @@ async function* pieces(bytes) {
     next = at + 1 + upTo(300);
     yield new Uint8Array(bytes.subarray(at, next));
   }
-}
-
-function print(object) {
-  writeSync(1, `${JSON.stringify(object)}\n`);
 }

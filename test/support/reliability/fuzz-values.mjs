@@ -1,7 +1,6 @@
 // Random JavaScript values into every function of every door, and mutated texts and files into what parses: a program of
 // its own, because a finding may be a crash or a hang.  node fuzz-values.mjs SEED CALLS [SKIP]. Prints one JSON object a line:
 // {finding} for each call that ended in neither a result nor an error with a code, then {calls, functions, results, errors}.
-import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import * as audit from "../../../dist/audit/index.js";
@@ -10,13 +9,13 @@ import * as kernel from "../../../dist/kernel/index.js";
 import * as lab from "../../../dist/lab/index.js";
 import * as packets from "../../../dist/packets/index.js";
 import * as ports from "../../../dist/ports/index.js";
+import { print, printFinding } from "./findings.mjs";
 import { seededRandom } from "./random.mjs";
 
 const [seed, calls] = process.argv.slice(2).map(Number);
 const random = seededRandom(seed);
 const upTo = (count) => Math.floor(random() * count);
 const pick = (from) => from[upTo(from.length)];
-const print = (object) => writeSync(1, `${JSON.stringify(object)}\n`);
 
 /** These change the host, start machines or take seconds by their nature; tests of their own give them wrong values. */
 const LEFT_OUT = [
@@ -189,7 +188,6 @@ for (const name of Object.getOwnPropertyNames(main.TcpSocket.prototype).concat([
 const calledOnes = functions.filter(isForUsers);
 const opened = [];
 const ended = { results: 0, errors: 0 };
-const findings = new Set();
 process.on("uncaughtException", (error) => judge("a callback", [], error));
 process.on("unhandledRejection", (error) => judge("a promise", [], error));
 
@@ -239,12 +237,6 @@ function judge(name, values, error) {
   const isText = !(error instanceof TypeError) || /primitive value|Symbol value/.test(error.message);
   const isOfFile = OF_FILES.test(name) && error instanceof Error && isText;
   if (typeof error?.code === "string" || isOfFile) return;
-  const finding = `${name}: ${String(error?.stack ?? error)
-    .split("\n")
-    .slice(0, 3)
-    .join(" ")}`;
-  const key = finding.replace(/\d+/g, "");
-  if (findings.has(key)) return;
-  findings.add(key);
-  print({ finding, values: inspect(values, { maxStringLength: 60, breakLength: Infinity }).slice(0, 300) });
+  const shown = inspect(values, { maxStringLength: 60, breakLength: Infinity });
+  printFinding(name, error, { values: shown.slice(0, 300) });
 }
