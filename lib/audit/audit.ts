@@ -308,6 +308,8 @@ class ListenedPort {
   readonly #namespaceFd: number;
   /** By the first of the processes that have it open. */
   #byProcess: ReadonlyMap<number, readonly ConnectionOnPort[]> | null = null;
+  /** The inodes of the outgoing connections: asked once, and only where one decides. */
+  #outgoing: ReadonlySet<number> | null = null;
 
   constructor(
     bound: readonly BoundSocket[],
@@ -344,18 +346,21 @@ class ListenedPort {
    * port, which keeps it, no kernel tells.
    */
   #acceptedBy({ local, isV6Only }: BoundSocket, own: ReadonlySet<number>): SocketRow[] {
-    let found: ReadonlySet<number> | undefined;
-    const outgoing = () => (found ??= findOutgoing(local.port, this.#namespaceFd));
     const firstOf = (connections: readonly ConnectionOnPort[]) => {
       for (const connection of connections) {
         if (this.#pidsOf(connection).some((pid) => own.has(pid))) continue;
         const row = connection.decode();
-        if (overlaps(local, isV6Only, row.local) && !outgoing().has(connection.inode)) return [row];
+        if (overlaps(local, isV6Only, row.local) && !this.#isOutgoing(row)) return [row];
       }
       return [];
     };
     const others = [...this.#connectionsByProcess()].filter(([pid]) => !own.has(pid));
     return others.flatMap(([, connections]) => firstOf(connections));
+  }
+
+  #isOutgoing({ inode, local }: SocketRow): boolean {
+    this.#outgoing ??= findOutgoing(local.port, this.#namespaceFd);
+    return this.#outgoing.has(inode);
   }
 
   #pidsOf({ inode }: { readonly inode: number }): number[] {
