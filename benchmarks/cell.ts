@@ -6,6 +6,8 @@ import type { Readable } from "node:stream";
 export interface Measurement {
   readonly count: number;
   readonly elapsedNs: number;
+  /** The CPU time of what was counted; without it that of the whole process counts, less what its start costs. */
+  readonly cpuNs?: number;
   readonly eventLoopDelayMs?: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly growthBytes?: number;
   readonly counts?: Readonly<Record<string, number>>;

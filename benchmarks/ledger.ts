@@ -9,6 +9,7 @@ import type { Results } from "./rows.ts";
 import type { CellPlan } from "./trials.ts";
 import { LIMITS } from "./trials.ts";
 
+const NS_PER_US = 1e3;
 const NS_PER_MS = 1e6;
 const NS_PER_SECOND = 1e9;
 /** The start's cost varies: of a cell that took less than this part of it beside, nothing is known. */
@@ -77,11 +78,18 @@ export class Ledger {
     return all.map((measurement) => figureOf(plan.trial, measurement));
   }
 
-  /** CPU time per attempt in each round, without that of the driver's start; none where the start is most of it. */
+  /** CPU time per attempt in each round. */
   #cpuUs({ name, trial }: CellPlan): number[] {
-    const start = this.#startCosts.get(name);
-    if (!start || BENCH_UNITS[trial]) return [];
+    if (BENCH_UNITS[trial]) return [];
     const all = this.#measured.get(name) ?? [];
+    const own = all.flatMap(({ cpuNs, count }) => (cpuNs === undefined ? [] : cpuNs / NS_PER_US / count));
+    return own.length === all.length ? own : this.#restsUs(name, all);
+  }
+
+  /** CPU time per attempt without that of the driver's start; none where the start is most of it. */
+  #restsUs(name: string, all: readonly Measurement[]): number[] {
+    const start = this.#startCosts.get(name);
+    if (!start) return [];
     const rests = all.map(({ cost }) => (cost ? cost.cpuUs - start.cpuUs : 0));
     if (rests.some((restUs) => restUs < LEAST_REST * start.cpuUs)) return [];
     return rests.map((restUs, round) => restUs / all[round]!.count);

@@ -60,6 +60,18 @@ const RATIOS: readonly RatioPlan[] = [
     limit: "C, one socket again, 2 processes",
   },
   {
+    what: "reuse, plain, 2 threads, to 2 processes of C's plain loop",
+    of: ["selfconnect reuse, plain, 2 threads"],
+    to: "C, one socket again, 2 processes",
+    atLeast: 0.97,
+  },
+  {
+    what: "samples of samplePorts() to attempts of reuse, plain",
+    of: ["samplePorts()"],
+    to: "selfconnect reuse, plain",
+    atLeast: 0.9,
+  },
+  {
     what: "connectMany() of refused addresses to fresh, plain",
     of: ["connectMany()"],
     to: "selfconnect fresh, plain",
@@ -102,6 +114,10 @@ const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
 const MOST_CPU_OF_MANY = 0.55;
 const MOST_CPU_OF_DIAL = 0.75;
+/** 0.72, 0.87 and 0.85 of the connects in the same CPU time. */
+const MOST_CPU_OF_C = 1.39;
+const MOST_CPU_OF_KOFFI = 1.15;
+const MOST_CPU_OF_C_BY_MANY = 1.18;
 const MOST_STOP_MS = 5;
 
 /** The rows of the rates; `growth` and `sockets` come from the trials after the rounds. */
@@ -113,12 +129,16 @@ export function computeBenchRows(
 ): BenchRow[] {
   return [
     ...[...RATIOS, ...asked].map((plan) => ratioRow(plan, results)),
+    boundAbove(cpuRow("TcpSocket", "TcpSocket", "C connect", results), MOST_CPU_OF_C),
+    boundAbove(cpuRow("TcpSocket", "TcpSocket", "koffi connect", results), MOST_CPU_OF_KOFFI),
+    boundAbove(cpuRow("connectMany()", "connectMany() connect", "C connect", results), MOST_CPU_OF_C_BY_MANY),
     ...["node:net connect", "node:net connect, 32 in flight"].map((to) =>
       boundAbove(cpuRow("connectMany()", "connectMany() connect", to, results), MOST_CPU_OF_MANY),
     ),
     boundAbove(cpuRow("dial()", "dial()", "node:net", results), MOST_CPU_OF_DIAL),
     cpuRow("connect()", "connect()", "node:net", results),
     cpuRow("node:net with selfconnect/register", "node:net, registered", "node:net", results),
+    ...["http", "tls", "undici"].map((door) => requestRow(door, results)),
     growthRow(growth),
     delayRow(results),
     socketsRow(results, sockets),
@@ -183,6 +203,16 @@ function limitText({ limit, to }: RatioPlan, results: Results): string | null {
 /** The CPU time of a connect by one cell to that by another. */
 function cpuRow(who: string, of: string, to: string, results: Results): BenchRow {
   const plan = { what: `CPU time to connect and reset, ${who} to ${to}`, of: [of], to };
+  return ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []);
+}
+
+/** A guarded request, with its server, to one that is not guarded. */
+function requestRow(door: string, results: Results): BenchRow {
+  const plan = {
+    what: `CPU time of a request by ${door}, guarded to not guarded`,
+    of: [`${door}, guarded`],
+    to: door,
+  };
   return ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []);
 }
 

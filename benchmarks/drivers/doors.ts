@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
 import { connect, dial, TcpSocket } from "../../lib/index.ts";
+import { measure } from "../measure.ts";
 
 const HOST = "127.0.0.1";
 const REGISTER = new URL("../../register.js", import.meta.url).href;
@@ -34,7 +35,7 @@ const doors: Readonly<Record<string, (port: number) => Promise<() => void>>> = {
 if (door === "register") await import(REGISTER);
 const open = doors[door]!;
 const tasks = { live: () => connectFor(Number(port)), own: connectToOwn, held: holdMany, start: startNode };
-console.log(JSON.stringify(await tasks[task as keyof typeof tasks]()));
+await tasks[task as keyof typeof tasks]();
 
 async function connected(socket: net.Socket): Promise<() => void> {
   await once(socket, "connect");
@@ -42,24 +43,24 @@ async function connected(socket: net.Socket): Promise<() => void> {
 }
 
 /** Connects and resets, until the time is over. */
-async function connectFor(to: number) {
-  for (let warm = 0; warm < WARM_UP; warm++) (await open(to))();
-  const startedAt = performance.now();
-  let count = 0;
-  for (; performance.now() < startedAt + durationMs; count++) (await open(to))();
-  return { count, elapsedNs: (performance.now() - startedAt) * NS_PER_MS };
+async function connectFor(to: number): Promise<void> {
+  await measure(async (forMs) => {
+    const endsAt = performance.now() + forMs;
+    let count = 0;
+    for (; performance.now() < endsAt; count++) (await open(to))();
+    return count;
+  }, durationMs);
 }
 
-async function connectToOwn() {
+async function connectToOwn(): Promise<void> {
   const server = net.createServer((socket) => socket.on("error", () => socket.destroy()).resume());
   await once(server.listen(0, HOST), "listening");
-  const measured = await connectFor((server.address() as net.AddressInfo).port);
+  await connectFor((server.address() as net.AddressInfo).port);
   server.close();
-  return measured;
 }
 
 /** The growth of the process's memory for each connection, without the kernel's part. */
-async function holdMany() {
+async function holdMany(): Promise<void> {
   const listener = TcpSocket.open(4).bind({ family: 4, host: HOST, port: 0 }).listen(HELD);
   const to = listener.getsockname().port;
   const warm = [];
@@ -71,7 +72,7 @@ async function holdMany() {
   const growthBytes = Math.max(0, memoryBytes() - before) / held.length;
   for (const reset of [...warm, ...held]) reset();
   listener.reset();
-  return { count: held.length, elapsedNs, growthBytes };
+  console.log(JSON.stringify({ count: held.length, elapsedNs, growthBytes }));
 }
 
 function memoryBytes(): number {
@@ -79,7 +80,7 @@ function memoryBytes(): number {
   return process.memoryUsage().rss;
 }
 
-function startNode() {
+function startNode(): void {
   const args = door === "register" ? ["--import", REGISTER, "-e", "0"] : ["-e", "0"];
   const startedAt = performance.now();
   let count = 0;
@@ -87,5 +88,5 @@ function startNode() {
     const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
     if (status !== 0) throw new Error(stderr);
   }
-  return { count, elapsedNs: (performance.now() - startedAt) * NS_PER_MS };
+  console.log(JSON.stringify({ count, elapsedNs: (performance.now() - startedAt) * NS_PER_MS }));
 }

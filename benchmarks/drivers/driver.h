@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ struct run {
   struct sockaddr_in peer;
   int64_t started_ns;
   int64_t ends_ns;
+  int64_t started_cpu_ns;
   uint64_t count;
 };
 
@@ -32,6 +34,16 @@ static inline int64_t monotonic_ns(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
+
+static inline int64_t used_ns(int who) {
+  struct rusage used;
+  getrusage(who, &used);
+  const int64_t seconds = used.ru_utime.tv_sec + used.ru_stime.tv_sec;
+  return seconds * 1000000000 + (int64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1000;
+}
+
+/* The CPU time of this process, and of the loops beside it that have ended. */
+static inline int64_t cpu_ns(void) { return used_ns(RUSAGE_SELF) + used_ns(RUSAGE_CHILDREN); }
 
 /* Ends the driver at an unexpected result, because a rate that counts errors is wrong. */
 static inline void must(int is_fine, const char *what) {
@@ -46,6 +58,7 @@ static inline struct run begin(int argc, char **argv) {
   struct run run = {.peer = {.sin_family = AF_INET}};
   run.peer.sin_port = htons((uint16_t)atoi(argv[1]));
   run.peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  run.started_cpu_ns = cpu_ns();
   run.started_ns = monotonic_ns();
   run.ends_ns = run.started_ns + (int64_t)atoi(argv[2]) * 1000000;
   return run;
@@ -74,6 +87,7 @@ static inline void reset(int fd) {
 
 static inline int end(const struct run *run) {
   const int64_t elapsed_ns = monotonic_ns() - run->started_ns;
-  printf("{\"count\":%llu,\"elapsedNs\":%lld}\n", (unsigned long long)run->count, (long long)elapsed_ns);
+  printf("{\"count\":%llu,\"elapsedNs\":%lld,\"cpuNs\":%lld}\n", (unsigned long long)run->count,
+         (long long)elapsed_ns, (long long)(cpu_ns() - run->started_cpu_ns));
   return 0;
 }

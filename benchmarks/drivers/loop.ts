@@ -8,11 +8,14 @@ const [port, milliseconds, strategy = "fresh", threads = "1", engine = "auto", h
 const RESOLUTION_MS = 1;
 const WARM_UP_MS = 20;
 const NS_PER_MS = 1e6;
+const NS_PER_US = 1e3;
 
 await run(WARM_UP_MS);
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 delay.enable();
+const before = process.cpuUsage();
 const { attempts, elapsedMs, outcomes } = await run(Math.max(1, Number(milliseconds)));
+const { user, system } = process.cpuUsage(before);
 delay.disable();
 
 const expected = strategy === "bind" || strategy === "range" ? "self-connect" : "ECONNREFUSED";
@@ -23,6 +26,7 @@ console.log(
   JSON.stringify({
     count: attempts,
     elapsedNs: elapsedMs * NS_PER_MS,
+    cpuNs: (user + system) * NS_PER_US,
     eventLoopDelayMs: {
       p50: toDelayMs(delay.percentile(50)),
       p99: toDelayMs(delay.percentile(99)),

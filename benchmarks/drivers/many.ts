@@ -4,14 +4,12 @@
  */
 import type { Address } from "../../lib/index.ts";
 import { connectMany } from "../../lib/index.ts";
+import { measure } from "../measure.ts";
 
 const [port, milliseconds, peer = "dead"] = process.argv.slice(2);
 const expected = peer === "dead" ? "ECONNREFUSED" : "connected";
 
-await run(100);
-const startedAt = performance.now();
-const count = await run(Number(milliseconds));
-console.log(JSON.stringify({ count, elapsedNs: (performance.now() - startedAt) * 1e6 }));
+await measure(run, Number(milliseconds));
 
 async function run(durationMs: number): Promise<number> {
   let count = 0;

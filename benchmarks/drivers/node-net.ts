@@ -1,12 +1,10 @@
 /** node:net. Arguments: port, milliseconds, "dead" or "live" (connect and reset), how many in flight. */
 import net from "node:net";
+import { measure } from "../measure.ts";
 
 const [port, milliseconds, peer = "dead", inFlight = "1"] = process.argv.slice(2);
 
-await run(100);
-const startedAt = performance.now();
-const count = await run(Number(milliseconds));
-console.log(JSON.stringify({ count, elapsedNs: (performance.now() - startedAt) * 1e6 }));
+await measure(run, Number(milliseconds));
 
 async function run(durationMs: number): Promise<number> {
   const endsAt = performance.now() + durationMs;

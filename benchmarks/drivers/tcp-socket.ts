@@ -1,13 +1,11 @@
 /** TcpSocket to a live listener: connect, wait until connected, reset. Arguments: port, milliseconds. */
 import { TcpSocket } from "../../lib/index.ts";
+import { measure } from "../measure.ts";
 
 const [port, milliseconds] = process.argv.slice(2).map(Number);
 const peer = { family: 4, host: "127.0.0.1", port: port! } as const;
 
-await run(100);
-const startedAt = performance.now();
-const count = await run(milliseconds!);
-console.log(JSON.stringify({ count, elapsedNs: (performance.now() - startedAt) * 1e6 }));
+await measure(run, milliseconds!);
 
 async function run(durationMs: number): Promise<number> {
   const endsAt = performance.now() + durationMs;

@@ -24,6 +24,7 @@ export type BenchTrial =
   | "connects"
   | "ipv6"
   | "doors"
+  | "requests"
   | "own-server"
   | "start-up"
   | "time"
@@ -193,6 +194,7 @@ export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
   connects: "connects per second to a live listener, each reset",
   ipv6: "attempts per second to a dead port, over IPv6 and over IPv4",
   doors: "connects per second to a live listener by each door, each reset",
+  requests: "requests per second to a server of the same process, each on a connection of its own",
   "own-server": "connects per second to a server of the same process, each reset",
   "start-up": "starts of Node per second",
   time: "time to self-connect, each round with a new peer port",

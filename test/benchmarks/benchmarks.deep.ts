@@ -7,7 +7,7 @@ import { AFTER, ROUND } from "../../benchmarks/trials.ts";
 import type { BenchReport, BenchTrial } from "../../lib/report/index.ts";
 import { cli, needsNamespaces } from "../support/harness.ts";
 
-const TRIALS: readonly BenchTrial[] = ["ipv6", "doors", "own-server", "start-up", "stop", "held"];
+const TRIALS: readonly BenchTrial[] = ["ipv6", "doors", "requests", "own-server", "start-up", "stop", "held"];
 const BRIEFLY = ["--rounds", "1", "--cell", "50ms", "--json"];
 let folder: string;
 beforeAll(() => {
