@@ -182,6 +182,14 @@ export function unmap(address: Address): Address {
   return { family: 4, host: hostText(bytes.subarray(12)), port: address.port };
 }
 
+/**
+ * Memory for an address that native code reads or writes, with anything in it. A piece of Node's pool: a small array of
+ * its own is on V8's heap, and moves off it when native code asks where it is.
+ */
+export function allocateAddress(): Buffer {
+  return Buffer.allocUnsafe(ADDRESS_BYTES);
+}
+
 /** Encodes an address for native code. The caller looks up the index of its scope. Throws ERR_INVALID_ADDRESS. */
 export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
   const host = hostBytes(address.host);
@@ -189,11 +197,11 @@ export function encodeAddress(address: Address, scopeIndex = 0): Uint8Array {
     const message = `"${address.host}" is not the text of an IPv${address.family} address`;
     throw invalidArgument("ERR_INVALID_ADDRESS", message);
   }
-  const bytes = new Uint8Array(ADDRESS_BYTES);
+  const bytes = allocateAddress().fill(0);
   bytes[0] = address.family;
   bytes[2] = address.port >> 8;
   bytes[3] = address.port;
-  if (scopeIndex > 0) new DataView(bytes.buffer).setUint32(4, scopeIndex);
+  if (scopeIndex > 0) bytes.writeUInt32BE(scopeIndex, 4);
   bytes.set(host, 8);
   return bytes;
 }
@@ -221,7 +229,7 @@ export function readAddress(
   handle: Handle,
   call: "getsockname" | "getpeername",
 ): Address | number {
-  const bytes = new Uint8Array(ADDRESS_BYTES);
+  const bytes = allocateAddress();
   const result = native[call](handle, bytes);
   return result < 0 ? result : decodeAddress(bytes, (index) => interfaceName(index, native));
 }

@@ -1,7 +1,7 @@
 /** A connect(2) in progress: its result, as far as the kernel reports it, and the error at its deadline. */
 import { constants } from "node:os";
 import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, isSameAddress, readAddress } from "./address.ts";
+import { allocateAddress, isSameAddress, readAddress } from "./address.ts";
 import { addressBytes } from "./address-bytes.ts";
 import type { Attempt } from "./errors.ts";
 import { DialError, errnoName, SocketError } from "./errors.ts";
@@ -30,7 +30,7 @@ export function readConnectResult(native: Native, handle: Handle, peer: Address,
 
 /** getpeername(2): whether the socket is connected to a peer. */
 export function hasPeer(native: Native, handle: Handle): boolean {
-  return native.getpeername(handle, new Uint8Array(ADDRESS_BYTES)) >= 0;
+  return native.getpeername(handle, allocateAddress()) >= 0;
 }
 
 /**
