@@ -55,6 +55,7 @@ class Bench {
   readonly #workshop: Workshop;
   readonly #ledger = new Ledger();
   readonly #startedAt = new Date();
+  readonly #begunAtMs = performance.now();
   #costCommand: readonly string[] = [];
   #livePort = 0;
   #growthBytes: number | null = null;
@@ -256,7 +257,7 @@ class Bench {
     return {
       schema: "selfconnect.bench/1",
       startedAt: this.#startedAt.toISOString(),
-      elapsedMs: Date.now() - this.#startedAt.getTime(),
+      elapsedMs: performance.now() - this.#begunAtMs,
       rounds,
       cellMs,
       isInterrupted: this.#signal.aborted,

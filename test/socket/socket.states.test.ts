@@ -161,10 +161,10 @@ error), not by itself. A deadline or an abort of \`connected()\` leaves the stat
 for again. A socket whose connect failed may \`connect()\` again.
 
 A connection that the peer has reset is \`connected\` until a call returns that error; \`connected()\`, \`getpeername()\` and
-\`toStream()\` ask for it.
-From then on it is \`failed\`: every call that waits or receives throws the same errno (the rest of what the peer sent before can
-still be received). Linux lets a socket that connected by itself \`connect()\` again, and refuses one that was accepted: EISCONN. The
-end of the stream is no failure: the state stays \`connected\`, and \`recv()\` returns 0.
+\`toStream()\` ask for it. From then on it is \`failed\`: every call that waits or receives throws the same errno (the rest of what
+the peer sent before can still be received). Linux lets a socket that connected by itself \`connect()\` again, and refuses with
+EISCONN one that was accepted, or on which \`connect()\` was called once more while it was connected. The end of the stream is
+no failure: the state stays \`connected\`, and \`recv()\` returns 0.
 
 \`transfer()\` takes the state to the other thread, with the error of a socket that failed.
 

@@ -1,6 +1,8 @@
 // The part `exhaustion` of check:deep: each command where something is missing or used up. It must say in words what it
 // lacks, exit with the documented code, and leave no half-written file.
-import { existsSync, readdirSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "../run-command.mjs";
 
@@ -14,6 +16,16 @@ const FULL_DISK =
 const RANGE = (range) => `echo "${range}" > /proc/sys/net/ipv4/ip_local_port_range`;
 const REFUSE = (verdict) =>
   `nft add table ip t && nft add chain ip t out '{ type filter hook output priority 0; }' && nft add rule ip t out tcp dport 9 ${verdict}`;
+/** A group of cgroup(7), version 1 or 2, for the shell and what it starts: its memory cannot grow beyond the bytes. */
+const MEMORY_GROUP = (bytes) => `
+at=$([ -d /sys/fs/cgroup/memory ] && echo /sys/fs/cgroup/memory || echo /sys/fs/cgroup)
+group=$at/selfconnect-$(cat /proc/sys/kernel/random/uuid); trap 'echo $$ > $at/cgroup.procs; rmdir $group' EXIT
+mkdir $group || exit 99; limit=$(ls $group/memory.max $group/memory.limit_in_bytes 2>/dev/null)
+[ "$limit" ] && echo ${bytes} > $limit || exit 99
+for swap in memory.swappiness memory.swap.max; do [ ! -e $group/$swap ] || echo 0 > $group/$swap; done
+echo $$ > $group/cgroup.procs || exit 99; mount -t tmpfs none /mnt`;
+/** The clock of the day jumps: clock.c. */
+const WITH_JUMPS = `LD_PRELOAD="$CLOCK"`;
 
 /**
  * Each is a shell command in namespaces of its own (network, mounts, processes), with loopback up. `words`: what it must
@@ -33,8 +45,34 @@ const SITUATIONS = {
   },
   "little memory (ulimit -v): reconnect": {
     run: `ulimit -v 1500000; ${COMMAND} reconnect --attempts 200 --duration 2s 127.0.0.1:9`,
-    words: /./,
+    words: /attempts in|out of memory|Fatal/i,
     codes: [0, 1, 3, 133, 134],
+  },
+  "memory of 24 MiB (cgroup): ports --html": {
+    run: `${MEMORY_GROUP(24 * 2 ** 20)}; ${COMMAND} ports --count 2000 --html /mnt/x.html`,
+    // The kernel kills what would grow: it can say nothing, and leaves nothing.
+    words: /Killed|ENOMEM|out of memory/i,
+    codes: [1, 134, 137],
+    absent: "x.html",
+    needs: "memory cgroup",
+  },
+  "the clock jumps by a day: reconnect": {
+    run: `${WITH_JUMPS} ${COMMAND} reconnect --duration 1s --strategy reuse 127.0.0.1:9`,
+    words: /attempts in (9\d\d ms|1\.\d s)/,
+    codes: [1],
+    needs: "cc",
+  },
+  "the clock jumps by a day: dial --wait": {
+    run: `${WITH_JUMPS} ${COMMAND} dial 127.0.0.1:9 --wait 1s`,
+    words: /failed after 1\.\d s/,
+    codes: [1],
+    needs: "cc",
+  },
+  "the clock jumps by a day: lab": {
+    run: `${WITH_JUMPS} ${COMMAND} lab --machine host --experiments peers`,
+    words: /127\.0\.0\.1, 0\.0\.0\.0/,
+    codes: [0],
+    needs: "cc",
   },
   "one local port, and it is in use: dial": {
     run: `${RANGE("40001 40001")}; "${process.execPath}" -e 'require("net").createServer().listen(40001, "127.0.0.1")' & sleep 1; ${COMMAND} dial 127.0.0.1:40001 --attempts 2 --deadline 2s`,
@@ -102,8 +140,8 @@ const SITUATIONS = {
   },
   "no CAP_NET_ADMIN, not root: free": {
     run: `setpriv --reuid 65534 --regid 65534 --clear-groups ${COMMAND} free 9`,
-    words: /./,
-    codes: [0, 1],
+    words: /nothing was changed/,
+    codes: [1],
     needs: "setpriv",
   },
   "full disk: ports --html": {
@@ -131,9 +169,9 @@ const SITUATIONS = {
     absent: "x.html",
   },
   "full disk: lab --output": {
-    run: `${FULL_DISK}; ${COMMAND} lab --machine host --experiments bound-peer --output /mnt/lab.json`,
-    words: /ENOSPC|experiment/,
-    codes: [1, 2],
+    run: `${FULL_DISK}; ${COMMAND} lab --machine host --experiments peers --output /mnt/lab.json`,
+    words: /ENOSPC/,
+    codes: [1],
     absent: "lab.json",
   },
   "no folder: ports --html": {
@@ -164,18 +202,20 @@ const WAIT_MS = 60_000;
 /** What the shell prints last: which files /mnt has, seen from inside the namespace. */
 const LIST = '; code=$?; echo "[files: $(ls /mnt)] [code $code]"';
 
-export async function attackByExhaustion() {
+export async function attackByExhaustion({ folder }) {
+  const lacks = findLacks();
+  const env = { ...process.env, CLOCK: lacks.has("cc") ? "" : buildClock(folder) };
   const red = [];
   const skipped = [];
   const rows = [];
   for (const [name, { run, words, codes, absent, needs }] of Object.entries(SITUATIONS)) {
-    if (needs && !isInstalled(needs)) {
-      skipped.push(`${name}: ${needs} is not installed`);
+    if (lacks.has(needs)) {
+      skipped.push(`${name}: ${lacks.get(needs)}`);
       continue;
     }
     const script = `ip link set lo up; ${run}${LIST}`;
     const command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script];
-    const { output } = await runCommand(command, { timeout: WAIT_MS, killSignal: "SIGKILL" });
+    const { output } = await runCommand(command, { timeout: WAIT_MS, killSignal: "SIGKILL", env });
     const [, files = "", code = "none"] = /\[files: ([\s\S]*?)\] \[code (\d+)\]/.exec(output) ?? [];
     const said = output.replace(/\[files:[\s\S]*$/, "").trim();
     const why = findFault({ said, code: Number(code), files: files.split(/\s+/) }, { words, codes, absent });
@@ -191,6 +231,32 @@ function findFault({ said, code, files }, { words, codes, absent }) {
   if (!words.test(said)) return `does not say ${words}`;
   const isLeft = absent && files.some((file) => file.includes(absent));
   return isLeft ? `leaves a half-written file (${files.join(" ")})` : null;
+}
+
+/** Why situations that need something cannot be made here, by what they need. */
+function findLacks() {
+  const needed = new Set(Object.values(SITUATIONS).flatMap(({ needs }) => needs ?? []));
+  const lacks = new Map();
+  for (const one of needed) {
+    if (one === "memory cgroup") {
+      if (!canLimitMemory()) lacks.set(one, "no group of cgroup(7) can be made");
+    } else if (!isInstalled(one)) lacks.set(one, `${one} is not installed`);
+  }
+  return lacks;
+}
+
+function canLimitMemory() {
+  const script = `${MEMORY_GROUP(2 ** 30)}; true`;
+  return spawnSync("unshare", ["--mount", "sh", "-c", script], { stdio: "ignore" }).status === 0;
+}
+
+/** Compiles clock.c into `folder`, and returns the library's path. */
+function buildClock(folder) {
+  mkdirSync(folder, { recursive: true });
+  const library = path.resolve(folder, "clock.so");
+  const source = fileURLToPath(new URL("clock.c", import.meta.url));
+  execFileSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"]);
+  return library;
 }
 
 function isInstalled(program) {

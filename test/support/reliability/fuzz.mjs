@@ -16,6 +16,7 @@ const FILE_COUNT = 8_000;
 const VALUE_CALLS = 8_000;
 const DECODER_SECONDS = 40;
 const SEQUENCES_MS = 20_000;
+const MODEL_RUNS = 2_000;
 const COMMAND_LINES = 60;
 /** A command that has not ended by then is stopped, as some run until Ctrl-C. */
 const COMMAND_MS = 4000;
@@ -82,13 +83,23 @@ async function runProgram(what, args) {
   return { ended, red };
 }
 
-/** test/socket/socket.fuzz.deep.ts: sequences of calls, checked against what a TCP socket may do in each state. */
+/**
+ * Sequences of calls on sockets: of every call, checked for what may never happen, and of those that a model has, each
+ * compared with it, over IPv4 and over IPv6.
+ */
 async function fuzzSequences(seed) {
-  const environment = { ...process.env, DEEP: "1", SEED: String(seed), FUZZ_MS: String(SEQUENCES_MS) };
-  const command = ["node_modules/.bin/vitest", "run", "test/socket/socket.fuzz.deep.ts"];
-  const { status, output } = await runCommand([...IN_NAMESPACE, ...command], { env: environment });
+  const environment = { ...process.env, DEEP: "1", SEED: String(seed) };
+  const env = { ...environment, FUZZ_MS: String(SEQUENCES_MS), MODEL_RUNS: String(MODEL_RUNS) };
+  const files = ["test/socket/socket.fuzz.deep.ts", "test/socket/socket.model.test.ts"];
+  const command = ["node_modules/.bin/vitest", "run", ...files];
+  const { status, output } = await runCommand([...IN_NAMESPACE, ...command], { env });
   if (status !== 0) return { red: [`sequences of socket calls: ${output.slice(-800)}`] };
-  return { facts: [["milliseconds of random sequences of socket calls", SEQUENCES_MS]] };
+  return {
+    facts: [
+      ["milliseconds of random sequences of socket calls", SEQUENCES_MS],
+      ["sequences of up to 30 calls, each compared with a model", 2 * MODEL_RUNS],
+    ],
+  };
 }
 
 /** libFuzzer over what the core decodes: test/native/fuzz.cc, under ASan and UBSan. */
