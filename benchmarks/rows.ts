@@ -256,7 +256,7 @@ function socketsRow(
 }
 
 /** The row with a bound that its value may not exceed. */
-function boundAbove(row: BenchRow, most: number): BenchRow {
+export function boundAbove(row: BenchRow, most: number): BenchRow {
   const bound = { kind: "at most", value: most } as const;
   if (row.value === null) return { ...row, bound };
   return { ...row, bound, verdict: row.value <= most ? "reached" : "missed" };

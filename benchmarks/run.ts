@@ -7,6 +7,8 @@ import { findFreePort } from "../lib/index.ts";
 import { environment, portFacts } from "../lib/kernel/index.ts";
 import type { BenchDriver, BenchReport, BenchRow, BenchScan, BenchTrial } from "../lib/report/index.ts";
 import { planAskedCells, planAskedRatios } from "./asked.ts";
+import type { AuditMeasurement } from "./audit.ts";
+import { auditRows, countAudited, planAudit } from "./audit.ts";
 import type { Measurement } from "./cell.ts";
 import { checkMeasurement, runCell } from "./cell.ts";
 import { DIALERS, dialerRows } from "./dialers.ts";
@@ -85,6 +87,7 @@ class Bench {
     for (const plan of AFTER) if (this.#isSelected(plan)) await this.#measureAfter(plan);
     await this.#compareGuards();
     await this.#compareDialers();
+    await this.#compareAudit();
     return this.#report();
   }
 
@@ -233,6 +236,24 @@ class Bench {
     for (const plan of DIALERS.filter((one) => this.#isSelected(one))) await this.#measureAfter(plan);
   }
 
+  /** One process opens the sockets, and measures both programs in turn. */
+  async #compareAudit(): Promise<void> {
+    const sockets = countAudited(limitOfFiles());
+    const { audit, ss } = planAudit(sockets, this.#options.rounds);
+    if (!this.#isSelected(audit) || this.#signal.aborted) return;
+    send({ progress: `after the rounds · ${audit.name}` });
+    try {
+      const driver = [...this.#workshop.command(audit.driver), "0", "0", ...audit.settings];
+      const command = namespaceCommand(audit.namespace!, driver);
+      const { auditNs, ssNs } = await runCell<AuditMeasurement>(command, [], LONGEST_MS, this.#signal);
+      const round = (elapsedNs: number) => ({ count: sockets, elapsedNs, cost: null });
+      for (const elapsedNs of auditNs) this.#ledger.add(audit, round(elapsedNs));
+      for (const elapsedNs of ssNs) this.#ledger.add(ss, round(elapsedNs));
+    } catch (error) {
+      if (!this.#signal.aborted) this.#ledger.miss(audit, (error as Error).message);
+    }
+  }
+
   async #measureAfter(plan: CellPlan): Promise<void> {
     const measurement = await this.#run(plan, LONGEST_MS, "after the rounds");
     if (measurement) this.#ledger.add(plan, measurement);
@@ -283,6 +304,7 @@ class Bench {
       ...computeBenchRows(results, growth, { few, many, because }, asked),
       ...guardRows(results),
       ...dialerRows(results),
+      ...auditRows(results, limit),
     ];
   }
 

@@ -22,6 +22,7 @@ import type { Destination, TimeWaitReuse } from "./destinations.ts";
 import { readTimeWaitReuse, reuseCure } from "./destinations.ts";
 import { describeHolder } from "./holder-words.ts";
 import type { HolderKind } from "./holders.ts";
+import { groupByPort } from "./holders.ts";
 import { findOwners } from "./owners.ts";
 import type { ReserveCure } from "./reserve-cure.ts";
 import { reserveCure } from "./reserve-cure.ts";
@@ -289,16 +290,6 @@ function isAssessed(
 }
 
 type BoundSocket = BoundRow & PortOwner;
-
-function groupByPort(bound: readonly BoundSocket[]): Map<number, BoundSocket[]> {
-  const groups = new Map<number, BoundSocket[]>();
-  for (const one of bound) {
-    const group = groups.get(one.local.port);
-    if (group) group.push(one);
-    else groups.set(one.local.port, [one]);
-  }
-  return groups;
-}
 
 /** The sockets on the port of a listener. */
 class ListenedPort {

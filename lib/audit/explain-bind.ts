@@ -15,7 +15,7 @@ import type { OpenOptions } from "../socket/options.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { describeHolder, describeRefusal, HIDDEN_OWNER, remedyFor } from "./holder-words.ts";
 import type { Holder, Holders, NeededOption } from "./holders.ts";
-import { findHolders, unknownHolder } from "./holders.ts";
+import { findHolders, groupByPort, unknownHolder } from "./holders.ts";
 
 /** What was tried on one address. */
 export interface BindTry {
@@ -96,8 +96,8 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
   const address = toBindAddress(target);
   const tries = [address, ...alternatives(address)].map((one) => tryBind(one));
   const asked = tries[0]!;
-  const found = findHolders(address.port, { allNamespaces });
-  const holders = explainHolders(asked, found, null);
+  const found = findHolders([address.port], { allNamespaces });
+  const holders = explainHolders(asked, found.holders, null);
   const canListen = isForNode(asked);
   return {
     address,
@@ -115,15 +115,27 @@ export function canStart(address: Address, namespace: NetworkNamespace | null = 
   return isForNode(tryBind(address, namespace));
 }
 
-/** Who is in the way of a server on an address of a network namespace; null when it could start. */
+/**
+ * Who is in the way of a server on each of the addresses of a network namespace; null where it could start. Looks at
+ * the sockets and at the processes once.
+ */
 export function findObstacles(
-  address: Address,
+  addresses: readonly Address[],
   namespace: NetworkNamespace | null,
-): readonly ExplainedHolder[] | null {
-  const asked = tryBind(address, namespace);
-  if (isForNode(asked)) return null;
-  const found = findHolders(address.port, { namespace });
-  return explainHolders(asked, found, namespace).filter(({ isInTheWay }) => isInTheWay);
+): (readonly ExplainedHolder[] | null)[] {
+  const tries = addresses.map((address) => tryBind(address, namespace));
+  const refused = tries.filter((asked) => !isForNode(asked));
+  if (refused.length === 0) return tries.map(() => null);
+  const found = findHolders(
+    refused.map(({ local }) => local.port),
+    { namespace },
+  );
+  const onPort = groupByPort(found.holders);
+  return tries.map((asked) => {
+    if (isForNode(asked)) return null;
+    const holders = onPort.get(asked.local.port) ?? [];
+    return explainHolders(asked, holders, namespace).filter(({ isInTheWay }) => isInTheWay);
+  });
 }
 
 /** When waitUntilFree() gives up. */
@@ -218,7 +230,7 @@ function isForNode({ needs }: BindTry): boolean {
 
 function explainHolders(
   asked: BindTry,
-  { holders }: Holders,
+  holders: readonly Holder[],
   namespace: NetworkNamespace | null,
 ): ExplainedHolder[] {
   const explain = (holder: Holder, isInTheWay: boolean): ExplainedHolder => ({

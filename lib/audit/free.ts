@@ -2,11 +2,12 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { OWN_NAMESPACE } from "../kernel/host.ts";
+import type { NetworkNamespace } from "../kernel/namespaces.ts";
 import { findOtherNamespaces, withNamespace } from "../kernel/namespaces.ts";
 import type { Process } from "../kernel/owners.ts";
 import { findProcesses } from "../kernel/owners.ts";
 import type { PortHolder } from "../kernel/port-holders.ts";
-import { findPortHolders } from "../kernel/port-holders.ts";
+import { findPortHolders, isHeldHost } from "../kernel/port-holders.ts";
 import { ALL_PORTS } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
@@ -104,18 +105,19 @@ export async function free(
   const { rows, unseen } = findJoined(asked, allNamespaces);
   const { byInode } = findProcesses(rows.map(({ inode }) => inode));
   const ended = rows.map((row) => endJoined(row, byInode.get(row.inode) ?? [], dryRun ? [] : ways));
-  const sockets = await Promise.all(
-    ended.map(async (one, index): Promise<FreedSocket> => {
-      if (dryRun) return { ...one, isFree: null, inTheWay: [] };
-      const inTheWay = await settle(rows[index]!, asked ?? one.local, one.by ? settleMs : 0);
-      const isOne = ({ processes }: ExplainedHolder) => haveSameSocket(processes, one.processes);
-      return {
-        ...one,
-        isFree: inTheWay === null,
-        inTheWay: (inTheWay ?? []).map((holder) => toObstacle(holder, one.by !== null && isOne(holder))),
-      };
-    }),
-  );
+  const isEnded = ended.some(({ by }) => by !== null);
+  const places = rows.map(({ namespace, local }) => ({ namespace, address: asked ?? local }));
+  const obstacles = dryRun ? [] : await settle(places, isEnded ? settleMs : 0);
+  const sockets = ended.map((one, index): FreedSocket => {
+    if (dryRun) return { ...one, isFree: null, inTheWay: [] };
+    const inTheWay = obstacles[index] ?? null;
+    const isOne = ({ processes }: ExplainedHolder) => haveSameSocket(processes, one.processes);
+    return {
+      ...one,
+      isFree: inTheWay === null,
+      inTheWay: (inTheWay ?? []).map((holder) => toObstacle(holder, one.by !== null && isOne(holder))),
+    };
+  });
   return { sockets, unseen };
 }
 
@@ -147,13 +149,14 @@ function findJoined(
 }
 
 function isFound(asked: Address | null): (row: PortHolder) => boolean {
-  return ({ local, peer, state }) =>
-    isSelfConnect(local, peer) && state !== "CLOSED" && (asked === null || includes(asked, local));
+  return (row) =>
+    isSelfConnect(row.local, row.peer) && row.state !== "CLOSED" && (asked === null || includes(asked, row));
 }
 
 /** [::] stands for every address, 0.0.0.0 for every one of IPv4. */
-function includes(asked: Address, local: Address): boolean {
-  if (!isUnspecified(asked)) return isSameHost(local, asked);
+function includes(asked: Address, { local, namespace }: PortHolder): boolean {
+  // An interface of another namespace has another name there.
+  if (!isUnspecified(asked)) return namespace ? isSameHost(local, asked) : isHeldHost(local, asked);
   return asked.host === "::" || unmap(local).family === unmap(asked).family;
 }
 
@@ -194,19 +197,39 @@ function disconnect({ inode, cookie }: PortHolder, processes: readonly Process[]
   return loadNative().disconnectJoined(process.pid, process.fd!, identity);
 }
 
+/** Where a server is to start. */
+interface Place {
+  readonly address: Address;
+  readonly namespace: NetworkNamespace | null;
+}
+
 /**
- * Waits until a server of Node could start, and returns null; or returns who is in its way at the end. The owner sees
- * the error in its event loop and closes the socket; until then a bind(2) of its own stays.
+ * Waits until a server of Node could start on all of the places. Returns who is in its way on each at the end; null
+ * where it could start. An owner sees the error in its event loop and closes the socket; until then a bind(2) of its
+ * own stays.
  */
 async function settle(
-  { namespace }: PortHolder,
-  address: Address,
+  places: readonly Place[],
   settleMs: number,
-): Promise<readonly ExplainedHolder[] | null> {
+): Promise<(readonly ExplainedHolder[] | null)[]> {
   const endsAt = performance.now() + settleMs;
-  while (!canStart(address, namespace)) {
-    if (performance.now() >= endsAt) return findObstacles(address, namespace);
+  let left = places.filter(isRefused);
+  while (left.length > 0 && performance.now() < endsAt) {
     await sleep(STEP_MS);
+    left = left.filter(isRefused);
   }
-  return null;
+  const found = new Map<Place, readonly ExplainedHolder[] | null>();
+  for (const namespace of new Set(left.map((place) => place.namespace?.id))) {
+    const here = left.filter((place) => place.namespace?.id === namespace);
+    const obstacles = findObstacles(
+      here.map(({ address }) => address),
+      here[0]!.namespace,
+    );
+    for (const [index, place] of here.entries()) found.set(place, obstacles[index]!);
+  }
+  return places.map((place) => found.get(place) ?? null);
+}
+
+function isRefused({ address, namespace }: Place): boolean {
+  return !canStart(address, namespace);
 }

@@ -5,10 +5,11 @@ import type { Process } from "../kernel/owners.ts";
 import { findProcesses, listUses, readUsers } from "../kernel/owners.ts";
 import type { Direction, PortHolder } from "../kernel/port-holders.ts";
 import { findPortHolders, overlaps, showsBoundSockets } from "../kernel/port-holders.ts";
-import { listProcesses } from "../kernel/tables.ts";
+import { ALL_PORTS, listProcesses } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
 import { ADDRESS_BYTES, decodeAddress } from "../socket/address.ts";
 import { loadNative } from "../socket/native.ts";
+import type { PortRange } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 
@@ -88,22 +89,25 @@ export interface Holders {
 const NO_PROCESS = ["FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "LAST-ACK"];
 const HALF_CLOSED = [...NO_PROCESS, "CLOSE-WAIT"];
 
-/** sock_diag(7), proc(5): finds every socket that holds the port, and the processes that have it open. */
-export function findHolders(port: number, options: FindHoldersOptions = {}): Holders {
+/** sock_diag(7), proc(5): finds every socket that holds one of the ports, and the processes that have it open. */
+export function findHolders(ports: readonly number[], options: FindHoldersOptions = {}): Holders {
   const { allNamespaces = false, namespace = null } = options;
-  const ports = { low: port, high: port };
-  const own = findPortHolders(ports, namespace);
+  const wanted = new Set(ports);
+  const range = spanOf(wanted);
+  const own = findPortHolders(range, namespace);
   const others: FoundNamespaces = allNamespaces
     ? findOtherNamespaces()
     : { namespaces: [], isComplete: true };
-  const dumps = others.namespaces.map((namespace) => findPortHolders(ports, namespace));
-  const rows = [...(own?.holders ?? []), ...dumps.flatMap((dump) => dump?.holders ?? [])];
+  const dumps = others.namespaces.map((namespace) => findPortHolders(range, namespace));
+  const found = [own, ...dumps].flatMap((dump) => dump?.holders ?? []);
+  const rows = found.filter(({ local }) => wanted.has(local.port));
+  const listeners = rows.filter(({ state }) => state === "LISTEN");
   const showsBound = showsBoundSockets();
   const processes = findProcesses(rows.map(({ inode }) => inode));
   const users = readUsers();
   const holders = rows.map((row): Holder => {
     const { local, peer, state, uid, direction, isV6Only, isMultipath } = row;
-    const kind = kindOf(row, rows);
+    const kind = kindOf(row, listeners);
     return {
       kind,
       local,
@@ -118,7 +122,7 @@ export function findHolders(port: number, options: FindHoldersOptions = {}): Hol
       isMultipath,
     };
   });
-  const unreported = showsBound ? [] : findBoundByProcesses(port, rows, namespace);
+  const unreported = showsBound ? [] : findBoundByProcesses(wanted, rows, namespace);
   return {
     holders: [...holders, ...unreported],
     rows: [...rows, ...unreported.map(() => null)],
@@ -128,12 +132,32 @@ export function findHolders(port: number, options: FindHoldersOptions = {}): Hol
   };
 }
 
+/** Groups sockets by their local port. */
+export function groupByPort<T extends { readonly local: Address }>(sockets: readonly T[]): Map<number, T[]> {
+  const groups = new Map<number, T[]>();
+  for (const one of sockets) {
+    const group = groups.get(one.local.port);
+    if (group) group.push(one);
+    else groups.set(one.local.port, [one]);
+  }
+  return groups;
+}
+
+/** The least range with all of the ports: one dump of it costs less than one for each port. */
+function spanOf(ports: ReadonlySet<number>): PortRange {
+  const all = [...ports];
+  return {
+    low: all.reduce((low, port) => Math.min(low, port), ALL_PORTS.high),
+    high: all.reduce((high, port) => Math.max(high, port), ALL_PORTS.low),
+  };
+}
+
 /** The kernel removes TIME-WAIT, and a FIN-WAIT-2 that no process has open, after a time of its own. */
 function isTimed({ state, inode, timerMs }: PortHolder): boolean {
   return state === "TIME-WAIT" || (state === "FIN-WAIT-2" && inode === 0 && timerMs > 0);
 }
 
-function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
+function kindOf(row: PortHolder, listeners: readonly PortHolder[]): HolderKind {
   const { state, local, peer, inode } = row;
   if (state === "LISTEN") return "listener";
   if (state === "CLOSED") return "bound";
@@ -143,14 +167,14 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
   if (state === "SYN-SENT") return "connecting";
   if (inode === 0 && NO_PROCESS.includes(state)) return "orphan";
   const isOfListener = (other: PortHolder) =>
-    other.state === "LISTEN" &&
+    other.local.port === local.port &&
     other.namespace?.id === row.namespace?.id &&
     overlaps(other.local, other.isV6Only, local);
   // The peer of a connection that waits for accept(2) may have closed it.
   const isHalfClosed = HALF_CLOSED.includes(state);
   if (isHalfClosed && inode !== 0) return "half-closed";
   // An outgoing connection is beside a listener on its port where both have set SO_REUSEADDR.
-  if (row.direction !== "outgoing" && rows.some(isOfListener)) return "accepted";
+  if (row.direction !== "outgoing" && listeners.some(isOfListener)) return "accepted";
   return isHalfClosed ? "half-closed" : "connection";
 }
 
@@ -159,7 +183,7 @@ function kindOf(row: PortHolder, rows: readonly PortHolder[]): HolderKind {
  * sockets that the processes of a network namespace have open and that the table lacks; those of other users need root.
  */
 function findBoundByProcesses(
-  port: number,
+  ports: ReadonlySet<number>,
   rows: readonly PortHolder[],
   namespace: NetworkNamespace | null,
 ): Holder[] {
@@ -174,7 +198,7 @@ function findBoundByProcesses(
     for (const { inode, fd } of listUses(pid) ?? []) {
       if (fd === null || known.has(inode) || native.localNameOf(pid, fd, local) < 0) continue;
       const address = decodeAddress(local, String);
-      if (address.port !== port) continue;
+      if (!ports.has(address.port)) continue;
       const processes = findProcesses([inode]).byInode.get(inode) ?? [];
       found.set(inode, { ...boundHolder(address), processes, namespace: namespace?.id ?? null });
       known.add(inode);

@@ -1,7 +1,8 @@
 /** Finds every socket that holds a port, those that neither listen nor are connected included. */
 
 import type { Address } from "../socket/address.ts";
-import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
+import { dropScope, encodeAddress, isSameHost, unmap } from "../socket/address.ts";
+import { interfaceIndex } from "../socket/address-bytes.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
@@ -120,7 +121,17 @@ export function overlaps(held: Address, isV6Only: boolean | null, asked: Address
   const isDual = (address: Address, only: boolean | null) => address.host === "::" && !only;
   if (isDual(one, isV6Only) || isDual(other, false)) return true;
   if (one.family !== other.family) return false;
-  return isUnspecified(one) || isUnspecified(other) || isSameHost(one, other);
+  return isUnspecified(one) || isUnspecified(other) || isHeldHost(one, other);
+}
+
+/**
+ * Whether a socket of this network namespace's table has the host and interface that were asked for: the table has the
+ * interface's index, and a caller its name or its index.
+ */
+export function isHeldHost(held: Address, asked: Address): boolean {
+  if (held.scope === undefined || asked.scope === undefined) return isSameHost(held, asked);
+  const [one, other] = [held.scope, asked.scope].map((scope) => interfaceIndex(scope, loadNative()));
+  return one === other && isSameHost(dropScope(held), dropScope(asked));
 }
 
 /**

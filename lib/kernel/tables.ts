@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { inspect } from "node:util";
 import type { Address } from "../socket/address.ts";
-import { ADDRESS_BYTES, decodeAddress, isSameAddress, parseText } from "../socket/address.ts";
+import { ADDRESS_BYTES, decodeAddress, dropScope, isSameAddress, parseText } from "../socket/address.ts";
 import { hostText } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
 import { checkFlags, checkKeys, invalidArgument, nearest, textOf } from "../socket/misuse.ts";
@@ -248,9 +248,12 @@ export function parseSocketTable(text: string): SocketRow[] {
   return text.split("\n").slice(1).filter(Boolean).map(parseRow);
 }
 
-/** proc(5), /proc/net/tcp and tcp6: finds the sockets with this four-tuple, in any state. */
+/**
+ * proc(5), /proc/net/tcp and tcp6: finds the sockets with this four-tuple, in any state. The tables do not have the
+ * scope, which is not compared.
+ */
 export function findFourTuple(local: Address | string, peer: Address | string): SocketRow[] {
-  const [one, other] = [parseText(local), parseText(peer)];
+  const [one, other] = [dropScope(parseText(local)), dropScope(parseText(peer))];
   return socketTable().filter((row) => isSameAddress(row.local, one) && isSameAddress(row.peer, other));
 }
 

@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { findFourTuple } from "../kernel/tables.ts";
 import type { Address } from "../socket/address.ts";
-import { dropScope } from "../socket/address.ts";
 import type { TcpSocket } from "../socket/socket.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Capture, Frame } from "./capture.ts";
@@ -91,6 +90,6 @@ function stateOf({ socket, local, peer }: TracedEnd): Pick<ReportedState, "state
     const { state } = socket.getsockopt("information");
     if (state !== "CLOSED") return { state, source: "TCP_INFO" };
   }
-  const row = findFourTuple(dropScope(local), dropScope(peer))[0];
+  const row = findFourTuple(local, peer)[0];
   return { state: row?.state ?? "CLOSED", source: "/proc/net/tcp" };
 }

@@ -33,7 +33,8 @@ export type BenchTrial =
   | "stop"
   | "held"
   | "guard"
-  | "dials";
+  | "dials"
+  | "audit";
 
 /** A driver of one's own: what `--driver NAME=COMMAND` adds to the trial "attempts". */
 export interface BenchDriver {
@@ -204,6 +205,7 @@ export const BENCH_TRIALS: Readonly<Record<BenchTrial, string>> = {
   held: "memory of the process for each connection that it holds",
   guard: "connects per second to a live listener, one at a time, at the median of a round",
   dials: "dials per second to a dead port of a small ephemeral range",
+  audit: "sockets per second of CPU time, all listed with the processes that have them open",
 };
 
 /** The trials of a report, in the order of BENCH_TRIALS, each with its cells. */

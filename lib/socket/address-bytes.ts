@@ -15,11 +15,17 @@ const NO_INTERFACE = ["ENODEV", "ENXIO"];
  * when the interface cannot be looked up.
  */
 export function addressBytes(address: Address, native: Native): Uint8Array {
-  if (address.scope === undefined) return encodeAddress(address);
-  const isIndex = /^\d+$/.test(address.scope);
-  const index = isIndex ? Number(address.scope) : native.ifNameToIndex(address.scope);
-  if (index > 0 && index <= MOST_SCOPE) return encodeAddress(address, index);
+  return encodeAddress(address, address.scope === undefined ? 0 : interfaceIndex(address.scope, native));
+}
+
+/**
+ * @internal if_nametoindex(3): the index of a scope, which may be the index itself. Throws what addressBytes() does.
+ */
+export function interfaceIndex(scope: string, native: Native): number {
+  const isIndex = /^\d+$/.test(scope);
+  const index = isIndex ? Number(scope) : native.ifNameToIndex(scope);
+  if (index > 0 && index <= MOST_SCOPE) return index;
   if (index < 0 && !NO_INTERFACE.includes(errnoName(index)))
     throw new SocketError(index, { syscall: "if_nametoindex" });
-  throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${address.scope}" is not an interface of this host`);
+  throw invalidArgument("ERR_UNKNOWN_SCOPE", `"${scope}" is not an interface of this host`);
 }

@@ -186,10 +186,10 @@ describe("on a kernel that does not report bound sockets", () => {
     const found = await withNative(BEFORE_6_8, () => explainBind(port));
     expect(found.holders).toEqual([]);
     const inside = await withNative(BEFORE_6_8, () =>
-      findObstacles({ ...ANY, port }, { pid: child.pid!, id: readNamespaceId(child.pid!) as number }),
+      findObstacles([{ ...ANY, port }], { pid: child.pid!, id: readNamespaceId(child.pid!) as number }),
     );
     expect(inside, "control: it is found in that namespace").toMatchObject([
-      { kind: "bound", processes: [{ pid: child.pid }] },
+      [{ kind: "bound", processes: [{ pid: child.pid }] }],
     ]);
     child.stdin.end();
     await exited;

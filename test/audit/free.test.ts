@@ -4,13 +4,14 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import { createInterface } from "node:readline";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { FreedBy, FreedSocket } from "../../lib/audit/free.ts";
 import { explainBind, free } from "../../lib/audit/index.ts";
 import { freeText } from "../../lib/report/index.ts";
 import { formatAddress } from "../../lib/socket/address.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Native } from "../../lib/socket/native.ts";
+import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { cli, command, deadPeer, MAIN, needsNamespaces, withNative } from "../support/harness.ts";
 import { PLANTINGS, removeHolders } from "../support/holders.ts";
@@ -151,6 +152,22 @@ test("only the address that was asked for is freed", async () => {
   expect((await free({ ...peer, host: "127.0.0.2" })).sockets).toEqual([]);
   expect((await free(formatAddress(peer))).sockets).toHaveLength(1);
   owner.poke();
+});
+
+test("the sockets that stay are looked for once, however many were joined to themselves", async () => {
+  const { port } = deadPeer();
+  const hosts = Array.from({ length: 8 }, (_, last) => `127.0.0.${last + 1}`);
+  const planted = hosts.map((host) => TcpSocket.open(4).bind({ family: 4, host, port }));
+  for (const socket of planted) socket.connect(socket.getsockname());
+  const diag = vi.fn(loadNative().diag);
+  const { sockets } = await withNative({ diag }, () => free(port, { settleMs: 0 }));
+  for (const socket of planted) socket.close();
+  expect(sockets.map(({ local, isFree }) => [local.host, isFree])).toEqual(
+    expect.arrayContaining(hosts.map((host) => [host, false])),
+  );
+  for (const { inTheWay } of sockets) expect(inTheWay).toHaveLength(hosts.length);
+  // Those to end, those in the way, and whether this kernel reports bound sockets: each is a dump of both families.
+  expect(diag).toHaveBeenCalledTimes(6);
 });
 
 test.each(["0.0.0.0", "::ffff:0.0.0.0", "::"])("%s stands for every address", async (host) => {

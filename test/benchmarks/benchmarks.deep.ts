@@ -24,6 +24,17 @@ it("runs every driver of these trials, and prints only their rows", { timeout: 3
   expect(rows.filter(({ because }) => because === "not measured")).toEqual([]);
 });
 
+it("audits the sockets that the limit of open files allows, and ss reads the same", {
+  timeout: 300_000,
+}, async (context) => {
+  needsNamespaces(context);
+  const { stdout } = await cli(["bench", ...BRIEFLY, "--only", "audit"]);
+  const { cells, skipped, rows }: BenchReport = JSON.parse(stdout);
+  expect(skipped).toEqual([]);
+  expect(cells.map(({ name }) => name)).toEqual([expect.stringMatching(/^audit, .* sockets$/), "ss -tanp"]);
+  expect(rows).toMatchObject([{ value: expect.any(Number) }]);
+});
+
 it("runs a driver of one's own and scans, and judges by a file", { timeout: 300_000 }, async (context) => {
   needsNamespaces(context);
   const [bounds, mine] = [path.join(folder, "bounds.json"), path.join(folder, "mine")];

@@ -116,6 +116,29 @@ describe("who", () => {
     ]);
   });
 
+  it("knows a link-local address by its interface's name and number, and so do free and findFourTuple()", async (context) => {
+    needsNamespaces(context);
+    const index = new URL("../../dist/kernel/index.js", import.meta.url).pathname;
+    const socket = new URL("../../dist/index.js", import.meta.url).pathname;
+    const program = `import { findFourTuple } from "${index}"; import { TcpSocket } from "${socket}";
+      const at = "[fe80::1%v0]:${PORT}"; TcpSocket.open(6).bind(at).connect(at);
+      console.error(findFourTuple(at, at).length + " in /proc"); setInterval(() => {}, 60_000);`;
+    const { stdout, stderr } = await runAlone(`
+      ip link add v0 type veth peer name v1; ip address add fe80::1/64 dev v0 nodad
+      ip link set v0 up; ip link set v1 up
+      ${process.execPath} --input-type=module --eval '${program}' &
+      until $S who ${PORT} | grep joined; do sleep 0.1; done
+      for scope in v0 $(ip -o link show v0 | cut -d: -f1); do
+        $S who "[fe80::1%$scope]:${PORT}"; $S free --dry-run "[fe80::1%$scope]:${PORT}"
+      done`);
+    expect(stderr).toBe("1 in /proc\n");
+    const held =
+      /^ {2}\[fe80::1%\d+\]:50000 is joined to itself \(ESTABLISHED\): pid \d+ \(node, user root\)$/gm;
+    expect(stdout.match(held), stdout).toHaveLength(3);
+    expect(stdout.match(/^would end \[fe80::1%\d+\]:50000 joined to itself/gm)).toHaveLength(2);
+    expect(stdout).not.toContain("not in the way");
+  });
+
   it("without root, says that the owner is not visible", async (context) => {
     if (process.getuid!() !== 0) context.skip("needs root, to become another user");
     await withListener(
