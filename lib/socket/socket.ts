@@ -327,9 +327,14 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return server.listen({ fd: this.release() }, backlog);
   }
 
-  /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
+  /**
+   * For logs: the descriptor, the state, and the addresses that the kernel reports now. While it reports no peer, that
+   * is the address which the connect in progress, or the one that failed, was given.
+   */
   toJSON(): { fd: number; state: SocketState; local?: Address; peer?: Address } {
-    return { fd: this.fd, state: this.state, ...(!this.closed && this.readAddresses()) };
+    const { local, peer } = this.closed ? {} : this.readAddresses();
+    const shown = peer ?? ("peer" in this.#state ? this.#state.peer : null);
+    return { fd: this.fd, state: this.state, ...(local && { local }), ...(shown && { peer: shown }) };
   }
 
   /** What console.log() prints: toJSON(), with the name of the class. */
