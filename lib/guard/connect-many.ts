@@ -6,7 +6,7 @@ import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -127,9 +127,9 @@ class Connects {
     const { concurrency = DEFAULT_CONCURRENCY, perSecond = DEFAULT_PER_SECOND } = options;
     const isCount = Number.isInteger(concurrency) || concurrency === Infinity;
     if (!isCount || concurrency < 1)
-      throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
+      throw outOfRange(`concurrency ${textOf(concurrency)} is not a count: use 1 or more`);
     if (!(typeof perSecond === "number" && perSecond > 0))
-      throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
+      throw outOfRange(`perSecond ${textOf(perSecond)} is not a pace: use a number above 0`);
     this.#guard = checkGuardOptions(options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };
