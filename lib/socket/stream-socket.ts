@@ -55,9 +55,18 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
     return this.#perform(() => acceptOperation(() => this.accept()), limits);
   }
 
-  /** accepted(), for each connection. Leaving the loop leaves the listener open. The loop ends when it is closed. */
+  /** connections() without limits. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Accepted> {
-    return iterate((signal) => this.accepted({ signal }));
+    return this.connections();
+  }
+
+  /**
+   * accepted(), for each connection; `deadlineMs` is for each. Leaving the loop, a deadline and an abort leave the
+   * listener open. The loop ends when it is closed, and throws what accepted() rejects with.
+   */
+  connections(limits: WaitLimits = {}): AsyncIterableIterator<Accepted> {
+    checkLimits("connections()", limits);
+    return iterate((signal) => this.accepted({ ...limits, signal }), limits.signal);
   }
 
   /**
