@@ -20,7 +20,7 @@ import { AddressInput } from "./address-input.ts";
 import { countOutcome, hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
 import { BATCH, ConnectBatch, JOINED } from "./connect-batch.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { checkGuardOptions } from "./guard-options.ts";
+import { checkConnectOptions } from "./guard-options.ts";
 import { Pace } from "./pace.ts";
 import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
 
@@ -130,7 +130,7 @@ class Connects {
       throw outOfRange(`concurrency ${textOf(concurrency)} is not a count: use 1 or more`);
     if (!(typeof perSecond === "number" && perSecond > 0))
       throw outOfRange(`perSecond ${textOf(perSecond)} is not a pace: use a number above 0`);
-    this.#guard = checkGuardOptions(options).guard!;
+    this.#guard = checkConnectOptions("connectMany()", options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };
     this.#concurrency = concurrency;

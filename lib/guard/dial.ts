@@ -20,7 +20,7 @@ import type { Backoff } from "./backoff.ts";
 import { checkBackoff, DEFAULT_BACKOFF, delayMs } from "./backoff.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
+import { checkConnectOptions, GUARD_KEYS } from "./guard-options.ts";
 import type { LocalAddresses } from "./local-turns.ts";
 import { LocalTurns } from "./local-turns.ts";
 import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
@@ -132,7 +132,7 @@ class Dial {
   constructor(peer: Peer, options: DialOptions) {
     checkLimits("dial()", options, DIAL_KEYS);
     this.#peer = checkPeer(peer);
-    this.#guard = checkGuardOptions(options).guard!;
+    this.#guard = checkConnectOptions("dial()", options).guard!;
     this.#locals = new LocalTurns(options.local);
     if ("family" in this.#peer) this.#locals.for(this.#peer);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;

@@ -1,6 +1,7 @@
 /** The part of TcpSocket that waits, and that sends and receives bytes. */
 import type { Address } from "./address.ts";
 import { checkBuffers, checkBytes } from "./bytes.ts";
+import { isConnectDeferred } from "./connecting.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits } from "./limits.ts";
 import type {
@@ -13,6 +14,7 @@ import type {
 import { RawMessage, receive, sendMessage, setReports } from "./message.ts";
 import { checkFlags, checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
+import { loadNative } from "./native.ts";
 import { OptionSocket } from "./option-socket.ts";
 import { yieldToLoop } from "./reactor.ts";
 import type { SocketState } from "./state.ts";
@@ -171,6 +173,10 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
     const startedAt = performance.now();
     let { deadlineMs } = limits;
     if (operation.syscall !== "accept" && (this.state === "connecting" || this.state === "failed")) {
+      // connected() would wait for a send for ever.
+      const isFirstSend = operation.direction === "write" && this.#isConnectDeferred();
+      const step = isFirstSend ? operation.step() : "blocked";
+      if (operation.isPoll && typeof step === "object") return step.value;
       await this.connected(limits);
       if (deadlineMs !== undefined) deadlineMs = Math.max(0, deadlineMs - (performance.now() - startedAt));
     }
@@ -193,6 +199,10 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   /** @internal Rejects all waits. An error costs a stack trace, so it is created only for a socket that has waited. */
   protected endWaits(createError: () => Error): void {
     this.#waits?.end(createError());
+  }
+
+  #isConnectDeferred(): boolean {
+    return this.state === "connecting" && isConnectDeferred(loadNative(), this.open);
   }
 
   /** Throws ERR_SOCKET_CLOSED. */
