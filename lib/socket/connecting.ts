@@ -28,14 +28,6 @@ export function readConnectResult(native: Native, handle: Handle, peer: Address,
   return hasPeer(native, handle) ? 0 : IN_PROGRESS;
 }
 
-/**
- * poll(2), TCP_INFO: whether connect(2) has left the SYN to the first send(2) (TCP_FASTOPEN_CONNECT). No other connect
- * in progress is writable, and one that was writable because it had ended has ended still.
- */
-export function isConnectDeferred(native: Native, handle: Handle): boolean {
-  return native.poll(handle, 0, 1) > 0 && native.connectProgress(handle) === IN_PROGRESS;
-}
-
 /** getpeername(2): whether the socket is connected to a peer. */
 export function hasPeer(native: Native, handle: Handle): boolean {
   return native.getpeername(handle, allocateAddress()) >= 0;

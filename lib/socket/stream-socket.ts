@@ -1,7 +1,6 @@
 /** The part of TcpSocket that waits, and that sends and receives bytes. */
 import type { Address } from "./address.ts";
 import { checkBuffers, checkBytes } from "./bytes.ts";
-import { isConnectDeferred } from "./connecting.ts";
 import type { WaitLimits } from "./limits.ts";
 import { checkLimits } from "./limits.ts";
 import type {
@@ -201,8 +200,13 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
     this.#waits?.end(createError());
   }
 
+  /**
+   * poll(2), TCP_INFO: whether connect(2) has left the SYN to the first send(2) (TCP_FASTOPEN_CONNECT). No other connect
+   * in progress is writable. SO_ERROR is left to connected().
+   */
   #isConnectDeferred(): boolean {
-    return this.state === "connecting" && isConnectDeferred(loadNative(), this.open);
+    if (this.state !== "connecting" || process.platform !== "linux") return false;
+    return loadNative().poll(this.open, 0, 1) > 0 && this.getsockopt("information").state === "SYN-SENT";
   }
 
   /** Throws ERR_SOCKET_CLOSED. */
