@@ -201,8 +201,8 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   }
 
   /**
-   * poll(2), TCP_INFO: whether connect(2) has left the SYN to the first send(2) (TCP_FASTOPEN_CONNECT). No other connect
-   * in progress is writable. SO_ERROR is left to connected().
+   * poll(2), TCP_INFO: whether connect(2) has left the SYN to the first send(2) (TCP_FASTOPEN_CONNECT). No other
+   * connect in progress is writable. SO_ERROR is left to connected().
    */
   #isConnectDeferred(): boolean {
     if (this.state !== "connecting" || process.platform !== "linux") return false;
