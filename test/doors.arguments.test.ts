@@ -170,6 +170,16 @@ describe("a wrong argument is an error with a code", () => {
     // String() throws for an object without a prototype.
     ["an object as a family", "ERR_INVALID_FAMILY", () => main.TcpSocket.open(Object.create(null))],
     ["an object as a port", "ERR_INVALID_PORT", () => main.rangesWithout(Object.create(null), 1 as never)],
+    [
+      "an object as a count",
+      "ERR_OUT_OF_RANGE",
+      () => main.findFreePort(range, { count: Object.create(null) }),
+    ],
+    [
+      "a symbol as a count",
+      "ERR_OUT_OF_RANGE",
+      () => main.dial("127.0.0.1:1", { attempts: Symbol("x") as never }),
+    ],
     ["an object as a method", "ERR_UNKNOWN_METHOD", () => ports.supposeAlgorithm(Object.create(null), "6.1")],
     // Node aborted.
     ["an object as a path", "ERR_INVALID_EXPECTATION", () => lab.readExpectation(Object.create(null))],

@@ -10,7 +10,7 @@ import { checkPort } from "../socket/address-text.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
 import { bindRefusal } from "../socket/listen-refusal.ts";
-import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument, textOf } from "../socket/misuse.ts";
 import type { OpenOptions } from "../socket/options.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { describeHolder, describeRefusal, HIDDEN_OWNER, remedyFor } from "./holder-words.ts";
@@ -91,7 +91,8 @@ export function explainBind(target: BindTarget, options: ExplainBindOptions = {}
   checkFlags(options, ["allNamespaces"]);
   const { allNamespaces = false, mostHolders = MOST_HOLDERS } = options;
   if (!Number.isInteger(mostHolders) || mostHolders < 0) {
-    throw invalidArgument("ERR_OUT_OF_RANGE", `mostHolders ${mostHolders} is not a count`, RangeError);
+    const message = `mostHolders ${textOf(mostHolders)} is not a count: use 0 or more`;
+    throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
   }
   const address = toBindAddress(target);
   const tries = [address, ...alternatives(address)].map((one) => tryBind(one));

@@ -13,7 +13,7 @@ import type { Address } from "../socket/address.ts";
 import { encodeAddress, isSameHost, unmap } from "../socket/address.ts";
 import type { ErrnoName } from "../socket/errors.ts";
 import { errnoName } from "../socket/errors.ts";
-import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument, textOf } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import { isSelfConnect, isUnspecified } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -99,8 +99,10 @@ export async function free(
   checkFlags(options, ["dryRun", "allNamespaces"]);
   const { dryRun = false, allNamespaces = false, ways = WAYS, settleMs = SETTLE_MS } = options;
   checkWays(ways);
-  if (!(settleMs >= 0))
-    throw invalidArgument("ERR_OUT_OF_RANGE", `settleMs ${settleMs} is not a time`, RangeError);
+  if (typeof settleMs !== "number" || !(settleMs >= 0)) {
+    const message = `settleMs ${textOf(settleMs)} is not a time: use 0 or more`;
+    throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
+  }
   const asked = target === "all" ? null : toBindAddress(target);
   const { rows, unseen } = findJoined(asked, allNamespaces);
   const { byInode } = findProcesses(rows.map(({ inode }) => inode));

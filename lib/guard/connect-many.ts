@@ -6,7 +6,7 @@ import { IN_PROGRESS } from "../socket/connecting.ts";
 import type { ErrnoName, Outcome } from "../socket/errors.ts";
 import { errnoName, findFix, SocketError, threadError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
-import { invalidArgument } from "../socket/misuse.ts";
+import { invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
@@ -20,7 +20,7 @@ import { AddressInput } from "./address-input.ts";
 import { countOutcome, hasAttemptSubscribers, publishAttempt, publishRejected } from "./channels.ts";
 import { BATCH, ConnectBatch, JOINED } from "./connect-batch.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { checkGuardOptions } from "./guard-options.ts";
+import { checkConnectOptions } from "./guard-options.ts";
 import { Pace } from "./pace.ts";
 import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
 
@@ -127,10 +127,10 @@ class Connects {
     const { concurrency = DEFAULT_CONCURRENCY, perSecond = DEFAULT_PER_SECOND } = options;
     const isCount = Number.isInteger(concurrency) || concurrency === Infinity;
     if (!isCount || concurrency < 1)
-      throw outOfRange(`concurrency ${concurrency} is not a count: use 1 or more`);
+      throw outOfRange(`concurrency ${textOf(concurrency)} is not a count: use 1 or more`);
     if (!(typeof perSecond === "number" && perSecond > 0))
-      throw outOfRange(`perSecond ${perSecond} is not a pace: use a number above 0`);
-    this.#guard = checkGuardOptions(options).guard!;
+      throw outOfRange(`perSecond ${textOf(perSecond)} is not a pace: use a number above 0`);
+    this.#guard = checkConnectOptions("connectMany()", options).guard!;
     this.#local = options.local === undefined ? undefined : checkLocalAddress(options.local);
     this.#route = { local: this.#local, options: options.options };
     this.#concurrency = concurrency;

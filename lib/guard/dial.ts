@@ -11,7 +11,7 @@ import { checkPort, hostBytes } from "../socket/address-text.ts";
 import type { Attempt, DialErrorCode, ErrnoName, Outcome } from "../socket/errors.ts";
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
-import { checkArray, checkCallbacks, invalidArgument, LONGEST_WAIT_MS } from "../socket/misuse.ts";
+import { checkArray, checkCallbacks, invalidArgument, LONGEST_WAIT_MS, textOf } from "../socket/misuse.ts";
 import type { RouteInput } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
@@ -20,7 +20,7 @@ import type { Backoff } from "./backoff.ts";
 import { checkBackoff, DEFAULT_BACKOFF, delayMs } from "./backoff.ts";
 import { publishAttempt, publishRejected, selfConnectMessage } from "./channels.ts";
 import type { Guard, GuardOptions } from "./guard.ts";
-import { checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
+import { checkConnectOptions, GUARD_KEYS } from "./guard-options.ts";
 import type { LocalAddresses } from "./local-turns.ts";
 import { LocalTurns } from "./local-turns.ts";
 import { isCachedRoutedBack, isOptionSupported, preventiveRanges } from "./prevention.ts";
@@ -132,12 +132,12 @@ class Dial {
   constructor(peer: Peer, options: DialOptions) {
     checkLimits("dial()", options, DIAL_KEYS);
     this.#peer = checkPeer(peer);
-    this.#guard = checkGuardOptions(options).guard!;
+    this.#guard = checkConnectOptions("dial()", options).guard!;
     this.#locals = new LocalTurns(options.local);
     if ("family" in this.#peer) this.#locals.for(this.#peer);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
-      const message = `attempts ${this.#most} is not a count: use 1 or more`;
+      const message = `attempts ${textOf(this.#most)} is not a count: use 1 or more`;
       throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
     }
     checkNextAddress(options.nextAddressMs);
@@ -424,7 +424,8 @@ function checkNextAddress(ms: number | undefined): void {
   )
     return;
   const bounds = `${LEAST_NEXT_ADDRESS_MS} to ${MOST_NEXT_ADDRESS_MS}`;
-  throw invalidArgument("ERR_OUT_OF_RANGE", `nextAddressMs ${ms} is not a time: use ${bounds}`, RangeError);
+  const message = `nextAddressMs ${textOf(ms)} is not a time: use ${bounds}`;
+  throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
 }
 
 /** An address, or a name with a port. */

@@ -83,6 +83,15 @@ export function checkGuardOptions(given: GuardOptions): GuardOptions {
   return { guard, options };
 }
 
+/** checkGuardOptions() for `call`, which connects and sends nothing. */
+export function checkConnectOptions(call: string, given: GuardOptions): GuardOptions {
+  const checked = checkGuardOptions(given);
+  if (!given.options?.fastOpenConnect) return checked;
+  const why = "the SYN would leave with the first bytes that are sent, and none are";
+  const message = `fastOpenConnect (TCP_FASTOPEN_CONNECT) is not for ${call}: ${why}; do without`;
+  throw invalidArgument("ERR_OPTION_UNSUPPORTED", message);
+}
+
 /** With TCP_FASTOPEN_CONNECT connect(2) succeeds before a SYN has left: there is nothing that a guard could check. */
 function checkFastOpen(guard: Guard, { fastOpenConnect }: Partial<SocketOptions>): void {
   if (!fastOpenConnect || guard === "off") return;

@@ -4,6 +4,9 @@ import { LONGEST_WAIT_MS } from "../socket/misuse.ts";
 /** After a stall of the event loop, what was due in this time is made up for; the rest is not. */
 const MOST_DEBT_MS = 50;
 
+/** A slower pace has no second connect either; above it, sums of times would be Infinity and then NaN. */
+const LONGEST_INTERVAL_MS = Number.MAX_SAFE_INTEGER;
+
 /** A pace of so many in a second; Infinity is no pace. The first is due at once. */
 export class Pace {
   readonly #intervalMs: number;
@@ -11,7 +14,7 @@ export class Pace {
   #dueAt = performance.now();
 
   constructor(perSecond: number) {
-    this.#intervalMs = 1000 / perSecond;
+    this.#intervalMs = Math.min(1000 / perSecond, LONGEST_INTERVAL_MS);
   }
 
   /** How many are due now. */

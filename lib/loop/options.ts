@@ -1,7 +1,7 @@
 /** The options of ReconnectLoop, and their checks. */
 import type { Address } from "../socket/address.ts";
 import { checkPeer } from "../socket/address.ts";
-import { checkCallbacks, checkKeys, checkSignal, invalidArgument } from "../socket/misuse.ts";
+import { checkCallbacks, checkKeys, checkSignal, invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Native } from "../socket/native.ts";
 import type { Strategy } from "../socket/strategy.ts";
 import { checkStrategyName } from "../socket/strategy.ts";
@@ -90,8 +90,8 @@ function checkLimits(options: ReconnectOptions, threads: number): void {
   if (attempts !== undefined) checkCount("attempts", attempts, Number.MAX_SAFE_INTEGER);
   if (selfConnects !== undefined) checkCount("selfConnects", selfConnects, 2 ** 32 - 1);
   if (durationMs !== undefined) checkCount("durationMs", durationMs, 2 ** 31 - 1);
-  if (attemptsPerSecond !== undefined && !(attemptsPerSecond > 0 && Number.isFinite(attemptsPerSecond))) {
-    const message = `attemptsPerSecond ${attemptsPerSecond} is not a rate: use a number above 0`;
+  if (attemptsPerSecond !== undefined && !(Number.isFinite(attemptsPerSecond) && attemptsPerSecond > 0)) {
+    const message = `attemptsPerSecond ${textOf(attemptsPerSecond)} is not a rate: use a number above 0`;
     throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
   }
   if (onPorts && threads > 1) {
@@ -104,5 +104,6 @@ function checkLimits(options: ReconnectOptions, threads: number): void {
 
 function checkCount(name: string, value: number, most: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw invalidArgument("ERR_OUT_OF_RANGE", `${name} ${value} is not a count: use 1 to ${most}`, RangeError);
+  const message = `${name} ${textOf(value)} is not a count: use 1 to ${most}`;
+  throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
 }

@@ -245,7 +245,7 @@ export class ReconnectLoop implements AsyncIterable<ReconnectProgress>, AsyncDis
   /** Counts the attempts that are due now at a given rate and not made yet. The first is due at once. */
   #countDue(attemptsPerSecond: number): number {
     const made = this.#ended + this.#reserved;
-    const most = Math.ceil((MOST_CATCH_UP_MS * attemptsPerSecond) / 1000);
+    const most = Math.max(1, Math.ceil((MOST_CATCH_UP_MS * attemptsPerSecond) / 1000));
     const due = Math.floor(((performance.now() - this.#paceFrom) / 1000) * attemptsPerSecond) + 1 - made;
     if (due <= most) return due;
     this.#paceFrom += ((due - most) / attemptsPerSecond) * 1000;

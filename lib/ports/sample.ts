@@ -5,7 +5,7 @@ import { onAbort } from "../socket/abort.ts";
 import type { Address } from "../socket/address.ts";
 import { checkAddress, formatAddress, isSameAddress } from "../socket/address.ts";
 import { findFreePort } from "../socket/free-port.ts";
-import { checkFlags, checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkFlags, checkKeys, invalidArgument, textOf } from "../socket/misuse.ts";
 import { loadNative } from "../socket/native.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { UNPRIVILEGED } from "../socket/port-range.ts";
@@ -232,7 +232,7 @@ function weavePorts(peers: readonly Address[], pick: (peer: Address) => Pick): U
 function checkSample(peer: Address, method: Method, count: number): void {
   checkMethod(method);
   if (!Number.isInteger(count) || count < 1 || count > MOST_PICKS) {
-    const message = `count ${count} is not a count: use 1 to ${MOST_PICKS}`;
+    const message = `count ${textOf(count)} is not a count: use 1 to ${MOST_PICKS}`;
     throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
   }
   if (isOwnAddress(peer)) return;

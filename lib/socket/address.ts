@@ -1,7 +1,7 @@
 /** TCP addresses as text, as objects, and as the 24 bytes that native code reads and writes. */
 import { parseHostAndPort } from "./address-forms.ts";
 import { checkPort, hostBytes, hostText, MAPPED_PREFIX } from "./address-text.ts";
-import { invalidArgument } from "./misuse.ts";
+import { invalidArgument, textOf } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
 
 /** A TCP address. `host` is numeric: dial() and connect() resolve names before they create one. */
@@ -45,7 +45,8 @@ function numericAddress(host: string, port: number, otherwise: string): Address 
 export function checkAddress(value: Address | string): Address {
   if (typeof value === "string") return parseAddress(value);
   if (value === null || typeof value !== "object" || typeof value.host !== "string") {
-    throw invalidArgument("ERR_INVALID_ADDRESS", "an address is a string or { family, host, port }");
+    const message = `${textOf(value)} is not an address: use a string or { family, host, port }`;
+    throw invalidArgument("ERR_INVALID_ADDRESS", message);
   }
   const host = value.scope === undefined ? value.host : `${value.host}%${value.scope}`;
   const isLocalhost = host.toLowerCase() === "localhost" && value.family !== 6;

@@ -135,6 +135,10 @@ const WRONG_FORM =
   "an IPv6 socket takes an IPv4 address as ::ffff:a.b.c.d, and a link-local one with its scope ([fe80::1%eth0])";
 
 const NO_PEER = "there is no peer: await connected() first, or the connection has ended";
+const NO_SENDING =
+  "nothing can be sent: await connected() first, or this side has ended by shutdown() or by an error";
+const NOT_URGENT =
+  "there is no urgent byte, or it was read before, or outOfBandInline puts it among the other bytes";
 
 /** What the user can do about an errno whose name alone does not show it: of one system call, or of any. */
 const FIXES: Readonly<Record<string, string>> = {
@@ -158,11 +162,22 @@ const FIXES: Readonly<Record<string, string>> = {
   "connect EINVAL": WRONG_FORM,
   "getpeername ENOTCONN": NO_PEER,
   "recv ENOTCONN": NO_PEER,
+  "recvmsg ENOTCONN": NO_PEER,
   "shutdown ENOTCONN": NO_PEER,
   "connect EACCES": "the peer is a broadcast address, or a firewall or a security module forbids the connect",
   "connect EPERM": "a firewall or a security module forbids the connect",
   "connect ENETUNREACH": "this host has no route to the peer; see ip route get",
+  "connect EALREADY": "an earlier connect is in progress; await connected(), or open another socket",
+  "connect EISCONN": "a socket that is connected, listens or was accepted cannot connect; open another one",
+  "listen EINVAL": "a socket that was connected, or is about to be, cannot listen; open another one",
   "accept EINVAL": "the socket does not listen; call listen() first",
+  "send EPIPE": NO_SENDING,
+  "sendmsg EPIPE": NO_SENDING,
+  "recv EINVAL": NOT_URGENT,
+  "recvmsg EINVAL": NOT_URGENT,
+  // Of reportMessages(): errors of options have a fix of their own.
+  "setsockopt EINVAL":
+    "the times of what is sent are reported of a connected socket only; await connected() first",
 };
 
 /** What the user can do about an errno of a system call; undefined where its name says enough. */

@@ -3,7 +3,7 @@ import type { Address, LocalAddress } from "./address.ts";
 import { checkLocalAddress } from "./address.ts";
 import { checkPort } from "./address-text.ts";
 import { findListenError } from "./listen-refusal.ts";
-import { checkChoice, checkKeys, checkShape, invalidArgument } from "./misuse.ts";
+import { checkChoice, checkKeys, checkShape, invalidArgument, textOf } from "./misuse.ts";
 import type { PortRange } from "./port-range.ts";
 import { holds } from "./port-range.ts";
 
@@ -68,7 +68,7 @@ function checkOptions(range: PortRange, options: FreePortOptions): void {
   if (!Number.isInteger(count) || count < 1)
     throw invalidArgument(
       "ERR_OUT_OF_RANGE",
-      `count ${count} is not a number of ports: use 1 or more`,
+      `count ${textOf(count)} is not a number of ports: use 1 or more`,
       RangeError,
     );
   if (from !== undefined) checkPort(from);

@@ -1,6 +1,6 @@
 /** Reads and sets one socket option, by name or raw, whoever owns the socket; a failure becomes an error here. */
 import { readFileSync } from "node:fs";
-import { inspect } from "node:util";
+import { inspect, types } from "node:util";
 import { errnoName, SocketError } from "./errors.ts";
 import { checkObject, invalidArgument, textOf } from "./misuse.ts";
 import type { Handle, Native, OptionRow } from "./native.ts";
@@ -104,8 +104,9 @@ export function setRawOption(
   bytes: Uint8Array,
 ): void {
   checkConstants(level, name);
-  if (!(bytes instanceof Uint8Array)) {
-    throw invalidArgument("ERR_OPTION_VALUE", "the value of a raw option is a Uint8Array");
+  if (!types.isUint8Array(bytes)) {
+    const message = `a raw option cannot be ${inspect(bytes, { depth: 0 })}: use a Uint8Array of the kernel's bytes`;
+    throw invalidArgument("ERR_OPTION_VALUE", message);
   }
   const result = native.rawSetsockopt(handle, level, name, bytes);
   if (result < 0) throw rawError(result, "setsockopt", level, name);

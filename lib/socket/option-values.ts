@@ -1,10 +1,9 @@
 /** The values of socket options as native code reads and writes them: 64-bit integers, or bytes. */
 
-import { inspect } from "node:util";
+import { inspect, types } from "node:util";
 import { ADDRESS_BYTES, checkAddress, decodeAddress, interfaceName } from "./address.ts";
 import { addressBytes } from "./address-bytes.ts";
-import { checkPort } from "./address-text.ts";
-import { invalidArgument, nearest } from "./misuse.ts";
+import { invalidArgument, nearest, textOf } from "./misuse.ts";
 import type { Native, OptionRow } from "./native.ts";
 import type { BpfProgram, Md5Signature } from "./option-structures.ts";
 import type { OptionValue } from "./options.ts";
@@ -85,7 +84,7 @@ export function encodeOption(row: OptionRow, value: unknown, native: Native): Bi
       if (typeof value !== "string" || value.includes("\0")) throw wrongValue(row, value, "text without NUL");
       return new TextEncoder().encode(value);
     case "bytes":
-      if (!(value instanceof Uint8Array)) throw wrongValue(row, value, "a Uint8Array");
+      if (!types.isUint8Array(value)) throw wrongValue(row, value, "a Uint8Array");
       return value;
     case "signature":
       return encodeSignature(row, value, native);
@@ -161,24 +160,23 @@ function encodeUnsigned(row: OptionRow, value: unknown): BigInt64Array {
 
 function encodeRange(row: OptionRow, value: unknown): BigInt64Array {
   const { low, high } = (value ?? {}) as Partial<PortRange>;
-  checkPort(low);
-  checkPort(high);
-  if (low > high && high !== 0)
-    throw wrongValue(row, `${low}-${high}`, "{ low, high } with low not above high");
+  if (!isInteger(low, 0, 65535) || !isInteger(high, 0, 65535) || (low > high && high !== 0)) {
+    throw wrongValue(row, value, "{ low, high } of 0 to 65535, with low not above high");
+  }
   return numbers(BigInt(low), BigInt(high));
 }
 
 function encodeWord(row: OptionRow, value: unknown): BigInt64Array {
   const index = row.words.indexOf(value as string);
   if (index >= 0) return numbers(BigInt(index));
-  const meant = nearest(String(value), row.words);
+  const meant = nearest(textOf(value), row.words);
   const words = row.words.map((word) => `"${word}"`).join(", ");
   throw wrongValue(row, value, `${meant ? `"${meant}", one of ` : "one of "}${words}`);
 }
 
 function encodeSignature(row: OptionRow, value: unknown, native: Native): Uint8Array {
   const { peer, key } = (value ?? {}) as Partial<Md5Signature>;
-  if (peer === undefined || !(key instanceof Uint8Array) || key.length > MOST_KEY_BYTES) {
+  if (peer === undefined || !types.isUint8Array(key) || key.length > MOST_KEY_BYTES) {
     throw wrongValue(row, value, `{ peer, key } with a Uint8Array of up to ${MOST_KEY_BYTES} bytes`);
   }
   const bytes = new Uint8Array(ADDRESS_BYTES + key.length);

@@ -2,6 +2,7 @@
 import { onAbort } from "./abort.ts";
 import { threadError } from "./errors.ts";
 import type { WaitLimits } from "./limits.ts";
+import type { Ready } from "./reactor.ts";
 
 interface Waiter {
   resolve(): void;
@@ -15,15 +16,16 @@ export interface SharedWaitLimits extends WaitLimits {
 
 export class SharedWait {
   readonly #waiters = new Set<Waiter>();
-  readonly #startWatch: (ready: () => void) => (() => void) | number;
+  readonly #startWatch: (ready: Ready) => (() => void) | number;
   readonly #isOver: () => boolean;
   #endWatch: (() => void) | null = null;
 
   /**
-   * `startWatch` starts a watch that calls `ready` once when the event may have happened; it returns a function that
-   * ends the watch, or -errno. `isOver` then checks: when the event has happened, it calls end() and returns true.
+   * `startWatch` starts a watch that calls `ready` at each change after which the event may have happened; it returns a
+   * function that ends the watch, or -errno. `isOver` then checks: when the event has happened, it calls end() and
+   * returns true.
    */
-  constructor(startWatch: (ready: () => void) => (() => void) | number, isOver: () => boolean) {
+  constructor(startWatch: (ready: Ready) => (() => void) | number, isOver: () => boolean) {
     this.#startWatch = startWatch;
     this.#isOver = isOver;
   }
@@ -61,15 +63,15 @@ export class SharedWait {
 
   #watch(): void {
     if (this.#endWatch) return;
-    const watch = this.#startWatch(() => this.#check());
+    const watch = this.#startWatch((result) => this.#check(result));
     if (typeof watch === "number") throw threadError(watch, "epoll_ctl");
     this.#endWatch = watch;
   }
 
-  #check(): void {
-    this.#unwatch();
+  /** The watch goes on until the end: a new one would report at once what this one has reported, again and again. */
+  #check(result: number): void {
     try {
-      if (!this.#isOver() && this.#waiters.size > 0) this.#watch();
+      if (!this.#isOver() && result < 0) this.end(threadError(result, "epoll_wait"));
     } catch (error) {
       this.end(error);
     }

@@ -28,6 +28,7 @@ import { checkOptions } from "./option-access.ts";
 import type { AcceptOptions, OpenOptions } from "./options.ts";
 import { OPEN_KEYS } from "./options.ts";
 import { connectPair } from "./pair.ts";
+import type { Ready } from "./reactor.ts";
 import { watchWritable, yieldToLoop } from "./reactor.ts";
 import { SharedWait } from "./shared-wait.ts";
 import type { Connecting, Failed, Joining, SocketState, State } from "./state.ts";
@@ -163,7 +164,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
    * socket is connected. Rejects with the SocketError that a blocking connect(2) would return, at each call until the
    * next connect(); after the peer has reset the connection with ECONNRESET. Rejects with DialError ERR_DEADLINE or the
    * signal's reason while the socket goes on connecting; call it again to go on waiting. Any number of callers may
-   * wait.
+   * wait. After TCP_FASTOPEN_CONNECT it may wait for the first send(2), which sends the SYN.
    */
   async connected(limits: WaitLimits = {}): Promise<this> {
     checkLimits("connected()", limits);
@@ -327,9 +328,14 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     return server.listen({ fd: this.release() }, backlog);
   }
 
-  /** For logs: the descriptor, the state, and the addresses that the kernel reports now. */
+  /**
+   * For logs: the descriptor, the state, and the addresses that the kernel reports now. While it reports no peer, that
+   * is the address which the connect in progress, or the one that failed, was given.
+   */
   toJSON(): { fd: number; state: SocketState; local?: Address; peer?: Address } {
-    return { fd: this.fd, state: this.state, ...(!this.closed && this.readAddresses()) };
+    const { local, peer } = this.closed ? {} : this.readAddresses();
+    const shown = peer ?? ("peer" in this.#state ? this.#state.peer : null);
+    return { fd: this.fd, state: this.state, ...(local && { local }), ...(shown && { peer: shown }) };
   }
 
   /** What console.log() prints: toJSON(), with the name of the class. */
@@ -423,7 +429,9 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
     const errno = isBroken ? state.error.errno : result;
     if (errno >= 0) return errno;
     const code = errnoName(errno);
-    if (code === "EAGAIN") return null;
+    // EINPROGRESS: a send of no bytes, or of bytes that the SYN could not take, has begun the connect that
+    // TCP_FASTOPEN_CONNECT had deferred.
+    if (code === "EAGAIN" || code === "EINPROGRESS") return null;
     const error = new SocketError(errno, { syscall, ...this.#errorAddresses() });
     const isShutDown = code === "EPIPE" && state.name === "connected" && syscall.startsWith("send");
     const isOwnError = code === "ENOTCONN" || code === "EINVAL" || syscall === "setsockopt" || isShutDown;
@@ -448,7 +456,7 @@ export class TcpSocket extends StreamSocket<TcpSocket> implements Disposable {
   }
 
   #createWait(): SharedWait {
-    const start = (ready: () => void) => watchWritable(this.#native, this.#handle, ready);
+    const start = (ready: Ready) => watchWritable(this.#native, this.#handle, ready);
     return new SharedWait(start, () => this.#settle(true).name !== "connecting");
   }
 

@@ -13,9 +13,13 @@ import { StreamSocket } from "./stream-socket.ts";
 /** An HTTP/2 stream has a session, which has a socket: no object of Node is further from its socket. */
 const MOST_STEPS = 4;
 
+interface NodeHandle {
+  readonly fd?: number;
+}
+
 /** What we read of Node's objects. `fd` is that of libuv's handle, which TLS passes on from the socket below it. */
 interface NodeObject {
-  readonly _handle?: { readonly fd?: number } | null;
+  readonly _handle?: NodeHandle | null;
   readonly socket?: NodeObject | null;
   readonly session?: NodeObject | null;
   readonly destroyed?: boolean;
@@ -69,8 +73,8 @@ export function setStreamOptions(stream: object, options: Partial<SocketOptions>
 export class StreamOptions {
   readonly #native: Native = loadNative();
   readonly #stream: NodeObject;
-  /** The descriptor that was found to be a TCP socket; a stream that connects again has another. */
-  #tcpFd = -1;
+  /** The handle that was found to be of TCP. A stream that connects again has another, maybe with the same number. */
+  #tcpHandle: NodeHandle | null = null;
 
   /** @internal Use socketOptions(). */
   constructor(stream: object) {
@@ -100,23 +104,24 @@ export class StreamOptions {
 
   /** Asks the stream at each call: a descriptor that it has closed may be another file's by now. */
   #findFd(): number {
-    const fd = findFd(this.#stream);
-    if (fd === this.#tcpFd) return fd;
+    const { handle, fd } = findFd(this.#stream);
+    if (handle === this.#tcpHandle) return fd;
     const result = this.#native.checkTcp(fd);
     if (result < 0) {
       const message = describeOtherKind(errnoName(result), fd);
       if (message) throw invalidArgument("ERR_NOT_TCP", `the stream is not TCP: ${message}`);
       throw new SocketError(result, { syscall: "getsockopt" });
     }
-    this.#tcpFd = fd;
+    this.#tcpHandle = handle;
     return fd;
   }
 }
 
-function findFd(stream: NodeObject): number {
+function findFd(stream: NodeObject): { handle: NodeHandle; fd: number } {
   const owner = findOwner(stream);
-  const fd = owner?._handle?.fd;
-  if (typeof fd === "number" && fd >= 0) return fd;
+  const handle = owner?._handle;
+  const fd = handle?.fd;
+  if (handle && typeof fd === "number" && fd >= 0) return { handle, fd };
   throw withoutFd(owner ?? stream, owner !== null);
 }
 

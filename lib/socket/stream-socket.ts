@@ -13,6 +13,7 @@ import type {
 import { RawMessage, receive, sendMessage, setReports } from "./message.ts";
 import { checkFlags, checkKeys, invalidArgument } from "./misuse.ts";
 import type { Handle, Native } from "./native.ts";
+import { loadNative } from "./native.ts";
 import { OptionSocket } from "./option-socket.ts";
 import { yieldToLoop } from "./reactor.ts";
 import type { SocketState } from "./state.ts";
@@ -55,9 +56,18 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
     return this.#perform(() => acceptOperation(() => this.accept()), limits);
   }
 
-  /** accepted(), for each connection. Leaving the loop leaves the listener open. The loop ends when it is closed. */
+  /** connections() without limits. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Accepted> {
-    return iterate((signal) => this.accepted({ signal }));
+    return this.connections();
+  }
+
+  /**
+   * accepted(), for each connection; `deadlineMs` is for each. Leaving the loop, a deadline and an abort leave the
+   * listener open. The loop ends when it is closed, and throws what accepted() rejects with.
+   */
+  connections(limits: WaitLimits = {}): AsyncIterableIterator<Accepted> {
+    checkLimits("connections()", limits);
+    return iterate((signal) => this.accepted({ ...limits, signal }), limits.signal);
   }
 
   /**
@@ -162,6 +172,10 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
     const startedAt = performance.now();
     let { deadlineMs } = limits;
     if (operation.syscall !== "accept" && (this.state === "connecting" || this.state === "failed")) {
+      // connected() would wait for a send for ever.
+      const isFirstSend = operation.direction === "write" && this.#isConnectDeferred();
+      const step = isFirstSend ? operation.step() : "blocked";
+      if (operation.isPoll && typeof step === "object") return step.value;
       await this.connected(limits);
       if (deadlineMs !== undefined) deadlineMs = Math.max(0, deadlineMs - (performance.now() - startedAt));
     }
@@ -184,6 +198,15 @@ export abstract class StreamSocket<Accepted extends { reset(): void }> extends O
   /** @internal Rejects all waits. An error costs a stack trace, so it is created only for a socket that has waited. */
   protected endWaits(createError: () => Error): void {
     this.#waits?.end(createError());
+  }
+
+  /**
+   * poll(2), TCP_INFO: whether connect(2) has left the SYN to the first send(2) (TCP_FASTOPEN_CONNECT). No other
+   * connect in progress is writable. SO_ERROR is left to connected().
+   */
+  #isConnectDeferred(): boolean {
+    if (this.state !== "connecting" || process.platform !== "linux") return false;
+    return loadNative().poll(this.open, 0, 1) > 0 && this.getsockopt("information").state === "SYN-SENT";
   }
 
   /** Throws ERR_SOCKET_CLOSED. */

@@ -129,12 +129,14 @@ export function waitError(
 
 /**
  * Iterates over the values of `next`. The iteration ends when the socket that `next` waits for is closed, or with
- * return(), which also ends a wait.
+ * return(), which also ends a wait; an abort of `limit` ends it as any other error of `next` does.
  */
 export function iterate<T extends { reset(): void }>(
   next: (signal: AbortSignal) => Promise<T>,
+  limit?: AbortSignal,
 ): AsyncIterableIterator<T> {
   const ending = new AbortController();
+  const either = limit ? AbortSignal.any([ending.signal, limit]) : ending.signal;
   const done = { value: undefined, done: true } as const;
   return {
     [Symbol.asyncIterator]() {
@@ -143,7 +145,7 @@ export function iterate<T extends { reset(): void }>(
     async next() {
       if (ending.signal.aborted) return done;
       try {
-        const value = await next(ending.signal);
+        const value = await next(either);
         if (!ending.signal.aborted) return { value, done: false };
         value.reset(); // return() was called at the same moment, so that no caller receives it.
         return done;

@@ -224,6 +224,8 @@ it("publishes each attempt, with its local address where there is one", async ()
 it.each([
   [{ concurrency: 1.5 }, "ERR_OUT_OF_RANGE"],
   [{ concurrency: Number.NaN }, "ERR_OUT_OF_RANGE"],
+  [{ concurrency: Symbol("many") as never }, "ERR_OUT_OF_RANGE"],
+  [{ perSecond: Object.create(null) }, "ERR_OUT_OF_RANGE"],
   [{ perSecond: -1 }, "ERR_OUT_OF_RANGE"],
   [{ deadlineMs: 2 ** 31 }, "ERR_INVALID_DEADLINE"],
   [{ deadlineMs: Number.NaN }, "ERR_INVALID_DEADLINE"],

@@ -49,3 +49,12 @@ it("without a pace any number is due", () => {
   pace.take(1000);
   expect(pace.due()).toBe(Infinity);
 });
+
+it("the slowest pace that there is has one connect, and none after it", () => {
+  const pace = new Pace(Number.MIN_VALUE);
+  expect(pace.due()).toBe(1);
+  pace.take(1);
+  vi.advanceTimersByTime(60_000);
+  expect(pace.due()).toBe(0);
+  expect(pace.waitMs()).toBe(2 ** 31 - 1);
+});

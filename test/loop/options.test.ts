@@ -31,6 +31,13 @@ it.each<[string, string, ReconnectOptions]>([
   ],
   ["ERR_INVALID_PORT", "port 0", { peer: "127.0.0.1:0", attempts: 1 }],
   ["ERR_INVALID_SIGNAL", "signal", { peer, attempts: 1, signal: {} as AbortSignal }],
+  ["ERR_OUT_OF_RANGE", "attempts Symbol(x)", { peer, attempts: Symbol("x") as never }],
+  [
+    "ERR_OUT_OF_RANGE",
+    "attemptsPerSecond Symbol(x)",
+    { peer, attempts: 1, attemptsPerSecond: Symbol("x") as never },
+  ],
+  ["ERR_INVALID_ADDRESS", "9 is not an address", { peer: 9 as never, attempts: 1 }],
   ["ERR_OPTION_VALUE", "onPorts cannot be 5", { peer, attempts: 1, onPorts: 5 as never }],
   ["ERR_NOT_THIS_HOST", "192.0.2.1:80", { peer: "192.0.2.1:80", attempts: 1 }],
   ["ERR_NOT_THIS_HOST", "2001:db8::1", { peer: "[2001:db8::1]:80", attempts: 1 }],

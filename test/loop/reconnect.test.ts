@@ -187,10 +187,13 @@ describe("a loop", () => {
     await run;
   });
 
-  it("accepts a rate of one attempt in weeks", async () => {
+  it.each([
+    ["in weeks", 1e-7],
+    ["ever, at the smallest rate that there is", Number.MIN_VALUE],
+  ])("accepts a rate of one attempt %s", async (_name, attemptsPerSecond) => {
     const peer = deadPeer(4, "other");
     const warning = new Promise((resolve) => process.once("warning", resolve));
-    const result = await runLoop({ peer, durationMs: 100, attemptsPerSecond: 1e-7 });
+    const result = await runLoop({ peer, durationMs: 100, attemptsPerSecond });
     expect(result).toMatchObject({ verdict: "deadline", attempts: 1 });
     // Node warns of a timer that overflows, and uses 1 ms instead.
     expect(await Promise.race([warning, sleep(20, "no warning")])).toBe("no warning");

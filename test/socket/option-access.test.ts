@@ -1,6 +1,7 @@
 /** What reading and setting an option makes of each answer of the kernel, with answers that a test makes up. */
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
 import { SocketError } from "../../lib/socket/errors.ts";
 import type { Handle, Native, OptionRow } from "../../lib/socket/native.ts";
@@ -242,4 +243,35 @@ it("an option is read as the kernel wrote it, also when that is nothing", () => 
   expect(call.mock.calls[0]![0]).toBe(optionIndex(native.options, "noDelay"));
   expect(readOption(native, "congestion", () => 0)).toBe("");
   expect(() => writeOption(native, "noDelay", true, () => 0)).not.toThrow();
+});
+
+describe("a value of the wrong type", () => {
+  const wrong: readonly [name: OptionName, value: unknown][] = [
+    ["localPortRange", undefined],
+    ["localPortRange", 5],
+    ["localPortRange", { low: 1 }],
+    ["localPortRange", { low: "1", high: "2" }],
+    ["pathMtuDiscovery", Object.create(null)],
+    ["pathMtuDiscovery", Symbol("want")],
+  ];
+
+  it.each(wrong)("of %s is ERR_OPTION_VALUE, which names the option: %o", (name, value) => {
+    const error = catchError(() => writeOption(native, name, value, () => 0));
+    expect(error).toMatchObject({ code: "ERR_OPTION_VALUE", message: expect.stringContaining(name) });
+  });
+
+  it("of a raw option is named, with what to use", () => {
+    expect(() => setRawOption(native, handle, 1, 9, "on" as never)).toThrow(
+      /cannot be 'on': use a Uint8Array/,
+    );
+  });
+});
+
+it("bytes may be of another realm, as in the tests of jest", () => {
+  const bytes = runInNewContext("new Uint8Array(16)") as Uint8Array;
+  const set = vi.fn(() => 0);
+  writeOption(native, "fastOpenKey", bytes, set);
+  writeOption(native, "md5Signature", { peer: "127.0.0.1:9", key: bytes }, set);
+  setRawOption({ ...native, rawSetsockopt: set }, handle, 1, 9, bytes);
+  expect(set).toHaveBeenCalledTimes(3);
 });

@@ -8,7 +8,7 @@ const deadlineError = (elapsedMs: number) => Object.assign(new Error("late"), { 
 
 /** A watch that the test fires: how often it was started and ended. */
 function makeWait(isOver: (wait: SharedWait) => boolean = () => false) {
-  const watch = { started: 0, ended: 0, fire: () => {} };
+  const watch = { started: 0, ended: 0, fire: (_result: number) => {} };
   const wait: SharedWait = new SharedWait(
     (ready) => {
       watch.started++;
@@ -43,19 +43,33 @@ describe("SharedWait", () => {
     expect(await Promise.all(waits)).toEqual(["refused", "refused"]);
   });
 
-  it("looks when it is fired: it goes on under a new watch, or is over", async () => {
+  it("looks when it is fired: it goes on under the same watch, or is over", async () => {
     let isOver = false;
     const { watch, wait } = makeWait((self) => {
       if (isOver) self.end();
       return isOver;
     });
     const waiting = codeOf(wait.wait({ deadlineError }));
-    watch.fire();
-    expect(watch).toMatchObject({ started: 2, ended: 1 });
+    watch.fire(0);
+    expect(watch).toMatchObject({ started: 1, ended: 0 });
     isOver = true;
-    watch.fire();
+    watch.fire(0);
     expect(await waiting).toBe("resolved");
-    expect(watch).toMatchObject({ started: 2, ended: 2 });
+    expect(watch).toMatchObject({ started: 1, ended: 1 });
+  });
+
+  it("a watch that has failed for good is the end for all, unless the look finds it over", async () => {
+    const { watch, wait } = makeWait();
+    const waits = [wait.wait({ deadlineError }), wait.wait({ deadlineError })].map(codeOf);
+    watch.fire(-os.constants.errno.EBADF);
+    expect(await Promise.all(waits)).toEqual(["EBADF", "EBADF"]);
+    const over = makeWait((self) => {
+      self.end();
+      return true;
+    });
+    const waiting = codeOf(over.wait.wait({ deadlineError }));
+    over.watch.fire(-os.constants.errno.EBADF);
+    expect(await waiting).toBe("resolved");
   });
 
   it("a look that throws is the end for all", async () => {
@@ -63,7 +77,7 @@ describe("SharedWait", () => {
       throw new Error("EBADF");
     });
     const waits = [wait.wait({ deadlineError }), wait.wait({ deadlineError })].map(codeOf);
-    watch.fire();
+    watch.fire(0);
     expect(await Promise.all(waits)).toEqual(["EBADF", "EBADF"]);
     expect(watch.ended).toBe(watch.started);
   });
@@ -75,12 +89,12 @@ describe("SharedWait", () => {
       return false;
     });
     const waiting = codeOf(wait.wait({ deadlineError, signal: abort.signal }));
-    watch.fire();
+    watch.fire(0);
     expect(await waiting).toBe("enough");
-    watch.fire();
+    watch.fire(0);
     expect(watch.ended, "no watch outlives its waiters").toBe(watch.started);
     const { started } = watch;
-    watch.fire();
+    watch.fire(0);
     expect(watch.started).toBe(started);
   });
 

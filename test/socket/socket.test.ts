@@ -212,6 +212,15 @@ describe("the state of a socket", () => {
     expect(inspect(socket)).toBe("TcpSocket { fd: -1, state: 'closed' }");
   });
 
+  it("has the peer also before the kernel reports one, and after it has refused", () => {
+    using socket = TcpSocket.open(4);
+    const peer = deadPeer();
+    socket.connect(peer);
+    expect(socket.toJSON()).toMatchObject({ state: "connecting", peer });
+    expect(socket.takeError()).toMatchObject({ code: "ECONNREFUSED" });
+    expect(socket.toJSON()).toMatchObject({ state: "failed", peer });
+  });
+
   it.each([
     ["unconnected", () => {}],
     ["listening", (socket: TcpSocket) => void socket.bind("127.0.0.1:0").listen()],

@@ -3,12 +3,13 @@ import http from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
+import os from "node:os";
 import { Duplex } from "node:stream";
 import tls from "node:tls";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { socketOptions } from "../../lib/socket/stream-options.ts";
-import { FAMILIES, LOOPBACK, withListener } from "../support/harness.ts";
+import { FAMILIES, LOOPBACK, withListener, withNative } from "../support/harness.ts";
 
 async function listen<S extends net.Server>(server: S): Promise<{ server: S; port: number }> {
   server.listen(0, "127.0.0.1");
@@ -118,6 +119,17 @@ describe("socketOptions()", () => {
     overDuplex.destroy();
     using socket = TcpSocket.open(4);
     for (const wrong of [{}, socket, null, 7, "fd"]) expect(code(wrong as object)).toBe("ERR_INVALID_STREAM");
+  });
+
+  it("of a stream that connects again asks anew what it is, also behind the same descriptor number", () => {
+    const kinds = [0, -os.constants.errno.EPROTONOSUPPORT];
+    return withNative({ checkTcp: () => kinds.shift()!, getsockoptOf: () => 0 }, () => {
+      const stream = { _handle: { fd: 9 } };
+      const options = socketOptions(stream);
+      options.get("noDelay");
+      stream._handle = { fd: 9 };
+      expect(() => options.get("noDelay")).toThrow(expect.objectContaining({ code: "ERR_NOT_TCP" }));
+    });
   });
 
   it("where a runtime does not report the descriptor, says so", () => {

@@ -4,11 +4,12 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { SocketError } from "../../lib/socket/errors.ts";
+import type { WaitLimits } from "../../lib/socket/limits.ts";
 import { WaitError } from "../../lib/socket/limits.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, FAMILIES, LOOPBACK, withNative } from "../support/harness.ts";
+import { catchError, deadPeer, FAMILIES, LOOPBACK, withNative } from "../support/harness.ts";
 
 const bytes = (word: string) => new TextEncoder().encode(word);
 const text = (received: Uint8Array) => new TextDecoder().decode(received);
@@ -167,6 +168,33 @@ describe("iteration over a listener", () => {
     client.connect(listener.getsockname());
     using accepted = await listener.accepted();
     expect(accepted.getpeername()).toEqual(client.getsockname());
+  });
+
+  it("connections() ends at a deadline of each connection and at an abort, and the listener stays open", async () => {
+    using listener = listen();
+    const abort = new AbortController();
+    let count = 0;
+    const loop = async (limits: WaitLimits) => {
+      for await (const socket of listener.connections(limits)) {
+        socket.reset();
+        count++;
+        if (limits.signal) setImmediate(() => abort.abort(new Error("enough")));
+      }
+    };
+    const clients = [1, 2].map(() => TcpSocket.open(4));
+    for (const client of clients) client.connect(listener.getsockname());
+    await expect(loop({ deadlineMs: 20 })).rejects.toMatchObject({ code: "ERR_DEADLINE", syscall: "accept" });
+    expect(count).toBe(2);
+    using late = TcpSocket.open(4);
+    setImmediate(() => late.connect(listener.getsockname()));
+    await expect(loop({ signal: abort.signal, deadlineMs: 10_000 })).rejects.toThrow("enough");
+    expect(count).toBe(3);
+    await expect(loop({ signal: abort.signal }), "aborted before").rejects.toThrow("enough");
+    expect(listener.state).toBe("listening");
+    expect(catchError(() => listener.connections({ deadline: 1 } as never))).toMatchObject({
+      code: "ERR_UNKNOWN_OPTION",
+    });
+    for (const client of clients) client.reset();
   });
 
   it("an error of accept(2) ends the loop, and the listener stays open", async () => {
