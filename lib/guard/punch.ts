@@ -141,7 +141,7 @@ class Punch {
       await call();
       return true;
     } catch (error) {
-      if (error instanceof DialError && error.code === "ERR_DEADLINE") return false;
+      if (error instanceof DialError) return false; // The step is over.
       if (!(error instanceof SocketError) || !NOT_YET.has(error.code)) throw error;
       this.#report(error.code, this.#local, startedAt);
       socket.reset();
@@ -171,7 +171,7 @@ class Punch {
       }
       return this.#refuse(local, startedAt);
     } catch (error) {
-      if (!socket.closed) socket.reset();
+      socket.reset();
       throw error;
     }
   }
@@ -196,7 +196,7 @@ class Punch {
 
   /** A connect from the peer's own address can only end in a self-connect. */
   #refuseOwnAddress(): void {
-    const isRoutedBack = isCachedRoutedBack(this.#peer, { local: this.#local }) === true;
+    const isRoutedBack = isCachedRoutedBack(this.#peer) === true;
     if (!wouldSelfConnect(this.#local, this.#peer, isRoutedBack)) return;
     const attempt = this.#report("self-connect", this.#local, performance.now());
     publishRejected(attempt, false);
