@@ -128,7 +128,8 @@ class Punch {
   /** Waits a step for the connect, or without one for a connection of the listener's. */
   async #isConnected(socket: TcpSocket, startedAt: number): Promise<boolean> {
     if (socket.closed) {
-      await sleep(STEP_MS, undefined, { signal: this.#signal }).catch(() => this.#signal?.throwIfAborted());
+      await sleep(STEP_MS);
+      this.#signal?.throwIfAborted();
       return false;
     }
     const limits = { deadlineMs: STEP_MS, ...(this.#signal && { signal: this.#signal }) };
@@ -228,8 +229,7 @@ class Punch {
 function isUnanswered(socket: TcpSocket): boolean {
   if (socket.closed || !isOptionSupported("information")) return true;
   setLowestTtl(socket, HIGHEST_TTL);
-  const { state } = socket.getsockopt("information");
-  if (state === "SYN-SENT" || state === "CLOSED") return true;
+  if (socket.getsockopt("information").state === "SYN-SENT") return true;
   setLowestTtl(socket, 0);
   return false;
 }

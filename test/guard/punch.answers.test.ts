@@ -18,7 +18,7 @@ import { deadPeer, FAMILIES, withNative } from "../support/harness.ts";
 import { collectMessages } from "../support/messages.ts";
 
 const native = loadNative();
-const { EACCES, EAGAIN, ECONNREFUSED } = os.constants.errno;
+const { EACCES, EAGAIN, ECONNREFUSED, ENETUNREACH } = os.constants.errno;
 
 /** Each attempt is as short as it can be. */
 beforeEach(() => void vi.spyOn(Math, "random").mockReturnValue(0));
@@ -119,7 +119,12 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
   it("refuses both addresses being the same before it binds, and a port that the kernel picks so after", async () => {
     const peer = deadPeer(family);
     using holder = TcpSocket.open(family).bind(peer);
-    expect(await endOf(punch(holder.getsockname(), peer))).toMatchObject({ code: "ERR_SELF_CONNECT" });
+    const rejected = await collectMessages<RejectedMessage>(REJECTED_CHANNEL, async () => {
+      const end = await endOf(punch(holder.getsockname(), peer));
+      expect(end).toMatchObject({ code: "ERR_SELF_CONNECT", attempts: [{ local: peer, peer }] });
+      expect(end.message).toContain("the local port is the peer's own");
+    });
+    expect(rejected).toMatchObject([{ wasConnected: false, attempt: { outcome: "self-connect" } }]);
     const other = deadPeer(family, "other");
     const connect = vi.fn(native.connect);
     const bind: Native["bind"] = (handle) => native.bind(handle, encodeAddress(other));
@@ -192,16 +197,30 @@ it("each attempt is a random part longer than its least time, which grows up to 
   expect(lasted).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]);
 });
 
-it("without TCP_INFO each attempt ends with its time", async () => {
-  const options = native.options.map((row) =>
-    row.name === "information" ? { ...row, inBuild: false } : row,
-  );
-  const connect = vi.fn(native.connect);
+it.each([
+  true,
+  false,
+])("an attempt without a reply ends, and another begins (TCP_INFO: %s)", async (inBuild) => {
+  const options = native.options.map((row) => (row.name === "information" ? { ...row, inBuild } : row));
+  const abort = new AbortController();
+  let begun = 0;
+  const connect: Native["connect"] = (handle, peer) => {
+    if (++begun === 2) abort.abort();
+    return native.connect(handle, peer);
+  };
   using silent = listenSilently(deadPeer());
-  await withNative({ options, connect }, () =>
-    endOf(punch(deadPeer(4, "other"), silent.getsockname(), { deadlineMs: 150 })),
+  const limits = { signal: abort.signal, deadlineMs: 5000 };
+  const end = await withNative({ options, connect }, () =>
+    endOf(punch(deadPeer(4, "other"), silent.getsockname(), limits)),
   );
-  expect(connect).toHaveBeenCalledTimes(2);
+  expect(end).toBe(abort.signal.reason);
+});
+
+it("a port that is the peer's too is no self-connect when the peer is another host", async () => {
+  const { port } = deadPeer();
+  const far = { family: 4, host: "198.18.0.1", port } as const;
+  const end = await withNative({ connect: () => -ENETUNREACH }, () => endOf(punch(`0.0.0.0:${port}`, far)));
+  expect(end).toMatchObject({ code: "ENETUNREACH" });
 });
 
 it("what is wrong with the call is refused before the first system call", async () => {
