@@ -197,6 +197,35 @@ describe("happy eyeballs", () => {
       },
     ));
 
+  it("of two that connect at the same moment the first wins, and the other is reset and reported", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async ({ port }) => {
+        using served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
+        resolveTo("127.0.0.1", "127.0.0.2");
+        let connected = () => {};
+        const both = new Promise<void>((resolve) => (connected = resolve));
+        let begun = 0;
+        vi.spyOn(TcpSocket.prototype, "connected").mockImplementation(async function (this: TcpSocket) {
+          if (++begun === 2) connected();
+          await both;
+          return this;
+        });
+        const reset = vi.fn(loadNative().reset);
+        const { socket, peer, attempts } = await withNative({ reset }, () =>
+          dial(`name.test:${port}`, { nextAddressMs: 10 }),
+        );
+        expect(reset).toHaveBeenCalledOnce();
+        expect(peer).toEqual({ ...served.getsockname(), host: "127.0.0.1" });
+        expect(attempts.map(({ outcome, peer }) => [outcome, peer.host])).toEqual([
+          ["abandoned", "127.0.0.2"],
+          ["connected", "127.0.0.1"],
+        ]);
+        socket.reset();
+      },
+    ));
+
   it("with a fixed local port one follows the other, because two sockets cannot have it", () =>
     withSilentPeer(async ({ port }) => {
       resolveTo("127.0.0.1", "127.0.0.2");
@@ -405,6 +434,41 @@ describe("attempts", () => {
     expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "bind" });
   });
 
+  it("end where onAttempt throws: with its error, and no socket is left", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const own = new Error("own");
+        const onAttempt = vi.fn(() => {
+          throw own;
+        });
+        const retried = { retryOn: ["ECONNREFUSED"] as const, backoff: AT_ONCE, onAttempt };
+        const closed = vi.fn(loadNative().reset);
+        await withNative({ reset: closed }, async () => {
+          expect(await errorOf(dial(peer, retried))).toBe(own);
+          expect(closed).toHaveBeenCalledOnce();
+          expect(await errorOf(dial(deadPeer(4, "other"), retried))).toBe(own);
+          expect(closed).toHaveBeenCalledTimes(2);
+        });
+        expect(onAttempt).toHaveBeenCalledTimes(2);
+      },
+    ));
+
+  it("with a fixed port find no other free, and do not count them", async () => {
+    const local = `127.0.0.1:${deadPeer(4, "other").port}`;
+    const error = await withAnswers([-EADDRNOTAVAIL], () => errorOf(dial(deadPeer(), { local })));
+    expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "connect" });
+    expect(error.message).not.toMatch(/\d+ of the \d+ ports/);
+  });
+
+  it("from the peer's port go to another host", async () => {
+    const { port } = deadPeer();
+    const far = `198.18.0.1:${port}`;
+    const error = await withAnswers([-ENETUNREACH], () => errorOf(dial(far, { local: `0.0.0.0:${port}` })));
+    expect(error.code).toBe("ENETUNREACH");
+  });
+
   it("go on in the next range for EADDRNOTAVAIL only", async (context) => {
     requires(context, "6.3", "localPortRange");
     let connects = 0;
@@ -441,6 +505,20 @@ describe("limits", () => {
     expect((await errorOf(dial(peer, { deadlineMs: 2 ** 31 - 1 }))).code).toBe("ECONNREFUSED");
   });
 
+  it("an attempt that would begin after the deadline is none", async () => {
+    resolveTo("127.0.0.1", "127.0.0.2");
+    const deadlineMs = 20;
+    const startedAt = performance.now();
+    const onAttempt = () => {
+      while (performance.now() - startedAt <= deadlineMs);
+    };
+    const error = await errorOf(
+      dial(`name.test:${deadPeer(4, "other").port}`, { deadlineMs, onAttempt, nextAddressMs: 2000 }),
+    );
+    expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [{ outcome: "ECONNREFUSED" }] });
+    expect(error.message).toContain("(1 attempt; the last ended in ECONNREFUSED)");
+  });
+
   it("an abort after the connection changes nothing", () =>
     withListener(
       4,
@@ -473,6 +551,13 @@ describe("a peer that does not answer", () => {
       expect(error.message).toContain(`${peer.host}:${peer.port} within 100 ms (1 attempt)`);
       expect(elapsedMs).toBeGreaterThanOrEqual(99);
       expect(elapsedMs).toBeLessThan(900); // The SYN is sent again after a second.
+    }));
+
+  it.each([null, "enough"])("is given up by an abort whose reason is %j", (reason) =>
+    withSilentPeer(async (peer) => {
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(reason), 10);
+      expect(await errorOf(dial(peer, { signal: abort.signal, retryOn: ["ETIMEDOUT"] }))).toBe(reason);
     }));
 
   it("is given up when the signal aborts, with its reason and without an attempt", () =>
