@@ -160,7 +160,9 @@ it("punch reports at once what waiting does not change", async () => {
     code: "EADDRINUSE",
     syscall: "bind",
   });
-  await expect(punch(local, peer, { deadline: 5 } as object)).rejects.toThrow('did you mean "deadlineMs"?');
+  await expect(punch(local, peer, { deadline: 5 } as object)).rejects.toThrow(
+    'not an option of punch(): did you mean "deadlineMs"?',
+  );
   await expect(punch(local, peer, { deadlineMs: -1 })).rejects.toMatchObject({
     code: "ERR_INVALID_DEADLINE",
   });
