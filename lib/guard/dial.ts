@@ -239,9 +239,7 @@ class Dial {
       socket.setsockopt("localPortRange", range);
       result = connectUnlessExhausted(socket, peer);
     }
-    if (result instanceof SocketError) throw result;
-    if (result === "connected") return;
-    const { signal } = lane;
+    const { signal } = lane; // connected() rejects with the error of a connect that has failed.
     await socket.connected({
       ...(signal && { signal }),
       ...(this.#options.deadlineMs !== undefined && { deadlineMs: Math.max(0, this.#leftMs()) }),
@@ -273,7 +271,6 @@ class Dial {
     if (isFinal) return false;
     const outcome = outcomeOf(error);
     if (outcome === "self-connect") return true;
-    if (outcome === null || outcome === "deadline" || outcome === "abandoned") return false;
     // Ports are free: the kernel lost a race for one of them and gave up.
     return this.#isRetried(outcome) || exhausted?.isReal === false;
   }

@@ -85,7 +85,68 @@ describe("close() of a socket", () => {
       if (typeof fd === "number") closeSync(fd);
       else if (fd) TcpSocket.fromTransfer(fd).close();
     }));
+
+  it("is named to who waits for bytes", async () => {
+    const [client, server] = await TcpSocket.pair();
+    const readable = server.readable();
+    server.close();
+    client.reset();
+    await expect(readable).rejects.toThrow("close() was called while a call waited");
+  });
 });
+
+describe("toStream()", () => {
+  it.each([
+    ["is joined to itself", 1, true],
+    ["is not", 0, false],
+  ])("asks whether the socket %s, where nothing proves it: end() then sends no FIN", (_what, joined, isOwn) =>
+    withAnswers(
+      {
+        connect: () => 0,
+        connectProgress: () => 0,
+        getpeername: () => 0,
+        resetAtCloseIfJoined: () => joined,
+      },
+      (socket) => {
+        socket.connect(PEER);
+        const stream = socket.toStream();
+        const { _handle: handle } = stream as unknown as { _handle: object | null };
+        expect(handle && Object.hasOwn(handle, "shutdown")).toBe(isOwn);
+        stream.on("error", () => {}).destroy();
+      },
+    ));
+
+  it("does not ask where it is known", async () => {
+    const resetAtCloseIfJoined = () => expect.unreachable("it is known");
+    const [client, server] = await withNative({ resetAtCloseIfJoined }, () => TcpSocket.pair());
+    for (const socket of [client, server]) socket.toStream().destroy();
+  });
+});
+
+it("transfer() that the kernel refuses leaves the socket here", () =>
+  withAnswers({ shelve: () => -errno.EMFILE }, (socket) => {
+    expect(catchError(() => socket.transfer())).toMatchObject({ code: "EMFILE", syscall: "close" });
+    expect(socket.closed).toBe(false);
+  }));
+
+it("what is wrong with the options of a call is said with its name", async () => {
+  using socket = TcpSocket.open(4);
+  const calls: readonly [name: string, call: () => unknown][] = [
+    ["TcpSocket.open()", () => TcpSocket.open(4, 5 as never)],
+    ["namespace", () => TcpSocket.open(4, 5 as never)],
+    ["listen()", () => socket.listen(1, { optoins: {} } as never)],
+    ["acceptedOptions", () => socket.listen(1, { acceptedOptions: 5 as never })],
+    ["toStream()", () => socket.toStream({ halfOpen: true } as never)],
+    ["allowHalfOpen", () => socket.toStream({ allowHalfOpen: 1 as never })],
+  ];
+  for (const [name, call] of calls) expect((catchError(call) as Error).message).toContain(name);
+  await expect(socket.connected({ deadline: 5 } as never)).rejects.toThrow("connected()");
+});
+
+it("accept() of a socket on which other code has called listen(2) has no options to set", () =>
+  withAnswers({ accept: () => 0 }, (socket) => {
+    expect(socket.accept()).toBeInstanceOf(TcpSocket);
+  }));
 
 describe("shutdown()", () => {
   it("of a direction that is none is a mistake", () =>
@@ -119,6 +180,65 @@ describe("shutdown()", () => {
 });
 
 describe("an error on a connection", () => {
+  it.each([
+    ["in progress", 1, "connect"],
+    ["that there was", 0, "getsockopt"],
+  ])("%s, which connected() finds, has the call that returned it", (_what, connect, syscall) =>
+    withAnswers(
+      { connect: () => connect, getpeername: () => 0, connectProgress: () => -errno.ECONNRESET },
+      async (socket) => {
+        socket.connect(PEER);
+        await expect(socket.connected()).rejects.toMatchObject({ code: "ECONNRESET", syscall, peer: PEER });
+      },
+    ));
+
+  it("is none while the kernel reports none", () =>
+    withAnswers({ connect: () => 0, connectProgress: () => 0, getpeername: () => 0 }, async (socket) => {
+      socket.connect(PEER);
+      await socket.connected();
+      expect(socket.state).toBe("connected");
+    }));
+
+  it("has no address where the kernel reports none", () =>
+    withAnswers({ getsockname: () => -errno.EBADF, shutdown: () => -errno.ENOTCONN }, (socket) => {
+      const error = catchError(() => socket.shutdown("both"));
+      expect(error).toMatchObject({ code: "ENOTCONN" });
+      expect(error).not.toHaveProperty("local");
+      expect(socket.toJSON()).not.toHaveProperty("local");
+    }));
+
+  it.each([
+    ["ENOTCONN", "ECONNRESET", "failed"],
+    ["ENOBUFS", "ENOBUFS", "connected"],
+  ] as const)("is what getpeername() throws after %s: %s", (answer, code, state) => {
+    let peer = 0;
+    const calls = { connect: () => 0, getpeername: () => peer, connectProgress: () => -errno.ECONNRESET };
+    return withAnswers(calls, (socket) => {
+      socket.connect(PEER);
+      peer = -errno[answer];
+      expect(catchError(() => socket.getpeername())).toMatchObject({ code });
+      expect(socket.state).toBe(state);
+    });
+  });
+
+  it("EPIPE ends a connect in progress, and is sendmsg(2)'s own on a connection; EPERM is setsockopt(2)'s", () => {
+    let progress = 1;
+    let peer = 0;
+    const refuse = { sendmsg: () => -errno.EPIPE, send: () => -errno.EPIPE, setReports: () => -errno.EPERM };
+    const calls = { ...refuse, connect: () => progress, getpeername: () => peer };
+    return withAnswers(calls, (socket) => {
+      socket.connect(PEER);
+      expect(catchError(() => socket.send(new Uint8Array(1)))).toMatchObject({ code: "EPIPE" });
+      expect(socket.state).toBe("failed");
+      progress = 0;
+      socket.connect(PEER);
+      peer = -errno.ENOTCONN;
+      expect(catchError(() => socket.sendmsg([new Uint8Array(1)]))).toMatchObject({ code: "EPIPE" });
+      expect(catchError(() => socket.reportMessages({ errors: true }))).toMatchObject({ code: "EPERM" });
+      expect(socket.state).toBe("connected");
+    });
+  });
+
   it("has the peer that the kernel reports where connect() was not called", async () => {
     const [client, server] = await withNative({ shutdown: () => -errno.EACCES }, () => TcpSocket.pair());
     expect(catchError(() => server.shutdown("both"))).toMatchObject({
