@@ -278,6 +278,17 @@ describe("several local addresses", () => {
       },
     ));
 
+  it("one that is refused is not passed over, and each without a free port only once", async () => {
+    const once = await errorOf(dial(deadPeer(4, "other"), { local: sources, guard: "detect" }));
+    expect(once).toMatchObject({ code: "ECONNREFUSED" });
+    const attempts: Attempt[] = [];
+    const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
+    await withAnswers(Array(9).fill(-EADDRNOTAVAIL), () =>
+      errorOf(dial(deadPeer(), { local: sources, attempts: 1, guard: "detect", onAttempt })),
+    );
+    expect(attempts).toHaveLength(sources.length);
+  });
+
   it("are those of the peer's family", () =>
     withListener(
       6,
@@ -386,6 +397,29 @@ describe("the forms of a peer", () => {
   });
 });
 
+describe("the host of an object", () => {
+  it.each(["name.test", "127.0.0.1"])("%s is a name, or else an address", async (host) => {
+    const lookup = resolveTo("127.0.0.1");
+    const { port } = deadPeer(4, "other");
+    expect(await errorOf(dial({ host, port }))).toMatchObject({
+      code: "ECONNREFUSED",
+      peer: { family: 4, host: "127.0.0.1", port },
+    });
+    expect(lookup).toHaveBeenCalledTimes(host === "name.test" ? 1 : 0);
+  });
+
+  it.each([
+    null,
+    5,
+    { host: 5, port: 80 },
+    { family: 4, host: "name.test", port: 80 },
+  ])("%j has none", async (peer) => {
+    const lookup = resolveTo("127.0.0.1");
+    expect(await errorOf(dial(peer as never))).toMatchObject({ code: "ERR_INVALID_ADDRESS" });
+    expect(lookup).not.toHaveBeenCalled();
+  });
+});
+
 describe("attempts", () => {
   it("are three for a self-connect by default", async (context) => {
     requires(context, "6.3", "localPortRange");
@@ -421,6 +455,17 @@ describe("attempts", () => {
     const backoff = { kind: "fixed", delayMs: 60 } as const;
     await errorOf(dial(deadPeer(4, "other"), { attempts: 2, retryOn: ["ECONNREFUSED"], backoff }));
     expect(performance.now() - startedAt).toBeGreaterThan(55);
+  });
+
+  it("are made again for each errno of retryOn, and end with an error of onAttempt", async () => {
+    const own = new Error("own");
+    const onAttempt = vi.fn((_attempt: Attempt) => {
+      if (onAttempt.mock.calls.length === 3) throw own;
+    });
+    const retryOn = ["ETIMEDOUT", "ECONNREFUSED"] as const;
+    const peer = deadPeer(4, "other");
+    expect(await errorOf(dial(peer, { retryOn, onAttempt, attempts: 9, backoff: AT_ONCE }))).toBe(own);
+    expect(onAttempt).toHaveBeenCalledTimes(3);
   });
 
   it("of a mistake, such as an option that the kernel refuses, are none", () =>
@@ -496,6 +541,14 @@ describe("limits", () => {
     [{ local: "nowhere" }, "ERR_INVALID_ADDRESS"],
   ] as [DialOptions, string][])("%o is %s", async (options, code) => {
     expect((await errorOf(dial(deadPeer(), options))).code).toBe(code);
+  });
+
+  it.each([
+    [{ retry: [] } as never, "ERR_UNKNOWN_OPTION", "dial()"],
+    [{ onAttempt: 5 as never }, "ERR_OPTION_VALUE", "onAttempt"],
+    [{ retryOn: ["ECONREFUSED" as never] }, "ERR_UNKNOWN_ERRNO", "ECONNREFUSED"],
+  ] as [DialOptions, string, string][])("%o is refused, with what is meant", async (options, _code, text) => {
+    expect((await errorOf(dial(deadPeer(), options))).message).toContain(text);
   });
 
   it("a deadline of 0 is one, and the longest too", async () => {
@@ -578,13 +631,13 @@ describe.each(FAMILIES)("a local address over IPv%i", (family) => {
         const native = loadNative();
         const set: string[] = [];
         const setsockopt: Native["setsockopt"] = (socket, row, value) => {
-          set.push(native.options[row]!.name);
+          set.push(`${native.options[row]!.name} ${value[0]}`);
           return native.setsockopt(socket, row, value);
         };
         await withNative({ setsockopt }, async () => {
           const host = LOOPBACK[family];
           const late = await dial(peer, { local: { family, host, port: 0 }, guard: "detect" });
-          expect(set).toEqual(["bindAddressNoPort"]);
+          expect(set).toEqual(["bindAddressNoPort 1"]);
           late.socket.reset();
           set.length = 0;
           const local = deadPeer(family);
