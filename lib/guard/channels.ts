@@ -29,7 +29,7 @@ export interface RejectedMessage {
 /** Counts the attempt, and publishes it. */
 export function publishAttempt(attempt: Attempt): void {
   countOutcome(attempt.outcome);
-  if (attempts.hasSubscribers) attempts.publish({ attempt } satisfies AttemptMessage);
+  attempts.publish({ attempt } satisfies AttemptMessage);
 }
 
 /**
@@ -49,7 +49,7 @@ export function hasAttemptSubscribers(): boolean {
 /** Counts the rejection, and publishes it. */
 export function publishRejected(attempt: Attempt, wasConnected: boolean): void {
   count(wasConnected ? "reset" : "refused");
-  if (rejected.hasSubscribers) rejected.publish({ attempt, wasConnected } satisfies RejectedMessage);
+  rejected.publish({ attempt, wasConnected } satisfies RejectedMessage);
 }
 
 /** How many attempts there were, and how many of them were self-connects. */

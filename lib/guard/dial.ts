@@ -134,7 +134,6 @@ class Dial {
     this.#peer = checkPeer(peer);
     this.#guard = checkConnectOptions("dial()", options).guard!;
     this.#locals = new LocalTurns(options.local);
-    if ("family" in this.#peer) this.#locals.for(this.#peer);
     this.#most = options.attempts ?? DEFAULT_ATTEMPTS;
     if (!Number.isInteger(this.#most) || this.#most < 1) {
       const message = `attempts ${textOf(this.#most)} is not a count: use 1 or more`;
@@ -207,7 +206,7 @@ class Dial {
   /** Makes one connect(2), and resets the socket if it is joined to itself. */
   async #attempt(peer: Address, bound: Address | undefined, lane: Lane): Promise<Won | Lost> {
     const startedAt = performance.now();
-    const socket = TcpSocket.open(bound?.family ?? peer.family, this.#openOptions(bound));
+    const socket = TcpSocket.open(peer.family, this.#openOptions(bound));
     try {
       await this.#connect(socket, peer, bound, lane);
       const local = socket.getsockname();
@@ -223,17 +222,15 @@ class Dial {
       const local = socket.closed ? undefined : socket.getsockname();
       socket.reset();
       const outcome = lane.isLost ? "abandoned" : outcomeOf(error);
-      const hasPort = local !== undefined && local.port !== 0;
-      if (outcome)
-        this.#report({ outcome, peer, ...(hasPort && { local }), elapsedMs: performance.now() - startedAt });
+      const elapsedMs = performance.now() - startedAt;
+      if (outcome) this.#report({ outcome, peer, ...(local?.port && { local }), elapsedMs });
       return { error };
     }
   }
 
   /** bind(2) to the local address, if any, then connect(2): from the next preventive range if one is exhausted. */
   async #connect(socket: TcpSocket, peer: Address, local: Address | undefined, lane: Lane): Promise<void> {
-    const isFixed = local !== undefined && local.port !== 0;
-    const ranges = isFixed ? [] : preventiveRanges(peer, this.#guard, this.#route(local));
+    const ranges = local?.port ? [] : preventiveRanges(peer, this.#guard, this.#route(local));
     if (ranges.length > 0) socket.setsockopt("localPortRange", ranges[0]!);
     if (local) socket.bind(local);
     let result = connectUnlessExhausted(socket, peer);
@@ -242,9 +239,7 @@ class Dial {
       socket.setsockopt("localPortRange", range);
       result = connectUnlessExhausted(socket, peer);
     }
-    if (result instanceof SocketError) throw result;
-    if (result === "connected") return;
-    const { signal } = lane;
+    const { signal } = lane; // connected() rejects with the error of a connect that has failed.
     await socket.connected({
       ...(signal && { signal }),
       ...(this.#options.deadlineMs !== undefined && { deadlineMs: Math.max(0, this.#leftMs()) }),
@@ -268,7 +263,7 @@ class Dial {
     if (!wouldSelfConnect(local, peer, isRoutedBack)) return;
     const attempt = this.#report({ outcome: "self-connect", peer, local, elapsedMs: 0 });
     publishRejected(attempt, false);
-    const message = selfConnectMessage(formatAddress(peer), { count: 1, selfConnects: 1 }, false);
+    const message = selfConnectMessage(formatAddress(peer), this.#record, false);
     throw this.#dialError("ERR_SELF_CONNECT", message);
   }
 
@@ -276,7 +271,6 @@ class Dial {
     if (isFinal) return false;
     const outcome = outcomeOf(error);
     if (outcome === "self-connect") return true;
-    if (outcome === null || outcome === "deadline" || outcome === "abandoned") return false;
     // Ports are free: the kernel lost a race for one of them and gave up.
     return this.#isRetried(outcome) || exhausted?.isReal === false;
   }
@@ -417,12 +411,8 @@ function isAttempt(value: unknown): value is Attempt {
   return value !== null && typeof value === "object" && "outcome" in value;
 }
 
-function checkNextAddress(ms: number | undefined): void {
-  if (
-    ms === undefined ||
-    (typeof ms === "number" && ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS)
-  )
-    return;
+function checkNextAddress(ms: number = DEFAULT_NEXT_ADDRESS_MS): void {
+  if (typeof ms === "number" && ms >= LEAST_NEXT_ADDRESS_MS && ms <= MOST_NEXT_ADDRESS_MS) return;
   const bounds = `${LEAST_NEXT_ADDRESS_MS} to ${MOST_NEXT_ADDRESS_MS}`;
   const message = `nextAddressMs ${textOf(ms)} is not a time: use ${bounds}`;
   throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);

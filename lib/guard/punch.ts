@@ -128,7 +128,8 @@ class Punch {
   /** Waits a step for the connect, or without one for a connection of the listener's. */
   async #isConnected(socket: TcpSocket, startedAt: number): Promise<boolean> {
     if (socket.closed) {
-      await sleep(STEP_MS, undefined, { signal: this.#signal }).catch(() => this.#signal?.throwIfAborted());
+      await sleep(STEP_MS);
+      this.#signal?.throwIfAborted();
       return false;
     }
     const limits = { deadlineMs: STEP_MS, ...(this.#signal && { signal: this.#signal }) };
@@ -141,7 +142,7 @@ class Punch {
       await call();
       return true;
     } catch (error) {
-      if (error instanceof DialError && error.code === "ERR_DEADLINE") return false;
+      if (error instanceof DialError) return false; // The step is over.
       if (!(error instanceof SocketError) || !NOT_YET.has(error.code)) throw error;
       this.#report(error.code, this.#local, startedAt);
       socket.reset();
@@ -171,7 +172,7 @@ class Punch {
       }
       return this.#refuse(local, startedAt);
     } catch (error) {
-      if (!socket.closed) socket.reset();
+      socket.reset();
       throw error;
     }
   }
@@ -196,7 +197,7 @@ class Punch {
 
   /** A connect from the peer's own address can only end in a self-connect. */
   #refuseOwnAddress(): void {
-    const isRoutedBack = isCachedRoutedBack(this.#peer, { local: this.#local }) === true;
+    const isRoutedBack = isCachedRoutedBack(this.#peer) === true;
     if (!wouldSelfConnect(this.#local, this.#peer, isRoutedBack)) return;
     const attempt = this.#report("self-connect", this.#local, performance.now());
     publishRejected(attempt, false);
@@ -228,8 +229,7 @@ class Punch {
 function isUnanswered(socket: TcpSocket): boolean {
   if (socket.closed || !isOptionSupported("information")) return true;
   setLowestTtl(socket, HIGHEST_TTL);
-  const { state } = socket.getsockopt("information");
-  if (state === "SYN-SENT" || state === "CLOSED") return true;
+  if (socket.getsockopt("information").state === "SYN-SENT") return true;
   setLowestTtl(socket, 0);
   return false;
 }

@@ -3,7 +3,6 @@
 /** A prime: neighbouring ports and hosts spread evenly. */
 const SHARDS = 251;
 const HOST = 8;
-const IPV6_BYTES = 16;
 /** The offset of the IPv4 address in ::ffff:a.b.c.d; 0xff 0xff is before it. */
 const MAPPED = HOST + 12;
 
@@ -20,7 +19,7 @@ export class SeenAddresses {
     if (bytes[0] === 4) return this.#addIpv4(bytes, HOST);
     if (isMapped(bytes)) return this.#addIpv4(bytes, MAPPED);
     const key = Buffer.from(bytes.buffer, bytes.byteOffset + 2, bytes.length - 2).toString("latin1");
-    const shard = shardOf(key);
+    const shard = bytes.reduce((sum, byte) => (sum * 31 + byte) % SHARDS, 0);
     this.#ipv6[shard] ??= new Set();
     const seen = this.#ipv6[shard];
     const { size } = seen;
@@ -28,8 +27,8 @@ export class SeenAddresses {
   }
 
   #addIpv4(bytes: Uint8Array, at: number): boolean {
-    const host = bytes[at]! * 2 ** 24 + bytes[at + 1]! * 2 ** 16 + bytes[at + 2]! * 256 + bytes[at + 3]!;
-    const key = host * 65_536 + bytes[2]! * 256 + bytes[3]!;
+    const host = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+    const key = (host >>> 0) * 65_536 + ((bytes[2]! << 8) | bytes[3]!);
     const shard = key % SHARDS;
     this.#ipv4[shard] ??= new NumberSet();
     return this.#ipv4[shard].add(key);
@@ -74,16 +73,9 @@ function put(slots: Float64Array, value: number): boolean {
 }
 
 function isMapped(bytes: Uint8Array): boolean {
-  const last = HOST + IPV6_BYTES - 4;
   return (
-    bytes[last - 1] === 0xff &&
-    bytes[last - 2] === 0xff &&
-    bytes.subarray(HOST, last - 2).every((b) => b === 0)
+    bytes[MAPPED - 1] === 0xff &&
+    bytes[MAPPED - 2] === 0xff &&
+    bytes.subarray(HOST, MAPPED - 2).every((b) => b === 0)
   );
-}
-
-function shardOf(key: string): number {
-  let sum = 0;
-  for (let i = 0; i < key.length; i++) sum = (sum * 31 + key.charCodeAt(i)) % SHARDS;
-  return sum;
 }

@@ -2,8 +2,15 @@
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import type { AttemptMessage } from "../../lib/guard/channels.ts";
-import { countAttempts, hasAttemptSubscribers, selfConnectMessage } from "../../lib/guard/channels.ts";
+import {
+  countAttempts,
+  hasAttemptSubscribers,
+  publishAttempt,
+  publishRejected,
+  selfConnectMessage,
+} from "../../lib/guard/channels.ts";
 import { connect } from "../../lib/guard/net.ts";
+import { guardStatistics } from "../../lib/guard/statistics.ts";
 import type { Attempt } from "../../lib/socket/errors.ts";
 import { deadPeer, withListener } from "../support/harness.ts";
 import { collectMessages } from "../support/messages.ts";
@@ -56,4 +63,23 @@ it("the message of a rejection counts the self-connects among the attempts", () 
   expect(of("self-connect", "self-connect", "ETIMEDOUT")).toContain(
     "2 of 3 attempts were self-connects and were reset",
   );
+});
+
+describe("guardStatistics()", () => {
+  const attemptThat = (outcome: Attempt["outcome"]): Attempt => ({ outcome, peer: deadPeer(), elapsedMs: 1 });
+
+  it.each([
+    ["an attempt that connected", "connected", () => publishAttempt(attemptThat("connected"))],
+    ["one that was refused", "failed", () => publishAttempt(attemptThat("ECONNREFUSED"))],
+    ["none that was abandoned", undefined, () => publishAttempt(attemptThat("abandoned"))],
+    ["no self-connect twice", undefined, () => publishAttempt(attemptThat("self-connect"))],
+    ["its reset", "reset", () => publishRejected(attemptThat("self-connect"), true)],
+    ["its refusal", "refused", () => publishRejected(attemptThat("self-connect"), false)],
+  ])("counts %s", (_what, counted, publish) => {
+    const before = Object.values(guardStatistics());
+    publish();
+    const after = Object.entries(guardStatistics());
+    const added = after.flatMap(([name, value], i) => Array(value - before[i]!).fill(name));
+    expect(added).toEqual(counted ? [counted] : []);
+  });
 });

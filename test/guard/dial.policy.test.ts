@@ -197,6 +197,35 @@ describe("happy eyeballs", () => {
       },
     ));
 
+  it("of two that connect at the same moment the first wins, and the other is reset and reported", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async ({ port }) => {
+        using served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
+        resolveTo("127.0.0.1", "127.0.0.2");
+        let connected = () => {};
+        const both = new Promise<void>((resolve) => (connected = resolve));
+        let begun = 0;
+        vi.spyOn(TcpSocket.prototype, "connected").mockImplementation(async function (this: TcpSocket) {
+          if (++begun === 2) connected();
+          await both;
+          return this;
+        });
+        const reset = vi.fn(loadNative().reset);
+        const { socket, peer, attempts } = await withNative({ reset }, () =>
+          dial(`name.test:${port}`, { nextAddressMs: 10 }),
+        );
+        expect(reset).toHaveBeenCalledOnce();
+        expect(peer).toEqual({ ...served.getsockname(), host: "127.0.0.1" });
+        expect(attempts.map(({ outcome, peer }) => [outcome, peer.host])).toEqual([
+          ["abandoned", "127.0.0.2"],
+          ["connected", "127.0.0.1"],
+        ]);
+        socket.reset();
+      },
+    ));
+
   it("with a fixed local port one follows the other, because two sockets cannot have it", () =>
     withSilentPeer(async ({ port }) => {
       resolveTo("127.0.0.1", "127.0.0.2");
@@ -248,6 +277,17 @@ describe("several local addresses", () => {
         socket.reset();
       },
     ));
+
+  it("one that is refused is not passed over, and each without a free port only once", async () => {
+    const once = await errorOf(dial(deadPeer(4, "other"), { local: sources, guard: "detect" }));
+    expect(once).toMatchObject({ code: "ECONNREFUSED" });
+    const attempts: Attempt[] = [];
+    const onAttempt = (attempt: Attempt) => void attempts.push(attempt);
+    await withAnswers(Array(9).fill(-EADDRNOTAVAIL), () =>
+      errorOf(dial(deadPeer(), { local: sources, attempts: 1, guard: "detect", onAttempt })),
+    );
+    expect(attempts).toHaveLength(sources.length);
+  });
 
   it("are those of the peer's family", () =>
     withListener(
@@ -357,6 +397,29 @@ describe("the forms of a peer", () => {
   });
 });
 
+describe("the host of an object", () => {
+  it.each(["name.test", "127.0.0.1"])("%s is a name, or else an address", async (host) => {
+    const lookup = resolveTo("127.0.0.1");
+    const { port } = deadPeer(4, "other");
+    expect(await errorOf(dial({ host, port }))).toMatchObject({
+      code: "ECONNREFUSED",
+      peer: { family: 4, host: "127.0.0.1", port },
+    });
+    expect(lookup).toHaveBeenCalledTimes(host === "name.test" ? 1 : 0);
+  });
+
+  it.each([
+    null,
+    5,
+    { host: 5, port: 80 },
+    { family: 4, host: "name.test", port: 80 },
+  ])("%j has none", async (peer) => {
+    const lookup = resolveTo("127.0.0.1");
+    expect(await errorOf(dial(peer as never))).toMatchObject({ code: "ERR_INVALID_ADDRESS" });
+    expect(lookup).not.toHaveBeenCalled();
+  });
+});
+
 describe("attempts", () => {
   it("are three for a self-connect by default", async (context) => {
     requires(context, "6.3", "localPortRange");
@@ -394,6 +457,17 @@ describe("attempts", () => {
     expect(performance.now() - startedAt).toBeGreaterThan(55);
   });
 
+  it("are made again for each errno of retryOn, and end with an error of onAttempt", async () => {
+    const own = new Error("own");
+    const onAttempt = vi.fn((_attempt: Attempt) => {
+      if (onAttempt.mock.calls.length === 3) throw own;
+    });
+    const retryOn = ["ETIMEDOUT", "ECONNREFUSED"] as const;
+    const peer = deadPeer(4, "other");
+    expect(await errorOf(dial(peer, { retryOn, onAttempt, attempts: 9, backoff: AT_ONCE }))).toBe(own);
+    expect(onAttempt).toHaveBeenCalledTimes(3);
+  });
+
   it("of a mistake, such as an option that the kernel refuses, are none", () =>
     withNative({ setsockopt: () => -os.constants.errno.EPERM }, async () => {
       const error = await errorOf(dial(deadPeer(), { options: { noDelay: true }, retryOn: ["EPERM"] }));
@@ -403,6 +477,41 @@ describe("attempts", () => {
   it("a bind that is refused is the kernel's answer, and no exhaustion", async () => {
     const error = await errorOf(dial(deadPeer(), { local: "192.0.2.1:0" }));
     expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "bind" });
+  });
+
+  it("end where onAttempt throws: with its error, and no socket is left", () =>
+    withListener(
+      4,
+      (socket) => socket.resume(),
+      async (peer) => {
+        const own = new Error("own");
+        const onAttempt = vi.fn(() => {
+          throw own;
+        });
+        const retried = { retryOn: ["ECONNREFUSED"] as const, backoff: AT_ONCE, onAttempt };
+        const closed = vi.fn(loadNative().reset);
+        await withNative({ reset: closed }, async () => {
+          expect(await errorOf(dial(peer, retried))).toBe(own);
+          expect(closed).toHaveBeenCalledOnce();
+          expect(await errorOf(dial(deadPeer(4, "other"), retried))).toBe(own);
+          expect(closed).toHaveBeenCalledTimes(2);
+        });
+        expect(onAttempt).toHaveBeenCalledTimes(2);
+      },
+    ));
+
+  it("with a fixed port find no other free, and do not count them", async () => {
+    const local = `127.0.0.1:${deadPeer(4, "other").port}`;
+    const error = await withAnswers([-EADDRNOTAVAIL], () => errorOf(dial(deadPeer(), { local })));
+    expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "connect" });
+    expect(error.message).not.toMatch(/\d+ of the \d+ ports/);
+  });
+
+  it("from the peer's port go to another host", async () => {
+    const { port } = deadPeer();
+    const far = `198.18.0.1:${port}`;
+    const error = await withAnswers([-ENETUNREACH], () => errorOf(dial(far, { local: `0.0.0.0:${port}` })));
+    expect(error.code).toBe("ENETUNREACH");
   });
 
   it("go on in the next range for EADDRNOTAVAIL only", async (context) => {
@@ -434,11 +543,30 @@ describe("limits", () => {
     expect((await errorOf(dial(deadPeer(), options))).code).toBe(code);
   });
 
+  it.each([
+    [{ retry: [] } as never, "ERR_UNKNOWN_OPTION", "dial()"],
+    [{ onAttempt: 5 as never }, "ERR_OPTION_VALUE", "onAttempt"],
+    [{ retryOn: ["ECONREFUSED" as never] }, "ERR_UNKNOWN_ERRNO", "ECONNREFUSED"],
+  ] as [DialOptions, string, string][])("%o is refused, with what is meant", async (options, _code, text) => {
+    expect((await errorOf(dial(deadPeer(), options))).message).toContain(text);
+  });
+
   it("a deadline of 0 is one, and the longest too", async () => {
     const peer = deadPeer(4, "other");
     const retryOn = ["ECONNREFUSED"] as const;
     expect((await errorOf(dial(peer, { deadlineMs: 0, retryOn }))).code).toBe("ERR_DEADLINE");
     expect((await errorOf(dial(peer, { deadlineMs: 2 ** 31 - 1 }))).code).toBe("ECONNREFUSED");
+  });
+
+  it("an attempt that would begin after the deadline is none", async () => {
+    resolveTo("127.0.0.1", "127.0.0.2");
+    const deadlineMs = 20_000;
+    const onAttempt = () => void vi.spyOn(performance, "now").mockReturnValue(performance.now() + deadlineMs);
+    const error = await errorOf(
+      dial(`name.test:${deadPeer(4, "other").port}`, { deadlineMs, onAttempt, nextAddressMs: 2000 }),
+    );
+    expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [{ outcome: "ECONNREFUSED" }] });
+    expect(error.message).toContain("(1 attempt; the last ended in ECONNREFUSED)");
   });
 
   it("an abort after the connection changes nothing", () =>
@@ -475,6 +603,13 @@ describe("a peer that does not answer", () => {
       expect(elapsedMs).toBeLessThan(900); // The SYN is sent again after a second.
     }));
 
+  it.each([null, "enough"])("is given up by an abort whose reason is %j", (reason) =>
+    withSilentPeer(async (peer) => {
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(reason), 10);
+      expect(await errorOf(dial(peer, { signal: abort.signal, retryOn: ["ETIMEDOUT"] }))).toBe(reason);
+    }));
+
   it("is given up when the signal aborts, with its reason and without an attempt", () =>
     withSilentPeer(async (peer) => {
       const attempts: Attempt[] = [];
@@ -496,13 +631,13 @@ describe.each(FAMILIES)("a local address over IPv%i", (family) => {
         const native = loadNative();
         const set: string[] = [];
         const setsockopt: Native["setsockopt"] = (socket, row, value) => {
-          set.push(native.options[row]!.name);
+          set.push(`${native.options[row]!.name} ${value[0]}`);
           return native.setsockopt(socket, row, value);
         };
         await withNative({ setsockopt }, async () => {
           const host = LOOPBACK[family];
           const late = await dial(peer, { local: { family, host, port: 0 }, guard: "detect" });
-          expect(set).toEqual(["bindAddressNoPort"]);
+          expect(set).toEqual(["bindAddressNoPort 1"]);
           late.socket.reset();
           set.length = 0;
           const local = deadPeer(family);

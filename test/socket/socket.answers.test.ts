@@ -5,6 +5,7 @@ import type { DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
+import { withAnswers } from "../support/answers.ts";
 import { openDescriptors } from "../support/descriptors.ts";
 import { LOOPBACK, withNative } from "../support/harness.ts";
 
@@ -19,18 +20,6 @@ function errorOf(use: () => unknown): DialError & { syscall?: string; peer?: unk
     return error as DialError;
   }
   return expect.unreachable("it must throw");
-}
-
-/** A socket of a kernel that gives these answers. */
-function withAnswers<T>(calls: Partial<Native>, use: (socket: TcpSocket) => Promise<T> | T): Promise<T> {
-  return withNative(calls, async () => {
-    const socket = TcpSocket.open(4);
-    try {
-      return await use(socket);
-    } finally {
-      socket.reset();
-    }
-  });
 }
 
 describe("open()", () => {
