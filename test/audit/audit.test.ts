@@ -23,6 +23,7 @@ import {
   withNative,
 } from "../support/harness.ts";
 import { keep, plant, planted, resetPlanted } from "../support/planted.ts";
+import { temporaryFile } from "../support/temporary.ts";
 
 /** A backlog for more connections than the first buffer has room for records. */
 const PLENTY = 2000;
@@ -249,7 +250,7 @@ describe("selfconnect audit", () => {
     const reserve = "echo 32900-32902 > /proc/sys/net/ipv4/ip_local_reserved_ports";
     const look = `"$0" "$1" audit --port 33000 --json`;
     const script = `${reserve} && ${look} > $2; eval "$("$0" -p 'JSON.parse(fs.readFileSync(process.argv[1])).reserve.now' $2)" >&2 && ${look}`;
-    const file = `${process.env.TMPDIR ?? "/tmp"}/selfconnect-audit-${process.pid}`;
+    const file = temporaryFile("audit.json");
     const { status, stdout, stderr } = await runInNamespace("32768 33791", "sh", [
       "-c",
       script,
