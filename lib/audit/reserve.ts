@@ -18,6 +18,8 @@ export interface ReservationEffects {
   readonly endangered: readonly Address[];
   /** The port that the kernel picks in place of a reserved one, so many times as often as any other; null without. */
   readonly heir: { readonly port: number; readonly times: number } | null;
+  /** Whether the kernel has no port left to pick: a connect without bind(2) of a port fails with EADDRNOTAVAIL. */
+  readonly leavesNoPort: boolean;
 }
 
 /** What reserve() changed, or would change. */
@@ -97,7 +99,8 @@ function effectsOf(
   // Undoing a reservation makes the port itself available, which is no surprise.
   const others = gained.filter((one) => one !== port).sort((one, other) => one - other);
   const nowPicked = others.reduce<PortRange[]>(addPort, []);
-  return { nowPicked, endangered: findListeners(nowPicked), heir: findHeir(range, after, port, is) };
+  const endangered = findListeners(nowPicked);
+  return { nowPicked, endangered, heir: findHeir(range, after, port, is), leavesNoPort: is.size === 0 };
 }
 
 function findListeners(ranges: readonly PortRange[]): Address[] {

@@ -184,8 +184,8 @@ class Dial {
       const isPassedOver = outcome.exhausted !== undefined && ++passedOver < locals.length;
       if (isPassedOver && !lane.signal?.aborted) continue;
       if (made >= this.#most || !this.#isWorthAnother(outcome)) return { ...outcome, peer, made };
-      const error = await this.#wait(made, outcome, lane);
-      if (error !== null) return { error, peer, made };
+      const ended = await this.#wait(made, outcome, lane);
+      if (ended) return { ...ended, peer, made };
       made++;
     }
   }
@@ -280,18 +280,21 @@ class Dial {
   }
 
   /** Waits until the next attempt is due. Returns as #pause() does. */
-  #wait(made: number, { error }: Lost, lane: Lane): Promise<unknown> {
+  #wait(made: number, { error }: Lost, lane: Lane): Promise<Lost | null> {
     const isAsked = this.#isRetried(outcomeOf(error));
     return this.#pause(delayMs(this.#options.backoff ?? (isAsked ? DEFAULT_BACKOFF : undefined), made), lane);
   }
 
-  /** Returns null after the time, or the error of the deadline or of an abort. */
-  async #pause(waitMs: number, { signal }: { readonly signal?: AbortSignal | undefined }): Promise<unknown> {
+  /** Returns null after the time; at the deadline or an abort, whose reason may be null too, what ended it. */
+  async #pause(
+    waitMs: number,
+    { signal }: { readonly signal?: AbortSignal | undefined },
+  ): Promise<Lost | null> {
     const leftMs = this.#leftMs();
     if (waitMs > 0)
       await sleep(Math.min(waitMs, leftMs), undefined, { ...(signal && { signal }) }).catch(() => undefined);
-    if (signal?.aborted) return signal.reason;
-    return leftMs <= waitMs ? this.#deadlineError() : null;
+    if (signal?.aborted) return { error: signal.reason };
+    return leftMs <= waitMs ? { error: this.#deadlineError() } : null;
   }
 
   /** The error of a dial of which every address failed. A self-connect must not go unreported. */
@@ -324,7 +327,7 @@ class Dial {
           delayMs(this.#options.backoff ?? DEFAULT_BACKOFF, made),
           this.#options,
         );
-        if (ended !== null) throw ended;
+        if (ended) throw ended.error;
       }
     }
   }

@@ -66,7 +66,7 @@ function reservation({ reserve }: Audit): Cure {
   const rows = reserve ? sysctlRows(reserve, "") : [];
   const what = reserve
     ? `reserve ${reserve.ports.join(", ")}: the kernel never picks a reserved port`
-    : "(reserving the ports would make the kernel pick ports of the other parity: no cure here)";
+    : "(reserving the ports would leave the kernel none of their parity, or none at all: no cure here)";
   return { what, head: null, rows };
 }
 

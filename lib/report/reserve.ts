@@ -41,7 +41,7 @@ function changeText(before: readonly PortRange[], after: readonly PortRange[]): 
 }
 
 function effectLines({ effects }: Reservation): Line[] {
-  const { nowPicked, endangered, heir } = effects;
+  const { nowPicked, endangered, heir, leavesNoPort } = effects;
   const often =
     heir && heir.times > 1 ? `port ${heir.port} is picked ${heir.times} times as often as others` : null;
   return [
@@ -49,6 +49,9 @@ function effectLines({ effects }: Reservation): Line[] {
     ...(nowPicked.length === 0
       ? []
       : [[paint("yellow", `the kernel now picks ports that it did not pick: ${formatPortList(nowPicked)}`)]]),
+    ...(leavesNoPort
+      ? [[paint("red", "no port is left"), ": a connect that binds no port fails with EADDRNOTAVAIL"]]
+      : []),
     ...endangered.map(
       (local): Line => [
         paint("red", "at risk"),

@@ -85,6 +85,15 @@ describe("selfconnect reserve", () => {
     ]);
   });
 
+  test("says when no port is left, and the kernel agrees", async (context) => {
+    needsNamespaces(context);
+    const script = "$S reserve 50000; $S dial 127.0.0.1:9 --attempts 1 || true";
+    const { status, stdout, stderr } = await runAlone("50000 50000", script);
+    expect(status).toBe(0);
+    expect(stdout).toContain("no port is left: a connect that binds no port fails with EADDRNOTAVAIL");
+    expect(stdout + stderr).toContain("EADDRNOTAVAIL 127.0.0.1:9");
+  });
+
   test("--persist writes the list of the files, not that of the moment, and --undo removes it; both agree", async (context) => {
     needsNamespaces(context);
     const script = `echo "net.ipv4.ip_local_reserved_ports = 45000" > /etc/sysctl.d/10-first.conf

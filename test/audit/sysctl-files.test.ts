@@ -102,7 +102,7 @@ describe("the list that the next boot sets", () => {
 
 function textOf(port: number, undo = false): string {
   const { reservation: persistent } = planFile(port, undo, root);
-  const effects = { nowPicked: [], endangered: [], heir: null };
+  const effects = { nowPicked: [], endangered: [], heir: null, leavesNoPort: false };
   const ephemeralRange = { low: 32_768, high: 60_999 };
   return reserveText({
     ...{ port, ephemeralRange, before: [], after: [], isChange: false, isDone: true, persistent, effects },

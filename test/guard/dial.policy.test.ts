@@ -1,10 +1,12 @@
 /** dial()'s policy: which addresses, how often, how long, and which error of several is thrown. */
 
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import dns from "node:dns/promises";
 import { readdirSync } from "node:fs";
 import os from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { DialOptions } from "../../lib/guard/dial.ts";
+import { REJECTED_CHANNEL } from "../../lib/guard/channels.ts";
+import type { DialOptions, Peer } from "../../lib/guard/dial.ts";
 import { dial } from "../../lib/guard/dial.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import { ADDRESS_BYTES } from "../../lib/socket/address.ts";
@@ -213,10 +215,13 @@ describe("happy eyeballs", () => {
           return this;
         });
         const reset = vi.fn(loadNative().reset);
+        const rejected = vi.fn();
+        subscribe(REJECTED_CHANNEL, rejected);
         const { socket, peer, attempts } = await withNative({ reset }, () =>
           dial(`name.test:${port}`, { nextAddressMs: 10 }),
-        );
+        ).finally(() => unsubscribe(REJECTED_CHANNEL, rejected));
         expect(reset).toHaveBeenCalledOnce();
+        expect(rejected, "it is no self-connect").not.toHaveBeenCalled();
         expect(peer).toEqual({ ...served.getsockname(), host: "127.0.0.1" });
         expect(attempts.map(({ outcome, peer }) => [outcome, peer.host])).toEqual([
           ["abandoned", "127.0.0.2"],
@@ -225,6 +230,24 @@ describe("happy eyeballs", () => {
         socket.reset();
       },
     ));
+
+  it("a self-connect is the verdict, not the deadline that another address reached", () =>
+    withSilentPeer(async ({ port }) => {
+      using _served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
+      resolveTo("127.0.0.1", "127.0.0.2");
+      const native = loadNative();
+      // The kernel's proof that a connection has another end is left out.
+      const connectProgress: Native["connectProgress"] = (handle) => {
+        const progress = native.connectProgress(handle);
+        return progress === PROVEN_APART ? 0 : progress;
+      };
+      await withNative({ isJoined: () => 1, connectProgress }, async () => {
+        const options = { deadlineMs: 200, nextAddressMs: 10, attempts: 1, guard: "detect" } as const;
+        const error = await errorOf(dial(`name.test:${port}`, options));
+        expect(error.code).toBe("ERR_SELF_CONNECT");
+        expect(error.attempts.map(({ outcome }) => outcome)).toEqual(["self-connect", "deadline"]);
+      });
+    }));
 
   it("with a fixed local port one follows the other, because two sockets cannot have it", () =>
     withSilentPeer(async ({ port }) => {
@@ -387,11 +410,15 @@ describe("the forms of a peer", () => {
     expect(lookup).not.toHaveBeenCalled();
   });
 
-  it("a numeric host is not resolved, and keeps its scope", async () => {
+  it.each([
+    "[fe80::7%lo]:80",
+    { host: "fe80::7", scope: "lo", port: 80 },
+    { host: "fe80::7%lo", port: 80 },
+  ])("a numeric host is not resolved, and keeps its scope: %j", async (target) => {
     const lookup = resolveTo("127.0.0.1");
     const peers: Address[] = [];
     const onAttempt = ({ peer }: Attempt) => void peers.push(peer);
-    await withAnswers([-ENETUNREACH], () => errorOf(dial("[fe80::7%lo]:80", { onAttempt })));
+    await withAnswers([-ENETUNREACH], () => errorOf(dial(target as Peer, { onAttempt })));
     expect(peers).toMatchObject([{ host: "fe80::7", scope: "lo" }]);
     expect(lookup).not.toHaveBeenCalled();
   });
@@ -567,6 +594,30 @@ describe("limits", () => {
     );
     expect(error).toMatchObject({ code: "ERR_DEADLINE", attempts: [{ outcome: "ECONNREFUSED" }] });
     expect(error.message).toContain("(1 attempt; the last ended in ECONNREFUSED)");
+  });
+
+  /** Longer than a test may take. */
+  const LONG = { kind: "fixed", delayMs: 600_000 } as const;
+
+  it.each([
+    null,
+    "enough",
+  ])("an abort, whose reason is %j, ends the wait for the next attempt", async (reason) => {
+    const abort = new AbortController();
+    const onAttempt = vi.fn(() => void setTimeout(() => abort.abort(reason), 5));
+    const options = { retryOn: ["ECONNREFUSED"], backoff: LONG, onAttempt } as const;
+    expect(await errorOf(dial(deadPeer(4, "other"), { ...options, signal: abort.signal }))).toBe(reason);
+    expect(onAttempt).toHaveBeenCalledOnce();
+  });
+
+  it("the deadline ends the wait for the next lookup of a name", async () => {
+    const failed = Object.assign(new Error("again"), { code: "EAI_AGAIN" });
+    const lookup = vi.spyOn(dns, "lookup").mockRejectedValue(failed);
+    const options = { retryOn: ["EAI_AGAIN"], backoff: LONG, deadlineMs: 20 } as const;
+    expect(await errorOf(dial("name.test:80", options as DialOptions))).toMatchObject({
+      code: "ERR_DEADLINE",
+    });
+    expect(lookup).toHaveBeenCalledOnce();
   });
 
   it("an abort after the connection changes nothing", () =>

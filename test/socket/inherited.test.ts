@@ -80,6 +80,25 @@ describe.each(FAMILIES)("TcpSocket.fromFd() over IPv%i", (family) => {
   });
 });
 
+describe.each(FAMILIES)("the peer that TcpSocket.fromFd() is given over IPv%i", (family) => {
+  it("is that of a connect which has been refused since: connected() says so", async () => {
+    const peer = deadPeer(family, "other");
+    const refused = TcpSocket.open(family);
+    refused.connect(peer);
+    while (refused.getsockopt("information").state !== "CLOSED") await sleep(1);
+    using adopted = TcpSocket.fromFd(refused.release(), peer);
+    await expect(adopted.connected()).rejects.toMatchObject({ code: "ECONNREFUSED", peer });
+  });
+
+  it("is of the socket's family, or else the descriptor is still the caller's", () => {
+    const fd = TcpSocket.open(family).release();
+    const other = deadPeer(family === 4 ? 6 : 4, "other");
+    expect(catchError(() => TcpSocket.fromFd(fd, other))).toMatchObject({ code: "ERR_INVALID_ADDRESS" });
+    using kept = TcpSocket.fromFd(fd);
+    expect([kept.fd, kept.state]).toEqual([fd, "unconnected"]);
+  });
+});
+
 describe("TcpSocket.fromFd() refuses", () => {
   it("what is no descriptor, closed, a file, UDP, a Unix domain socket; and keeps hands off it", async () => {
     const file = openSync("/dev/null", "r");
@@ -356,6 +375,11 @@ describe("what is no socket to take over, or to hand on", () => {
     const message = expect.stringContaining(fix);
     const error = catchError(() => checkHandover(state, net.createServer()));
     expect(error).toMatchObject({ code: "ERR_NOT_LISTENING", message });
+  });
+
+  it.each([undefined, null, {}, new net.Socket()])("toServer() with what is no server: %o", (server) => {
+    const error = catchError(() => checkHandover("listening", server as never));
+    expect(error).toMatchObject({ code: "ERR_INVALID_SERVER" });
   });
 
   it("toServer() with a server that listens, and in a worker of node:cluster", () => {
