@@ -40,6 +40,13 @@ function withAnswers<T>(answers: number[], use: () => Promise<T>): Promise<T> {
   return withNative({ connect }, use);
 }
 
+const kernel = loadNative();
+/** The kernel's connectProgress without its proof that a connection has another end. */
+const connectProgress: Native["connectProgress"] = (handle) => {
+  const progress = kernel.connectProgress(handle);
+  return progress === PROVEN_APART ? 0 : progress;
+};
+
 const AT_ONCE = { kind: "fixed", delayMs: 0 } as const;
 
 const countDescriptors = () => readdirSync("/proc/self/fd").length;
@@ -182,11 +189,6 @@ describe("happy eyeballs", () => {
           native.getpeername(handle, peer);
           return Number(peer[11] === 1);
         };
-        // The kernel's proof that they are not is left out.
-        const connectProgress: Native["connectProgress"] = (handle) => {
-          const progress = native.connectProgress(handle);
-          return progress === PROVEN_APART ? 0 : progress;
-        };
         await withNative({ isJoined, connectProgress }, async () => {
           const { socket, peer, attempts } = await dial(`name.test:${port}`, { guard: "detect" });
           expect(peer).toEqual(served.getsockname());
@@ -235,12 +237,6 @@ describe("happy eyeballs", () => {
     withSilentPeer(async ({ port }) => {
       using _served = TcpSocket.open(4).bind(`127.0.0.2:${port}`).listen();
       resolveTo("127.0.0.1", "127.0.0.2");
-      const native = loadNative();
-      // The kernel's proof that a connection has another end is left out.
-      const connectProgress: Native["connectProgress"] = (handle) => {
-        const progress = native.connectProgress(handle);
-        return progress === PROVEN_APART ? 0 : progress;
-      };
       await withNative({ isJoined: () => 1, connectProgress }, async () => {
         const options = { deadlineMs: 200, nextAddressMs: 10, attempts: 1, guard: "detect" } as const;
         const error = await errorOf(dial(`name.test:${port}`, options));
