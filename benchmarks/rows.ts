@@ -202,18 +202,21 @@ function limitText({ limit, to }: RatioPlan, results: Results): string | null {
 
 /** The CPU time of a connect by one cell to that by another. */
 function cpuRow(who: string, of: string, to: string, results: Results): BenchRow {
-  const plan = { what: `CPU time to connect and reset, ${who} to ${to}`, of: [of], to };
-  return ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []);
+  return cpuRatioRow(`CPU time to connect and reset, ${who} to ${to}`, of, to, results);
 }
 
 /** A guarded request, with its server, to one that is not guarded. */
 function requestRow(door: string, results: Results): BenchRow {
-  const plan = {
-    what: `CPU time of a request by ${door}, guarded to not guarded`,
-    of: [`${door}, guarded`],
-    to: door,
-  };
-  return ratioRow(plan, results, ({ name }) => results.cpuUs.get(name) ?? []);
+  return cpuRatioRow(
+    `CPU time of a request by ${door}, guarded to not guarded`,
+    `${door}, guarded`,
+    door,
+    results,
+  );
+}
+
+function cpuRatioRow(what: string, of: string, to: string, results: Results): BenchRow {
+  return ratioRow({ what, of: [of], to }, results, ({ name }) => results.cpuUs.get(name) ?? []);
 }
 
 function growthRow(growth: { readonly bytes: number | null; readonly text: string }): BenchRow {
