@@ -3,7 +3,7 @@ import type { TestContext } from "vitest";
 import { expect } from "vitest";
 import { command } from "./harness.ts";
 
-const BALANCER = new URL("programs/load-balancer.py", import.meta.url).pathname;
+const BALANCER = new URL("programs/behind-balancer.sh", import.meta.url).pathname;
 
 /** The address that the clients connect to; the balancer sends them to 127.0.0.1:BACKEND. */
 export const SERVICE = "10.96.0.10";
@@ -20,15 +20,7 @@ export async function runBalanced<T>(
   port: number,
   client: readonly string[],
 ): Promise<T> {
-  const setUp = `
-    mount --make-rprivate / && ip link set lo up && ip route add 10.96.0.0/16 dev lo || exit ${UNAVAILABLE}
-    echo "40000 40015" > /proc/sys/net/ipv4/ip_local_port_range
-    folder=$(mktemp -d) && mount -t cgroup2 none $folder || exit ${UNAVAILABLE}
-    group=$folder/selfconnect-$$; mkdir $group || exit ${UNAVAILABLE}
-    python3 "$1" $group ${SERVICE} ${port} ${BACKEND} || { rmdir $group; exit ${UNAVAILABLE}; }
-    (sh -c 'echo $PPID' > $group/cgroup.procs; shift; exec "$@"); status=$?
-    sleep 0.1; rmdir $group; umount $folder; rmdir $folder; exit $status`;
-  const args = ["-nm", "bash", "-c", setUp, "bash", BALANCER, ...client];
+  const args = ["-nm", BALANCER, SERVICE, `${port}`, `${BACKEND}`, "40000 40015", ...client];
   const { status, stdout, stderr } = await command("unshare", args);
   if (status === UNAVAILABLE || stderr.startsWith("unshare:"))
     context.skip(`no load balancer here: needs root, cgroup v2, BPF and python3 (${stderr.trim()})`);

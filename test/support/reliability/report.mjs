@@ -23,8 +23,11 @@ const WHAT = {
     "SIGKILL at a random moment. A file is whole or absent, no guest lives on, and `lab --resume` goes on.",
   soak: "Loops of every strategy, engine and number of threads, while the guard dials in the same process and workers come and go.",
   promise:
-    "Clients dial services that start and stop at random, in a namespace whose ephemeral range has twelve ports, six of them " +
-    "those of the services.",
+    "Clients of every runtime dial, in every way in, services that start and stop at random, in namespaces whose ephemeral " +
+    "range has twelve ports, six of them those of services: on loopback, from a source address, with TCP Fast Open, through " +
+    "NAT and behind two kinds of load balancer. The bytes tell whether a socket is joined to itself: its own question comes " +
+    "back. *Crossed* is a socket that is joined to another client's, which at that moment dialled its local port: the kernel " +
+    "and the guard see an ordinary connection there.",
   tests:
     "`npm test` with every deep test, the core under ASan, UBSan and TSan of gcc and clang, and mutation testing.",
 };
