@@ -2,8 +2,9 @@
 // *.deep.ts, more sanitizers, and mutation testing. The other parts attack: `faults` lets every system call of the addon
 // fail in every way, `commands` each one in every command; `fuzz` gives it random values and bytes; `races` ends work at
 // random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and `promise` run the loop and the guard
-// for --minutes (default 1). Without a name all of them. Each writes its figures to build/reliability/PART.json; --report
-// makes docs/reliability.md from these files, after the parts that are named, if any. Needs root, as it makes namespaces.
+// for --minutes (default 1), and `fuzz` tries as much for each of them. Without a name all of them. Each writes its figures
+// to build/reliability/PART.json; --report makes docs/reliability.md from these files, after the parts that are named, if
+// any. Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -64,7 +65,7 @@ async function runPart(name) {
   const began = performance.now();
   const figures = await PARTS[name]({ folder: FOLDER, seed, minutes });
   const seconds = Math.round((performance.now() - began) / 1000);
-  const timed = ["soak", "promise"].includes(name) ? ` --minutes ${minutes}` : "";
+  const timed = ["fuzz", "soak", "promise"].includes(name) ? ` --minutes ${minutes}` : "";
   const command = `npm run check:deep -- ${name}${timed} --seed ${seed}`;
   const [load] = os.loadavg();
   const whole = {

@@ -204,15 +204,22 @@ async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<B
   const signal = interruption();
   using line = new LiveLine();
   const startedAt = performance.now();
+  let doing = "starting";
+  const show = () => line.show(`${doing} · ${Math.round((performance.now() - startedAt) / 1000)} s`);
+  // One cell may take minutes, in which the runner sends nothing.
+  const ticking = setInterval(show, 1000);
   const { rounds, cell: cellMs, only, driver: drivers, scan } = flags;
   const options = { rounds, cellMs, only, isLong: flags.long === true, drivers, scan };
   const runner = fork(RUNNER, [JSON.stringify(options)]);
   signal.addEventListener("abort", () => runner.kill("SIGINT"), { once: true });
-  return new Promise((resolve, reject) => {
+  const report = new Promise<BenchReport>((resolve, reject) => {
     runner.on("message", (message: Message) => {
       if ("report" in message) resolve(message.report);
       else if ("rows" in message) checkRows(message.rows);
-      else line.show(`${message.progress} · ${Math.round((performance.now() - startedAt) / 1000)} s`);
+      else {
+        doing = message.progress;
+        show();
+      }
     });
     runner.on("error", reject);
     runner.on("exit", (status) => reject(new Error(`the benchmark ended without a report (${status})`)));
@@ -227,4 +234,5 @@ async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<B
       }
     }
   });
+  return report.finally(() => clearInterval(ticking));
 }

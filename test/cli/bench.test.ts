@@ -1,7 +1,10 @@
 /** The options of `selfconnect bench` that add drivers, scans and bounds. */
+import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { benchExitCode, parseDriver, parseScan } from "../../lib/cli/bench.ts";
 import type { BenchRow, BenchVerdict } from "../../lib/report/index.ts";
+import { command, MAIN } from "../support/harness.ts";
+import { temporaryFile } from "../support/temporary.ts";
 
 describe("--driver", () => {
   it("takes a name and a command, which may contain =", () => {
@@ -70,4 +73,13 @@ describe("the exit code", () => {
   ] as const)("of %j with bounds of one's own is %i", (verdicts, code) => {
     expect(benchExitCode(rows(...verdicts), bounds)).toBe(code);
   });
+});
+
+it("the seconds of a cell that takes long are counted on a terminal", { timeout: 120_000 }, async () => {
+  const driver = temporaryFile("slow.sh");
+  writeFileSync(driver, `sleep 3; echo '{"count":1,"elapsedNs":1}'\n`);
+  const run = `${process.execPath} ${MAIN} bench --only attempts --rounds 1 --cell 1ms --driver "slow=sh ${driver}"`;
+  const { stdout } = await command("script", ["-qec", run, "/dev/null"]);
+  const seconds = [...stdout.matchAll(/starting · slow · (\d+) s/g)].map(([, second]) => second);
+  expect(new Set(seconds).size, stdout).toBeGreaterThan(2);
 });

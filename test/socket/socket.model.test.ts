@@ -312,9 +312,9 @@ const newModel = (): Model => ({
   isShutDown: false,
 });
 
-it.each(
-  FAMILIES,
-)("sequences of calls do what a small model of a TCP socket says, over IPv%i", async (family) => {
+it.each(FAMILIES)("sequences of calls do what a small model of a TCP socket says, over IPv%i", {
+  timeout: 30_000 + 50 * RUNS,
+}, async (family) => {
   const { seed } = random();
   const before = openDescriptors().size;
   await fc.assert(

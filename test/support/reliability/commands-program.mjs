@@ -1,9 +1,12 @@
 // Runs each command once for each system call that it makes through the addon, and lets that call fail: a program of its
 // own, in a namespace of its own. node commands-program.mjs LIBRARY CONTROL FOLDER. Prints one JSON object a line:
 // {id, verdict, …} for each run. In the namespace a server is at risk, and a socket is joined to itself.
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { TcpSocket } from "../../../dist/index.js";
 import { runCommand } from "../run-command.mjs";
@@ -11,6 +14,7 @@ import { ROWS } from "./calls.mjs";
 import { Faults } from "./preload.mjs";
 
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+const pathOf = (name) => fileURLToPath(new URL(name, import.meta.url));
 /** Longer than any of these commands takes on a busy machine; one that has not ended by then hangs. */
 const HANGS_AFTER_MS = 240_000;
 /** What each call fails with: the first of these that its manual page has. */
@@ -25,8 +29,9 @@ joined.connect(joined.getsockname());
 await joined.connected();
 const served = String(server.address().port);
 const held = String(joined.getsockname().port);
+const socket = path.join(folder, "redis.sock");
 
-/** None changes the host. `report` and `completion` make no call, and `worker` needs a queue. */
+/** None changes the host. `report` and `completion` make no call. A name of a file is a program of ours, not a command. */
 const COMMANDS = {
   audit: ["audit"],
   who: ["who", held],
@@ -45,14 +50,18 @@ const COMMANDS = {
     ...["--output", path.join(folder, "lab.json")],
   ],
   bench: ["bench", "--rounds", "1", "--cell", "50ms", "--only", "attempts"],
-  run: ["run", process.execPath, fileURLToPath(new URL("commands-guarded.mjs", import.meta.url)), served],
+  run: ["run", process.execPath, pathOf("commands-guarded.mjs"), served],
+  worker: [pathOf("commands-worker.mjs"), `unix://${socket}`],
 };
 
 /** What these print of an errno is their answer: what another program would get, or what the kernel said. */
 const ANSWERS = { who: /cannot start: /, lab: /: no: / };
 
 const documented = await readExitCodes();
+const redis = await startRedis();
+if (!redis) delete COMMANDS.worker;
 for (const [name, args] of Object.entries(COMMANDS)) await attack(name, args);
+redis?.kill();
 process.exit(0);
 
 async function attack(name, args) {
@@ -67,7 +76,7 @@ async function attack(name, args) {
     const code = PREFERRED.find((one) => row.errnos.includes(one)) ?? row.errnos[0];
     faults.arm(row, code);
     const ended = await run(args);
-    const id = `selfconnect ${args[0]} (${name}) | ${row.name} ${code} for ever`;
+    const id = `${name} | ${row.name} ${code} for ever`;
     const common = { id, command: name, call: row.name, status: ended.status };
     if (faults.injected() === 0) print({ ...common, verdict: "none" });
     else print({ ...common, ...judge(row, code, plain, ended, ANSWERS[name]) });
@@ -76,7 +85,8 @@ async function attack(name, args) {
 
 function run(args) {
   const env = { ...process.env, ...faults.environment(library), NO_COLOR: "1" };
-  return runCommand([process.execPath, MAIN, ...args], {
+  const program = args[0].endsWith(".mjs") ? [] : [MAIN];
+  return runCommand([process.execPath, ...program, ...args], {
     env,
     timeout: HANGS_AFTER_MS,
     killSignal: "SIGKILL",
@@ -108,6 +118,15 @@ function judge(row, code, plain, ended, answer) {
     verdict: "red",
     why: `exit code ${ended.status} instead of ${plain.status} without naming ${row.name} ${code}: ${ended.output.slice(-400)}`,
   };
+}
+
+/** The queue of `worker`, on a socket of the file system; null where there is no redis-server. */
+async function startRedis() {
+  if (spawnSync("redis-server", ["--version"]).error) return null;
+  const where = ["--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""];
+  const child = spawn("redis-server", where, { stdio: "ignore" });
+  while (!existsSync(socket) && child.exitCode === null) await sleep(20);
+  return child;
 }
 
 async function readExitCodes() {

@@ -10,23 +10,29 @@ import { seededRandom } from "./random.mjs";
 
 const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
-const NATIVE_CALLS = 200_000;
 const FILES = fileURLToPath(new URL("fuzz-files.mjs", import.meta.url));
-const FILE_COUNT = 8_000;
-const VALUE_CALLS = 8_000;
-const DECODER_SECONDS = 40;
-const SEQUENCES_MS = 20_000;
-const MODEL_RUNS = 2_000;
-const COMMAND_LINES = 60;
+/** How much for each of --minutes. */
+const EACH = {
+  nativeCalls: 200_000,
+  values: 8_000,
+  files: 8_000,
+  sequencesMs: 20_000,
+  modelRuns: 2_000,
+  decoderSeconds: 40,
+  commandLines: 60,
+};
 /** A command that has not ended by then is stopped, as some run until Ctrl-C. */
 const COMMAND_MS = 4000;
 
-export async function attackByFuzz({ folder, seed }) {
+export async function attackByFuzz({ folder, seed, minutes }) {
+  const much = Object.fromEntries(
+    Object.entries(EACH).map(([name, count]) => [name, Math.ceil(count * minutes)]),
+  );
   const facts = [];
   const red = [];
   const skipped = [];
   for (const attack of [fuzzNative, fuzzValues, fuzzFiles, fuzzSequences, fuzzDecoders, fuzzCommands]) {
-    const result = await attack(seed, folder);
+    const result = await attack(seed, much, folder);
     facts.push(...(result.facts ?? []));
     red.push(...(result.red ?? []));
     if (result.skipped) skipped.push(result.skipped);
@@ -35,22 +41,22 @@ export async function attackByFuzz({ folder, seed }) {
 }
 
 /** Wrong and right arguments into every function of the addon; a crash is the finding. */
-async function fuzzNative(seed) {
+async function fuzzNative(seed, much) {
   const program = fileURLToPath(new URL("../programs/fuzz.mjs", import.meta.url));
   const { status, output } = await runCommand([
     ...IN_NAMESPACE,
     process.execPath,
     program,
     String(seed),
-    String(NATIVE_CALLS),
+    String(much.nativeCalls),
   ]);
   if (status !== 0) return { red: [`random native calls: ${output.slice(-500)}`] };
   const { functions } = JSON.parse(output.trim().split("\n").at(-1));
-  return { facts: [[`random calls of the addon's ${functions} functions`, NATIVE_CALLS]] };
+  return { facts: [[`random calls of the addon's ${functions} functions`, much.nativeCalls]] };
 }
 
-async function fuzzValues(seed) {
-  const { ended, red } = await runProgram("random values", [VALUES, String(seed), String(VALUE_CALLS)]);
+async function fuzzValues(seed, much) {
+  const { ended, red } = await runProgram("random values", [VALUES, String(seed), String(much.values)]);
   if (!ended) return { red };
   return {
     facts: [[`random values into ${ended.functions} public functions and methods`, ended.calls]],
@@ -59,8 +65,8 @@ async function fuzzValues(seed) {
 }
 
 /** Mutated results, captures and expectations into every reader of files; what one accepts must be rendered. */
-async function fuzzFiles(seed) {
-  const { ended, red } = await runProgram("mutated files", [FILES, String(seed), String(FILE_COUNT)]);
+async function fuzzFiles(seed, much) {
+  const { ended, red } = await runProgram("mutated files", [FILES, String(seed), String(much.files)]);
   if (!ended) return { red };
   return {
     facts: [
@@ -87,23 +93,23 @@ async function runProgram(what, args) {
  * Sequences of calls on sockets: of every call, checked for what may never happen, and of those that a model has, each
  * compared with it, over IPv4 and over IPv6.
  */
-async function fuzzSequences(seed) {
+async function fuzzSequences(seed, much) {
   const environment = { ...process.env, DEEP: "1", SEED: String(seed) };
-  const env = { ...environment, FUZZ_MS: String(SEQUENCES_MS), MODEL_RUNS: String(MODEL_RUNS) };
+  const env = { ...environment, FUZZ_MS: String(much.sequencesMs), MODEL_RUNS: String(much.modelRuns) };
   const files = ["test/socket/socket.fuzz.deep.ts", "test/socket/socket.model.test.ts"];
   const command = ["node_modules/.bin/vitest", "run", ...files];
   const { status, output } = await runCommand([...IN_NAMESPACE, ...command], { env });
   if (status !== 0) return { red: [`sequences of socket calls: ${output.slice(-800)}`] };
   return {
     facts: [
-      ["milliseconds of random sequences of socket calls", SEQUENCES_MS],
-      ["sequences of up to 30 calls, each compared with a model", 2 * MODEL_RUNS],
+      ["milliseconds of random sequences of socket calls", much.sequencesMs],
+      ["sequences of up to 30 calls, each compared with a model", 2 * much.modelRuns],
     ],
   };
 }
 
 /** libFuzzer over what the core decodes: test/native/fuzz.cc, under ASan and UBSan. */
-async function fuzzDecoders(seed, folder) {
+async function fuzzDecoders(seed, much, folder) {
   if (spawnSync("clang++", ["--version"]).error)
     return { skipped: "decoders: no clang++ (Debian: apt-get install clang)" };
   const program = path.join(folder, "fuzz");
@@ -122,7 +128,7 @@ async function fuzzDecoders(seed, folder) {
   }
   const flags = [
     `-seed=${seed}`,
-    `-max_total_time=${DECODER_SECONDS}`,
+    `-max_total_time=${much.decoderSeconds}`,
     "-max_len=4096",
     `-artifact_prefix=${folder}/`,
   ];
@@ -174,12 +180,12 @@ const ARGUMENTS = [
   "frehs",
 ]);
 
-async function fuzzCommands(seed, folder) {
+async function fuzzCommands(seed, much, folder) {
   const random = seededRandom(seed);
   const pick = (from) => from[Math.floor(random() * from.length)];
   const red = [];
   const codes = new Map();
-  for (let i = 0; i < COMMAND_LINES; i++) {
+  for (let i = 0; i < much.commandLines; i++) {
     const args = [
       ...pick(COMMANDS).split(" "),
       ...Array.from({ length: Math.floor(random() * 4) }, () => pick(ARGUMENTS)),
@@ -197,5 +203,5 @@ async function fuzzCommands(seed, folder) {
   }
   for (const litter of ["--json", "5"])
     if (existsSync(path.join(folder, litter))) red.push(`a command wrote the file ${litter}`);
-  return { facts: [["random command lines", COMMAND_LINES]], red };
+  return { facts: [["random command lines", much.commandLines]], red };
 }

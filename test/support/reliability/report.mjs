@@ -42,7 +42,7 @@ export function reliabilityPage(all) {
     "",
     `What was tried to break this package, with seeds and commands. ${reds === 0 ? "Nothing here is red." : `**${reds} are red.**`}`,
     "`npm run check:deep -- faults,commands,fuzz,races,exhaustion,crash,soak,promise --report` makes this page; `--minutes 60` makes the",
-    `last two an hour long. The same \`--seed\` repeats what is random. Measured on ${machine}; the load is that at a part's end.`,
+    `last two an hour long, and \`fuzz\` sixty times as much. The same \`--seed\` repeats what is random. Measured on ${machine}; the load is that at a part's end.`,
     "",
     "| part | seconds | load | red | command |",
     "|---|--:|--:|--:|---|",
