@@ -22,7 +22,8 @@ export interface RatioPlan {
   readonly of: readonly string[];
   readonly to: string;
   readonly atLeast?: number;
-  /** The C loop that no program can beat. Beside a missed bound the row reports its ratio to the same peer. */
+  readonly atMost?: number;
+  /** The cell that no program of this kind can beat. Beside a missed bound the row reports its ratio to the same peer. */
   readonly limit?: string;
 }
 
@@ -106,18 +107,30 @@ const RATIOS: readonly RatioPlan[] = [
   { what: "starts of Node, with selfconnect/register to without", of: ["Node, registered"], to: "Node" },
 ];
 
+/** Of 0.72, 0.87 and 0.85 of the connects in the same CPU time. koffi's calls are those of C from JavaScript. */
+const OF_C = { limit: "koffi connect", to: "C connect" } as const;
+/** The CPU time of a connect by one cell to that by another. */
+const CPU_RATIOS: readonly (Omit<RatioPlan, "what" | "of"> & {
+  readonly who: string;
+  readonly of: string;
+})[] = [
+  { who: "TcpSocket", of: "TcpSocket", ...OF_C, atMost: 1.39 },
+  { who: "TcpSocket", of: "TcpSocket", to: "koffi connect", limit: "C connect", atMost: 1.15 },
+  { who: "connectMany()", of: "connectMany() connect", ...OF_C, atMost: 1.18 },
+  ...["node:net connect", "node:net connect, 32 in flight"].map((to) => ({
+    ...{ who: "connectMany()", of: "connectMany() connect", to, limit: "C connect", atMost: 0.55 },
+  })),
+  { who: "dial()", of: "dial()", to: "node:net", atMost: 0.75 },
+  { who: "connect()", of: "connect()", to: "node:net" },
+  { who: "node:net with selfconnect/register", of: "node:net, registered", to: "node:net" },
+];
+
 /** Why a row is skipped that nobody asked for. */
 export const NOT_MEASURED = "not measured";
 
 const MOST_GROWTH_BYTES = 2 * 2 ** 20;
 const MOST_DELAY_P99_MS = 25;
 const MOST_PER_SOCKET = 1.3;
-const MOST_CPU_OF_MANY = 0.55;
-const MOST_CPU_OF_DIAL = 0.75;
-/** 0.72, 0.87 and 0.85 of the connects in the same CPU time. */
-const MOST_CPU_OF_C = 1.39;
-const MOST_CPU_OF_KOFFI = 1.15;
-const MOST_CPU_OF_C_BY_MANY = 1.18;
 const MOST_STOP_MS = 5;
 
 /** The rows of the rates; `growth` and `sockets` come from the trials after the rounds. */
@@ -129,15 +142,7 @@ export function computeBenchRows(
 ): BenchRow[] {
   return [
     ...[...RATIOS, ...asked].map((plan) => ratioRow(plan, results)),
-    boundAbove(cpuRow("TcpSocket", "TcpSocket", "C connect", results), MOST_CPU_OF_C),
-    boundAbove(cpuRow("TcpSocket", "TcpSocket", "koffi connect", results), MOST_CPU_OF_KOFFI),
-    boundAbove(cpuRow("connectMany()", "connectMany() connect", "C connect", results), MOST_CPU_OF_C_BY_MANY),
-    ...["node:net connect", "node:net connect, 32 in flight"].map((to) =>
-      boundAbove(cpuRow("connectMany()", "connectMany() connect", to, results), MOST_CPU_OF_MANY),
-    ),
-    boundAbove(cpuRow("dial()", "dial()", "node:net", results), MOST_CPU_OF_DIAL),
-    cpuRow("connect()", "connect()", "node:net", results),
-    cpuRow("node:net with selfconnect/register", "node:net, registered", "node:net", results),
+    ...CPU_RATIOS.map((plan) => cpuRow(plan, results)),
     ...["http", "tls", "undici"].map((door) => requestRow(door, results)),
     growthRow(growth),
     delayRow(results),
@@ -150,17 +155,17 @@ export function computeBenchRows(
 function figureRow({ trial, name }: CellPlan, results: Results): BenchRow {
   const isStop = trial === "stop";
   const value = results.cells.get(name)?.summary.median ?? null;
-  const row: BenchRow = {
+  const bound = boundOf(isStop ? { atMost: MOST_STOP_MS } : {});
+  return {
     what: isStop ? `stop while no SYN is answered, ${name}` : `memory of a connection ${name}`,
     unit: isStop ? "milliseconds" : "bytes",
-    bound: null,
+    bound,
     value,
     low: null,
     high: null,
-    verdict: value === null ? "skipped" : "reported",
+    verdict: value === null ? "skipped" : verdictOf(value, bound),
     because: value === null ? whyMissing([name], results) : null,
   };
-  return isStop ? boundAbove(row, MOST_STOP_MS) : row;
 }
 
 /** Of the cells' rates, or of what `roundsOf` returns. */
@@ -169,8 +174,8 @@ export function ratioRow(
   results: Results,
   roundsOf: (cell: BenchCell) => readonly number[] = ({ rounds }) => rounds,
 ): BenchRow {
-  const { what, to, atLeast } = plan;
-  const bound = atLeast === undefined ? null : ({ kind: "at least", value: atLeast } as const);
+  const { what, to } = plan;
+  const bound = boundOf(plan);
   const blank = { what, unit: "ratio", bound, value: null, low: null, high: null } as const;
   const first = plan.of
     .flatMap((name) => results.cells.get(name) ?? [])
@@ -183,40 +188,52 @@ export function ratioRow(
   if (!ratio) return { ...blank, verdict: "skipped", because: whyMissing([...plan.of, to], results) };
   if (!agrees(ratio)) {
     const disagree = `rounds disagree: ${ratio.low.toPrecision(3)} to ${ratio.high.toPrecision(3)}`;
-    const because = [disagree, limitText(plan, results)].filter(Boolean).join("; ");
+    const because = [disagree, limitText(plan, results, roundsOf)].filter(Boolean).join("; ");
     return { ...blank, verdict: "disagree", because };
   }
-  const verdict = atLeast === undefined ? "reported" : ratio.median >= atLeast ? "reached" : "missed";
   const { median: value, low, high } = ratio;
-  const because = verdict === "missed" ? limitText(plan, results) : null;
+  const verdict = verdictOf(value, bound);
+  const because = verdict === "missed" ? limitText(plan, results, roundsOf) : null;
   return { ...blank, value, low, high, verdict, because };
 }
 
+function boundOf({ atLeast, atMost }: Pick<RatioPlan, "atLeast" | "atMost">): BenchRow["bound"] {
+  if (atLeast !== undefined) return { kind: "at least", value: atLeast };
+  return atMost === undefined ? null : { kind: "at most", value: atMost };
+}
+
+function verdictOf(value: number, bound: BenchRow["bound"]): BenchRow["verdict"] {
+  if (!bound) return "reported";
+  const isReached = bound.kind === "at least" ? value >= bound.value : value <= bound.value;
+  return isReached ? "reached" : "missed";
+}
+
 /** "the limit in this run: C, one socket again, 1.83 times koffi". */
-function limitText({ limit, to }: RatioPlan, results: Results): string | null {
+function limitText(
+  { limit, to }: RatioPlan,
+  results: Results,
+  roundsOf: (cell: BenchCell) => readonly number[],
+): string | null {
   const best = results.cells.get(limit ?? "");
   const peer = results.cells.get(to);
-  const ratio = best && peer ? pairedRatio(best.rounds, peer.rounds) : null;
+  const ratio = best && peer ? pairedRatio(roundsOf(best), roundsOf(peer)) : null;
   return ratio && `the limit in this run: ${limit}, ${ratio.median.toPrecision(3)} times ${to}`;
 }
 
-/** The CPU time of a connect by one cell to that by another. */
-function cpuRow(who: string, of: string, to: string, results: Results): BenchRow {
-  return cpuRatioRow(`CPU time to connect and reset, ${who} to ${to}`, of, to, results);
+function cpuRow({ who, of, ...plan }: (typeof CPU_RATIOS)[number], results: Results): BenchRow {
+  const what = `CPU time to connect and reset, ${who} to ${plan.to}`;
+  return ratioRow({ ...plan, what, of: [of] }, results, cpuOf(results));
+}
+
+/** For ratioRow(): the CPU time of a cell in each round. */
+function cpuOf(results: Results) {
+  return ({ name }: BenchCell): readonly number[] => results.cpuUs.get(name) ?? [];
 }
 
 /** A guarded request, with its server, to one that is not guarded. */
 function requestRow(door: string, results: Results): BenchRow {
-  return cpuRatioRow(
-    `CPU time of a request by ${door}, guarded to not guarded`,
-    `${door}, guarded`,
-    door,
-    results,
-  );
-}
-
-function cpuRatioRow(what: string, of: string, to: string, results: Results): BenchRow {
-  return ratioRow({ what, of: [of], to }, results, ({ name }) => results.cpuUs.get(name) ?? []);
+  const what = `CPU time of a request by ${door}, guarded to not guarded`;
+  return ratioRow({ what, of: [`${door}, guarded`], to: door }, results, cpuOf(results));
 }
 
 function growthRow(growth: { readonly bytes: number | null; readonly text: string }): BenchRow {
@@ -254,15 +271,8 @@ function socketsRow(
 ): BenchRow {
   const { few, many } = sockets;
   const what = `time per socket in connected(), ${many} to ${few}`;
-  const row = boundAbove(ratioRow({ what, of: [few], to: many }, results), MOST_PER_SOCKET);
+  const row = ratioRow({ what, of: [few], to: many, atMost: MOST_PER_SOCKET }, results);
   return row.value === null ? row : { ...row, because: sockets.because };
-}
-
-/** The row with a bound that its value may not exceed. */
-export function boundAbove(row: BenchRow, most: number): BenchRow {
-  const bound = { kind: "at most", value: most } as const;
-  if (row.value === null) return { ...row, bound };
-  return { ...row, bound, verdict: row.value <= most ? "reached" : "missed" };
 }
 
 export function whyMissing(names: readonly string[], results: Results): string {

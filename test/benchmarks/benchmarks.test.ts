@@ -146,6 +146,9 @@ describe("the rows of connectMany()", () => {
     expect(rows.map(({ value }) => value)).toEqual([1.25, 0.5, 0.625]);
     expect(rows.map(({ verdict }) => verdict)).toEqual(["missed", "reached", "missed"]);
     expect(rows[1]!.bound).toEqual({ kind: "at most", value: 0.55 });
+    expect(rows[2]!.because).toBe(
+      "the limit in this run: C connect, 0.500 times node:net connect, 32 in flight",
+    );
   });
 
   it("take the CPU time that a driver has measured itself, however much its start took", () => {
