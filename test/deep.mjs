@@ -1,10 +1,11 @@
 // npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: npm test with every
-// *.deep.ts, more sanitizers, and mutation testing. The other parts attack: `faults` lets every system call of the addon
-// fail in every way, `commands` each one in every command; `fuzz` gives it random values and bytes; `races` ends work at
-// random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and `promise` run the loop and the guard
-// for --minutes (default 1), and `fuzz` tries as much for each of them. Without a name all of them. Each writes its figures
-// to build/reliability/PART.json; --report makes docs/reliability.md from these files, after the parts that are named, if
-// any. Needs root, as it makes namespaces.
+// *.deep.ts, and mutation testing. `sanitizers`: the core and the addon under those of two compilers, and valgrind.
+// The other parts attack: `faults` lets every system call of the addon fail in every way, `commands` each one in
+// every command; `fuzz` gives it random values and bytes; `races` ends work at random moments; `exhaustion` takes
+// things away; `crash` kills commands; `soak` and `promise` run the loop and the guard for --minutes (default 1),
+// and `fuzz` tries as much for each of them. Without a name all of them. Each writes its figures to
+// build/reliability/PART.json; --report makes docs/reliability.md from these files, after the parts that are named,
+// if any. Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -18,6 +19,7 @@ import { attackByFuzz } from "./support/reliability/fuzz.mjs";
 import { keepPromise } from "./support/reliability/promise.mjs";
 import { attackByRaces } from "./support/reliability/races.mjs";
 import { reliabilityPage } from "./support/reliability/report.mjs";
+import { attackBySanitizers } from "./support/reliability/sanitizers.mjs";
 import { soak } from "./support/reliability/soak.mjs";
 import { readHelp } from "./support/run-command.mjs";
 
@@ -32,6 +34,7 @@ const PARTS = {
   races: attackByRaces,
   exhaustion: attackByExhaustion,
   crash: attackByCrash,
+  sanitizers: attackBySanitizers,
   soak,
   promise: keepPromise,
   tests: runTests,
@@ -84,7 +87,7 @@ async function runPart(name) {
   return figures.red.length;
 }
 
-/** The longest part: what npm test runs, every deep test, the core under more sanitizers, mutation testing. */
+/** The longest part: what npm test runs, every deep test, mutation testing. */
 function runTests() {
   const { status } = spawnSync(process.execPath, ["test/all.mjs", "--deep"], { stdio: "inherit" });
   return {
