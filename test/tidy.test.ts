@@ -48,7 +48,7 @@ const NO_ROOMS = /(^|\/)(src|utils?|common|helpers?|types|misc|scripts)\//;
 
 /** Tests of the whole project, and of stories across many files; the others are in a room's folder. */
 const PROJECT_TESTS = ["build", "census", "docs", "doors", "golden", "package", "tidy"];
-const STORIES = ["clients", "databases", "restart", "suites", "workers"];
+const STORIES = ["clients", "containers", "databases", "restart", "suites", "workers"];
 
 const MOST_LINES = 500;
 const MOST_COLUMNS = 120;

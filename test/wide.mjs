@@ -4,20 +4,22 @@
 // docs/bundling.md, and both make docs/platforms.md; `installs` takes the package from git, a folder and its own sources;
 // `package` asks other people's tools about the packed package. These six are the default. `fleet` asks other hosts, which
 // are of its own: real sshd in a network namespace, a queue with TLS and a user of Redis' ACL, and sixty workers of a
-// queue in sixty namespaces. `machines` runs our tests on machines that lack something, and makes docs/machines.md; `node
+// queue in sixty namespaces. `containers` runs the lines of the guides for a Dockerfile, a container and a Pod, by podman,
+// in an image of this Node; no registry is asked. `machines` runs our tests on machines that lack something, and makes docs/machines.md; `node
 // --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such names);
 // `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg, undici, ws).
 // --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test does. Plain
 // JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { testBundlers } from "./support/bundlers.mjs";
 import { fetchClients, readClients } from "./support/clients.mjs";
 import { testAccess } from "./support/fleet-access.mjs";
 import { testQueue } from "./support/fleet-wide.mjs";
-import { testInstalls } from "./support/installs.mjs";
+import { installPacked, testInstalls } from "./support/installs.mjs";
 import { testMachines } from "./support/machines.mjs";
 import { runNodeTests } from "./support/node-tests.mjs";
 import { fetchPackageTools, testPackage } from "./support/package-checks.mjs";
@@ -47,6 +49,7 @@ const PARTS = {
   machines: testMachineKinds,
   package: testPacked,
   fleet: testFleet,
+  containers: testContainers,
 };
 const DEFAULT_PARTS = ["runtimes", "clients", "platforms", "bundlers", "installs", "package"];
 /** What a way in may do about a self-connect. "no" is a way in that the guard does not reach. */
@@ -225,6 +228,17 @@ async function testFleet() {
   for (const file of FLEET) await runStory(file, SUITE_RANGE, file, {});
   await testFetched("a queue with TLS and a user of Redis' ACL", testAccess);
   await testFetched("sixty workers of a queue", testQueue);
+}
+
+/** The package is packed and installed out here. In the namespaces podman keeps all that it has in the same folder. */
+async function testContainers() {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-containers-"));
+  try {
+    installPacked(folder);
+    await runStory("containers", SUITE_RANGE, "test/stories/containers.wide.ts", { CONTAINERS: folder });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function isWanted({ name }) {

@@ -85,7 +85,7 @@ const EXAMPLES = `Examples:
   selfconnect dial localhost:8080                      is it up?
   selfconnect dial db:5432 --wait 1m && npm start      wait for it
   selfconnect dial 127.0.0.1:50000 --listen-check      and if not: could it start?
-  HEALTHCHECK CMD ["npx", "selfconnect", "dial", "127.0.0.1:50000", "--deadline", "2s"]`;
+  HEALTHCHECK CMD ["/app/node_modules/.bin/selfconnect", "dial", "127.0.0.1:50000", "--deadline", "2s"]`;
 
 async function runDial(peer: string, flags: Flags, signal: AbortSignal): Promise<DialOutcome> {
   const startedAt = performance.now();

@@ -67,7 +67,7 @@ const EXAMPLES = `Examples:
   selfconnect run -- node app.js                       every Node process of it is guarded
   selfconnect run --log -- npm start                   prints a line for each
   selfconnect run --when-free 8080 -- node server.js   as soon as nobody is in the way; "8080,8443" for both
-  CMD ["npx", "selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
+  CMD ["/app/node_modules/.bin/selfconnect", "run", "--guard", "strict", "--", "node", "app.js"]`;
 
 /** Prints what holds the ports, and waits. False when some port was not free in time, or at Ctrl-C. */
 async function waitForPorts(targets: readonly (number | Address)[], deadlineMs: number): Promise<boolean> {

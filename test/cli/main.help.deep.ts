@@ -17,7 +17,7 @@ function prepare(): void {
   const bin = path.join(folder, "bin");
   mkdirSync(bin);
   const run = `exec "${process.execPath}" "${MAIN}" "$@"`;
-  const programs = { selfconnect: run, npx: `shift; ${run}`, sudo: 'exec "$@"', tcpdump: "cat lo.pcap" };
+  const programs = { selfconnect: run, sudo: 'exec "$@"', tcpdump: "cat lo.pcap" };
   for (const [name, line] of Object.entries(programs))
     writeFileSync(path.join(bin, name), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
   for (const name of ["app.js", "server.js"]) writeFileSync(path.join(folder, name), "");
@@ -34,11 +34,12 @@ function runLine(line: string) {
   return command("unshare", ["-rnmpf", "--mount-proc", "--kill-child", "sh", "-c", script]);
 }
 
-/** A Dockerfile's line as a line of the shell; a name and a mirror that the namespace cannot reach are replaced. */
+/** A Dockerfile's line as a line of the shell; what the namespace cannot reach is replaced: a name, a mirror, /app. */
 function toShell(example: string): string {
   const [, list] = /CMD (\[.+\])$/.exec(example) ?? [];
   const line = list ? (JSON.parse(list) as string[]).join(" ") : example;
   return line
+    .replace("/app/node_modules/.bin/", "")
     .replace("db:5432 --wait 1m", "127.0.0.1:9 --wait 1s")
     .replace("lab --all", "lab --machine host --all");
 }

@@ -43,13 +43,18 @@ function fetchBundlers() {
   return { tools: fetchVersions("bundlers", PACKAGES), bun: path.dirname(bun) };
 }
 
-/** Packs the package as npm publishes it, and unpacks it into a new folder, whose path is returned. */
-export function unpackPackage() {
-  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-packed-"));
+/** Packs the package into a folder as npm publishes it, and returns the path of the file. */
+export function packPackage(folder) {
   const packed = execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], {
     encoding: "utf8",
   });
-  execFileSync("tar", ["-xzf", path.join(folder, packed.trim().split("\n").at(-1)), "-C", folder]);
+  return path.join(folder, packed.trim().split("\n").at(-1));
+}
+
+/** Packs the package and unpacks it into a new folder, whose path is returned. */
+export function unpackPackage() {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-packed-"));
+  execFileSync("tar", ["-xzf", packPackage(folder), "-C", folder]);
   return path.join(folder, "package");
 }
 

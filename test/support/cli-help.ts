@@ -42,7 +42,7 @@ export function examplesOf(command: Command): string[] {
 /** The arguments after "selfconnect", of a shell's line or of a Dockerfile's; null where it is not called. */
 export function exampleArguments(example: string): string[] | null {
   const [, list] = /^(?:HEALTHCHECK )?CMD (\[.+\])$/.exec(example) ?? [];
-  if (list) return (JSON.parse(list) as string[]).slice(2);
+  if (list) return (JSON.parse(list) as string[]).slice(1);
   const [, line] = /(?:^|\| |sudo |[<$]\()selfconnect (.+?)(?:\)"?| (?:&&|>|\|) .*)?$/.exec(example) ?? [];
   return line ? line.split(" ").map((word) => word.replace(/^'(.*)'$/, "$1")) : null;
 }

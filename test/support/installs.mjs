@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { unpackPackage } from "./bundlers.mjs";
+import { packPackage, unpackPackage } from "./bundlers.mjs";
 import { runCommand } from "./run-command.mjs";
 import { fetchRuntime, RUNTIMES } from "./runtimes.mjs";
 
@@ -50,6 +50,12 @@ async function testInstall(name, what, folder, check) {
   check(`an install from ${name} works`, installed.status === 0, installed.output.slice(-1500));
   const { output } = await runSelf(folder);
   check(`a package from ${name} opens a socket`, output === "true\n", output.slice(-1500));
+}
+
+/** Installs the packed package into a folder, as a user does who has the file; no registry is asked. */
+export function installPacked(folder) {
+  writePackage(folder);
+  execFileSync("npm", ["install", ...QUIET, "--offline", packPackage(folder)], { cwd: folder });
 }
 
 function runSelf(folder, program = process.execPath, flags = []) {
