@@ -60,7 +60,7 @@ function refusalText(refusals: FreedSocket["refusals"]): string {
 
 const REASONS: Readonly<Record<FreedBy, (code: ErrnoName) => string>> = {
   SOCK_DESTROY: (code) => {
-    if (code === "EPERM") return "needs CAP_NET_ADMIN: run as root";
+    if (code === "EPERM") return "needs CAP_NET_ADMIN: run as root, in a container with --cap-add NET_ADMIN";
     if (code === "EOPNOTSUPP" || code === "ENOTSUP") return "this kernel was built without INET_DIAG_DESTROY";
     if (code === "ENOENT" || code === "ESTALE") return "the socket is gone";
     return "the kernel refused";
