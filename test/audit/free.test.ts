@@ -203,7 +203,9 @@ test("an unprivileged user gets the reason of each way that failed", () => {
     };
     return freeText({ sockets: [socket], unseen: [] });
   };
-  expect(text({ SOCK_DESTROY: "EPERM" })).toContain("needs CAP_NET_ADMIN: run as root, in a container with --cap-add NET_ADMIN");
+  expect(text({ SOCK_DESTROY: "EPERM" })).toContain(
+    "needs CAP_NET_ADMIN: run as root, in a container with --cap-add NET_ADMIN",
+  );
   for (const code of ["EOPNOTSUPP", "ENOTSUP"] as const) {
     expect(text({ SOCK_DESTROY: code })).toContain("without INET_DIAG_DESTROY");
     expect(text({ SOCK_DESTROY: code })).not.toContain("root");
