@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { fetchRuntime, REGISTER, RUNTIMES, THIS_NODE } from "./runtimes.mjs";
+import { ALONE, fetchRuntime, REGISTER, RUNTIMES, THIS_NODE } from "./runtimes.mjs";
 
 const TESTS = /^test-(net-.*|http-.*|tls-.*connect.*)\.m?js$/;
 const FOLDERS = ["test/parallel", "test/sequential"];
@@ -82,11 +82,9 @@ async function runAll(files, node, results) {
 function passes(node, { file, column }) {
   const flags = /^\/\/ Flags:(.*)$/m.exec(readFileSync(file, "utf8"))?.[1].trim().split(/\s+/) ?? [];
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-node-"));
-  const namespaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  const setUp = 'ip link set lo up && exec "$@"';
-  const command = [node.path, ...COLUMNS[column], ...flags, file];
+  const [unshare, ...args] = [...ALONE, node.path, ...COLUMNS[column], ...flags, file];
   return new Promise((resolve) => {
-    const child = spawn("unshare", [...namespaces, "sh", "-c", setUp, "sh", ...command], {
+    const child = spawn(unshare, args, {
       env: { ...process.env, NODE_OPTIONS: "", NODE_TEST_DIR: folder },
       stdio: "ignore",
       timeout: TIMEOUT_MS,
