@@ -65,11 +65,14 @@ export function fetchVersions(name, packages) {
   return fetchPackages(`${name}-${hash}`, packages);
 }
 
-/** Before a command: it runs in namespaces of its own, with a loopback, and what it leaves running ends with it. */
-export const ALONE = [
-  ...["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
-  ...["sh", "-c", 'ip link set lo up && exec "$@"', "sh"],
+/** The flags of unshare(1): new namespaces of the network and of processes, which end with their first one. */
+const UNSHARE = [
+  ...(process.getuid?.() === 0 ? [] : ["--map-root-user"]),
+  ...["--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
 ];
+
+/** Before a command: it runs in namespaces of its own, with a loopback, and what it leaves running ends with it. */
+export const ALONE = ["unshare", ...UNSHARE, ...["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]];
 
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */
 const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
@@ -86,9 +89,7 @@ export function runInNamespace(range, command, env, onLine = () => {}) {
     `echo 0 > ${sysctl}/tcp_max_tw_buckets`,
     'exec "$@"',
   ];
-  const user = process.getuid?.() === 0 ? [] : ["--map-root-user"];
-  const ending = ["--pid", "--fork", "--kill-child", "--mount-proc"];
-  const args = [...user, "--net", ...ending, "sh", "-c", setUp.join(" && "), "sh", ...command];
+  const args = [...UNSHARE, "sh", "-c", setUp.join(" && "), "sh", ...command];
   return new Promise((resolve, reject) => {
     const child = spawn("unshare", args, { env: { ...process.env, NODE_OPTIONS: "", ...env } });
     const output = { stdout: "", stderr: "" };

@@ -6,6 +6,8 @@ export interface Suite {
   /** The arguments of the Node that runs some of them. */
   readonly run: (files: readonly string[]) => readonly string[];
   readonly timeoutMs?: number;
+  /** Whether one process runs all files. */
+  readonly together?: boolean;
   readonly server?: { readonly name: string; readonly port?: number; readonly portVariable?: string };
 }
 
