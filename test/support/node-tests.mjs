@@ -112,12 +112,13 @@ function report(results) {
   row(["failed", ...columns.map((column) => count(column, false))]);
   const ours = [];
   for (const [file, passed] of results) {
-    if (!isMixed(passed)) continue;
     const failing = columns.filter((column) => !passed.get(column));
+    if (failing.length === 0) continue;
     const name = path.basename(file);
     const isOurs = failing.some((column) => column in CONTROL && passed.get(CONTROL[column]));
     if (isOurs) ours.push(name);
-    console.log(`${name} fails in: ${failing.join(", ")}${isOurs ? "" : " (Node's own difference)"}`);
+    const where = isMixed(passed) ? failing.join(", ") : "every column";
+    console.log(`${name} fails in: ${where}${isOurs ? "" : " (not the guard's)"}`);
   }
   return ours;
 }
