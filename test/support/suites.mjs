@@ -7,7 +7,7 @@ import path from "node:path";
 import { ALONE, fetchVersions, REGISTER } from "./runtimes.mjs";
 
 /** One file of undici computes for more than a minute, and other work may take most of the machine. */
-const TIMEOUT_MS = 900_000;
+const TIMEOUT_MS = 300_000;
 /** A test that is missing under register runs again: it has failed where it never passes. */
 const TRIES = 6;
 
@@ -29,6 +29,7 @@ export const SUITES = [
     files: /^test\/(unit|functional)\/.*\.ts$/,
     // As its own script does, because the compiler starts with each process, and takes longer than most files.
     together: true,
+    timeoutMs: 900_000,
     run: (files) => [MOCHA, "--reporter", "tap", "test/helpers/global.ts", ...files],
     env: { NODE_ENV: "test", TS_NODE_TRANSPILE_ONLY: "true" },
     // Its tests know no other port than the default one of Redis.
