@@ -250,9 +250,13 @@ async function runStory(name, range, file, variables) {
   console.log(`\n— ${name}`);
   const vitest = ["node_modules/.bin/vitest", "run", "--reporter=verbose", file];
   const env = { ...variables, WIDE: "1", NO_COLOR: "1" };
-  const { status, stdout, stderr } = await runInNamespace(range, [process.execPath, ...vitest], env);
-  const lines = stdout.split("\n").filter((line) => /^ *[✓×↓|] /.test(line));
-  console.log(lines.join("\n"));
+  const lines = [];
+  const command = [process.execPath, ...vitest];
+  const { status, stdout, stderr } = await runInNamespace(range, command, env, (line) => {
+    if (!/^ *[✓×↓|] /.test(line)) return;
+    lines.push(line);
+    console.log(line);
+  });
   for (const [sign, count] of Object.entries({ "✓": "passed", "×": "failed", "↓": "skipped" }))
     counts[count] += lines.filter((line) => line.trimStart().startsWith(sign)).length;
   const isReported = lines.some((line) => line.trimStart().startsWith("×"));

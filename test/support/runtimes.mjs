@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { fetchPackages } from "../../build.mjs";
 import { PORT } from "./contract.mjs";
 
@@ -64,11 +65,23 @@ export function fetchVersions(name, packages) {
   return fetchPackages(`${name}-${hash}`, packages);
 }
 
+/** The flags of unshare(1): new namespaces of the network and of processes, which end with their first one. */
+const UNSHARE = [
+  ...(process.getuid?.() === 0 ? [] : ["--map-root-user"]),
+  ...["--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
+];
+
+/** Before a command: it runs in namespaces of its own, with a loopback, and what it leaves running ends with it. */
+export const ALONE = ["unshare", ...UNSHARE, ...["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]];
+
 /** The kernel's default, and one in which a plain connect to PORT is joined to itself. */
 const RANGES = { usual: "32768 60999", small: `${PORT} ${PORT + 1}` };
 
-/** Runs a program in a new network namespace, without TIME-WAIT. What it leaves running ends with it. */
-export function runInNamespace(range, command, env) {
+/**
+ * Runs a program in a new network namespace, without TIME-WAIT. What it leaves running ends with it. Calls `onLine` with
+ * each line that it prints to stdout, at once.
+ */
+export function runInNamespace(range, command, env, onLine = () => {}) {
   const sysctl = "/proc/sys/net/ipv4";
   const setUp = [
     "ip link set lo up",
@@ -76,13 +89,12 @@ export function runInNamespace(range, command, env) {
     `echo 0 > ${sysctl}/tcp_max_tw_buckets`,
     'exec "$@"',
   ];
-  const user = process.getuid?.() === 0 ? [] : ["--map-root-user"];
-  const ending = ["--pid", "--fork", "--kill-child", "--mount-proc"];
-  const args = [...user, "--net", ...ending, "sh", "-c", setUp.join(" && "), "sh", ...command];
+  const args = [...UNSHARE, "sh", "-c", setUp.join(" && "), "sh", ...command];
   return new Promise((resolve, reject) => {
     const child = spawn("unshare", args, { env: { ...process.env, NODE_OPTIONS: "", ...env } });
     const output = { stdout: "", stderr: "" };
     child.stdout.on("data", (text) => (output.stdout += text));
+    createInterface(child.stdout).on("line", onLine);
     child.stderr.on("data", (text) => (output.stderr += text));
     child.on("error", reject);
     child.on("close", (status) => resolve({ status, ...output }));

@@ -10,9 +10,8 @@ export const REGISTER = ["--require", new URL("../../dist/register.cjs", import.
 export const REGISTER_MODULE = ["--import", new URL("../../dist/register.js", import.meta.url).href];
 
 /** Guarded and unguarded ways to connect. */
-export const GUARDED_DOORS = ["connect", "streams", "tls", "http", "undici", "dial"].map(
-  (door) => `guarded ${door}`,
-);
+const FUNCTIONS = ["connect", "stream", "streams", "tls", "http", "undici", "dial", "connectMany"];
+export const GUARDED_DOORS = FUNCTIONS.map((name) => `guarded ${name}`);
 export const PLAIN_DOORS = ["net", "socket", "tls", "http", "undici", "fetch"];
 
 export interface Story {

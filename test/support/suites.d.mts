@@ -1,6 +1,13 @@
 /** The tests of another package. */
 export interface Suite {
   readonly name: string;
+  /** Its test files, by their names. */
+  readonly files: RegExp;
+  /** The arguments of the Node that runs some of them. */
+  readonly run: (files: readonly string[]) => readonly string[];
+  readonly timeoutMs?: number;
+  /** Whether one process runs all files. */
+  readonly together?: boolean;
   readonly server?: { readonly name: string; readonly port?: number; readonly portVariable?: string };
 }
 
@@ -11,6 +18,8 @@ export interface SuiteResult {
   readonly under: number;
   /** The tests that pass without register and not under it. */
   readonly ours: readonly string[];
+  /** The files that did not end by themselves without register. */
+  readonly killed: readonly string[];
 }
 
 export const SUITES: readonly Suite[];

@@ -11,6 +11,7 @@ const [door, portText, attemptsText] = process.argv.slice(2);
 const port = Number(portText);
 const host = process.env.HOST ?? "127.0.0.1";
 const guard = process.env.GUARD ?? "prevent";
+const peer = { family: host.includes(":") ? 6 : 4, host, port };
 const isCounting = process.env.COUNT === "1";
 const IN_FLIGHT = 8;
 // In Node 20 a fetch never settles when its connection is reset while undici still compiles its parser, with or without
@@ -91,6 +92,10 @@ function doors() {
       ((lib) => stream(() => lib.connect({ host, port, guard })))(await importOurs()),
     "guarded streams": async () =>
       ((lib) => stream(() => lib.streamFactory({ guard })().connect(port, host)))(await importOurs()),
+    "guarded stream": async () =>
+      ((lib) => stream(() => lib.guardStream(new net.Socket(), { guard }).connect(port, host)))(
+        await importOurs(),
+      ),
     "guarded tls": async () =>
       ((lib) => stream(() => lib.connectTls({ host, port, guard }), "secureConnect"))(await importOurs()),
     "guarded http": async () =>
@@ -101,20 +106,31 @@ function doors() {
         dispatcher: new undici.Agent({ connect: lib.undiciConnect(undici.buildConnector, {}, { guard }) }),
       });
     },
-    "guarded dial": async () =>
-      (
-        (lib) => () =>
-          lib.dial({ family: host.includes(":") ? 6 : 4, host, port }, { guard }).then(
-            ({ socket, local, peer }) => {
-              // The service may have reset the connection by now: then the kernel has forgotten the peer.
-              if (lib.isSelfConnect(local, peer)) counts.selfConnects++;
-              socket.reset();
-              return "closed";
-            },
-            (error) => error.code,
-          )
-      )(await importOurs()),
+    "guarded dial": async () => {
+      const lib = await importOurs();
+      return () =>
+        lib.dial(peer, { guard }).then(
+          (dialed) => endOurs(lib, dialed),
+          (error) => error.code,
+        );
+    },
+    "guarded connectMany": async () => {
+      const lib = await importOurs();
+      return async () => {
+        const results = lib.connectMany([peer], { guard, perSecond: Infinity });
+        for await (const { socket, local, outcome } of results)
+          return socket ? endOurs(lib, { socket, local, peer }) : outcome;
+      };
+    },
   };
+}
+
+/** Ends a connection of dial() or connectMany(). */
+function endOurs(lib, { socket, local, peer }) {
+  // The service may have reset the connection by now: then the kernel has forgotten the peer.
+  if (lib.isSelfConnect(local, peer)) counts.selfConnects++;
+  socket.reset();
+  return "closed";
 }
 
 /** Counts each 'connect' event of a socket that is joined to itself. */

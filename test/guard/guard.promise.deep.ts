@@ -1,8 +1,9 @@
 /**
- * The promise, where nothing is prevented: under `detect` no way in hands out a socket that is joined to itself. Nothing
- * listens, so every socket that a client gets is one. The controls show how many there are without the guard.
+ * The promise: no way in hands out a socket that is joined to itself, whether the guard only detects it or also prevents
+ * it. Nothing listens, so every socket that a client gets is one. The controls show how many there are without the guard.
  */
 import { beforeEach, describe, expect, it } from "vitest";
+import { supported } from "../../lib/socket/supported.ts";
 import { BACKEND, runBalanced, SERVICE } from "../support/balancer.ts";
 import { needsNamespaces, runInNamespace } from "../support/harness.ts";
 import { GUARDED_DOORS, PLAIN_DOORS, REGISTER } from "../support/story.ts";
@@ -28,14 +29,14 @@ interface Counts {
 
 interface Client {
   readonly door: string;
-  readonly guard: "off" | "detect";
+  readonly guard: "off" | "detect" | "prevent";
   readonly host: string;
   readonly port: number;
   readonly attempts: number;
 }
 
 function commandOf({ door, guard, host, port, attempts }: Client): string[] {
-  const flags = guard === "detect" && PLAIN_DOORS.includes(door) ? REGISTER : [];
+  const flags = guard !== "off" && PLAIN_DOORS.includes(door) ? REGISTER : [];
   const variables = ["COUNT=1", `HOST=${host}`, `GUARD=${guard}`, `SELFCONNECT_GUARD=${guard}`];
   return ["env", ...variables, process.execPath, ...flags, PROGRAM, door, String(port), String(attempts)];
 }
@@ -53,18 +54,27 @@ describe("on the default range", () => {
     const [file, ...args] = commandOf({ door, guard, host: "127.0.0.1", port, attempts });
     const { stdout, stderr } = await runInNamespace(range, file!, args);
     expect(stderr).toBe("");
-    return JSON.parse(stdout);
+    const counts = JSON.parse(stdout);
+    console.log(guard, stdout.trim());
+    return counts;
   }
 
   it("control: a client without the guard gets them", { timeout }, async () => {
     expect(countHandedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
   });
 
-  it.each(WAYS)("%s: none in 300,000", { timeout }, async (door) => {
+  it.each(WAYS)("%s under detect: none in 300,000", { timeout }, async (door) => {
     const counts = await run(door, "detect", DEFAULT.attempts);
     expect(counts.attempts).toBe(DEFAULT.attempts);
     expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
     expect(counts.rejected).toBeGreaterThan(0);
+  });
+
+  it.each(WAYS)("%s under prevent: none in 300,000, nor any to reject", { timeout }, async (door) => {
+    const counts = await run(door, "prevent", DEFAULT.attempts);
+    expect(counts.attempts).toBe(DEFAULT.attempts);
+    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
+    if (supported("localPortRange")) expect(counts.rejected).toBe(0);
   });
 });
 
