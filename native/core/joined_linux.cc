@@ -41,6 +41,11 @@ bool is_proven_apart(const tcp_info& info) {
   }
 }
 
+bool is_closed(int fd) {
+  tcp_info info{};
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info) >= 0 && info.tcpi_state == closed;
+}
+
 bool is_connecting(const tcp_info& info) {
   return info.tcpi_state == syn_sent || info.tcpi_state == syn_received;
 }
@@ -64,8 +69,8 @@ Result is_joined(int fd) {
   if (known >= 0 && is_proven_apart(info)) return 0;
   Address local;
   const Result named = has_own_name(fd, &local);
-  // The connection was reset since TCP_INFO was read: the socket is joined to nothing now.
-  if (known >= 0 && named == -ENOTCONN) return 0;
+  // If the connection was reset since TCP_INFO was read, the socket is joined to nothing now.
+  if (known >= 0 && named == -ENOTCONN && is_closed(fd)) return 0;
   // Kernels that do not count segments (gVisor, Linux before 4.2) have no hook that could replace the peer.
   const bool is_counted = known < 0 || info.tcpi_segs_in > 0;
   return named == 0 && is_counted ? diag_joined(fd, local) : named;

@@ -16,8 +16,9 @@ it("a system call that fails is an error that names it, and leaves no descriptor
   needsNamespaces(context);
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-faults-"));
   try {
-    // pair() left a socket open, the ring a descriptor, and a scope was said not to exist, each for one of these.
-    const paths = "bind;bind scope;pair;loop bind;loop fresh, io_uring";
+    // A joined socket was said to be none, pair() left one open, the ring a descriptor, and a scope was said not to
+    // exist, each for one of these.
+    const paths = "isSelfConnected;bind;bind scope;pair;loop bind;loop fresh, io_uring";
     const calls = "bind;if_nametoindex;getpeername;io_uring_enter";
     const faults = await runMatrix(folder, ["--only", paths, "--calls", calls, "--most", "150"]);
     expect(faults.filter(({ verdict }) => verdict === "red")).toEqual([]);

@@ -190,7 +190,7 @@ export const PATHS = {
   },
   isSelfConnected: async (kit) => {
     const socket = await openJoined(kit);
-    return String(await kit.armed(() => socket.isSelfConnected()));
+    assert.equal(await kit.armed(() => socket.isSelfConnected()), true, "it is joined to itself");
   },
   options: async (kit) => {
     const socket = kit.own(TcpSocket.open(4));
