@@ -23,7 +23,9 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -1249,8 +1251,12 @@ constexpr Test kTests[] = {
 
 }  // namespace
 
-int main() {
+/// Leaves out the tests that are named in its arguments.
+int main(int argc, char** argv) {
+  const std::span<char*> left_out(argv, static_cast<size_t>(argc));
   for (const Test& test : kTests) {
+    if (std::ranges::any_of(left_out, [&](const char* name) { return std::string_view(name) == test.name; }))
+      continue;
     const int before = count_open_fds();
     test.run();
     if (count_open_fds() != before) {
