@@ -167,6 +167,7 @@ describe("a wrong argument is an error with a code", () => {
       () => new ports.PortWalk(ports.PORT_ALGORITHMS[0]!, {} as never, Math.random),
     ],
     ["no port", "ERR_INVALID_PORT", () => packets.Capture.open("x" as never, 0)],
+    ["an object as ports", "ERR_INVALID_ARGUMENT", () => audit.audit({ ports: {} as never })],
     // String() throws for an object without a prototype.
     ["an object as a family", "ERR_INVALID_FAMILY", () => main.TcpSocket.open(Object.create(null))],
     ["an object as a port", "ERR_INVALID_PORT", () => main.rangesWithout(Object.create(null), 1 as never)],

@@ -14,7 +14,7 @@ import { portAlgorithm, supposeAlgorithm } from "../ports/algorithms.ts";
 import type { Address } from "../socket/address.ts";
 import { isSameAddress, isSameHost, unmap } from "../socket/address.ts";
 import { checkPort } from "../socket/address-text.ts";
-import { checkKeys, invalidArgument } from "../socket/misuse.ts";
+import { checkArray, checkKeys, invalidArgument } from "../socket/misuse.ts";
 import { holds } from "../socket/port-range.ts";
 import { isSelfConnect } from "../socket/self-connect.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
@@ -134,6 +134,7 @@ const TURN_MS = 5;
  */
 export function audit(options: AuditOptions = {}): Promise<Audit> {
   checkKeys("audit()", options, ["ports", "namespace"]);
+  if (options.ports !== undefined) checkArray("audit() takes an array of ports", options.ports);
   if (options.ports?.length === 0) {
     throw invalidArgument("ERR_INVALID_PORT", "ports [] has no port: leave it out to assess the listeners");
   }

@@ -52,6 +52,16 @@ export function parseDurationMs(text: string): number {
 /** Every command that connects takes these forms, for help texts. */
 export const PEER_FORMS = 'where to connect: "127.0.0.1:80", "[::1]:80", "host:80", ":80", "redis://host"';
 
+/** Where a value was left out the next option is taken for it: --html --json would write a file "--json". */
+export function refuseOptionsAsValues(command: Command): void {
+  for (const option of command.options) {
+    const value: unknown = command.getOptionValue(option.attributeName());
+    const taken = command.options.find(({ long }) => long !== undefined && long === value);
+    if (taken)
+      command.error(`error: option '${option.flags}' got no value: ${taken.long} is an option of its own`);
+  }
+}
+
 /** A name with a port, which resolveNames() replaces before a command runs. */
 class NamedPeer {
   readonly host: string;

@@ -113,7 +113,11 @@ async function createProgram(isAsked: (name: string) => boolean): Promise<Comman
     .showHelpAfterError("(add --help for the options and their defaults)")
     .addHelpText("after", `\n${FORMS}\n\n${exitCodeHelp()}`)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
-    .hook("preAction", async (_program, command) => (await import("./arguments.ts")).resolveNames(command))
+    .hook("preAction", async (_program, command) => {
+      const { refuseOptionsAsValues, resolveNames } = await import("./arguments.ts");
+      refuseOptionsAsValues(command);
+      await resolveNames(command);
+    })
     .enablePositionalOptions(); // The options after run's program are the program's.
   for (const [name, { usage, summary, load }] of Object.entries(COMMANDS)) {
     const command = isAsked(name) ? await load() : new Command(name).usage(usage);

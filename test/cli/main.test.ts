@@ -228,6 +228,12 @@ describe("files and terminals", () => {
     expect(listenRefusal(peer)).toBeNull();
   });
 
+  it("an option without its value does not take the next option for it", async () => {
+    const { status, stdout, stderr } = await cli(["ports", "--html", "--json"]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toContain("option '--html <file>' got no value: --json is an option of its own");
+  });
+
   it("the live line is shown on a terminal, and NO_COLOR removes the colours", async () => {
     const line = `NO_COLOR=1 ${process.execPath} ${MAIN} reconnect ${formatAddress(deadPeer(4, "other"))} --duration 700ms`;
     const { stdout } = await command("script", ["-qec", line, "/dev/null"]);

@@ -22,7 +22,7 @@ const WHAT = {
   crash:
     "SIGKILL at a random moment. A file is whole or absent, no guest lives on, and `lab --resume` goes on.",
   sanitizers:
-    "The core's tests, and in Node the tests of the rooms `socket`, `loop` and `packets` and random calls of the addon, " +
+    "The core's tests, and in Node the tests of the rooms `socket` and `loop` (under TSan six files of them) and random calls of the addon, " +
     "built with the sanitizers of gcc and of clang, whose runtimes are loaded before Node. A program with a fault shows for " +
     "each that it finds one. Leaks count where the addon is in the stack: Node keeps memory of its own at its end.",
   soak: "Loops of every strategy, engine and number of threads, while the guard dials in the same process and workers come and go.",
