@@ -9,7 +9,7 @@ import type { Address } from "../../lib/socket/address.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import type { SocketState } from "../../lib/socket/state.ts";
 import { openDescriptors } from "../support/descriptors.ts";
-import { deadPeer, FAMILIES, LOOPBACK, random } from "../support/harness.ts";
+import { FAMILIES, LOOPBACK, random } from "../support/harness.ts";
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 60);
 const CALLS = 30;
@@ -46,7 +46,8 @@ interface Model {
 interface Real {
   socket: TcpSocket;
   readonly listener: TcpSocket;
-  readonly dead: Address;
+  /** Bound, and does not listen: it refuses. */
+  readonly dead: TcpSocket;
 }
 
 type Outcome = readonly [code: string | null, value?: unknown];
@@ -101,7 +102,7 @@ const CALLS_BY_NAME: Readonly<Record<string, Call>> = {
     },
     // A connect that has ended without anybody having asked has given its port back, or keeps it: by the kernel.
     isDefined: ({ kind }) => !kind.endsWith("unasked") || kind === "connected unasked",
-    make: ({ socket, dead }) => void socket.bind({ ...dead, port: 0 }),
+    make: ({ socket, dead }) => void socket.bind({ ...dead.getsockname(), port: 0 }),
   },
   connect: {
     isDefined: ({ kind }) => kind === "new" || kind === "failed" || kind === "closed" || kind === "listening",
@@ -121,7 +122,7 @@ const CALLS_BY_NAME: Readonly<Record<string, Call>> = {
       if (isConnected(model)) model.isTold = true;
       return ["EISCONN"];
     },
-    make: ({ socket, dead }) => connectTo(socket, dead),
+    make: ({ socket, dead }) => connectTo(socket, dead.getsockname()),
   },
   connectedTwice: {
     expect: (model) => {
@@ -300,8 +301,9 @@ const commands = SOCKETS.flatMap((of) =>
 
 function open(family: 4 | 6): Real {
   const listener = TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 }).listen(BACKLOG);
-  // Of the parity that connect(2) does not pick: no attempt is joined to itself.
-  return { socket: TcpSocket.open(family, { lingerSeconds: 0 }), listener, dead: deadPeer(family, "other") };
+  // Of the parity that connect(2) does not pick: no attempt is joined to itself. Held: no listener gets it.
+  const dead = TcpSocket.open(family).bind({ family, host: LOOPBACK[family], port: 0 });
+  return { socket: TcpSocket.open(family, { lingerSeconds: 0 }), listener, dead };
 }
 
 const newModel = (): Model => ({
@@ -323,9 +325,10 @@ it.each(FAMILIES)("sequences of calls do what a small model of a TCP socket says
       try {
         await fc.asyncModelRun(() => ({ model: SOCKETS.map(newModel), real: reals }), sequence);
       } finally {
-        for (const { socket, listener } of reals) {
+        for (const { socket, listener, dead } of reals) {
           socket.reset();
           listener.close();
+          dead.close();
         }
       }
     }),
