@@ -21,7 +21,7 @@ export interface Cost {
 }
 
 /** A driver that runs longer than this is killed. */
-const GRACE_MS = 20_000;
+const GRACE_MS = 60_000;
 
 /**
  * Runs a command, under cost.c if it is available, and parses its output. Rejects with the last line of its stderr.

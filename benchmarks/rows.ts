@@ -23,7 +23,7 @@ export interface RatioPlan {
   readonly to: string;
   readonly atLeast?: number;
   readonly atMost?: number;
-  /** The cell that no program of this kind can beat. Beside a missed bound the row reports its ratio to the same peer. */
+  /** What no program of this kind can beat. Beside a missed bound the row reports its ratio to the same peer. */
   readonly limit?: string;
 }
 

@@ -123,7 +123,7 @@ describe("dial --wait", () => {
     const peer = deadPeer(4, "other");
     using listener = TcpSocket.open(4, { reuseAddress: true }).bind(peer);
     const waiting = cli(["dial", formatAddress(peer), "--wait", "20s", "--json"]);
-    setTimeout(() => listener.listen(), 1500);
+    setTimeout(() => listener.listen(), 4000);
     const result = await waiting;
     expect([result.status, result.stderr]).toEqual([0, ""]);
     const { verdict, attempts, attemptCount } = parseChecked(result);

@@ -233,7 +233,8 @@ describe("against real self-connects", () => {
     const peer = `127.0.0.1:${method === "bind" ? 33_001 : 33_000}`;
     const args = ["predict", peer, "--method", method, "--check", "120", "--json", ...more];
     const { stdout, stderr, status } = await runInNamespace(range, process.execPath, [MAIN, ...args]);
-    expect(stderr).toBe("");
+    // On a busy machine it takes long enough for a line of progress.
+    expect(stderr.replace(/^\d+ of 120 self-connects\n/gm, "")).toBe("");
     return { report: JSON.parse(stdout), status };
   }
 });
