@@ -2,7 +2,7 @@
 // both compilers, whose runtimes are loaded before Node; and the core's tests under valgrind. A control shows for each
 // that it finds a fault.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, linkSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { IN_NAMESPACE, runCommand } from "../run-command.mjs";
 
@@ -180,14 +180,14 @@ function findReport(output) {
     ?.slice(0, 1500);
 }
 
-/** The files of this tree, linked, with another addon. */
+/** The files of this tree, with another addon. */
 function makeTree(tree, addon) {
   rmSync(tree, { recursive: true, force: true });
   const files = execFileSync("git", ["ls-files", "-z"]).toString().split("\0").filter(Boolean);
   for (const file of files) {
     const to = path.join(tree, file);
     mkdirSync(path.dirname(to), { recursive: true });
-    linkSync(file, to);
+    copyFileSync(file, to);
   }
   cpSync("dist", path.join(tree, "dist"), { recursive: true, preserveTimestamps: true });
   symlinkSync(path.resolve("node_modules"), path.join(tree, "node_modules"));
