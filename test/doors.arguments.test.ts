@@ -167,6 +167,16 @@ describe("a wrong argument is an error with a code", () => {
       () => new ports.PortWalk(ports.PORT_ALGORITHMS[0]!, {} as never, Math.random),
     ],
     ["no port", "ERR_INVALID_PORT", () => packets.Capture.open("x" as never, 0)],
+    [
+      "bytes as a buffer's size",
+      "ERR_OUT_OF_RANGE",
+      () => packets.Capture.open(9, 6, new Uint8Array(24) as never),
+    ],
+    [
+      "bytes as a local address",
+      "ERR_INVALID_ADDRESS",
+      () => kernel.canSelfConnect("127.0.0.1:9", { local: new Uint8Array(24) as never }),
+    ],
     ["an object as ports", "ERR_INVALID_ARGUMENT", () => audit.audit({ ports: {} as never })],
     // String() throws for an object without a prototype.
     ["an object as a family", "ERR_INVALID_FAMILY", () => main.TcpSocket.open(Object.create(null))],

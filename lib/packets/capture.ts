@@ -1,6 +1,7 @@
 /** Captures the TCP packets between two ports of this host on loopback. */
 import { checkPort } from "../socket/address-text.ts";
 import { errnoName, SocketError } from "../socket/errors.ts";
+import { invalidArgument, textOf } from "../socket/misuse.ts";
 import type { Handle, Native } from "../socket/native.ts";
 import { loadNative } from "../socket/native.ts";
 
@@ -36,6 +37,12 @@ const FIXES: Readonly<Record<string, string>> = {
   "socket ENOSYS": "packets are captured with AF_PACKET, which only Linux has",
 };
 
+function checkBufferBytes(bufferBytes: number): void {
+  if (Number.isInteger(bufferBytes) && bufferBytes > 0 && bufferBytes < 2 ** 31) return;
+  const message = `bufferBytes ${textOf(bufferBytes)} is not a number of bytes: use 1 to 2147483647`;
+  throw invalidArgument("ERR_OUT_OF_RANGE", message, RangeError);
+}
+
 /**
  * packet(7). Loopback passes every packet twice, outgoing and incoming. The kernel's filter keeps the outgoing copies
  * of packets between the two ports.
@@ -59,6 +66,7 @@ export class Capture implements Disposable {
     native = loadNative(),
   ): Capture {
     for (const port of [onePort, otherPort]) checkPort(port);
+    checkBufferBytes(bufferBytes);
     const handle = native.handle();
     const failed = new Uint32Array(1);
     const answer = native.captureOpen(handle, LOOPBACK_DEVICE, onePort, otherPort, bufferBytes, failed);

@@ -57,7 +57,7 @@ export function sourceAddress(peer: Address | string, input: RouteInput = {}): A
     const routing = pickRouting(input.options);
     if (routing) writeOptions(native, routing, (row, value) => native.setsockopt(handle, row, value));
     if (input.local) {
-      const local = addressBytes({ ...unmap(input.local), port: 0 }, native);
+      const local = addressBytes({ ...unmap(parseText(input.local)), port: 0 }, native);
       const bound = native.bind(handle, local);
       if (bound < 0) return withoutRoute(bound, "bind");
     }
