@@ -287,7 +287,7 @@ function auditOf(found: Fields, subject: string | null): ResultRow[] {
 }
 
 function wordsOf(key: string): string {
-  return WORDS[key] ?? key;
+  return Object.hasOwn(WORDS, key) ? WORDS[key]! : key;
 }
 
 function whyNever({ reason }: Fields): string {

@@ -212,6 +212,11 @@ describe("a file", () => {
     expect(() => parseResult("x.json", json)).toThrow(message);
   });
 
+  it("of an audit with a verdict that every object has a property of is read as that text", () => {
+    const odd = JSON.stringify({ ...recordedResult("audit"), verdict: "constructor" });
+    expect(parseResult("x.json", odd).rows[0]).toMatchObject({ name: "verdict", value: "constructor" });
+  });
+
   it.each(
     Object.keys(RESULT_KINDS),
   )("of %s in which a field is missing is read or refused by name", (kind) => {
