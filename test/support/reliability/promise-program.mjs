@@ -1,4 +1,4 @@
-// One ground of the promise: node promise-program.mjs {host, ports: {prevent?, detect?}, backends?, clients, seed}
+// One ground of the promise: node promise-program.mjs {ports: {prevent?, detect?}, backends?, clients, seed}
 // in a namespace with a small ephemeral range. Services start and stop at random on these ports (on `backends` where
 // something translates them) while the clients, each {name, guard, command}, dial them. Prints {clients, services}.
 import { spawn } from "node:child_process";
@@ -59,13 +59,13 @@ async function serve(port, failed) {
   }
 }
 
-/** A question gets one byte, a request a response, and what is neither (TLS) a reset. */
+/** A question, or what Fast Open sends before it, gets one byte, a request a response, and what is neither (TLS) a reset. */
 function answer(stream) {
   stream.on("error", () => {});
   stream.once("data", ([first]) => {
-    if (first === "?".charCodeAt(0)) stream.end("S");
-    else if (first === "G".charCodeAt(0)) stream.end(ANSWER);
-    else if (first === "!".charCodeAt(0)) stream.end("S");
+    const sign = String.fromCharCode(first);
+    if (sign === "G") stream.end(ANSWER);
+    else if ("?!".includes(sign)) stream.end("S");
     else stream.resetAndDestroy();
   });
 }

@@ -1,6 +1,6 @@
 // The part `sanitizers` of check:deep: the core's tests, and the tests of the addon in Node, built with the sanitizers of
 // both compilers, whose runtimes are loaded before Node; and the core's tests under valgrind. A control shows for each
-// that it finds a fault.
+// sanitizer that it finds a fault.
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
