@@ -1,4 +1,5 @@
-// npm test: every check, step by step. Plain JavaScript, because it runs before anything else has been checked.
+// npm test: every check, step by step; npm test -- FILTER…: the tests in such files or folders alone. Plain JavaScript,
+// because it runs before anything else has been checked.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -7,10 +8,12 @@ import { IN_NAMESPACE, runCommand } from "./support/run-command.mjs";
 
 const bin = (name) => path.join("node_modules", ".bin", name);
 const isDeep = process.argv.includes("--deep");
+const filters = process.argv.slice(2).filter((word) => word !== "--deep");
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
-const counts = { passed: 0, failed: 0, skipped: 0 };
-/** What failed: the names of steps and tests, said again at the end, because the output is long. */
+let passed = 0;
+/** What failed and what was skipped, each with its reason, said again at the end, because the output is long. */
 const failures = [];
+const skips = [];
 /** Rooms that one vitest tests, because its start takes seconds. The longest come first: the lanes end together. */
 const GROUPS = [
   ["lab", "report"],
@@ -25,16 +28,17 @@ const GROUPS = [
 try {
   process.env.TRANSFORMS = path.join(folder, "transforms");
   if (isDeep) process.env.DEEP = "1";
-  const steps = [...checks(), ...coreTests(), ...tests()];
+  const steps = filters.length > 0 ? [vitest("tests", filters)] : [...checks(), ...coreTests(), ...tests()];
   if (isDeep) steps.push({ name: "mutation testing: docs/mutation.md", command: [bin("stryker"), "run"] });
   await Promise.all(lanes().map((prefix) => runLane(steps, prefix)));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-for (const name of failures) console.log(`failed: ${name}`);
-const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
-console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
-process.exitCode = counts.failed > 0 ? 1 : 0;
+for (const failure of failures) console.log(`failed: ${failure}`);
+for (const skip of skips) console.log(`skipped: ${skip}`);
+const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
+console.log(`${passed} passed, ${failures.length} failed${skipped}`);
+process.exitCode = failures.length > 0 ? 1 : 0;
 
 /**
  * What is put before the commands of each lane. Tests share one host's ports and its one sequence of local ports, so
@@ -63,13 +67,15 @@ async function runLane(steps, prefix) {
 }
 
 /** A step's output is printed when it has ended: that of two lanes would mix. */
-async function runStep({ name, command, report }, prefix) {
+async function runStep({ name, command, outcomes }, prefix) {
   const began = performance.now();
-  const { status, output } = await runCommand([...prefix, ...command]);
+  const env = { ...process.env, OUTCOMES: outcomes };
+  const { status, output } = await runCommand([...prefix, ...command], { env });
   console.log(`\n— ${name}: ${((performance.now() - began) / 1000).toFixed(0)} s\n${output}`);
-  if (status !== 0) failures.push(name);
-  if (report && existsSync(report)) countTests(report);
-  else counts[status === 0 ? "passed" : "failed"]++;
+  const known = failures.length;
+  if (outcomes && existsSync(outcomes)) countTests(outcomes);
+  else if (status === 0) passed++;
+  if (status !== 0 && failures.length === known) failures.push(name);
 }
 
 function checks() {
@@ -83,8 +89,7 @@ function checks() {
 /** The core's tests under gcc's or clang's sanitizers, built from native/CMakeLists.txt by cmake-js. */
 function coreTests() {
   if (spawnSync("cmake", ["--version"]).error) {
-    console.log("\n— core tests: skipped, because cmake is missing (Debian: apt-get install cmake)");
-    counts.skipped++;
+    skips.push("core tests: cmake is missing (Debian: apt-get install cmake)");
     return [];
   }
   const out = path.join("build", "asan");
@@ -94,7 +99,6 @@ function coreTests() {
     {
       name: "core tests, -fsanitize=address,undefined",
       command: ["sh", "-c", `${build} && ${path.join(out, "core_test")}`],
-      needsNetwork: true, // The headers of Node are fetched at first use.
     },
   ];
 }
@@ -120,21 +124,19 @@ function tests() {
   ];
 }
 
-function vitest(name, filters) {
-  const report = path.join(folder, `${name.replace(/\W+/g, "-")}.json`);
-  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-  return { name, command: [bin("vitest"), "run", ...reporters, ...filters], report };
+function vitest(name, files) {
+  const outcomes = path.join(folder, `${name.replace(/\W+/g, "-")}.jsonl`);
+  const reporters = ["--reporter=default", "--reporter=./test/support/outcomes.mjs"];
+  return { name, command: [bin("vitest"), "run", ...reporters, ...files], outcomes };
 }
 
-function countTests(report) {
-  const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8"));
-  const results = testResults.flatMap((file) => file.assertionResults);
-  for (const { status, fullName, failureMessages } of results) {
-    if (status === "failed") failures.push(`${fullName}: ${failureMessages.join("\n")}`);
+function countTests(outcomes) {
+  const lines = readFileSync(outcomes, "utf8").trimEnd().split("\n");
+  for (const { state, name, reason, messages } of lines.map((line) => JSON.parse(line))) {
+    if (state === "passed") passed++;
+    else if (state === "failed") failures.push(`${name}: ${messages.join("\n")}`);
+    else skips.push(`${name}: ${reason ?? "no reason given"}`);
   }
-  counts.passed += numPassedTests;
-  counts.failed += numFailedTests;
-  counts.skipped += results.filter((one) => one.status === "skipped").length;
 }
 
 function native() {
