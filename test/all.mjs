@@ -7,8 +7,7 @@ import path from "node:path";
 import { IN_NAMESPACE, runCommand } from "./support/run-command.mjs";
 
 const bin = (name) => path.join("node_modules", ".bin", name);
-const isDeep = process.argv.includes("--deep");
-const filters = process.argv.slice(2).filter((word) => word !== "--deep");
+const filters = process.argv.slice(2);
 const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-test-"));
 let passed = 0;
 /** What failed and what was skipped, each with its reason, said again at the end, because the output is long. */
@@ -25,12 +24,13 @@ const GROUPS = [
   ["stories"],
 ];
 
+/** What is put before the commands of each lane. */
+const prefixes = filters.length > 0 ? [[]] : lanes();
+
 try {
   process.env.TRANSFORMS = path.join(folder, "transforms");
-  if (isDeep) process.env.DEEP = "1";
   const steps = filters.length > 0 ? [vitest("tests", filters)] : [...checks(), ...coreTests(), ...tests()];
-  if (isDeep) steps.push({ name: "mutation testing: docs/mutation.md", command: [bin("stryker"), "run"] });
-  await Promise.all(lanes().map((prefix) => runLane(steps, prefix)));
+  await Promise.all(prefixes.map((prefix) => runLane(steps, prefix)));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
@@ -41,12 +41,11 @@ console.log(`${passed} passed, ${failures.length} failed${skipped}`);
 process.exitCode = failures.length > 0 ? 1 : 0;
 
 /**
- * What is put before the commands of each lane. Tests share one host's ports and its one sequence of local ports, so
+ * Tests share one host's ports and its one sequence of local ports, so
  * every lane but the first has a namespace of its own. Tests also wait for processes and kernels, so four lanes keep
- * two processors at work. The deep checks measure, so they have the machine for themselves.
+ * two processors at work.
  */
 function lanes() {
-  if (isDeep) return [[]];
   const [command, ...args] = IN_NAMESPACE;
   if (os.availableParallelism() > 1 && spawnSync(command, [...args, "true"]).status === 0) {
     return [[], IN_NAMESPACE, IN_NAMESPACE, IN_NAMESPACE];
@@ -66,12 +65,15 @@ async function runLane(steps, prefix) {
   }
 }
 
-/** A step's output is printed when it has ended: that of two lanes would mix. */
+/** A step's output is printed when it has ended, because that of two lanes would mix; that of the only lane as it comes. */
 async function runStep({ name, command, outcomes }, prefix) {
   const began = performance.now();
   const env = { ...process.env, OUTCOMES: outcomes };
-  const { status, output } = await runCommand([...prefix, ...command], { env });
-  console.log(`\n— ${name}: ${((performance.now() - began) / 1000).toFixed(0)} s\n${output}`);
+  const isAlone = prefixes.length === 1;
+  const onText = isAlone ? (text) => process.stdout.write(text) : undefined;
+  const { status, output } = await runCommand([...prefix, ...command], { env, onText });
+  const seconds = ((performance.now() - began) / 1000).toFixed(0);
+  console.log(`\n— ${name}: ${seconds} s\n${isAlone ? "" : output}`);
   const known = failures.length;
   if (outcomes && existsSync(outcomes)) countTests(outcomes);
   else if (status === 0) passed++;
@@ -103,9 +105,9 @@ function coreTests() {
   ];
 }
 
-/** vitest: tidy and every *.test.ts below test/, some rooms at a time; with --deep every *.deep.ts as well. */
+/** vitest: tidy and every *.test.ts below test/, some rooms at a time. */
 function tests() {
-  const isTest = (file) => file.endsWith(".test.ts") || (isDeep && file.endsWith(".deep.ts"));
+  const isTest = (file) => file.endsWith(".test.ts");
   const entries = readdirSync("test", { withFileTypes: true });
   const rooms = entries
     .filter((entry) => entry.isDirectory() && readdirSync(path.join("test", entry.name)).some(isTest))

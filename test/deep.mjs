@@ -1,11 +1,11 @@
-// npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: npm test with every
-// *.deep.ts, and mutation testing. `sanitizers`: the core and the addon under those of two compilers, and valgrind.
-// The other parts attack: `faults` lets every system call of the addon fail in every way, `commands` each one in
-// every command; `fuzz` gives it random values and bytes; `races` ends work at random moments; `exhaustion` takes
-// things away; `crash` kills commands; `soak` and `promise` run the loop and the guard for --minutes (default 1),
-// and `fuzz` tries as much for each of them. Without a name all of them. Each writes its figures to
-// build/reliability/PART.json; --report makes docs/reliability.md from these files, after the parts that are named,
-// if any. Needs root, as it makes namespaces.
+// npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: every *.deep.ts.
+// `sanitizers`: the core and the addon under those of two compilers, and valgrind. The other parts attack: `faults` lets
+// every system call of the addon fail in every way, `commands` each one in every command; `fuzz` gives it random values
+// and bytes; `races` ends work at random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and
+// `promise` run the loop and the guard. These two and `fuzz` take about --minutes (default 1). `mutation`, docs/mutation.md,
+// takes hours, and runs only where it is named. Each part writes its figures to build/reliability/PART.json. Without a
+// name all but `mutation` run, and docs/reliability.md is made from these files; --report makes it after the parts that
+// are named, if any. Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -22,6 +22,7 @@ import { reliabilityPage } from "./support/reliability/report.mjs";
 import { attackBySanitizers } from "./support/reliability/sanitizers.mjs";
 import { soak } from "./support/reliability/soak.mjs";
 import { readHelp } from "./support/run-command.mjs";
+import { runTests } from "./support/run-tests.mjs";
 
 const FOLDER = path.join("build", "reliability");
 const PAGE = path.join("docs", "reliability.md");
@@ -37,8 +38,11 @@ const PARTS = {
   sanitizers: attackBySanitizers,
   soak,
   promise: keepPromise,
-  tests: runTests,
+  tests: runDeepTests,
+  mutation: testMutants,
 };
+/** Those that are longer with DEEP are among them. */
+const DEEP_TESTS = [".deep.", "test/stories/workers.test.ts", "test/docs.pages.test.ts"];
 
 const { values: flags, positionals } = readArguments();
 const names = positionals.flatMap((list) => list.split(","));
@@ -56,10 +60,11 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0)
 mkdirSync(FOLDER, { recursive: true });
 const seed = flags.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(flags.seed);
 const minutes = Number(flags.minutes ?? 1);
-const wanted = names.length > 0 || flags.report ? names : Object.keys(PARTS);
+const wanted =
+  names.length > 0 || flags.report ? names : Object.keys(PARTS).filter((name) => name !== "mutation");
 let reds = 0;
 for (const name of wanted) reds += await runPart(name);
-if (flags.report) writePage();
+if (flags.report || names.length === 0) writePage();
 process.exitCode = reds > 0 ? 1 : 0;
 
 /** Returns how much is red. */
@@ -87,13 +92,25 @@ async function runPart(name) {
   return figures.red.length;
 }
 
-/** The longest part: what npm test runs, every deep test, mutation testing. */
-function runTests() {
-  const { status } = spawnSync(process.execPath, ["test/all.mjs", "--deep"], { stdio: "inherit" });
-  return {
-    facts: [["exit code", status]],
-    red: status === 0 ? [] : ["npm test, with the deep tests, failed"],
-  };
+/** Every test that is for hours when nobody waits. They measure, so they run one after another. */
+async function runDeepTests() {
+  const env = { ...process.env, DEEP: "1", NO_COLOR: "1" };
+  const { passed, failed, skipped } = await runTests(DEEP_TESTS, {
+    env,
+    onText: (text) => process.stdout.write(text),
+  });
+  const facts = [
+    ["tests passed", passed],
+    ["tests failed", failed.length],
+    ["tests skipped", skipped.length],
+  ];
+  return { facts, red: failed, skipped };
+}
+
+/** Its thresholds decide the exit code: stryker.config.mjs. */
+function testMutants() {
+  const { status } = spawnSync("node_modules/.bin/stryker", ["run"], { stdio: "inherit" });
+  return { facts: [["exit code", status]], red: status === 0 ? [] : ["the score is below its threshold"] };
 }
 
 function writePage() {

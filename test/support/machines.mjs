@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { runCommand } from "./run-command.mjs";
+import { runTests } from "./run-tests.mjs";
 
 const PAGE = "docs/machines.md";
 /** npm test takes six minutes where nothing is lacking. timeout(1) ends what it started too, also when this program ends. */
@@ -69,8 +69,7 @@ async function testMachine({ prefix, isBusy = false, without, owner }, only) {
     if (without) env.PATH = pathWithout(without, folder);
     if (owner) env.HOME = path.join(folder, "home");
     const cwd = owner ? copyTree(path.join(folder, "tree"), owner) : ".";
-    const command = [...BOUNDED, ...prefix, process.execPath, "test/all.mjs", ...only];
-    const row = readOutput((await runCommand(command, { env, cwd })).output);
+    const row = await runTests(only, { prefix: [...BOUNDED, ...prefix], env, cwd });
     row.failed.push(...leftIn(env.TMPDIR));
     return row;
   } finally {
@@ -126,26 +125,9 @@ function pathWithout(programs, folder) {
   return links;
 }
 
-/** What the last lines of npm test say: what failed, how many passed, and how many were skipped for each reason. */
-function readOutput(output) {
-  const lines = output.trimEnd().split("\n");
-  const linesOf = (word) =>
-    lines.filter((line) => line.startsWith(word)).map((line) => line.slice(word.length));
-  const failed = linesOf("failed: ");
-  const passed = /^(\d+) passed, /.exec(lines.at(-1))?.[1];
-  if (passed === undefined) failed.push(`npm test did not end: ${lines.at(-1)}`);
-  const skips = linesOf("skipped: ");
-  const counts = new Map();
-  for (const reason of skips.map((line) => line.replace(/^.*?: /, ""))) {
-    counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  }
-  const reasons = [...counts].map(([reason, count]) => (count > 1 ? `${reason} (${count})` : reason));
-  return { passed, failed, skipped: skips.length, reasons };
-}
-
 function pageOf(rows) {
-  const cells = ({ name, passed = "", failed = [], skipped = "", reasons }) =>
-    [name, passed, passed === "" ? "" : failed.length, skipped, reasons.join("; ")].join(" | ");
+  const cells = ({ name, passed = "", failed, skipped, reasons }) =>
+    [name, passed, failed?.length ?? "", skipped?.length ?? "", reasons.join("; ")].join(" | ");
   return `# The tests on machines that lack something
 
 A test may be skipped where a machine lacks what it needs, and prints the reason. It does not fail. Tests that are made for

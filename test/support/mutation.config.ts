@@ -18,7 +18,7 @@ export default defineConfig({
       "test/socket/{reactor,route,server,shared-wait,state,waits}.test.ts",
       "test/socket/{socket,socket.answers,socket.closing,socket.connected,socket.ends,socket.states}.test.ts",
       "test/socket/{stream-options,stream-socket,stream-socket.answers,transfer}.test.ts",
-      "test/guard/{address-input,attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.policy}.test.ts",
+      "test/guard/{address-input,attempt-record,backoff,channels,connect-many,connect-many.answers,dial,dial.addresses,dial.policy}.test.ts",
       "test/guard/{guard,guard.ends,guard-options,handle,http,local-turns,net,pace,prevention,punch,punch.answers}.test.ts",
       "test/guard/{register.inside,seen,statistics,streams,undici}.test.ts",
       "test/loop/{engine.choice,options,reconnect.bursts,statistics}.test.ts",

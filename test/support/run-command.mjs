@@ -10,14 +10,18 @@ export function readHelp(url) {
   return comment.replace(/^\/\/ /gm, "");
 }
 
-/** Runs a command to its end: its exit code, null when it was killed or did not start, and both outputs in one text. */
-export function runCommand([command, ...args], options = {}) {
+/**
+ * Runs a command to its end: its exit code, null when it was killed or did not start, and both outputs in one text.
+ * `onText` is given what comes, as it comes; the other options are spawn()'s.
+ */
+export function runCommand([command, ...args], { onText = () => {}, ...options } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {
         output += text;
+        onText(text);
       });
     }
     child.on("error", ({ message }) => resolve({ status: null, output: message }));

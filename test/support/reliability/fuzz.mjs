@@ -11,15 +11,15 @@ import { seededRandom } from "./random.mjs";
 const VALUES = fileURLToPath(new URL("fuzz-values.mjs", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 const FILES = fileURLToPath(new URL("fuzz-files.mjs", import.meta.url));
-/** How much for each of --minutes. */
+/** How much for each of --minutes: about a minute's work. */
 const EACH = {
-  nativeCalls: 200_000,
-  values: 8_000,
-  files: 8_000,
-  sequencesMs: 20_000,
-  modelRuns: 2_000,
-  decoderSeconds: 40,
-  commandLines: 60,
+  nativeCalls: 80_000,
+  values: 3_000,
+  files: 3_000,
+  sequencesMs: 8_000,
+  modelRuns: 800,
+  decoderSeconds: 16,
+  commandLines: 24,
 };
 /** A command that has not ended by then is stopped, as some run until Ctrl-C. */
 const COMMAND_MS = 4000;

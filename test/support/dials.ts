@@ -1,0 +1,38 @@
+/** What the tests of dial()'s policy have in common: names, and kernels that answer as told. */
+import dns from "node:dns/promises";
+import { expect, vi } from "vitest";
+import type { Address } from "../../lib/socket/address.ts";
+import type { DialError } from "../../lib/socket/errors.ts";
+import type { Native } from "../../lib/socket/native.ts";
+import { loadNative } from "../../lib/socket/native.ts";
+import { TcpSocket } from "../../lib/socket/socket.ts";
+import { withNative } from "./harness.ts";
+
+export const AT_ONCE = { kind: "fixed", delayMs: 0 } as const;
+
+export const errorOf = (dialing: Promise<unknown>): Promise<DialError> =>
+  dialing.then(
+    () => expect.unreachable("it must not connect"),
+    (error) => error,
+  );
+
+/** A resolver that knows one name. */
+export function resolveTo(...hosts: string[]) {
+  const found = hosts.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+  return vi.spyOn(dns, "lookup").mockResolvedValue(found as never);
+}
+
+/** A kernel whose connect(2) gives these answers, one after another, and then its own. */
+export function withAnswers<T>(answers: number[], use: () => Promise<T>): Promise<T> {
+  const native = loadNative();
+  const connect: Native["connect"] = (socket, peer) => answers.shift() ?? native.connect(socket, peer);
+  return withNative({ connect }, use);
+}
+
+/** A listener whose kernel drops every packet that arrives: connect(2) to it waits, as to a host that is switched off. */
+export async function withSilentPeer(use: (peer: Address) => Promise<void>): Promise<void> {
+  using listener = TcpSocket.open(4, { filter: [[0x06, 0, 0, 0]] })
+    .bind("127.0.0.1:0")
+    .listen();
+  await use(listener.getsockname());
+}
