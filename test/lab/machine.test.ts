@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -46,6 +47,7 @@ beforeEach(() => {
 
 afterEach(() => {
   process.env.PATH = PATH;
+  vi.unstubAllEnvs();
   kvm.device = DEVICE;
   probes.limitMs = LIMIT_MS;
   probes.endings.clear();
@@ -310,12 +312,16 @@ while :; do i=$(((i + 1) % 100)); : > $i; done`,
 
   it.for(["uml", "gvisor"])("that is killed while %s runs", { timeout: 120_000 }, async (name, context) => {
     await needsMachine(name, context);
+    const temporary = path.join(folder, "tmp");
+    mkdirSync(temporary);
+    vi.stubEnv("TMPDIR", temporary);
     let guests: number[] = [];
     await endLab(labOf(name), "SIGKILL", (lab) => {
       guests = descendantsOf(lab.pid!);
       return guests.length >= 3; // runsc has a gofer and a sandbox, linux.uml has helpers and a process for each.
     });
     await expectGone(guests);
+    await vi.waitFor(() => expect(readdirSync(temporary)).toEqual([]), { timeout: GONE_WITHIN_MS });
   });
 });
 

@@ -1,4 +1,7 @@
 /** gVisor's network stack: `runsc do`. */
+import { mkdtempSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import type { Launch } from "../leash.ts";
 import type { Machine } from "../machine.ts";
 import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
@@ -26,6 +29,9 @@ export function missingForGvisor(): string | null {
   return missingPrograms({ runsc: "runsc" });
 }
 
+/** runsc makes a temporary folder, and leaves it behind when it is killed: it is in one that goes with the guest. */
 function sandboxLaunch(...command: readonly string[]): Launch {
-  return { file: "runsc", args: ["--rootless", "--network=none", "do", ...command] };
+  const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-gvisor-"));
+  const sandbox = ["runsc", "--rootless", "--network=none", "do", ...command];
+  return { folder, file: "env", args: [`TMPDIR=${folder}`, ...sandbox] };
 }
