@@ -2,7 +2,7 @@
 
 import { channel } from "node:diagnostics_channel";
 import type net from "node:net";
-import { checkObject, invalidArgument } from "../socket/misuse.ts";
+import { checkCallbacks, checkObject, invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkGuardKeys, checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
 import { GuardedSocket } from "./streams.ts";
@@ -28,6 +28,8 @@ export function connect(first: ConnectOptions | number | string, ...rest: unknow
   if (first === null) checkObject("connect()", first, ["port", "host", "path", ...GUARD_KEYS]);
   const given = (typeof first === "object" ? first : {}) as GivenOptions;
   checkGuardKeys("connect()", given);
+  const onConnect = rest.at(-1);
+  if (typeof onConnect !== "string") checkCallbacks({ onConnect }, ["onConnect"]);
   const checked = checkGuardOptions(given);
   if (given.options && given.path) {
     throw invalidArgument(

@@ -1,6 +1,6 @@
 /** tls.connect, guarded. */
 import tls from "node:tls";
-import { checkObject, invalidArgument } from "../socket/misuse.ts";
+import { checkCallbacks, checkObject, invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkGuardKeys, checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
 import { guardStream, withAsyncLookup } from "./streams.ts";
@@ -15,6 +15,7 @@ export type TlsConnectOptions = tls.ConnectionOptions & GuardOptions;
 export function connectTls(given: TlsConnectOptions, onSecure?: () => void): tls.TLSSocket {
   checkObject("connectTls()", given, ["port", "host", "socket", ...GUARD_KEYS]);
   checkGuardKeys("connectTls()", given);
+  checkCallbacks({ onSecure }, ["onSecure"]);
   const { guard, options } = given;
   const checked = checkGuardOptions({ ...(guard && { guard }), ...(options && { options }) });
   if (given.socket && options) {

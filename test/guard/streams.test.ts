@@ -231,6 +231,14 @@ describe("checkGuardOptions", () => {
       expect.objectContaining({ code: "ERR_UNKNOWN_OPTION" }),
     );
   });
+
+  it.each([7, null, { threads: 1 }])("%j is no callback of a door", (callback) => {
+    const thrown = expect.objectContaining({ code: "ERR_OPTION_VALUE" });
+    const listener = callback as never;
+    expect(() => connectTls({ port: 1 }, listener)).toThrow(thrown);
+    expect(() => connect({ port: 1 }, listener)).toThrow(thrown);
+    expect(() => connect(1, "localhost", listener)).toThrow(thrown);
+  });
 });
 
 describe("streamFactory", () => {
