@@ -91,7 +91,7 @@ function checks() {
 /** The core's tests under gcc's or clang's sanitizers, built from native/CMakeLists.txt by cmake-js. */
 function coreTests() {
   if (spawnSync("cmake", ["--version"]).error) {
-    skips.push("core tests: cmake is missing (Debian: apt-get install cmake)");
+    skips.push("core tests — cmake is missing (Debian: apt-get install cmake)");
     return [];
   }
   const out = path.join("build", "asan");
@@ -137,7 +137,7 @@ function countTests(outcomes) {
   for (const { state, name, reason, messages } of lines.map((line) => JSON.parse(line))) {
     if (state === "passed") passed++;
     else if (state === "failed") failures.push(`${name}: ${messages.join("\n")}`);
-    else skips.push(`${name}: ${reason ?? "no reason given"}`);
+    else skips.push(`${name} — ${reason ?? "no reason given"}`);
   }
 }
 

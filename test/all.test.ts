@@ -20,6 +20,6 @@ it("what is skipped is named, with what this machine lacks", async () => {
   const file = "test/guard/handle.ground.test.ts";
   const { stdout } = await command("env", [`PATH=${folder}`, process.execPath, "test/all.mjs", file]);
   const [skip, counts] = lastLines(stdout, 2);
-  expect(skip).toMatch(new RegExp(`^skipped: ${file} > .+: no network namespaces here: needs unshare`));
+  expect(skip).toMatch(new RegExp(`^skipped: ${file} > .+ — no network namespaces here: needs unshare`));
   expect(counts).toMatch(/^\d+ passed, 0 failed, \d+ skipped$/);
 });

@@ -169,6 +169,7 @@ function fixFor(row: OptionRow, code: string): string {
   if (row.kind === "address" && code === "ENOENT") {
     return "this connection was not redirected by netfilter (REDIRECT, DNAT)";
   }
+  if (isRefused && row.name === "filter") return `lockFilter keeps it, or it needs ${row.capability}`;
   if (isRefused && row.capability) return `it needs ${row.capability}`;
   return row.manual;
 }

@@ -81,7 +81,10 @@ export interface SocketOptions {
   selectErrorQueue: boolean;
   /** SO_PEEK_OFF. Where the next recv(2) with MSG_PEEK begins; -1 turns it off. */
   peekOffsetBytes: number;
-  /** SO_ATTACH_FILTER. Set only; 1 to 4096 instructions. Packets that the program cuts to 0 bytes are dropped. */
+  /**
+   * SO_ATTACH_FILTER. Set only; 1 to 4096 instructions. Packets that the program cuts to 0 bytes are dropped. On a TCP
+   * socket Linux of 2026 needs CAP_NET_ADMIN (commit 5d39580f68e6, in 6.18.44 too); before, nobody did.
+   */
   filter: BpfProgram;
   /** SO_LOCK_FILTER. Not even root can then change or remove the filter; it cannot be set back (EPERM). */
   lockFilter: boolean;

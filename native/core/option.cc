@@ -129,7 +129,7 @@ constexpr Option kOptions[] = {
     flag({"receiveTimestampsNs", SOL(SO_TIMESTAMPNS), "2.6.22", "socket(7)"}),
     flag({"selectErrorQueue", SOL(SO_SELECT_ERR_QUEUE), "3.10", "socket(7)"}),
     integer(-1, kMostInt, 7, {"peekOffsetBytes", SOL(SO_PEEK_OFF), "6.10", "socket(7)"}),
-    write_only(of_kind(Kind::program, {"filter", SOL(SO_ATTACH_FILTER), "2.2", "socket(7)"})),
+    needs(kAdmin, write_only(of_kind(Kind::program, {"filter", SOL(SO_ATTACH_FILTER), "2.2", "socket(7)"}))),
     flag({"lockFilter", SOL(SO_LOCK_FILTER), "3.9", "socket(7)"}),
     write_only(
         of_kind(Kind::program, {"reusePortFilter", SOL(SO_ATTACH_REUSEPORT_CBPF), "4.6", "socket(7)"})),

@@ -18,6 +18,7 @@ import {
   deadPort,
   FAMILIES,
   MAIN,
+  needsFiles,
   needsNamespaces,
   runInNamespace,
   withNative,
@@ -166,7 +167,8 @@ test("TIME-WAIT finds a closed self-connect, and CLOSED a bound socket, where th
     expect(row).toMatchObject({ local: bound, state: "CLOSED" });
 });
 
-test("all sockets are returned when there are more than the first buffer has room for", () => {
+test("all sockets are returned when there are more than the first buffer has room for", (context) => {
+  needsFiles(context, 800);
   const address = deadPeer(4);
   plant(4).bind(address).listen(PLENTY);
   for (let count = 0; count < 700; count++) plant(4).connect(address);

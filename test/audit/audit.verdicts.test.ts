@@ -20,6 +20,7 @@ import {
   LOOPBACK,
   MAIN,
   needsNamespaces,
+  needsRoot,
   requires,
   runInNamespace,
   withNative,
@@ -368,7 +369,7 @@ describe("the table is read once, off the event loop", () => {
 describe("other network namespaces", () => {
   test("a listener in one is found with its range and its reserve command; unreadable ones are unknown", async (context) => {
     needsNamespaces(context);
-    if (process.getuid!() !== 0) context.skip("entering another network namespace needs root");
+    needsRoot(context, "to enter another network namespace");
     const port = 40_000;
     const setUp = `ip link set lo up; echo "${port} 40999" > /proc/sys/net/ipv4/ip_local_port_range; exec "$@"`;
     const args = ["-n", "sh", "-c", setUp, "sh", process.execPath, "-e", LISTEN, LOOPBACK[4], String(port)];
@@ -399,7 +400,7 @@ describe("other network namespaces", () => {
 });
 
 test("where /proc hides the processes of others, all namespaces are unknown, and the text says that owners are", async (context) => {
-  if (process.getuid!() !== 0) context.skip("mounting /proc with hidepid needs root");
+  needsRoot(context, "to mount /proc with hidepid");
   const source = `
     const { TcpSocket } = await import(${JSON.stringify(INDEX)});
     const { spawnSync } = await import("node:child_process");

@@ -20,14 +20,7 @@ import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import type { Asked, Holding } from "../support/bind-scenarios.ts";
 import { describeScenario, judge } from "../support/bind-scenarios.ts";
-import {
-  deadPeer,
-  LOOPBACK,
-  needsIpv6,
-  needsNamespaces,
-  withListener,
-  withNative,
-} from "../support/harness.ts";
+import { deadPeer, LOOPBACK, needsIpv6, needsRoot, withListener, withNative } from "../support/harness.ts";
 import { openRing, PLANTINGS, removeHolders, waitForState } from "../support/holders.ts";
 
 const native = loadNative();
@@ -77,7 +70,7 @@ async function follow(
   if (remedy.startsWith("set ")) return false;
   if (remedy.includes('free("')) {
     const [freed] = (await free(local, { settleMs: 0 })).sockets;
-    if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${JSON.stringify(freed)}`);
+    if (!freed?.by) context.skip(`SOCK_DESTROY is not possible here: ${freed?.refusals.SOCK_DESTROY}`);
     // The owner of a socket that it had bound itself keeps the port until it closes the socket.
   } else if (remedy.includes("ss -K") && !killAsAdvised(remedy)) {
     context.skip("ss -K needs iproute2, root, and a kernel with INET_DIAG_DESTROY");
@@ -175,7 +168,7 @@ describe("on a kernel that does not report bound sockets", () => {
   });
 
   test("one of another network namespace is not named", async (context) => {
-    needsNamespaces(context);
+    needsRoot(context, "to enter another network namespace");
     const { port } = deadPeer();
     const script = `const { TcpSocket } = await import("./dist/index.js");
       TcpSocket.open(4).bind("127.0.0.1:${port}"); console.log("bound"); process.stdin.resume();`;

@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import { createInterface } from "node:readline";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import type { TestContext } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { FreedBy, FreedSocket } from "../../lib/audit/free.ts";
 import { explainBind, free } from "../../lib/audit/index.ts";
 import { freeText } from "../../lib/report/index.ts";
@@ -13,7 +14,7 @@ import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { cli, command, deadPeer, MAIN, needsNamespaces, withNative } from "../support/harness.ts";
+import { cli, command, deadPeer, MAIN, needsNamespaces, needsRoot, withNative } from "../support/harness.ts";
 import { PLANTINGS, removeHolders } from "../support/holders.ts";
 
 const PROGRAM = new URL("../support/programs/joined.mjs", import.meta.url).pathname;
@@ -54,7 +55,13 @@ const WAYS: readonly (readonly [FreedBy, Partial<Native>, string])[] = [
 
 afterEach(removeHolders);
 
+function needsWay(by: FreedBy, context: TestContext): void {
+  if (by === "SOCK_DESTROY") needsRoot(context, by);
+}
+
 describe.each(WAYS)("by %s", (by, calls, code) => {
+  beforeEach((context) => needsWay(by, context));
+
   test("the port of a net.Socket is free, and its process goes on", async () => {
     const peer = deadPeer();
     await using owner = await startOwner(peer.port, "stream");
@@ -91,7 +98,8 @@ describe.each(WAYS)("by %s", (by, calls, code) => {
   });
 });
 
-test.each(WAYS)("a self-connect of Multipath TCP is ended by %s", async (by, calls) => {
+test.for(WAYS)("a self-connect of Multipath TCP is ended by %s", async ([by, calls], context) => {
+  needsWay(by, context);
   for (const { plant } of PLANTINGS.filter(({ title }) => /Multipath.*joined/.test(title))) {
     const { port, close } = await plant();
     expect(await withNative(calls, () => free(port, { settleMs: 0 }))).toMatchObject({ sockets: [{ by }] });
@@ -189,7 +197,7 @@ test("a port that another socket holds too is not called free, and that socket i
   const found = await free(peer.port, { settleMs: 0 });
   const local = listener.getsockname();
   const inTheWay = [{ local, isFreed: false, is: expect.stringMatching(/^listens: pid /) }];
-  expect(found.sockets).toMatchObject([{ local: peer, by: "SOCK_DESTROY", isFree: false, inTheWay }]);
+  expect(found.sockets).toMatchObject([{ local: peer, isFree: false, inTheWay }]);
   expect(freeText(found)).toContain(`the port is not free yet\n  ${formatAddress(local)} listens: pid `);
   expect(listenRefusal(peer), "control: the address alone is free").toBeNull();
   owner.poke();
@@ -269,7 +277,7 @@ describe("selfconnect free", () => {
   });
 
   test("--all as another user says what it could not see, and exits with 1", async (context) => {
-    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    needsRoot(context, "to become another user");
     const other = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN];
     const { status, stdout } = await command("setpriv", [...other, "free", "--all", "--dry-run"]);
     expect(stdout).toContain("some network namespaces are not visible to this user: run as root\n");

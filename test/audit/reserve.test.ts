@@ -102,7 +102,7 @@ describe("selfconnect reserve", () => {
       $S reserve 50000 --persist --undo >/dev/null; ls /etc/sysctl.d; cat $LIST
       echo "net.ipv4.ip_local_reserved_ports=1" > /etc/sysctl.d/zzz.conf
       text=$($S reserve 50000 --persist) || echo "exit $?"; echo "$text" | tail -2
-      mount -o remount,ro /etc/sysctl.d
+      mount -o remount,bind,ro /etc/sysctl.d
       $S reserve 40000 --persist 2>/dev/null || cat $LIST`;
     const { status, stdout, stderr } = await runAlone("32768 60999", script);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -137,14 +137,9 @@ describe("selfconnect reserve", () => {
   });
 
   test("says what is missing where it may not write", async () => {
-    const { status, stderr } = await command("setpriv", [
-      "--reuid=65534",
-      "--clear-groups",
-      process.execPath,
-      MAIN,
-      "reserve",
-      "50000",
-    ]);
+    const asOther = process.getuid!() === 0 ? ["setpriv", "--reuid=65534", "--clear-groups"] : ["env"];
+    const [file, ...args] = [...asOther, process.execPath, MAIN, "reserve", "50000"];
+    const { status, stderr } = await command(file!, args);
     expect(status).toBe(1);
     expect(stderr).toContain("EACCES");
   });

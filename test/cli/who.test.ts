@@ -13,6 +13,7 @@ import {
   MAIN,
   needsIpv6,
   needsNamespaces,
+  needsRoot,
   withListener,
 } from "../support/harness.ts";
 
@@ -140,7 +141,7 @@ describe("who", () => {
   });
 
   it("without root, says that the owner is not visible", async (context) => {
-    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    needsRoot(context, "to become another user");
     await withListener(
       4,
       () => {},
@@ -155,7 +156,7 @@ describe("who", () => {
   });
 
   it("without root, advises root for the self-connect of another user", async (context) => {
-    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    needsRoot(context, "to become another user");
     const peer = deadPeer();
     const joined = TcpSocket.open(4).bind(peer);
     joined.connect(peer);
@@ -167,7 +168,7 @@ describe("who", () => {
   });
 
   it("where /proc hides processes, says that owners are hidden, and that not all namespaces were seen", async (context) => {
-    if (process.getuid!() !== 0) context.skip("needs root, to become another user");
+    needsRoot(context, "to become another user");
     const script = `mount -o remount,hidepid=2 /proc
       listen; for i in $(seq 100); do $S who ${PORT} >/dev/null || break; done
       O="setpriv --reuid=65534 --regid=65534 --clear-groups $S"

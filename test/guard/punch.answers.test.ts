@@ -5,7 +5,6 @@ import type { RejectedMessage } from "../../lib/guard/channels.ts";
 import { REJECTED_CHANNEL } from "../../lib/guard/channels.ts";
 import type { PunchOptions } from "../../lib/guard/punch.ts";
 import { punch } from "../../lib/guard/punch.ts";
-import type { Address } from "../../lib/socket/address.ts";
 import { encodeAddress } from "../../lib/socket/address.ts";
 import { PROVEN_APART } from "../../lib/socket/connecting.ts";
 import { SocketError } from "../../lib/socket/errors.ts";
@@ -14,6 +13,7 @@ import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
 import { openDescriptors } from "../support/descriptors.ts";
+import { listenSilently } from "../support/dials.ts";
 import { deadPeer, FAMILIES, withNative } from "../support/harness.ts";
 import { collectMessages } from "../support/messages.ts";
 
@@ -26,13 +26,6 @@ afterEach(() => void vi.restoreAllMocks());
 
 /** Sockets that may have one address. */
 const SHARED = { reuseAddress: true, reusePort: true };
-
-/** Listens, and drops each SYN, as a NAT does. */
-function listenSilently(at: Address): TcpSocket {
-  return TcpSocket.open(at.family, { ...SHARED, filter: [[0x06, 0, 0, 0]] })
-    .bind(at)
-    .listen();
-}
 
 /** Runs punch() to a listener, from a port that nothing else uses. */
 async function punchListener(family: 4 | 6, calls: Partial<Native>, options: PunchOptions = {}) {
@@ -146,7 +139,7 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
 
   it("a peer that does not answer lasts until the deadline or an abort, and the port is free then", async () => {
     const local = deadPeer(family, "other");
-    using silent = listenSilently(deadPeer(family));
+    using silent = await listenSilently(deadPeer(family));
     const peer = silent.getsockname();
     const late = await endOf(punch(local, peer, { deadlineMs: 30 }));
     expect(late).toMatchObject({ code: "ERR_DEADLINE", attempts: [] });
@@ -158,7 +151,7 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
 
   it("receives from a peer whose SYN arrives just before it looks whether there was one", async () => {
     const [local, peer] = [deadPeer(family, "other"), deadPeer(family)];
-    using silent = listenSilently(peer);
+    using silent = await listenSilently(peer, SHARED);
     using crossing = TcpSocket.open(family, SHARED).bind(peer);
     const set = TcpSocket.prototype.setsockopt;
     vi.spyOn(TcpSocket.prototype, "setsockopt").mockImplementation(function (this: TcpSocket, name, value) {
@@ -172,6 +165,7 @@ describe.each(FAMILIES)("over IPv%i", (family) => {
       Uint8Array.from(Buffer.from("hello")),
     );
     socket.reset();
+    silent.accept()!.close(); // What filled its queue.
     expect(silent.accept()).toBe(null);
   });
 });
@@ -208,7 +202,7 @@ it.each([
     if (++begun === 2) abort.abort();
     return native.connect(handle, peer);
   };
-  using silent = listenSilently(deadPeer());
+  using silent = await listenSilently(deadPeer());
   const limits = { signal: abort.signal, deadlineMs: 5000 };
   const end = await withNative({ options, connect }, () =>
     endOf(punch(deadPeer(4, "other"), silent.getsockname(), limits)),

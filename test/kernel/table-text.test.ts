@@ -4,7 +4,7 @@ import { walkTableText } from "../../lib/kernel/table-text.ts";
 import type { TableSocket } from "../../lib/kernel/tables.ts";
 import { socketTable } from "../../lib/kernel/tables.ts";
 import { isSelfConnect } from "../../lib/socket/self-connect.ts";
-import { deadPeer, FAMILIES } from "../support/harness.ts";
+import { deadPeer, FAMILIES, needsFiles } from "../support/harness.ts";
 import { plant, resetPlanted } from "../support/planted.ts";
 
 const CONNECTIONS = 400;
@@ -48,7 +48,8 @@ it("has the rows that the whole text has, with their ports and states before the
   expect(decoded).toHaveLength(8);
 });
 
-it("looks at one piece of the text in a turn of the event loop; control: the whole text has more rows", async () => {
+it("looks at one piece of the text in a turn of the event loop; control: the whole text has more rows", async (context) => {
+  needsFiles(context, CONNECTIONS + 100);
   const address = deadPeer(4);
   plant(4).bind(address).listen(CONNECTIONS);
   for (let count = 0; count < CONNECTIONS; count++) plant(4).connect(address);

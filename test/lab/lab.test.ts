@@ -10,7 +10,7 @@ import { Instruments } from "../../lib/lab/instruments.ts";
 import type { Task } from "../../lib/lab/task.ts";
 import { encodeTask } from "../../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../../lib/lab/transcript.ts";
-import { needsNamespaces, runInNamespace } from "../support/harness.ts";
+import { command, MAIN, needsNamespaces, needsRoot, runInNamespace } from "../support/harness.ts";
 
 const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 /** Translated guests boot in 10 s on an idle machine: many times that where other work runs beside them. */
@@ -216,6 +216,17 @@ describe("real machines", () => {
       await expectAnswers(machine!, context);
     },
   );
+
+  it("uml answers to a user without privileges", { timeout: DEADLINE_MS }, async (context) => {
+    needsRoot(context, "to become another user");
+    const [machine] = await makeMachines({ machines: ["uml"], kernels: [] }, new KernelShelf());
+    const missing = await machine!.missing(context.signal);
+    if (missing) context.skip(missing);
+    const as = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath];
+    const asked = ["--machine", "uml", "--kernels", "", "--experiments", QUICK[0]!, "--json"];
+    const { stdout } = await command("setpriv", [...as, MAIN, "lab", ...asked]);
+    expect(JSON.parse(stdout).findings).toMatchObject([{ experiment: QUICK[0], status: "answered" }]);
+  });
 
   it("qemu boots a kernel of Debian", { timeout: DEADLINE_MS }, async (context) => {
     const shelf = new KernelShelf({ suites: ["bookworm"] });

@@ -21,6 +21,7 @@ import {
   FAMILIES,
   LOOPBACK,
   needsNamespaces,
+  needsRoot,
   withNative,
 } from "../support/harness.ts";
 
@@ -285,7 +286,7 @@ describe("a socket of another network namespace", () => {
     FAMILIES,
   )("talks there, and no thread of this process has moved (IPv%i)", async (family, context) => {
     needsNamespaces(context);
-    if (process.getuid!() !== 0) return context.skip("setns(2) needs CAP_SYS_ADMIN: run as root");
+    needsRoot(context, "setns(2)");
     await withNamespace(async (namespace) => {
       using listener = TcpSocket.open(family, { namespace, reuseAddress: true })
         .bind({ family, host: LOOPBACK[family], port: deadPort() })

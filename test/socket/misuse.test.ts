@@ -163,8 +163,8 @@ it("a scope that cannot be looked up is a SocketError", async () => {
 });
 
 it("explainBind() names what is missing in an address, or wrong", () => {
-  expect(explainBind("[fe80::1]:9").tries[0]!.because).toBe("write the interface too, as in fe80::1%eth0");
-  expect(explainBind("[ff02::1]:9").tries[0]!.because).toBe("ff02::1 is a multicast address");
+  expect(explainBind("[fe80::1]:9999").tries[0]!.because).toBe("write the interface too, as in fe80::1%eth0");
+  expect(explainBind("[ff02::1]:9999").tries[0]!.because).toBe("ff02::1 is a multicast address");
 });
 
 it.each([5, "x", {}])("the callback %j is ERR_OPTION_VALUE", async (wrong) => {

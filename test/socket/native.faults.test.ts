@@ -6,13 +6,13 @@ import path from "node:path";
 import { expect, it } from "vitest";
 import { Capture } from "../../lib/packets/capture.ts";
 import { loadNative } from "../../lib/socket/native.ts";
-import { needsNamespaces } from "../support/harness.ts";
+import { needsNamespaces, needsRoot } from "../support/harness.ts";
 import { runMatrix } from "../support/reliability/faults.mjs";
 
 it("a system call that fails is an error that names it, and leaves no descriptor open", async (context) => {
   if (process.platform !== "linux") context.skip("the library that lets calls fail is for Linux");
   if (spawnSync("cc", ["--version"]).error) context.skip("no C compiler here: apt-get install gcc");
-  if (process.getuid!() !== 0) context.skip("a namespace with an address of its own needs root");
+  needsRoot(context, "for a namespace with an address of its own");
   needsNamespaces(context);
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-faults-"));
   try {

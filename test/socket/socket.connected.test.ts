@@ -4,7 +4,7 @@ import { closeSync, readFileSync } from "node:fs";
 import net from "node:net";
 import { describe, expect, it } from "vitest";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { catchError, deadPeer, LOOPBACK, withListener, withNative } from "../support/harness.ts";
+import { catchError, deadPeer, LOOPBACK, needsFiles, withListener, withNative } from "../support/harness.ts";
 
 const MANY = 10_000;
 
@@ -43,7 +43,8 @@ function tally(outcomes: string[]): Record<string, number> {
 describe("connected()", () => {
   it("ends the waits of 10,000 sockets in progress at once, each in the right way", {
     timeout: 120_000,
-  }, async () => {
+  }, async (context) => {
+    needsFiles(context, MANY + 100);
     await withFullListener(async (full) => {
       // The parity that connect(2) does not pick: otherwise one socket in thousands would connect to itself.
       const refused = deadPeer(4, "other");
@@ -73,7 +74,8 @@ describe("connected()", () => {
     });
   });
 
-  it("resolves for thousands of sockets that connect", { timeout: 60_000 }, async () => {
+  it("resolves for thousands of sockets that connect", { timeout: 60_000 }, async (context) => {
+    needsFiles(context, 4200);
     await withListener(
       4,
       (socket) => socket.resume(),

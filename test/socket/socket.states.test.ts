@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import type { Address } from "../../lib/socket/address.ts";
 import { SocketError } from "../../lib/socket/errors.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer, FAMILIES, withListener } from "../support/harness.ts";
+import { deadPeer, FAMILIES, needsFiles, withListener } from "../support/harness.ts";
 
 interface Peers {
   readonly listener: Address;
@@ -143,7 +143,8 @@ async function observeAll(family: 4 | 6): Promise<string[][]> {
 }
 
 describe("the state after each pair of calls", () => {
-  it("is what docs/socket-states.md says (npx vitest run --update makes it anew), over IPv4 and IPv6", async () => {
+  it("is what docs/socket-states.md says (npx vitest run --update makes it anew), over IPv4 and IPv6", async (context) => {
+    needsFiles(context, 2000);
     const [four, six] = [await observeAll(4), await observeAll(6)];
     expect(six).toEqual(four);
     const head = [

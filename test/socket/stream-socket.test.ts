@@ -9,7 +9,7 @@ import { WaitError } from "../../lib/socket/limits.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { catchError, deadPeer, FAMILIES, LOOPBACK, withNative } from "../support/harness.ts";
+import { catchError, deadPeer, FAMILIES, LOOPBACK, needsFiles, withNative } from "../support/harness.ts";
 
 const bytes = (word: string) => new TextEncoder().encode(word);
 const text = (received: Uint8Array) => new TextDecoder().decode(received);
@@ -222,7 +222,8 @@ describe("iteration over a listener", () => {
     });
   });
 
-  it("a queue that never empties does not block timers", async () => {
+  it("a queue that never empties does not block timers", async (context) => {
+    needsFiles(context, 700);
     using listener = listen();
     const peer = listener.getsockname();
     const clients = Array.from({ length: 300 }, () => TcpSocket.open(4));
@@ -482,8 +483,9 @@ describe("bytes are not lost", () => {
     });
   });
 
-  it("10,000 sockets wait at once, and each gets its own bytes", { timeout: 30_000 }, async () => {
+  it("10,000 sockets wait at once, and each gets its own bytes", { timeout: 30_000 }, async (context) => {
     const PAIRS = 5_000;
+    needsFiles(context, 2 * PAIRS + 100);
     using listener = listen();
     const clients: TcpSocket[] = [];
     const servers: TcpSocket[] = [];

@@ -5,8 +5,9 @@ import type { Address } from "../../lib/socket/address.ts";
 import type { DialError } from "../../lib/socket/errors.ts";
 import type { Native } from "../../lib/socket/native.ts";
 import { loadNative } from "../../lib/socket/native.ts";
+import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { withNative } from "./harness.ts";
+import { LOOPBACK, withNative } from "./harness.ts";
 
 export const AT_ONCE = { kind: "fixed", delayMs: 0 } as const;
 
@@ -29,10 +30,19 @@ export function withAnswers<T>(answers: number[], use: () => Promise<T>): Promis
   return withNative({ connect }, use);
 }
 
-/** A listener whose kernel drops every packet that arrives: connect(2) to it waits, as to a host that is switched off. */
 export async function withSilentPeer(use: (peer: Address) => Promise<void>): Promise<void> {
-  using listener = TcpSocket.open(4, { filter: [[0x06, 0, 0, 0]] })
-    .bind("127.0.0.1:0")
-    .listen();
+  using listener = await listenSilently({ family: 4, host: LOOPBACK[4], port: 0 });
   await use(listener.getsockname());
+}
+
+/**
+ * A listener whose accept queue is full: Linux drops each SYN, as a host that is switched off does. What fills it is a
+ * connection that was reset, which stays in the queue until accept(2).
+ */
+export async function listenSilently(at: Address, options: OpenOptions = {}): Promise<TcpSocket> {
+  const listener = TcpSocket.open(at.family, options).bind(at).listen(0);
+  using filler = TcpSocket.open(at.family, { lingerSeconds: 0 });
+  filler.connect(listener.getsockname());
+  await filler.connected();
+  return listener;
 }

@@ -1,6 +1,7 @@
 /** Shared by tests: dead ports, listeners, the command line, network namespaces, checks of the kernel. */
 import type { ChildProcess, ChildProcessByStdio, StdioOptions } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import net from "node:net";
 import os from "node:os";
@@ -143,6 +144,17 @@ export function needsNamespaces(context: TestContext): void {
   const made = spawnSync("unshare", ["-rn", "ip", "link", "show"]);
   if (made.status !== 0)
     context.skip("no network namespaces here: needs unshare, ip (iproute2) and permission");
+}
+
+/** Skips, with the reason, for a user who lacks what root has. `why` is what root is needed for. */
+export function needsRoot(context: TestContext, why: string): void {
+  if (process.getuid!() !== 0) context.skip(`needs root: ${why}`);
+}
+
+/** Skips, with the reason, where this process may not have so many files open at once. */
+export function needsFiles(context: TestContext, count: number): void {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))!;
+  if (Number(soft) < count) context.skip(`needs ${count} open files (ulimit -n)`);
 }
 
 /** Skips on kernels before `version`, and fails on later ones that lack the option. */

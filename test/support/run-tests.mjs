@@ -18,10 +18,10 @@ export async function runTests(files, { prefix = [], ...options } = {}) {
   return { passed, failed, skipped, reasons: countReasons(skipped) };
 }
 
-/** Each reason once, with how often it was given: a line is "file > name: reason". */
+/** Each reason once, with how often it was given: a line is "file > name — reason". */
 function countReasons(skipped) {
   const counts = new Map();
-  for (const reason of skipped.map((line) => line.replace(/^.*?: /, ""))) {
+  for (const reason of skipped.map((line) => line.replace(/^.* — /, ""))) {
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
   return [...counts].map(([reason, count]) => (count > 1 ? `${reason} (${count})` : reason));

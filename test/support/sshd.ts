@@ -15,6 +15,7 @@ import path from "node:path";
 import type { TestContext } from "vitest";
 import { vi } from "vitest";
 import type { Address } from "../../lib/socket/address.ts";
+import { needsRoot } from "./harness.ts";
 
 const SSHD = "/usr/sbin/sshd";
 
@@ -32,7 +33,7 @@ export interface SshdHost {
 export function needsSshd(context: TestContext): void {
   if (!existsSync(SSHD) || spawnSync("ssh", ["-V"]).status !== 0)
     context.skip("no sshd here (Debian: apt-get install openssh-server openssh-client)");
-  if (process.getuid!() !== 0) context.skip("sshd needs root");
+  needsRoot(context, "sshd");
 }
 
 export class SshdHosts implements AsyncDisposable {

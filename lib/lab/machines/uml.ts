@@ -42,7 +42,11 @@ const INSTALLED = "linux.uml";
 
 /** What has to be installed first, or null. */
 export function missingForUml(kernel?: Kernel | "to be fetched"): string | null {
-  return missingPrograms({ ...(kernel === undefined && { [INSTALLED]: "user-mode-linux" }), ip: "iproute2" });
+  return missingPrograms({
+    ...(kernel === undefined && { [INSTALLED]: "user-mode-linux" }),
+    ip: "iproute2",
+    setpriv: "util-linux",
+  });
 }
 
 /** Why it may not run on the CPU of this /proc/cpuinfo. "" if unknown. */
@@ -71,11 +75,14 @@ export function preloadLibrary(
   return { file: "env", args: [`LD_PRELOAD=${library}`, file, ...args] };
 }
 
-/** The kernel passes unknown arguments to init as environment variables. */
+/**
+ * The kernel passes unknown arguments to init as environment variables. For a user with a user namespace of their own
+ * root's files belong to nobody, and so would mount(8), which is set-user-ID: it is not root then.
+ */
 const INIT = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
+setpriv --no-new-privs mount -t proc proc /proc
+setpriv --no-new-privs mount -t sysfs sysfs /sys
 for module in crc-ccitt ipv6; do
   file=$SELFCONNECT_MODULES/$module.ko
   test -f "$file" && { insmod "$file" || busybox insmod "$file"; } 2>/dev/null
