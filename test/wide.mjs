@@ -8,7 +8,7 @@
 // in an image of this Node; no registry is asked. `machines` runs our tests on machines that lack something, and makes docs/machines.md; `node
 // --sources DIR` Node's own tests, DIR being its source tree (--node-tests REGEXP those with such names);
 // `suites --sources DIR` the tests of other people's clients, from source trees below DIR (ioredis, mqtt, pg, undici, ws).
-// --only NAME,… chooses clients, suites or our test files. --here asks the Node that runs it, which npm test does. Plain
+// --only NAME,… chooses clients, suites, machines or our test files. --here asks the Node that runs it, which npm test does. Plain
 // JavaScript, as test/all.mjs.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

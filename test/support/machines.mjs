@@ -1,6 +1,6 @@
 // Runs npm test on this machine as if it lacked something, and writes the table of docs/machines.md. A test may be skipped
-// for what a machine lacks, with the reason, but it must not fail. npm run check:wide machines; --only names the test files
-// or folders that run instead, and then no page is written.
+// for what a machine lacks, with the reason, but it must not fail. npm run check:wide machines. --only names machines, whose
+// rows are made again, or test files and folders, which run instead, and then no page is written.
 import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
@@ -18,6 +18,8 @@ import path from "node:path";
 import { runTests } from "./run-tests.mjs";
 
 const PAGE = "docs/machines.md";
+/** The rows of the page, by the names of the machines. */
+const ROWS = "build/machines.json";
 /** npm test takes six minutes where nothing is lacking. timeout(1) ends what it started too, also when this program ends. */
 const BOUNDED = ["setpriv", "--pdeathsig=TERM", "timeout", "2400"];
 const OWN_NETWORK = 'ip link set lo up && exec "$@"';
@@ -47,15 +49,27 @@ const MACHINES = [
 
 /** Tests each kind of machine, and writes the page. Returns the names of those on which a test failed. */
 export async function testMachines(only) {
-  const rows = [];
-  for (const machine of MACHINES) {
+  const files = only.filter((name) => !MACHINES.some((machine) => machine.name === name));
+  const wanted = files.length < only.length ? MACHINES.filter(({ name }) => only.includes(name)) : MACHINES;
+  const failed = [];
+  for (const machine of wanted) {
     console.log(`\n— ${machine.name}`);
-    const row = machine.lacks ? { reasons: [machine.lacks] } : await testMachine(machine, only);
-    rows.push({ name: machine.name, ...row });
+    const row = machine.lacks ? { reasons: [machine.lacks] } : await testMachine(machine, files);
     console.log(JSON.stringify(row));
-    if (only.length === 0) writeFileSync(PAGE, pageOf(rows));
+    if (row.failed?.length > 0) failed.push(machine.name);
+    if (files.length === 0) writePage(machine.name, row);
   }
-  return rows.filter(({ failed }) => failed?.length > 0).map(({ name }) => name);
+  return failed;
+}
+
+/** The page with a row made anew. The others are those of the last runs in this tree. */
+function writePage(name, row) {
+  const rows = { ...(existsSync(ROWS) && JSON.parse(readFileSync(ROWS, "utf8"))), [name]: row };
+  writeFileSync(ROWS, JSON.stringify(rows, null, 1));
+  writeFileSync(
+    PAGE,
+    pageOf(MACHINES.flatMap((one) => (rows[one.name] ? [{ name: one.name, ...rows[one.name] }] : []))),
+  );
 }
 
 async function testMachine({ prefix, isBusy = false, without, owner }, only) {
