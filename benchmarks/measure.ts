@@ -1,6 +1,9 @@
 /** What a driver in TypeScript measures and prints: how often it did its work, how long, and its own CPU time. */
 
-/** V8 compiles what runs often; until it has, a connect costs twice as much. After 300 ms connectMany() took 1.4 times what it takes after 1000. */
+/**
+ * V8 compiles what runs often; until it has, a connect costs twice as much. After 300 ms connectMany() took 1.4 times
+ * what it takes after 1000.
+ */
 const WARM_UP_MS = 1000;
 const NS_PER_MS = 1e6;
 const NS_PER_US = 1e3;

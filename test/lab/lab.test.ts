@@ -1,5 +1,5 @@
 /** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where they are installed. */
-import { readFileSync } from "node:fs";
+import { chownSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { buildSync } from "esbuild";
 import type { TestContext } from "vitest";
@@ -11,10 +11,12 @@ import type { Task } from "../../lib/lab/task.ts";
 import { encodeTask } from "../../lib/lab/task.ts";
 import { readMessage, writeMessage } from "../../lib/lab/transcript.ts";
 import { command, MAIN, needsNamespaces, needsRoot, runInNamespace } from "../support/harness.ts";
+import { temporaryFile } from "../support/temporary.ts";
 
 const LIMITS = { silenceMs: 20_000, totalMs: 25_000, outputBytes: 100_000 };
 /** Translated guests boot in 10 s on an idle machine: many times that where other work runs beside them. */
 const REAL = { silenceMs: 200_000, totalMs: 220_000, outputBytes: 1_000_000 };
+const NOBODY = 65534;
 const QUICK = ["steps", "bind-first", "closing"];
 /** Enough for a probe that hangs, followed by a guest. */
 const DEADLINE_MS = 280_000;
@@ -222,8 +224,20 @@ describe("real machines", () => {
     const [machine] = await makeMachines({ machines: ["uml"], kernels: [] }, new KernelShelf());
     const missing = await machine!.missing(context.signal);
     if (missing) context.skip(missing);
-    const as = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath];
-    const asked = ["--machine", "uml", "--kernels", "", "--experiments", QUICK[0]!, "--json"];
+    const home = temporaryFile("");
+    chownSync(home, NOBODY, NOBODY);
+    const as = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", process.execPath];
+    const asked = [
+      "--machine",
+      "uml",
+      "--kernels",
+      "",
+      "--cache",
+      home,
+      "--experiments",
+      QUICK[0]!,
+      "--json",
+    ];
     const { stdout } = await command("setpriv", [...as, MAIN, "lab", ...asked]);
     expect(JSON.parse(stdout).findings).toMatchObject([{ experiment: QUICK[0], status: "answered" }]);
   });
