@@ -83,7 +83,8 @@ export interface SocketOptions {
   peekOffsetBytes: number;
   /**
    * SO_ATTACH_FILTER. Set only; 1 to 4096 instructions. Packets that the program cuts to 0 bytes are dropped. On a TCP
-   * socket Linux of 2026 needs CAP_NET_ADMIN (commit 5d39580f68e6, in 6.18.44 too); earlier kernels need no privilege.
+   * socket Linux of 2026 needs CAP_NET_ADMIN (commit 5d39580f68e6): 6.1.176, 6.12.113, 6.18.44 and 7.2.7 do, 5.10.46
+   * does not.
    */
   filter: BpfProgram;
   /** SO_LOCK_FILTER. Not even root can then change or remove the filter; it cannot be set back (EPERM). */
