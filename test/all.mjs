@@ -34,6 +34,7 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
+console.log(`\n— all: ${(performance.now() / 1000).toFixed(0)} s\n`);
 for (const failure of failures) console.log(`failed: ${failure}`);
 for (const skip of skips) console.log(`skipped: ${skip}`);
 const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
