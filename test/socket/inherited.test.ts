@@ -289,7 +289,7 @@ describe("a socket of another network namespace", () => {
     needsRoot(context, "setns(2)");
     await withNamespace(async (namespace) => {
       using listener = TcpSocket.open(family, { namespace, reuseAddress: true })
-        .bind({ family, host: LOOPBACK[family], port: deadPort() })
+        .bind({ family, host: LOOPBACK[family], port: deadPort("other") })
         .listen();
       const peer = listener.getsockname();
       using outside = TcpSocket.open(family);
