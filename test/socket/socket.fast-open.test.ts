@@ -64,7 +64,7 @@ describe.each(FAMILIES)("a connect that the first send(2) makes, over IPv%i", (f
 
   it("sendAll() rejects with the refusal", async () => {
     using socket = TcpSocket.open(family, options);
-    socket.connect(deadPeer(family));
+    socket.connect(deadPeer(family, "other"));
     await expect(socket.sendAll(word)).rejects.toMatchObject({ code: "ECONNREFUSED" });
     expect(socket.state).toBe("failed");
   });
