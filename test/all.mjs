@@ -77,7 +77,11 @@ async function runStep({ name, command, outcomes }, prefix) {
   console.log(`\n— ${name}: ${seconds} s\n${isAlone ? "" : output}`);
   const known = failures.length;
   if (outcomes && existsSync(outcomes)) countTests(outcomes);
-  else if (status === 0) passed++;
+  else {
+    if (status === 0) passed++;
+    const reasons = [...output.matchAll(/^skipped: (.+)$/gm)].map(([, reason]) => `${name} — ${reason}`);
+    skips.push(...reasons);
+  }
   if (status !== 0 && failures.length === known) failures.push(name);
 }
 

@@ -69,6 +69,9 @@ export function tracePcapng({ ladder, frames, capture }: Trace): Uint8Array | nu
   });
 }
 
+/** Loopback delivers a SYN in the call that sends it. */
+const NEEDS_TWO = "two SYNs cross on loopback only where two processors send them at the same moment";
+
 /** A trace for a terminal: the ladder, the states and who reported them, what each way to close leaves behind. */
 export function traceText(traced: Trace, extras: TraceExtras, options: TextOptions = {}): string {
   const { ladder, whyNoCapture, verdict, capture, information } = traced;
@@ -76,6 +79,7 @@ export function traceText(traced: Trace, extras: TraceExtras, options: TextOptio
   if (whyNoCapture) lines.push(`no packets: ${whyNoCapture}`, "");
   if (ladder.rows.length > 0) lines.push(...ladderLines(ladder));
   if (!ARRIVED.includes(verdict)) lines.push(`not connected: ${verdict}`);
+  if (traced.isPair && verdict === "attempts-spent") lines.push(NEEDS_TWO);
   const facts = [
     ...stateFacts(traced),
     ...(capture

@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -911,6 +912,12 @@ void engines_are_compared_by_attempts_that_count() {
 }
 
 void two_sockets_that_meet_open_simultaneously() {
+  cpu_set_t processors;
+  CHECK(sched_getaffinity(0, sizeof processors, &processors) == 0);
+  if (CPU_COUNT(&processors) < 2) {
+    std::printf("skipped: SYNs cross on loopback only where two processors send at the same moment\n");
+    return;
+  }
   const core::Address addresses[] = {find_dead_peer(4), find_dead_peer(4)};
   bool is_open = false;
   for (int attempt = 0; attempt < 1000 && !is_open; attempt++) {

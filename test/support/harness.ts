@@ -157,6 +157,11 @@ export function needsFiles(context: TestContext, count: number): void {
   if (Number(soft) < count) context.skip(`needs ${count} open files (ulimit -n)`);
 }
 
+/** Skips, with the reason, on one processor: two SYNs cross on loopback only where two send at the same moment. */
+export function needsTwoProcessors(context: TestContext): void {
+  if (os.availableParallelism() < 2) context.skip("needs 2 processors, so that SYNs cross on loopback");
+}
+
 /** Skips on kernels before `version`, and fails on later ones that lack the option. */
 export function requires(context: TestContext, version: string, name: OptionName): void {
   const isThere = supported(name);
