@@ -29,7 +29,8 @@ export default defineConfig({
     pool: "forks",
     // Tests share one host's ports and its one sequence of local ports.
     fileParallelism: false,
-    testTimeout: 30_000,
+    // Ten times what the slowest of them takes: other work may have most of the machine.
+    testTimeout: 90_000,
     // All runs of npm test share what was compiled once; their folder is new for each.
     experimental: TRANSFORMS ? { fsModuleCache: true, fsModuleCachePath: TRANSFORMS } : {},
     coverage: { provider: "v8", include: ["lib/**"], exclude: ["lib/cli/**"] },

