@@ -4,6 +4,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
+  createWriteStream,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -18,8 +19,9 @@ import path from "node:path";
 import { runTests } from "./run-tests.mjs";
 
 const PAGE = "docs/machines.md";
-/** The rows of the page, by the names of the machines. */
-const ROWS = "build/machines.json";
+/** What each run printed, and the rows of the page, by the names of the machines. */
+const LOGS = path.join("build", "machines");
+const ROWS = path.join(LOGS, "rows.json");
 /** npm test takes six minutes where nothing is lacking. timeout(1) ends what it started too, also when this program ends. */
 const BOUNDED = ["setpriv", "--pdeathsig=TERM", "timeout", "2400"];
 const OWN_NETWORK = 'ip link set lo up && exec "$@"';
@@ -52,6 +54,7 @@ export async function testMachines(only) {
   const files = only.filter((name) => !MACHINES.some((machine) => machine.name === name));
   const wanted = files.length < only.length ? MACHINES.filter(({ name }) => only.includes(name)) : MACHINES;
   const failed = [];
+  mkdirSync(LOGS, { recursive: true });
   for (const machine of wanted) {
     console.log(`\n— ${machine.name}`);
     const row = machine.lacks ? { reasons: [machine.lacks] } : await testMachine(machine, files);
@@ -72,18 +75,21 @@ function writePage(name, row) {
   );
 }
 
-async function testMachine({ prefix, isBusy = false, without, owner }, only) {
+async function testMachine({ name, prefix, isBusy = false, without, owner }, only) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-machines-"));
   const busy = isBusy ? os.availableParallelism() : 0;
   const burners = Array.from({ length: busy }, () => spawn("sh", ["-c", "while :; do :; done"]));
   try {
-    for (const name of ["tmp", "home"]) makeOpen(path.join(folder, name));
+    for (const one of ["tmp", "home"]) makeOpen(path.join(folder, one));
     chmodSync(folder, 0o755);
     const env = { ...process.env, TMPDIR: path.join(folder, "tmp"), NO_COLOR: "1" };
     if (without) env.PATH = pathWithout(without, folder);
     if (owner) env.HOME = path.join(folder, "home");
     const cwd = owner ? copyTree(path.join(folder, "tree"), owner) : ".";
-    const row = await runTests(only, { prefix: [...BOUNDED, ...prefix], env, cwd });
+    const log = createWriteStream(path.join(LOGS, `${name.replaceAll(/\W+/g, "-")}.log`));
+    const onText = (text) => log.write(text);
+    const row = await runTests(only, { prefix: [...BOUNDED, ...prefix], env, cwd, onText });
+    log.end();
     row.failed.push(...leftIn(env.TMPDIR));
     return row;
   } finally {
