@@ -128,7 +128,7 @@ describe("who", () => {
       ip link add v0 type veth peer name v1; ip address add fe80::1/64 dev v0 nodad
       ip link set v0 up; ip link set v1 up
       ${process.execPath} --input-type=module --eval '${program}' &
-      until $S who ${PORT} | grep joined; do sleep 0.1; done
+      until $S who ${PORT} | grep "joined to itself (ESTABLISHED)"; do sleep 0.1; done
       for scope in v0 $(ip -o link show v0 | cut -d: -f1); do
         $S who "[fe80::1%$scope]:${PORT}"; $S free --dry-run "[fe80::1%$scope]:${PORT}"
       done`);
