@@ -16,7 +16,7 @@ const schema = JSON.parse(
 const validate = new Ajv2020({ strict: true, allErrors: true }).compile(schema);
 
 /** All that stderr may hold: on a busy machine a run takes longer than the ten seconds between two progress lines. */
-const PROGRESS = /^((trial .* …|[\d,]+ attempts · .*)\n)*$/;
+const PROGRESS = /^((trial .* …|.*[\d,]+ attempts · .*)\n)*$/;
 
 function parseValid(stdout: string) {
   const report = JSON.parse(stdout);

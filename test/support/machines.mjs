@@ -11,7 +11,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import os from "node:os";
@@ -29,8 +28,10 @@ const NO_IPV6 = `echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && ${OWN_NETW
 const NO_KVM = 'mount --bind /dev/null /dev/kvm && exec "$@"';
 const NOBODY = 65534;
 const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--no-new-privs"];
-/** The programs of the lab that a machine may lack. */
-const LAB_PROGRAMS = /^(qemu-|linux\.uml$|runsc$)/;
+/** Without the programs of the lab: a layer of its own over the folder of programs. */
+const NO_LAB = `mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work &&
+  mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin &&
+  rm -f /usr/bin/qemu-* /usr/bin/linux.uml /usr/bin/runsc && exec "$@"`;
 
 /** What is put before the command, and what else is done. `lacks` is why a machine cannot be made like that here. */
 const MACHINES = [
@@ -45,7 +46,10 @@ const MACHINES = [
     prefix: ["unshare", "--mount", "sh", "-c", NO_KVM, "sh"],
     lacks: existsSync("/dev/kvm") ? null : "this machine has none: the first row",
   },
-  { name: "no QEMU, User-mode Linux or gVisor", prefix: [], without: LAB_PROGRAMS },
+  {
+    name: "no QEMU, User-mode Linux or gVisor",
+    prefix: ["unshare", "--mount", "sh", "-c", NO_LAB, "sh"],
+  },
   { name: "no IPv6", prefix: ["unshare", "--net", "sh", "-c", NO_IPV6, "sh"] },
 ];
 
@@ -75,7 +79,7 @@ function writePage(name, row) {
   );
 }
 
-async function testMachine({ name, prefix, isBusy = false, without, owner }, only) {
+async function testMachine({ name, prefix, isBusy = false, owner }, only) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-machines-"));
   const busy = isBusy ? os.availableParallelism() : 0;
   const burners = Array.from({ length: busy }, () => spawn("sh", ["-c", "while :; do :; done"]));
@@ -83,7 +87,6 @@ async function testMachine({ name, prefix, isBusy = false, without, owner }, onl
     for (const one of ["tmp", "home"]) makeOpen(path.join(folder, one));
     chmodSync(folder, 0o755);
     const env = { ...process.env, TMPDIR: path.join(folder, "tmp"), NO_COLOR: "1" };
-    if (without) env.PATH = pathWithout(without, folder);
     if (owner) env.HOME = path.join(folder, "home");
     const cwd = owner ? copyTree(path.join(folder, "tree"), owner) : ".";
     const log = createWriteStream(path.join(LOGS, `${name.replaceAll(/\W+/g, "-")}.log`));
@@ -131,18 +134,6 @@ function readProcess(pid, file) {
 function makeOpen(folder) {
   mkdirSync(folder);
   chmodSync(folder, 0o1777);
-}
-
-/** A PATH of one folder, with a link to every program but those. */
-function pathWithout(programs, folder) {
-  const links = mkdtempSync(path.join(folder, "bin-"));
-  for (const place of process.env.PATH.split(":").filter((one) => existsSync(one))) {
-    for (const name of readdirSync(place)) {
-      const link = path.join(links, name);
-      if (!programs.test(name) && !existsSync(link)) symlinkSync(path.join(place, name), link);
-    }
-  }
-  return links;
 }
 
 function pageOf(rows) {
