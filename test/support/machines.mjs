@@ -47,7 +47,7 @@ const MACHINES = [
     lacks: existsSync("/dev/kvm") ? null : "this machine has none: the first row",
   },
   {
-    name: "no QEMU, User-mode Linux or gVisor",
+    name: "no QEMU or User-mode Linux or gVisor",
     prefix: ["unshare", "--mount", "sh", "-c", NO_LAB, "sh"],
   },
   { name: "no IPv6", prefix: ["unshare", "--net", "sh", "-c", NO_IPV6, "sh"] },
