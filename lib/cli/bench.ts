@@ -201,8 +201,8 @@ export function benchExitCode(rows: readonly BenchRow[], bounds: BenchBounds | n
 }
 
 /**
- * On Ctrl-C the runner is interrupted too; it then sends a report of the rounds so far. Null where it had not begun: the
- * signal ended it.
+ * On Ctrl-C the runner is interrupted too; it then sends a report of the rounds so far. Null where the signal ended it
+ * before it had begun.
  */
 async function runBenchmark(flags: Flags, bounds: BenchBounds | null): Promise<BenchReport | null> {
   const signal = interruption();

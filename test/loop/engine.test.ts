@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { describe, expect, it, type TestContext } from "vitest";
+import { describe, expect, it, type TestContext, vi } from "vitest";
 import { findSockets } from "../../lib/kernel/tables.ts";
 import type { ReconnectOptions } from "../../lib/loop/options.ts";
 import { ReconnectLoop } from "../../lib/loop/reconnect.ts";
@@ -156,7 +156,10 @@ it.for(
   const controller = new AbortController();
   const loop = new ReconnectLoop({ peer, strategy, engine, attempts: 100 });
   const end = loop.run(controller.signal);
-  setTimeout(() => controller.abort(), 50);
+  const hasBegun = () =>
+    findSockets({ states: ["SYN-SENT"] }).rows.some((row) => row.peer.port === peer.port);
+  await vi.waitFor(() => expect(hasBegun()).toBe(true), { timeout: 20_000 });
+  controller.abort();
   const { verdict, outcomes } = await end;
   expect(verdict).toBe("interrupted");
   expect(outcomes).toEqual({ deadline: 1 });
