@@ -122,8 +122,9 @@ describe("who", () => {
     const index = new URL("../../dist/kernel/index.js", import.meta.url).pathname;
     const socket = new URL("../../dist/index.js", import.meta.url).pathname;
     const program = `import { findFourTuple } from "${index}"; import { TcpSocket } from "${socket}";
-      const at = "[fe80::1%v0]:${PORT}"; TcpSocket.open(6).bind(at).connect(at);
-      console.error(findFourTuple(at, at).length + " in /proc"); setInterval(() => {}, 60_000);`;
+      const at = "[fe80::1%v0]:${PORT}"; const held = TcpSocket.open(6).bind(at);
+      held.connect(at); console.error(findFourTuple(at, at).length + " in /proc");
+      setInterval(() => held.fd, 60_000);`;
     const { stdout, stderr } = await runAlone(`
       ip link add v0 type veth peer name v1; ip address add fe80::1/64 dev v0 nodad
       ip link set v0 up; ip link set v1 up
