@@ -8,7 +8,10 @@ import { runCommand } from "./run-command.mjs";
 export async function runTests(files, { prefix = [], ...options } = {}) {
   const command = [...prefix, process.execPath, "test/all.mjs", ...files];
   const { output } = await runCommand(command, options);
-  const lines = output.slice(Math.max(0, output.lastIndexOf("\n— all: "))).trimEnd().split("\n");
+  const lines = output
+    .slice(Math.max(0, output.lastIndexOf("\n— all: ")))
+    .trimEnd()
+    .split("\n");
   const linesOf = (word) =>
     lines.filter((line) => line.startsWith(word)).map((line) => line.slice(word.length));
   const failed = linesOf("failed: ");
