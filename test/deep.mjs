@@ -2,12 +2,12 @@
 // `sanitizers`: the core and the addon under those of two compilers, and valgrind. The other parts attack: `faults` lets
 // every system call of the addon fail in every way, `commands` each one in every command; `fuzz` gives it random values
 // and bytes; `races` ends work at random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and
-// `promise` run the loop and the guard. These two and `fuzz` take about --minutes (default 1). `mutation`, docs/mutation.md,
-// takes hours, and runs only where it is named. Each part writes its figures to build/reliability/PART.json. Without a
-// name all but `mutation` run, and docs/reliability.md is made from these files; --report makes it after the parts that
-// are named, if any. Needs root, as it makes namespaces.
+// `promise` run the loop and the guard. These two, `fuzz` and each of three deep tests take about --minutes (default 1).
+// `mutation`, docs/mutation.md, takes hours, and runs only where it is named. Without a name all but `mutation` run, and
+// each writes its row and its section of docs/reliability.md when it ends; --report makes parts that are named do so.
+// Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -18,7 +18,7 @@ import { attackByFaults } from "./support/reliability/faults.mjs";
 import { attackByFuzz } from "./support/reliability/fuzz.mjs";
 import { keepPromise } from "./support/reliability/promise.mjs";
 import { attackByRaces } from "./support/reliability/races.mjs";
-import { reliabilityPage } from "./support/reliability/report.mjs";
+import { drawPlots, PICTURE, renewPage } from "./support/reliability/report.mjs";
 import { attackBySanitizers } from "./support/reliability/sanitizers.mjs";
 import { soak } from "./support/reliability/soak.mjs";
 import { readHelp } from "./support/run-command.mjs";
@@ -41,6 +41,8 @@ const PARTS = {
   tests: runDeepTests,
   mutation: testMutants,
 };
+/** These take --minutes, or have tests that do. */
+const TIMED = new Set(["fuzz", "soak", "promise", "tests"]);
 /** Those that are longer with DEEP are among them. */
 const DEEP_TESTS = [".deep.", "test/stories/workers.test.ts", "test/docs.pages.test.ts"];
 
@@ -60,41 +62,33 @@ if (spawnSync("unshare", ["--net", "true"]).status !== 0)
 mkdirSync(FOLDER, { recursive: true });
 const seed = flags.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(flags.seed);
 const minutes = Number(flags.minutes ?? 1);
-const wanted =
-  names.length > 0 || flags.report ? names : Object.keys(PARTS).filter((name) => name !== "mutation");
+const isWhole = names.length === 0;
 let reds = 0;
-for (const name of wanted) reds += await runPart(name);
-if (flags.report || names.length === 0) writePage();
+for (const name of isWhole ? Object.keys(PARTS).filter((part) => part !== "mutation") : names) {
+  const figures = await runPart(name);
+  reds += figures.red.length;
+  if (isWhole || flags.report) writePage(figures);
+}
 process.exitCode = reds > 0 ? 1 : 0;
 
-/** Returns how much is red. */
 async function runPart(name) {
   console.log(`\n— ${name} (seed ${seed})`);
   const began = performance.now();
   const figures = await PARTS[name]({ folder: FOLDER, seed, minutes });
   const seconds = Math.round((performance.now() - began) / 1000);
-  const timed = ["fuzz", "soak", "promise"].includes(name) ? ` --minutes ${minutes}` : "";
-  const command = `npm run check:deep -- ${name}${timed} --seed ${seed}`;
-  const [load] = os.loadavg();
-  const whole = {
-    part: name,
-    date: new Date().toISOString().slice(0, 10),
-    command,
-    seconds,
-    load,
-    ...figures,
-  };
-  writeFileSync(path.join(FOLDER, `${name}.json`), JSON.stringify(whole, null, 1));
   for (const [fact, value] of figures.facts) console.log(`${fact}: ${value}`);
   for (const red of figures.red) console.log(`red: ${red}`);
   for (const skipped of figures.skipped ?? []) console.log(`skipped: ${skipped}`);
   console.log(`${name}: ${seconds} s, ${figures.red.length} red`);
-  return figures.red.length;
+  const timed = TIMED.has(name) ? ` --minutes ${minutes}` : "";
+  const command = `npm run check:deep -- ${name}${timed} --seed ${seed}`;
+  const [load] = os.loadavg();
+  return { part: name, date: new Date().toISOString().slice(0, 10), command, seconds, load, ...figures };
 }
 
 /** Every test that is for hours when nobody waits. They measure, so they run one after another. */
-async function runDeepTests() {
-  const env = { ...process.env, DEEP: "1", NO_COLOR: "1" };
+async function runDeepTests({ seed, minutes }) {
+  const env = { ...process.env, DEEP: "1", SEED: String(seed), MINUTES: String(minutes), NO_COLOR: "1" };
   const { passed, failed, skipped } = await runTests(DEEP_TESTS, {
     env,
     onText: (text) => process.stdout.write(text),
@@ -113,15 +107,9 @@ function testMutants() {
   return { facts: [["exit code", status]], red: status === 0 ? [] : ["the score is below its threshold"] };
 }
 
-function writePage() {
-  const all = Object.keys(PARTS)
-    .map((name) => path.join(FOLDER, `${name}.json`))
-    .filter((file) => existsSync(file))
-    .map((file) => JSON.parse(readFileSync(file, "utf8")));
-  const { text, pictures } = reliabilityPage(all);
-  writeFileSync(PAGE, text);
-  for (const { file, svg } of pictures) writeFileSync(path.join("docs", file), svg);
-  console.log(`${PAGE}: ${all.map(({ part }) => part).join(", ")}`);
+function writePage(figures) {
+  writeFileSync(PAGE, renewPage(readFileSync(PAGE, "utf8"), figures));
+  if (figures.plots) writeFileSync(path.join("docs", PICTURE), drawPlots(figures.plots));
 }
 
 function readArguments() {

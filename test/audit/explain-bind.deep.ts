@@ -1,4 +1,4 @@
-/** explainBind() beside random holders, for BIND_MINUTES (default 5): it says what bind(2), listen(2) and Node do. */
+/** explainBind() beside random holders, for MINUTES (default 1): it says what bind(2), listen(2) and Node do. */
 import { expect, test } from "vitest";
 import type { Holding } from "../support/bind-scenarios.ts";
 import {
@@ -13,7 +13,7 @@ import {
 import { random } from "../support/harness.ts";
 import { PLANTINGS, removeHolders } from "../support/holders.ts";
 
-const MINUTES = Number(process.env.BIND_MINUTES ?? 5);
+const MINUTES = Number(process.env.MINUTES ?? 1);
 const MOST_HOLDINGS = 3;
 
 test("each kind of holder, at each address", { timeout: 10 * 60_000 }, async () => {

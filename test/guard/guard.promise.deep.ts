@@ -63,18 +63,20 @@ describe("on the default range", () => {
     expect(countHandedOut(await run("net", "off", CONTROL.attempts))).toBeGreaterThanOrEqual(CONTROL.joined);
   });
 
-  it.each(WAYS)("%s under detect: none in 300,000", { timeout }, async (door) => {
-    const counts = await run(door, "detect", DEFAULT.attempts);
-    expect(counts.attempts).toBe(DEFAULT.attempts);
-    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
-    expect(counts.rejected).toBeGreaterThan(0);
-  });
-
-  it.each(WAYS)("%s under prevent: none in 300,000, nor any to reject", { timeout }, async (door) => {
-    const counts = await run(door, "prevent", DEFAULT.attempts);
-    expect(counts.attempts).toBe(DEFAULT.attempts);
-    expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
-    if (supported("localPortRange")) expect(counts.rejected).toBe(0);
+  it.each(WAYS)("%s: none in 300,000 under detect and under prevent, which leaves none to reject", {
+    timeout,
+  }, async (door) => {
+    // Each in a namespace of its own, so they share nothing but the processors.
+    const [detected, prevented] = await Promise.all([
+      run(door, "detect", DEFAULT.attempts),
+      run(door, "prevent", DEFAULT.attempts),
+    ]);
+    for (const counts of [detected, prevented]) {
+      expect(counts.attempts).toBe(DEFAULT.attempts);
+      expect(countHandedOut(counts), JSON.stringify(counts)).toBe(0);
+    }
+    expect(detected.rejected).toBeGreaterThan(0);
+    if (supported("localPortRange")) expect(prevented.rejected).toBe(0);
   });
 });
 

@@ -1,10 +1,10 @@
-/** Predictions against random hosts, for HOSTS_MINUTES (default 60). SEED repeats a run. */
+/** Predictions against random hosts, for MINUTES (default 1). SEED repeats a run. */
 import { expect, test } from "vitest";
 import { random } from "../support/harness.ts";
 import type { HostsResult } from "../support/hosts.ts";
 import { measureHosts } from "../support/hosts.ts";
 
-const MINUTES = Number(process.env.HOSTS_MINUTES ?? 60);
+const MINUTES = Number(process.env.MINUTES ?? 1);
 /** Each host is a process of its own, with a seed of its own. */
 const ROUND_MS = 60_000;
 /** So many hosts at a slow pace cost less than one at full speed. */

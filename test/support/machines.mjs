@@ -18,9 +18,8 @@ import path from "node:path";
 import { runTests } from "./run-tests.mjs";
 
 const PAGE = "docs/machines.md";
-/** What each run printed, and the rows of the page, by the names of the machines. */
+/** What each run printed, in a file of the machine's name. */
 const LOGS = path.join("build", "machines");
-const ROWS = path.join(LOGS, "rows.json");
 /** npm test takes six minutes where nothing is lacking. timeout(1) ends what it started too, also when this program ends. */
 const BOUNDED = ["setpriv", "--pdeathsig=TERM", "timeout", "2400"];
 const OWN_NETWORK = 'ip link set lo up && exec "$@"';
@@ -69,14 +68,19 @@ export async function testMachines(only) {
   return failed;
 }
 
-/** "I did not look" is not "all is well". */
-const NOT_RUN = { reasons: ["not run"] };
-
-/** The page with a row made anew. The others are those of the last runs in this tree. */
+/** The page with a row made anew; the others stay as they are. "I did not look" is not "all is well". */
 function writePage(name, row) {
-  const rows = { ...(existsSync(ROWS) && JSON.parse(readFileSync(ROWS, "utf8"))), [name]: row };
-  writeFileSync(ROWS, JSON.stringify(rows, null, 1));
-  writeFileSync(PAGE, pageOf(MACHINES.map((one) => ({ name: one.name, ...(rows[one.name] ?? NOT_RUN) }))));
+  const before = readFileSync(PAGE, "utf8").split("\n");
+  const rows = MACHINES.map((machine) => {
+    if (machine.name === name) return rowOf(name, row);
+    const kept = before.find((line) => line.startsWith(`| ${machine.name} |`));
+    return kept ?? rowOf(machine.name, { reasons: ["not run"] });
+  });
+  writeFileSync(PAGE, pageOf(rows));
+}
+
+function rowOf(name, { passed = "", failed, skipped, reasons }) {
+  return `| ${[name, passed, failed?.length ?? "", skipped?.length ?? "", reasons.join("; ")].join(" | ")} |`;
 }
 
 async function testMachine({ name, prefix, isBusy = false, owner }, only) {
@@ -137,8 +141,6 @@ function makeOpen(folder) {
 }
 
 function pageOf(rows) {
-  const cells = ({ name, passed = "", failed, skipped, reasons }) =>
-    [name, passed, failed?.length ?? "", skipped?.length ?? "", reasons.join("; ")].join(" | ");
   return `# The tests on machines that lack something
 
 A test may be skipped where a machine lacks what it needs, and prints the reason. It does not fail. Tests that are made for
@@ -149,7 +151,7 @@ Linux ${os.release()}, Node ${process.version}, ${os.availableParallelism()} pro
 
 | machine | passed | failed | skipped | why |
 |---|---|---|---|---|
-${rows.map((row) => `| ${cells(row)} |`).join("\n")}
+${rows.join("\n")}
 
 ## A CPU with AMX
 

@@ -1,5 +1,5 @@
-// docs/reliability.md, from the figures of the parts of check:deep: {part, date, command, seconds, facts, head, rows, red,
-// skipped, plots}.
+// docs/reliability.md, which keeps the figures of each part of check:deep until the part runs again: {part, date, command,
+// seconds, load, facts, head, rows, red, skipped, plots}.
 
 import { createRequire } from "node:module";
 import os from "node:os";
@@ -36,31 +36,43 @@ const WHAT = {
   mutation:
     "Stryker changes the sources, one fault at a time, and the tests must notice ([its page](mutation.md)).",
 };
-const PICTURE = "reliability-soak.svg";
+/** Beside the page. */
+export const PICTURE = "reliability-soak.svg";
 
-/** The page, and its pictures. */
-export function reliabilityPage(all) {
-  const reds = all.reduce((sum, { red }) => sum + red.length, 0);
-  const machine = `Linux ${os.release()}, Node ${process.versions.node}, ${os.availableParallelism()} processors`;
-  const hours = (all.reduce((sum, { seconds }) => sum + seconds, 0) / 3600).toFixed(1);
-  const head = [
+/** The page with this part's row and section made anew; the others stay as they are. */
+export function renewPage(page, figures) {
+  const [head, ...sections] = page.split(/\n(?=## )/);
+  const rows = new Map(head.split("\n").flatMap(namedRow)).set(figures.part, rowOf(figures));
+  const texts = new Map(sections.map((text) => [/^## (\w+)/.exec(text)[1], text.trimEnd()]));
+  texts.set(figures.part, sectionOf(figures).join("\n"));
+  const parts = Object.keys(WHAT).filter((part) => rows.has(part));
+  return `${[headOf(parts.map((part) => rows.get(part))), ...parts.map((part) => texts.get(part))].join("\n\n")}\n`;
+}
+
+function namedRow(line) {
+  const name = /^\| \[(\w+)\]/.exec(line)?.[1];
+  return name ? [[name, line]] : [];
+}
+
+function rowOf({ part, seconds, load, red, command }) {
+  return `| [${part}](#${part}) | ${seconds} | ${load.toFixed(1)} | ${red.length} | \`${command}\` |`;
+}
+
+function headOf(rows) {
+  const cells = rows.map((row) => row.split(" | "));
+  const sum = (column) => cells.reduce((total, row) => total + Number(row[column]), 0);
+  return [
     "# Reliability",
     "",
-    `What was tried to break this package, with seeds and commands. ${reds === 0 ? "Nothing here is red." : `**${reds} are red.**`}`,
-    `\`npm run check:deep -- --minutes 60\` makes this page; what is here took ${hours} hours. Those minutes are`,
-    "the time of `fuzz`, of `soak` and of `promise`, each. The same `--seed` repeats what is random.",
-    `Measured on ${machine}; the load is that at a part's end.`,
+    `What was tried to break this package, with seeds and commands. ${sum(3) === 0 ? "Nothing here is red." : `**${sum(3)} are red.**`}`,
+    `\`npm run check:deep -- --minutes 60\` makes this page; what is here took ${(sum(1) / 3600).toFixed(1)} hours. Those minutes are the`,
+    "time of `fuzz`, of `soak`, of `promise` and of three of the tests, each. The same `--seed` repeats what is random.",
+    "The load is that at a part's end.",
     "",
     "| part | seconds | load | red | command |",
     "|---|--:|--:|--:|---|",
-    ...all.map(
-      ({ part, seconds, load, red, command }) =>
-        `| [${part}](#${part}) | ${seconds} | ${load.toFixed(1)} | ${red.length} | \`${command}\` |`,
-    ),
-  ];
-  const plots = all.find((one) => one.plots)?.plots;
-  const pictures = plots ? [{ file: PICTURE, svg: drawPlots(plots) }] : [];
-  return { text: `${[...head, ...all.flatMap(sectionOf)].join("\n")}\n`, pictures };
+    ...rows,
+  ].join("\n");
 }
 
 function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) {
@@ -70,11 +82,13 @@ function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) 
     ["", `| ${names.join(" | ")} |`, `|---|${"--:|".repeat(names.length - 1)}`].concat(
       lines.map((line) => `| ${line.map(cell).join(" | ")} |`),
     );
+  const list = (title, lines) =>
+    lines.length > 0 ? ["", title, "", ...lines.map((line) => `- ${line}`)] : [];
+  const machine = `Linux ${os.release()}, Node ${process.versions.node}, ${os.availableParallelism()} processors`;
   return [
-    "",
     `## ${part}`,
     "",
-    `${WHAT[part]} Run on ${date}.`,
+    `${WHAT[part]} Run on ${date}: ${machine}.`,
     ...table(["", "figure"], facts),
     ...(plots
       ? [
@@ -83,27 +97,22 @@ function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) 
         ]
       : []),
     ...(head ? table(head, rows) : []),
-    ...(red.length > 0
-      ? [
-          "",
-          "Red:",
-          "",
-          ...red.map(
-            (one) =>
-              `- ${one
-                .replace(/\s+at .*/s, "")
-                .replace(/\s+/g, " ")
-                .replace(/[[\]`]/g, "")
-                .slice(0, 200)}`,
-          ),
-        ]
-      : []),
-    ...(skipped.length > 0 ? ["", "Skipped:", "", ...skipped.map((one) => `- ${one}`)] : []),
+    ...list("Red:", red.map(shortened)),
+    ...list("Skipped:", skipped),
   ];
 }
 
+/** The message without its stack, in one line of Markdown. */
+function shortened(red) {
+  return red
+    .replace(/\s+at .*/s, "")
+    .replace(/\s+/g, " ")
+    .replace(/[[\]`]/g, "")
+    .slice(0, 200);
+}
+
 /** One plot above the other, by the frame that every plot of this package has. */
-function drawPlots(plots) {
+export function drawPlots(plots) {
   const file = new URL("../../../lib/report/plot-frame.ts", import.meta.url).pathname;
   const { outputFiles } = buildSync({
     entryPoints: [file],
