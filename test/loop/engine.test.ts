@@ -154,11 +154,13 @@ it.for(
   using silent = silentPeer();
   const { peer } = silent;
   const controller = new AbortController();
+  const countWaiting = () =>
+    findSockets({ states: ["SYN-SENT"] }).rows.filter((row) => row.peer.port === peer.port).length;
+  // Those that filled the queue.
+  const before = countWaiting();
   const loop = new ReconnectLoop({ peer, strategy, engine, attempts: 100 });
   const end = loop.run(controller.signal);
-  const hasBegun = () =>
-    findSockets({ states: ["SYN-SENT"] }).rows.some((row) => row.peer.port === peer.port);
-  await vi.waitFor(() => expect(hasBegun()).toBe(true), { timeout: 20_000 });
+  await vi.waitFor(() => expect(countWaiting()).toBe(before + 1), { timeout: 20_000 });
   controller.abort();
   const { verdict, outcomes } = await end;
   expect(verdict).toBe("interrupted");
