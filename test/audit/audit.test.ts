@@ -112,7 +112,7 @@ test("an IPv6 socket joined to itself over IPv4 is found too", async () => {
 });
 
 test("sock_diag and /proc/net/tcp have the same rows, field by field", () => {
-  const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
+  const mine = [...FAMILIES.map(plantJoined), ...FAMILIES.map((family) => plantListener(family))];
   const ports = mine.map(({ port }) => port);
   const of = (rows: ReturnType<typeof socketTable>) =>
     rows
@@ -122,7 +122,7 @@ test("sock_diag and /proc/net/tcp have the same rows, field by field", () => {
   const { rows, source } = findSockets({});
   expect(source).toBe("sock_diag");
   expect(of(rows)).toEqual(of(socketTable()));
-  expect(of(rows)).toHaveLength(4);
+  expect(of(rows)).toHaveLength(mine.length);
 });
 
 test("the kernel filters by state, port and joined", () => {
@@ -195,7 +195,7 @@ test.each([
 });
 
 test("ss reports the same sockets", async (context) => {
-  const mine = [plantJoined(4), plantJoined(6), plantListener(4), plantListener(6)];
+  const mine = [...FAMILIES.map(plantJoined), ...FAMILIES.map((family) => plantListener(family))];
   const ss = await command("ss", ["-Htan"]).catch(() => null);
   if (ss?.status !== 0) context.skip("no ss here (Debian: iproute2)");
   const ports = mine.map(({ port }) => `:${port}`);
@@ -210,7 +210,7 @@ test("ss reports the same sockets", async (context) => {
     .rows.map(({ state, local, peer }) => `${state} ${star(local)} ${star(peer)}`)
     .filter(isMine);
   expect(found.sort()).toEqual(reported.sort());
-  expect(found).toHaveLength(4);
+  expect(found).toHaveLength(mine.length);
 });
 
 describe("selfconnect audit", () => {

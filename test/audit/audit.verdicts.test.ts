@@ -17,6 +17,7 @@ import {
   command,
   deadPeer,
   deadPort,
+  FAMILIES,
   LOOPBACK,
   MAIN,
   needsNamespaces,
@@ -321,7 +322,7 @@ function runHiding(hide: string, args: readonly string[]) {
 describe("the table is read once, off the event loop", () => {
   test("two dumps and one for the ages, however many sockets are joined to themselves", async () => {
     for (let count = 0; count < 40; count++) {
-      const self = deadPeer(count % 2 === 0 ? 4 : 6);
+      const self = deadPeer(FAMILIES[count % FAMILIES.length]);
       keep(TcpSocket.open(self.family).bind(self)).connect(self);
     }
     const dump = vi.fn(loadNative().dump);
@@ -338,8 +339,8 @@ describe("the table is read once, off the event loop", () => {
   ] as const)("where sock_diag fails (%s), /proc has the same", async (code) => {
     const self = deadPeer(4);
     keep(TcpSocket.open(4).bind(self)).connect(self);
-    const listening = deadPeer(6);
-    keep(TcpSocket.open(6).bind(listening).listen());
+    const listening = deadPeer(FAMILIES.at(-1));
+    keep(TcpSocket.open(listening.family).bind(listening).listen());
     const dump = (...args: unknown[]) => {
       setImmediate(args.at(-1) as (result: number) => void, -os.constants.errno[code]);
       return 0;

@@ -8,7 +8,7 @@ import { closePlainly } from "../../lib/packets/leavings.ts";
 import type { Address } from "../../lib/socket/address.ts";
 import type { OpenOptions } from "../../lib/socket/options.ts";
 import { TcpSocket } from "../../lib/socket/socket.ts";
-import { deadPeer } from "./harness.ts";
+import { deadPeer, FAMILIES } from "./harness.ts";
 
 const MOST_WAIT_MS = 3000;
 
@@ -27,6 +27,8 @@ export interface Planting {
   readonly needs: readonly NeededOption[] | null;
   /** What the remedy of the holder in the way of Node's listen(port) begins with. */
   readonly remedy: RegExp;
+  /** The family that it needs on loopback; default IPv4. */
+  readonly family?: 4 | 6;
   plant(): Promise<Planted> | Planted;
 }
 
@@ -187,7 +189,7 @@ const FREE = /^free\(/;
 const REUSE = /^set SO_REUSEADDR /;
 const WAIT = /^waitUntilFree\(\d+\)/;
 
-export const PLANTINGS: readonly Planting[] = [
+const ALL: readonly Planting[] = [
   {
     title: "a listener at the same address",
     kind: "listener",
@@ -207,6 +209,7 @@ export const PLANTINGS: readonly Planting[] = [
     kind: "listener",
     needs: [],
     remedy: END,
+    family: 6,
     plant: () => listener("::1"),
   },
   { title: "a dual-stack listener", kind: "listener", needs: null, remedy: END, plant: () => listener("::") },
@@ -333,6 +336,7 @@ export const PLANTINGS: readonly Planting[] = [
     kind: "self-connect",
     needs: [],
     remedy: FREE,
+    family: 6,
     plant: async () => {
       const socket = await join("::1");
       return makePlanted(socket.getsockname(), socket);
@@ -370,6 +374,7 @@ export const PLANTINGS: readonly Planting[] = [
       kind: "self-connect-time-wait",
       needs: host === "::1" ? [] : null,
       remedy: WAIT,
+      ...(host === "::1" && { family: 6 }),
       plant: () => selfTimeWait(host),
     }),
   ),
@@ -388,3 +393,6 @@ export const PLANTINGS: readonly Planting[] = [
     plant: plantInRing,
   },
 ];
+
+/** Those for which this machine has the addresses. */
+export const PLANTINGS = ALL.filter(({ family = 4 }) => FAMILIES.includes(family));
