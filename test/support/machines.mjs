@@ -15,7 +15,9 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { MEMORY_GROUP } from "./reliability/exhaustion.mjs";
 import { runTests } from "./run-tests.mjs";
+import { fetchRuntime, RUNTIMES } from "./runtimes.mjs";
 
 const PAGE = "docs/machines.md";
 /** What each run printed, in a file of the machine's name. */
@@ -32,12 +34,21 @@ const NO_LAB = `mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work &&
   mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin &&
   rm -f /usr/bin/qemu-* /usr/bin/linux.uml /usr/bin/runsc && exec "$@"`;
 
+/** The shell stays, for it removes its group at the end. */
+const LITTLE_MEMORY = `${MEMORY_GROUP(2 * 2 ** 30)}; "$@"`;
+/** Those that developing needs: with Node 20.12 npm test says so in a line. */
+const NODES = RUNTIMES.filter(({ name }) => /^Node 2[2-9]/.test(name));
+
 /** What is put before the command, and what else is done. `lacks` is why a machine cannot be made like that here. */
 const MACHINES = [
   { name: "as it is", prefix: [] },
   { name: "an unprivileged user", prefix: ["setpriv", ...AS_NOBODY], owner: NOBODY },
-  { name: "a network namespace of its own", prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"] },
+  {
+    name: "no network: a network namespace of its own",
+    prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"],
+  },
   { name: "256 open files", prefix: ["prlimit", "--nofile=256"] },
+  { name: "2 GiB of memory", prefix: ["unshare", "--mount", "sh", "-c", LITTLE_MEMORY, "sh"] },
   { name: "one processor", prefix: ["taskset", "-c", "0"] },
   { name: "every processor busy", prefix: [], isBusy: true },
   {
@@ -50,6 +61,7 @@ const MACHINES = [
     prefix: ["unshare", "--mount", "sh", "-c", NO_LAB, "sh"],
   },
   { name: "no IPv6", prefix: ["unshare", "--net", "sh", "-c", NO_IPV6, "sh"] },
+  ...NODES.map((runtime) => ({ name: runtime.name, prefix: [], runtime })),
 ];
 
 /** Tests each kind of machine, and writes the page. Returns the names of those on which a test failed. */
@@ -83,7 +95,7 @@ function rowOf(name, { passed = "", failed, skipped, reasons }) {
   return `| ${[name, passed, failed?.length ?? "", skipped?.length ?? "", reasons.join("; ")].join(" | ")} |`;
 }
 
-async function testMachine({ name, prefix, isBusy = false, owner }, only) {
+async function testMachine({ name, prefix, isBusy = false, owner, runtime }, only) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-machines-"));
   const busy = isBusy ? os.availableParallelism() : 0;
   const burners = Array.from({ length: busy }, () => spawn("sh", ["-c", "while :; do :; done"]));
@@ -91,11 +103,14 @@ async function testMachine({ name, prefix, isBusy = false, owner }, only) {
     for (const one of ["tmp", "home"]) makeOpen(path.join(folder, one));
     chmodSync(folder, 0o755);
     const env = { ...process.env, TMPDIR: path.join(folder, "tmp"), NO_COLOR: "1" };
+    const node = runtime ? path.resolve(fetchRuntime(runtime)) : process.execPath;
+    // For programs that begin with #!/usr/bin/env node.
+    env.PATH = `${path.dirname(node)}:${env.PATH}`;
     if (owner) env.HOME = path.join(folder, "home");
     const cwd = owner ? copyTree(path.join(folder, "tree"), owner) : ".";
     const log = createWriteStream(path.join(LOGS, `${name.replaceAll(/\W+/g, "-")}.log`));
     const onText = (text) => log.write(text);
-    const row = await runTests(only, { prefix: [...BOUNDED, ...prefix], env, cwd, onText });
+    const row = await runTests(only, { prefix: [...BOUNDED, ...prefix], node, env, cwd, onText });
     log.end();
     row.failed.push(...leftIn(env.TMPDIR));
     return row;

@@ -3,10 +3,10 @@ import { runCommand } from "./run-command.mjs";
 
 /**
  * npm test, or the tests in these files or folders alone: what failed, how many passed, and how many were skipped for each
- * reason. `prefix` is put before the command; the rest are runCommand()'s options.
+ * reason. `prefix` is put before the command, `node` runs it; the rest are runCommand()'s options.
  */
-export async function runTests(files, { prefix = [], ...options } = {}) {
-  const command = [...prefix, process.execPath, "test/all.mjs", ...files];
+export async function runTests(files, { prefix = [], node = process.execPath, ...options } = {}) {
+  const command = [...prefix, node, "test/all.mjs", ...files];
   const { output } = await runCommand(command, options);
   const lines = output
     .slice(Math.max(0, output.lastIndexOf("\n— all: ")))

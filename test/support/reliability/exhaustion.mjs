@@ -17,7 +17,7 @@ const RANGE = (range) => `echo "${range}" > /proc/sys/net/ipv4/ip_local_port_ran
 const REFUSE = (verdict) =>
   `nft add table ip t && nft add chain ip t out '{ type filter hook output priority 0; }' && nft add rule ip t out tcp dport 9 ${verdict}`;
 /** A group of cgroup(7), version 1 or 2, for the shell and what it starts: its memory cannot grow beyond the bytes. */
-const MEMORY_GROUP = (bytes) => `
+export const MEMORY_GROUP = (bytes) => `
 at=$([ -d /sys/fs/cgroup/memory ] && echo /sys/fs/cgroup/memory || echo /sys/fs/cgroup)
 group=$at/selfconnect-$(cat /proc/sys/kernel/random/uuid); trap 'echo $$ > $at/cgroup.procs; rmdir $group' EXIT
 mkdir $group || exit 99; limit=$(ls $group/memory.max $group/memory.limit_in_bytes 2>/dev/null)
