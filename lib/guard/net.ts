@@ -1,11 +1,11 @@
 /** net.connect, guarded. */
 
 import { channel } from "node:diagnostics_channel";
-import type net from "node:net";
+import net from "node:net";
 import { checkCallbacks, checkObject, invalidArgument } from "../socket/misuse.ts";
 import type { GuardOptions } from "./guard.ts";
 import { checkGuardKeys, checkGuardOptions, GUARD_KEYS } from "./guard-options.ts";
-import { GuardedSocket } from "./streams.ts";
+import { guardChecked } from "./streams.ts";
 
 /** The options of net.connect and of the guard. */
 export type ConnectOptions = net.NetConnectOpts & GuardOptions;
@@ -37,7 +37,7 @@ export function connect(first: ConnectOptions | number | string, ...rest: unknow
       "`options` are for TCP sockets; `path` connects a Unix domain socket",
     );
   }
-  const socket = new GuardedSocket(given, checked);
+  const socket = guardChecked(new net.Socket(given), checked);
   if (clientSockets.hasSubscribers) clientSockets.publish({ socket });
   if (given.timeout) socket.setTimeout(given.timeout);
   return (socket as { connect(...values: unknown[]): net.Socket }).connect(first, ...rest);

@@ -3,6 +3,7 @@ import http from "node:http";
 import net from "node:net";
 import undici from "undici";
 import { describe, expect, it } from "vitest";
+import { isGuarded } from "../../lib/guard/streams.ts";
 import type { UndiciConnector } from "../../lib/guard/undici.ts";
 import { undiciConnect } from "../../lib/guard/undici.ts";
 import { deadPeer, LOOPBACK, withListener } from "../support/harness.ts";
@@ -108,11 +109,11 @@ describe("undiciConnect", () => {
       undiciConnect((): UndiciConnector => () => made)(request as never, undefined as never);
     const own = new net.Socket();
     expect(give(own, {})).toBe(own);
-    expect(Object.getPrototypeOf(own)).not.toBe(net.Socket.prototype);
+    expect(isGuarded(own)).toBe(true);
     // TLS through a proxy: the proxy's connection was guarded when it was made.
     const overProxy = new net.Socket();
     expect(give(overProxy, { httpSocket: own })).toBe(overProxy);
-    expect(Object.getPrototypeOf(overProxy)).toBe(net.Socket.prototype);
+    expect(isGuarded(overProxy)).toBe(false);
     const other = {};
     expect(give(other, {})).toBe(other);
     for (const socket of [own, overProxy]) socket.destroy();
