@@ -27,7 +27,7 @@ async function capturesOf(machine: Machine): Promise<Buffer[]> {
   const task = { nonce: "captures", machine: machine.name, experiments: [], trials: CAPTURES };
   const launch = await machine.launch(task);
   const own = launch.args.map((argument) => argument.replace(GUEST, PROGRAM));
-  const args = machine.name === "gvisor" ? ["--net-raw", ...own] : own;
+  const args = own.flatMap((argument) => (argument === "runsc" ? [argument, "--net-raw"] : [argument]));
   try {
     const { stdout } = await command(launch.file, args);
     expect(stdout.length).toBeLessThan(MOST_BYTES);
