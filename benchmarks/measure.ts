@@ -1,9 +1,9 @@
 /** What a driver in TypeScript measures and prints: how often it did its work, how long, and its own CPU time. */
 
 /**
- * V8 compiles what runs often; until it has, a connect costs twice as much. What it has compiled for the only object of
- * a class it compiles again for the second one, so the warm-up is many runs: connectMany() took 70 to 97 µs after one of
- * a second, and 51 to 71 after ten of 100 ms.
+ * V8 compiles what runs often; until it has, a connect costs twice as much. What it has compiled for the only object
+ * of a class it compiles again for the second one, so the warm-up is many runs: connectMany() took 70 to 97 µs after
+ * one of a second, and 51 to 71 after ten of 100 ms.
  */
 const WARM_UPS = 10;
 const WARM_UP_MS = 100;

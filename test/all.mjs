@@ -29,6 +29,8 @@ const prefixes = filters.length > 0 ? [[]] : lanes();
 
 try {
   process.env.TRANSFORMS = path.join(folder, "transforms");
+  // tsc would leave what it compiled in the temporary folder.
+  process.env.NODE_DISABLE_COMPILE_CACHE = "1";
   const steps = filters.length > 0 ? [vitest("tests", filters)] : [...checks(), ...coreTests(), ...tests()];
   await Promise.all(prefixes.map((prefix) => runLane(steps, prefix)));
 } finally {

@@ -38,7 +38,23 @@ export function connect(first: ConnectOptions | number | string, ...rest: unknow
     );
   }
   const socket = guardChecked(new net.Socket(given), checked);
-  if (clientSockets.hasSubscribers) clientSockets.publish({ socket });
   if (given.timeout) socket.setTimeout(given.timeout);
-  return (socket as { connect(...values: unknown[]): net.Socket }).connect(first, ...rest);
+  const begin = () => (socket as { connect(...values: unknown[]): net.Socket }).connect(first, ...rest);
+  return clientSockets.hasSubscribers ? publishOnce(socket, begin) : begin();
+}
+
+/** In Node 20 it is net.connect that publishes, since Node 22 the method that it calls. */
+function publishOnce(socket: net.Socket, begin: () => net.Socket): net.Socket {
+  let isPublished = false;
+  const see = (message: unknown) => {
+    isPublished ||= (message as { socket?: unknown }).socket === socket;
+  };
+  clientSockets.subscribe(see);
+  try {
+    begin();
+  } finally {
+    clientSockets.unsubscribe(see);
+  }
+  if (!isPublished) clientSockets.publish({ socket });
+  return socket;
 }

@@ -26,8 +26,8 @@ const GUARD = Symbol.for("selfconnect.guard");
 const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle");
 
 /**
- * The accessor that a guarded stream has of its own. Another prototype, or a class of ours, costs Node's code on streams
- * more: with them a request by http took 1.3 to 1.9 of the CPU time.
+ * The accessor that a guarded stream has of its own. Another prototype, or a class of ours, slows Node's code on
+ * streams: with them a request by http took 1.3 to 1.9 of the CPU time.
  */
 const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
   ...HANDLE,

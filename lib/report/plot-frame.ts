@@ -88,8 +88,10 @@ export function scaleY(value: number, axis: Axis): number {
 }
 
 function shareOf(value: number, { low, high, isLogarithmic = false }: Axis): number {
-  const of = isLogarithmic ? Math.log : (plain: number) => plain;
-  return (of(value) - of(low)) / (of(high) - of(low) || 1);
+  if (!isLogarithmic) return (value - low) / (high - low || 1);
+  const share = (Math.log(value) - Math.log(low)) / (Math.log(high) - Math.log(low) || 1);
+  // Math.log of V8's versions differs in the last bit, and a picture must not.
+  return Number(share.toFixed(9));
 }
 
 /** Rounds up to 1, 2, 4, 5, 8 or 10 times a power of ten, whose quarters are short numbers. */
