@@ -14,6 +14,7 @@ import { formatAddress } from "../../lib/socket/address.ts";
 import { SocketError } from "../../lib/socket/errors.ts";
 import { listenRefusal } from "../../lib/socket/listen-refusal.ts";
 import {
+  type CommandResult,
   cli,
   command,
   deadPeer,
@@ -181,6 +182,15 @@ describe("what each way to end a self-connect leaves behind", () => {
   });
 });
 
+/** Again, up to twice, where the SYNs of a pair did not cross: other work may have had a processor all the time. */
+async function runTrace(args: readonly string[]): Promise<CommandResult> {
+  let run = await cli(["trace", ...args]);
+  for (let more = 2; more > 0 && /attempts-spent|at the same moment/.test(run.stdout); more--) {
+    run = await cli(["trace", ...args]);
+  }
+  return run;
+}
+
 describe("tshark", () => {
   const FIELDS = ["tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw", "tcp.len"];
   const MORE = ["tcp.window_size_value", "frame.time_epoch", "frame.comment", "frame.interface_name"];
@@ -200,7 +210,7 @@ describe("tshark", () => {
     const peer = deadPeer(family);
     const [written, json] = [file(`${family}${extra.length}.pcapng`), "--json"];
     const data = ["--data", "hello", "--close", "shutdown"];
-    const run = await cli(["trace", formatAddress(peer), ...extra, ...data, "--write", written, json]);
+    const run = await runTrace([formatAddress(peer), ...extra, ...data, "--write", written, json]);
     const report = parseValidated(run.stdout);
     expect(run).toMatchObject({ status: 0, stderr: "" });
     const args = ["-r", written, "-T", "fields", ...[...FIELDS, ...MORE].flatMap((name) => ["-e", name])];
@@ -251,7 +261,7 @@ describe("--html", () => {
   async function page(context: TestContext, extra: readonly string[]) {
     needsCapture(context);
     const [html, written] = [file("page.html"), file("page.pcapng")];
-    const run = await cli(["trace", formatAddress(deadPeer()), ...extra, "--html", html, "--write", written]);
+    const run = await runTrace([formatAddress(deadPeer()), ...extra, "--html", html, "--write", written]);
     expect(run).toMatchObject({ status: 0, stderr: "" });
     return {
       html: readFileSync(html, "utf8"),
