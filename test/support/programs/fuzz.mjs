@@ -68,7 +68,7 @@ const makers = [
       2 ** 64,
       1e300,
     ]),
-  // Not Object.create(full): V8 of Node 26 crashes at that, with any addon's external object.
+  // Not Object.create(full): V8 of Node 24 and 26 crashes at that, with any addon's external object.
   () => pick([native.handle(), full, full, native.handle(), new Proxy(full, {})]),
   () => new (pick(arrays))(pick([0, 1, 2, 3, 16, 24, 80])),
   () =>
