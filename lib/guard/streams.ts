@@ -27,7 +27,7 @@ const HANDLE = Object.getOwnPropertyDescriptor(net.Socket.prototype, "_handle");
 
 /**
  * The accessor that a guarded stream has of its own. Another prototype, or a class of ours, slows Node's code on
- * streams: with them a request by http took 1.3 to 1.9 of the CPU time.
+ * streams: with one a request by http took 1.71 of the CPU time of one without the guard, with this 1.29.
  */
 const GUARDED_HANDLE: PropertyDescriptor & ThisType<Guarded> = {
   ...HANDLE,
