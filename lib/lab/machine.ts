@@ -1,7 +1,7 @@
 /** A machine runs a guest: the interface, and the process with limits that every machine starts. */
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { accessSync, constants, rmSync } from "node:fs";
 import path from "node:path";
 import type { Writable } from "node:stream";
 import { packageFile } from "../socket/own-files.ts";
@@ -290,6 +290,19 @@ class Guest {
 export function cannotRun(machine: string, ending: Ending, hint = ""): string | null {
   if (ending === null) return null;
   return `${machine} cannot run here: ${ending}${hint ? ` (${hint})` : ""}`;
+}
+
+/** Returns which file of a guest this user cannot use; null when all can be. Another user may have started Node. */
+export function missingAccess(): string | null {
+  const modes = { [process.execPath]: constants.R_OK | constants.X_OK, [GUEST]: constants.R_OK };
+  for (const [file, mode] of Object.entries(modes)) {
+    try {
+      accessSync(file, mode);
+    } catch (error) {
+      return `this user cannot use ${file} (${(error as NodeJS.ErrnoException).code}), which a guest runs`;
+    }
+  }
+  return null;
 }
 
 /** Returns which programs are missing, and their Debian packages; null when there are all. */

@@ -1,5 +1,5 @@
 /** The lab: guests that hang, die and lie; cells saved and resumed; then real machines where they are installed. */
-import { chownSync, readFileSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { buildSync } from "esbuild";
 import type { TestContext } from "vitest";
@@ -224,22 +224,22 @@ describe("real machines", () => {
     const [machine] = await makeMachines({ machines: ["uml"], kernels: [] }, new KernelShelf());
     const missing = await machine!.missing(context.signal);
     if (missing) context.skip(missing);
-    const home = temporaryFile("");
-    chownSync(home, NOBODY, NOBODY);
-    const as = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", process.execPath];
-    const asked = [
-      "--machine",
-      "uml",
-      "--kernels",
-      "",
-      "--cache",
-      home,
-      "--experiments",
-      QUICK[0]!,
-      "--json",
-    ];
-    const { stdout } = await command("setpriv", [...as, MAIN, "lab", ...asked]);
-    expect(JSON.parse(stdout).findings).toMatchObject([{ experiment: QUICK[0], status: "answered" }]);
+    const { kernels, findings } = await labAsNobody(process.execPath, ["uml"]);
+    const reason = kernels[0]!.missing;
+    if (reason?.includes(process.execPath)) context.skip(reason);
+    expect(findings).toMatchObject([{ experiment: QUICK[0], status: "answered" }]);
+  });
+
+  it("are missing for a user who cannot use this Node, with the reason", async (context) => {
+    needsRoot(context, "to become another user");
+    const node = temporaryFile("node"); // setpriv(1) starts it before it drops the last of root's rights.
+    copyFileSync(process.execPath, node);
+    chmodSync(path.dirname(node), 0o700);
+    const { kernels, findings } = await labAsNobody(node, ["host", "uml", "gvisor"]);
+    expect(findings).toEqual([]);
+    for (const { missing } of kernels)
+      expect(missing).toMatch(/this user cannot use .*node \(EACCES\)|needs .* apt-get/);
+    expect(kernels[0]!.missing).toContain(node);
   });
 
   it("qemu boots a kernel of Debian", { timeout: DEADLINE_MS }, async (context) => {
@@ -249,6 +249,15 @@ describe("real machines", () => {
     await expectAnswers(machine!, context);
   });
 });
+
+async function labAsNobody(node: string, machines: readonly string[]): Promise<LabResult> {
+  const home = temporaryFile("");
+  chownSync(home, NOBODY, NOBODY);
+  const user = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+  const kernels = ["--machine", machines.join(","), "--kernels", "", "--cache", home];
+  const asked = ["lab", ...kernels, "--experiments", QUICK[0]!, "--json"];
+  return JSON.parse((await command("setpriv", [...user, node, MAIN, ...asked])).stdout);
+}
 
 async function expectAnswers(machine: Machine, context: TestContext): Promise<void> {
   const { signal } = context;

@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Launch } from "../leash.ts";
 import type { Machine } from "../machine.ts";
-import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
+import { cannotRun, GUEST, missingAccess, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 
 const WORDS = "gVisor runs a program";
@@ -17,6 +17,7 @@ export function gvisorMachine(): Machine {
     async missing(signal) {
       return (
         missingForGvisor() ??
+        missingAccess() ??
         cannotRun("gVisor", await probe("gvisor", WORDS, () => sandboxLaunch("echo", WORDS), signal))
       );
     },

@@ -1,7 +1,7 @@
 /** The host's kernel, in a new network namespace where that is allowed. */
 import { spawnSync } from "node:child_process";
 import type { Machine } from "../machine.ts";
-import { GUEST } from "../machine.ts";
+import { GUEST, missingAccess } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 
 /** unshare(1): the command that runs the words after it in a network namespace of its own. */
@@ -11,7 +11,7 @@ export function hostMachine(): Machine {
   return {
     name: "host",
     title: "host",
-    missing: () => Promise.resolve(null),
+    missing: async () => missingAccess(),
     isEmulated: () => Promise.resolve(false),
     async launch(task) {
       const ownsKernel = canUnshare();

@@ -3,7 +3,7 @@ import { accessSync, constants } from "node:fs";
 import { buildGuestImage } from "../image.ts";
 import type { Kernel } from "../kernels.ts";
 import type { Machine } from "../machine.ts";
-import { missingPrograms, probe } from "../machine.ts";
+import { missingAccess, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 
 const MEMORY_MIB = 1024;
@@ -20,7 +20,7 @@ export function qemuMachine(kernel: Kernel, cacheFolder: string): Machine {
     name: "qemu",
     title: `qemu ${kernel.release ?? kernel.file}`,
     ...(kernel.release !== undefined && { release: kernel.release }),
-    missing: async () => missingForQemu(),
+    missing: async () => missingForQemu() ?? missingAccess(),
     isEmulated: async (signal) => !(await hasKvm(kernel, signal)),
     launch: async (task, signal) => ({
       file: "qemu-system-x86_64",

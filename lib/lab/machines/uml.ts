@@ -5,7 +5,7 @@ import path from "node:path";
 import type { Kernel } from "../kernels.ts";
 import type { Launch } from "../leash.ts";
 import type { Machine } from "../machine.ts";
-import { cannotRun, GUEST, missingPrograms, probe } from "../machine.ts";
+import { cannotRun, GUEST, missingAccess, missingPrograms, probe } from "../machine.ts";
 import { encodeTask } from "../task.ts";
 import { umlCommand } from "../uml-package.ts";
 import { compilePtrace, hasAmx } from "../uml-registers.ts";
@@ -22,7 +22,7 @@ export function umlMachine(kernel?: Kernel): Machine {
     ...(kernel?.release !== undefined && { release: kernel.release }),
     isEmulated: () => Promise.resolve(false),
     async missing(signal) {
-      const missing = missingForUml(kernel);
+      const missing = missingForUml(kernel) ?? missingAccess();
       if (missing) return missing;
       const ending = await probe(`uml ${program}`, WORDS, () => boot(program, PROBE_INIT), signal);
       return cannotRun("User-mode Linux", ending, hintOf(readFileSync("/proc/cpuinfo", "utf8")));
