@@ -181,7 +181,8 @@ describe("on a kernel that does not report bound sockets", () => {
     needsRoot(context, "to enter another network namespace");
     const { port } = deadPeer();
     const script = `const { TcpSocket } = await import("./dist/index.js");
-      TcpSocket.open(4).bind("127.0.0.1:${port}"); console.log("bound"); process.stdin.resume();`;
+      globalThis.held = TcpSocket.open(4).bind("127.0.0.1:${port}"); // What nobody holds is collected, and closed.
+      console.log("bound"); process.stdin.resume();`;
     const node = `ip link set lo up; exec "${process.execPath}" --input-type=module -e '${script}'`;
     const child = spawn("unshare", ["-rn", "sh", "-c", node], { stdio: ["pipe", "pipe", "inherit"] });
     const exited = new Promise((resolve) => child.on("exit", resolve));
