@@ -103,7 +103,7 @@ async function testMachine({ name, prefix, isBusy = false, owner, runtime }, onl
     for (const one of ["tmp", "home"]) makeOpen(path.join(folder, one));
     chmodSync(folder, 0o755);
     const env = { ...process.env, TMPDIR: path.join(folder, "tmp"), NO_COLOR: "1" };
-    const node = runtime ? path.resolve(fetchRuntime(runtime)) : process.execPath;
+    const node = runtime ? copyNode(runtime, path.join(folder, "node")) : process.execPath;
     // For programs that begin with #!/usr/bin/env node.
     env.PATH = `${path.dirname(node)}:${env.PATH}`;
     if (owner) env.HOME = path.join(folder, "home");
@@ -118,6 +118,13 @@ async function testMachine({ name, prefix, isBusy = false, owner, runtime }, onl
     for (const burner of burners) burner.kill();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Node in a folder that every user can read, as a distribution's is: the cache lies in a home. */
+function copyNode(runtime, folder) {
+  const program = fetchRuntime(runtime);
+  execFileSync("cp", ["-a", path.dirname(path.dirname(program)), folder]);
+  return path.join(folder, "bin", path.basename(program));
 }
 
 /** This tree as one of that user, without what cmake has made: it knows the path that it was made in. */
