@@ -111,7 +111,7 @@ describe("what a host says before it is sent anything", () => {
 });
 
 /** A host that says this, and what runGuest() makes of it. */
-function say(script: string): Promise<unknown> {
+function say(script: string, silenceMs: number): Promise<unknown> {
   const machine = {
     ...sshMachine(parseSshHost("ssh:db1"), {}),
     launch: async () => {
@@ -119,17 +119,20 @@ function say(script: string): Promise<unknown> {
       return { file: "sh", args: ["-c", script], conversation: conversation! };
     },
   } satisfies Machine;
-  return runGuest(machine, TASK, () => {}, {
-    limits: { ...LIMITS, silenceMs: 300, outputBytes: 10_000_000 },
-  });
+  return runGuest(machine, TASK, () => {}, { limits: { ...LIMITS, silenceMs, outputBytes: 10_000_000 } });
 }
 
 it.for([
-  ["ends", "echo ssh: no way >&2; exit 255", "it did not begin (exit code 255): ssh: no way"],
-  ["hangs", "exec sleep 1000", "it sent no message for 0 s"],
-  ["floods", "exec yes", "it printed too much"],
-] as const)("a host that %s before it begins cannot run here", async ([, script, reason]) => {
-  await expect(say(script)).rejects.toThrow(new CannotRun(reason));
+  [
+    "ends",
+    "echo ssh: no way >&2; exit 255",
+    LIMITS.silenceMs,
+    "it did not begin (exit code 255): ssh: no way",
+  ],
+  ["hangs", "exec sleep 1000", 1000, "it sent no message for 1 s"],
+  ["floods", "exec yes", LIMITS.silenceMs, "it printed too much"],
+] as const)("a host that %s before it begins cannot run here", async ([, script, silenceMs, reason]) => {
+  await expect(say(script, silenceMs)).rejects.toThrow(new CannotRun(reason));
 });
 
 it("a host that cannot run here keeps the answers of the others, and is asked again by --resume", async () => {
