@@ -71,7 +71,10 @@ export interface Ladder {
   readonly ends: readonly LadderEnd[];
   /** The packets, in order. */
   readonly rows: readonly LadderRow[];
-  /** Descriptions of frames that passed the filter but have another four-tuple, or could not be decoded. */
+  /**
+   * Descriptions of frames that passed the filter but have another four-tuple, are of an earlier connection, or could
+   * not be decoded.
+   */
   readonly others: readonly string[];
   /** How many packets were captured in part. */
   readonly truncated: number;
@@ -85,7 +88,10 @@ export interface OwnFrame {
   readonly segment: Segment;
 }
 
-/** Returns the frames between two addresses in the order of their time stamps, and descriptions of the other frames. */
+/**
+ * Returns the frames between two addresses in the order of their time stamps, from the first SYN, and descriptions of
+ * the other frames. A packet of an earlier connection of theirs may still be on its way when a capture begins.
+ */
 export function framesBetween(
   frames: readonly Frame[],
   one: Address,
@@ -99,9 +105,16 @@ export function framesBetween(
     const segment = decodeFrame(frame.bytes);
     if ("problem" in segment) others.push(segment.problem);
     else if (isBetween(segment, one, other)) own.push({ frame, segment });
-    else others.push(`${formatAddress(segment.from)} to ${formatAddress(segment.to)}`);
+    else others.push(directionOf(segment));
   }
+  const first = own.findIndex(({ segment: { flags } }) => flags.includes("SYN") && !flags.includes("ACK"));
+  const earlier = own.splice(0, Math.max(0, first));
+  others.push(...earlier.map(({ segment }) => `${directionOf(segment)}, before the first SYN`));
   return { own, others };
+}
+
+function directionOf({ from, to }: Segment): string {
+  return `${formatAddress(from)} to ${formatAddress(to)}`;
 }
 
 /** Builds the ladder from captured frames. `addresses` has one address for a self-connect, two for a pair. */

@@ -177,6 +177,22 @@ describe("malformed frames", () => {
   });
 });
 
+describe("packets of an earlier connection of the same addresses", () => {
+  it("are left out of the ladder, and described", () => {
+    const [stray] = framesOf([{ flags: "A", seq: 7, ack: 9 }]);
+    const frames = framesOf(SELF).map((frame) => ({ ...frame, stampNs: frame.stampNs + 1_000_000n }));
+    const ladder = ladderOf([stray!, ...frames], [address(A)], "self");
+    expect(states(ladder.rows)).toEqual(states(self(SELF).rows));
+    expect(ladder.others).toEqual([
+      expect.stringMatching(/^127\.0\.0\.1:.* to 127\.0\.0\.1:.*, before the first SYN$/),
+    ]);
+  });
+
+  it("cannot be told where the capture has no SYN: all are kept", () => {
+    expect(self([{ flags: "A", seq: 7, ack: 9 }]).rows).toHaveLength(1);
+  });
+});
+
 describe("the states that packets imply", () => {
   it("are those of RFC 9293, figures 7 and 13, for a socket joined to itself", () => {
     const { rows, ends } = self(SELF);
