@@ -20,6 +20,7 @@ const WRONG: Readonly<Record<string, () => unknown>> = {
   NaN: () => Number.NaN,
   "{ nonsense }": () => ({ nonsense: 1 }),
   "[null]": () => [null],
+  "[undefined]": () => [undefined],
 };
 
 /** Why a function may take a wrong argument: all of them, or the ones that are named. */
@@ -44,13 +45,13 @@ const EXEMPT: Readonly<Record<string, { why: string; of?: readonly string[] }>> 
   },
   createServer: {
     why: "net.createServer() takes any option",
-    of: ["undefined", "{}", "{ nonsense }", "[null]"],
+    of: ["undefined", "{}", "{ nonsense }", "[null]", "[undefined]"],
   },
   guardedEnvironment: {
     why: "an environment has any names",
-    of: ["undefined", "{}", "{ nonsense }", "[null]"],
+    of: ["undefined", "{}", "{ nonsense }", "[null]", "[undefined]"],
   },
-  connectMany: { why: "the iteration rejects with ERR_INVALID_ADDRESS", of: ["[null]"] },
+  connectMany: { why: "the iteration rejects with ERR_INVALID_ADDRESS", of: ["[null]", "[undefined]"] },
   streamFactory: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   audit: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
   auditAllNamespaces: { why: ITS_DEFAULT, of: ["undefined", "{}"] },
@@ -212,6 +213,31 @@ describe("a wrong argument is an error with a code", () => {
       "ERR_INVALID_ADDRESS",
       () => kernel.sourceAddress({ family: 4, host: "x", port: 9 }),
     ],
+    [
+      "no object of options",
+      "ERR_INVALID_OPTIONS",
+      () => kernel.canSelfConnect("127.0.0.1:9", null as never),
+    ],
+    [
+      "a text as socket options",
+      "ERR_INVALID_OPTIONS",
+      () => kernel.sourceAddress("127.0.0.1:9", { options: "mark" as never }),
+    ],
+    [
+      "a misspelt option of a route",
+      "ERR_UNKNOWN_OPTION",
+      () => kernel.exhaustion("127.0.0.1:9", { locla: "127.0.0.1" } as never),
+    ],
+    [
+      "a number as a local address",
+      "ERR_INVALID_ADDRESS",
+      () => kernel.exhaustion("127.0.0.1:9", { local: 1 as never }),
+    ],
+    [
+      "a range that is none",
+      "ERR_OPTION_VALUE",
+      () => kernel.exhaustion("127.0.0.1:9", { options: { localPortRange: 1 as never } }),
+    ],
     ["an object as a sysctl", "ERR_INVALID_SYSCTL", () => lab.parseSysctlAxis(Object.create(null))],
   ])("%s is %s: %s", async (_, code, call) => {
     expect(await endOf(call, undefined)).toBe(code);
@@ -222,6 +248,8 @@ describe("a wrong argument is an error with a code", () => {
     expect(main.listenRefusal(`127.0.0.1:${port}`)).toBeNull();
     expect(main.isSelfConnect(`127.0.0.1:${port}`, `[::ffff:127.0.0.1]:${port}`)).toBe(true);
     expect(await packets.observeLeavings("127.0.0.1:0")).toHaveLength(5);
+    expect(kernel.canSelfConnect("127.0.0.1:9", { local: "127.0.0.1" })).toBe(true);
+    expect(await kernel.exhaustion("127.0.0.1:9", { local: "127.0.0.1" })).toMatchObject({ isReal: false });
   });
 
   it("no function has a hidden parameter: each is a callback of map()", () => {

@@ -12,7 +12,7 @@ import { loadNative } from "../socket/native.ts";
 import { writeOptions } from "../socket/option-access.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { watchWritable, yieldToLoop } from "../socket/reactor.ts";
-import type { RouteInput } from "../socket/route.ts";
+import type { RouteOrigin } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import type { AddressSource, Found } from "./address-input.ts";
@@ -106,7 +106,7 @@ class Connects {
   readonly #options: ConnectManyOptions;
   readonly #guard: Guard;
   readonly #local: Address | undefined;
-  readonly #route: RouteInput;
+  readonly #route: RouteOrigin;
   readonly #concurrency: number;
   readonly #pace: Pace;
   readonly #input: AddressInput;

@@ -12,7 +12,7 @@ import type { Attempt, DialErrorCode, ErrnoName, Outcome } from "../socket/error
 import { checkErrnoName, DialError, SocketError } from "../socket/errors.ts";
 import { checkLimits } from "../socket/limits.ts";
 import { checkArray, checkCallbacks, invalidArgument, LONGEST_WAIT_MS, textOf } from "../socket/misuse.ts";
-import type { RouteInput } from "../socket/route.ts";
+import type { RouteOrigin } from "../socket/route.ts";
 import { wouldSelfConnect } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { AttemptRecord } from "./attempt-record.ts";
@@ -246,7 +246,7 @@ class Dial {
     });
   }
 
-  #route(local: Address | undefined): RouteInput {
+  #route(local: Address | undefined): RouteOrigin {
     return { local, options: this.#options.options };
   }
 

@@ -11,7 +11,7 @@ import { nativeOrNull } from "../socket/native.ts";
 import type { OptionName, SocketOptions } from "../socket/options.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { clipRange, holds, portCount } from "../socket/port-range.ts";
-import type { RouteInput } from "../socket/route.ts";
+import type { RouteOrigin } from "../socket/route.ts";
 import { canSelfConnect, pickRouting } from "../socket/route.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { supported } from "../socket/supported.ts";
@@ -51,7 +51,7 @@ let facts: Cached<PortFacts> | undefined;
  * How to keep the kernel from picking the peer's port: not at all when it cannot pick it, or cannot be kept from it
  * (before Linux 6.3). A caller that asks for a range gets the parts of it without the peer's port.
  */
-export function preventionFor(peer: Address, guard: Guard, input: RouteInput = {}): Prevention {
+export function preventionFor(peer: Address, guard: Guard, input: RouteOrigin = {}): Prevention {
   if (guard !== "prevent") return null;
   const { ephemeralRange, reservedPorts } = cachedPortFacts();
   if (!ephemeralRange) return null;
@@ -70,7 +70,7 @@ export function preventionFor(peer: Address, guard: Guard, input: RouteInput = {
 }
 
 /** The values of preventionFor() for one connect. */
-export function preventiveRanges(peer: Address, guard: Guard, input: RouteInput = {}): readonly PortRange[] {
+export function preventiveRanges(peer: Address, guard: Guard, input: RouteOrigin = {}): readonly PortRange[] {
   const ranges = preventionFor(peer, guard, input)?.();
   return ranges ? [...{ [Symbol.iterator]: () => ranges }] : [];
 }
@@ -130,7 +130,7 @@ function isPickable(port: number): boolean {
  * canSelfConnect(), cached for a second; null when the kernel does not answer: then prevent, and detect. A socket that
  * is bound to an address connects from that one.
  */
-export function isCachedRoutedBack(peer: Address, input: RouteInput = {}): boolean | null {
+export function isCachedRoutedBack(peer: Address, input: RouteOrigin = {}): boolean | null {
   const local = input.local && !isUnspecified(input.local) ? input.local : undefined;
   const options = pickRouting(input.options);
   const key = `${peer.host}%${peer.scope ?? ""} ${local?.host ?? ""}${options ? routingKey(options) : ""}`;
@@ -144,7 +144,7 @@ function routingKey(options: Partial<SocketOptions>): string {
   return Object.entries(options).join(" ");
 }
 
-function askRoute(peer: Address, input: RouteInput): boolean | null {
+function askRoute(peer: Address, input: RouteOrigin): boolean | null {
   try {
     return canSelfConnect(peer, input);
   } catch {

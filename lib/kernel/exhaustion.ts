@@ -11,8 +11,8 @@ import {
 import { SocketError } from "../socket/errors.ts";
 import type { PortRange } from "../socket/port-range.ts";
 import { clipRange, formatPortList, portCount } from "../socket/port-range.ts";
-import type { RouteInput } from "../socket/route.ts";
-import { sourceAddress } from "../socket/route.ts";
+import type { RouteInput, RouteOrigin } from "../socket/route.ts";
+import { checkRouteInput, sourceAddress } from "../socket/route.ts";
 import { isUnspecified } from "../socket/self-connect.ts";
 import { TcpSocket } from "../socket/socket.ts";
 import { walkSockets } from "./dump.ts";
@@ -45,11 +45,12 @@ const counting = new Map<string, Promise<Exhaustion | null>>();
  */
 export function exhaustion(peer: Address | string, input: RouteInput = {}): Promise<Exhaustion | null> {
   const to = checkAddress(peer);
+  const origin = checkRouteInput("exhaustion()", input);
   const { ephemeralRange } = portFacts();
   if (!ephemeralRange) return Promise.resolve(null);
-  const own = input.options?.localPortRange;
+  const own = origin.options?.localPortRange;
   const range = own ? clipRange(own, ephemeralRange) : ephemeralRange;
-  const local = findSource(to, input);
+  const local = findSource(to, origin);
   const key = `${formatAddress(to)} ${local && formatAddress(local)} ${formatPortList([range])}`;
   const known = counting.get(key);
   if (known) return known;
@@ -132,11 +133,11 @@ export function countPorts(used: Iterable<number>, range: PortRange, reserved: r
 }
 
 /** The address that a connect comes from: that of bind(2), or of the route. */
-function findSource(peer: Address, input: RouteInput): Address | null {
-  const { local } = input;
+function findSource(peer: Address, origin: RouteOrigin): Address | null {
+  const { local } = origin;
   if (local && !isUnspecified(local)) return { ...local, port: 0 };
   try {
-    const source = sourceAddress(peer, input);
+    const source = sourceAddress(peer, origin);
     return source && { ...source, port: 0 };
   } catch {
     return null; // EMFILE: the connect itself reports it.

@@ -20,8 +20,8 @@ export interface Summary {
 export function summarize(samples: readonly number[]): Summary | null {
   const what = "summarize() takes an array of numbers";
   checkArray(what, samples);
-  const wrong = samples.find((sample) => typeof sample !== "number");
-  if (wrong !== undefined) throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}: ${textOf(wrong)} is none`);
+  const wrong = samples.findIndex((sample) => typeof sample !== "number");
+  if (wrong >= 0) throw invalidArgument("ERR_INVALID_ARGUMENT", `${what}: ${textOf(samples[wrong])} is none`);
   if (samples.length === 0) return null;
   const sorted = [...samples].sort((a, b) => a - b);
   return {

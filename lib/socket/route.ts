@@ -1,19 +1,40 @@
 /** Asks the kernel from which local address a connect would come: its routes decide, not a list of interfaces. */
-import type { Address } from "./address.ts";
-import { ADDRESS_BYTES, decodeAddress, interfaceName, parseText, unmap } from "./address.ts";
+import type { Address, LocalAddress } from "./address.ts";
+import {
+  ADDRESS_BYTES,
+  checkLocalAddress,
+  decodeAddress,
+  interfaceName,
+  parseText,
+  unmap,
+} from "./address.ts";
 import { addressBytes } from "./address-bytes.ts";
 import { errnoName, SocketError } from "./errors.ts";
+import { checkKeys } from "./misuse.ts";
 import { loadNative } from "./native.ts";
-import { writeOptions } from "./option-access.ts";
+import { checkOptions, writeOptions } from "./option-access.ts";
 import type { SocketOptions } from "./options.ts";
 import { specify } from "./self-connect.ts";
 
 /** What a route depends on besides the peer. */
 export interface RouteInput {
   /** The address given to bind(2); its port is not used. */
-  readonly local?: Address | undefined;
+  readonly local?: LocalAddress | undefined;
   /** Options of the socket; those that a route does not depend on are not used. */
   readonly options?: Partial<SocketOptions> | undefined;
+}
+
+/** A RouteInput that has been checked. */
+export interface RouteOrigin extends RouteInput {
+  readonly local?: Address | undefined;
+}
+
+/** Throws for what is no RouteInput; `of` names the call. */
+export function checkRouteInput(of: string, input: RouteInput): RouteOrigin {
+  checkKeys(of, input, ["local", "options"]);
+  const { local, options } = input;
+  if (options !== undefined) checkOptions(`the options of ${of}`, loadNative(), options);
+  return { local: local === undefined ? undefined : checkLocalAddress(local), options };
 }
 
 /** The options by which the kernel chooses a route, or lets bind(2) use an address of another host. */
@@ -48,17 +69,19 @@ const WITHOUT_ANSWER: ReadonlySet<string> = new Set([
  * console.log(sourceAddress("192.0.2.1:80")?.host ?? "no route"); // no route
  */
 export function sourceAddress(peer: Address | string, input: RouteInput = {}): Address | null {
+  return askKernel(specify(parseText(peer)), checkRouteInput("sourceAddress()", input));
+}
+
+function askKernel(to: Address, { local, options }: RouteOrigin): Address | null {
   const native = loadNative();
-  const to = specify(parseText(peer));
   const handle = native.handle();
   const created = native.datagramSocket(handle, to.family);
   if (created < 0) return withoutRoute(created, "socket");
   try {
-    const routing = pickRouting(input.options);
+    const routing = pickRouting(options);
     if (routing) writeOptions(native, routing, (row, value) => native.setsockopt(handle, row, value));
-    if (input.local) {
-      const local = addressBytes({ ...unmap(parseText(input.local)), port: 0 }, native);
-      const bound = native.bind(handle, local);
+    if (local) {
+      const bound = native.bind(handle, addressBytes({ ...unmap(local), port: 0 }, native));
       if (bound < 0) return withoutRoute(bound, "bind");
     }
     const source = new Uint8Array(ADDRESS_BYTES);
@@ -76,10 +99,10 @@ export function sourceAddress(peer: Address | string, input: RouteInput = {}): A
  * sourceAddress() does.
  */
 export function canSelfConnect(peer: Address | string, input: RouteInput = {}): boolean {
-  const to = parseText(peer);
-  const source = sourceAddress(to, input);
+  const to = specify(parseText(peer));
+  const source = askKernel(to, checkRouteInput("canSelfConnect()", input));
   // The scope of a link-local peer has decided the route already.
-  return source !== null && unmap(source).host === specify(to).host;
+  return source !== null && unmap(source).host === to.host;
 }
 
 /** The options that a route depends on; undefined for none. */
