@@ -1,4 +1,5 @@
-// npm run check:deep [PART,…] [--minutes N] [--seed S] [--report]: what takes minutes. `tests`: every *.deep.ts.
+// npm run check:deep [PART,…] [--minutes N] [--seed S] [--report] [--only TEXT]: what takes minutes. `tests`: every
+// *.deep.ts, or with --only those files whose path has the text.
 // `sanitizers`: the core and the addon under those of two compilers, and valgrind. The other parts attack: `faults` lets
 // every system call of the addon fail in every way, `commands` each one in every command; `fuzz` gives it random values
 // and bytes; `races` ends work at random moments; `exhaustion` takes things away; `crash` kills commands; `soak` and
@@ -7,7 +8,7 @@
 // each writes its row and its section of docs/reliability.md when it ends; --report makes parts that are named do so.
 // Needs root, as it makes namespaces.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -43,13 +44,14 @@ const PARTS = {
 };
 /** These take --minutes, or have tests that do. */
 const TIMED = new Set(["fuzz", "soak", "promise", "tests"]);
-/** Those that are longer with DEEP are among them. */
-const DEEP_TESTS = [".deep.", "test/stories/workers.test.ts", "test/docs.pages.test.ts"];
+/** They are longer with DEEP. */
+const LONGER_TESTS = ["test/stories/workers.test.ts", "test/docs.pages.test.ts"];
 
 const { values: flags, positionals } = readArguments();
 const names = positionals.flatMap((list) => list.split(","));
 const unknown = names.find((name) => !Object.hasOwn(PARTS, name));
 if (unknown) endUsage(`no part ${unknown}: use ${Object.keys(PARTS).join(", ")}`);
+if (flags.only !== undefined && !names.includes("tests")) endUsage("--only is for the part tests");
 if (flags.help) {
   console.log(readHelp(import.meta.url));
   process.exit(0);
@@ -74,7 +76,7 @@ process.exitCode = reds > 0 ? 1 : 0;
 async function runPart(name) {
   console.log(`\n— ${name} (seed ${seed})`);
   const began = performance.now();
-  const figures = await PARTS[name]({ folder: FOLDER, seed, minutes });
+  const figures = await PARTS[name]({ folder: FOLDER, seed, minutes, only: flags.only });
   const seconds = Math.round((performance.now() - began) / 1000);
   for (const [fact, value] of figures.facts) console.log(`${fact}: ${value}`);
   for (const red of figures.red) console.log(`red: ${red}`);
@@ -86,19 +88,28 @@ async function runPart(name) {
   return { part: name, date: new Date().toISOString().slice(0, 10), command, seconds, load, ...figures };
 }
 
-/** Every test that is for hours when nobody waits. They measure, so they run one after another. */
-async function runDeepTests({ seed, minutes }) {
+/** Every test that is for hours when nobody waits. They measure, so they run one after another, each with its row. */
+async function runDeepTests({ seed, minutes, only = "" }) {
   const env = { ...process.env, DEEP: "1", SEED: String(seed), MINUTES: String(minutes), NO_COLOR: "1" };
-  const { passed, failed, skipped } = await runTests(DEEP_TESTS, {
-    env,
-    onText: (text) => process.stdout.write(text),
-  });
-  const facts = [
-    ["tests passed", passed],
-    ["tests failed", failed.length],
-    ["tests skipped", skipped.length],
-  ];
-  return { facts, red: failed, skipped };
+  const [rows, red, skips] = [[], [], []];
+  for (const file of findDeepTests().filter((name) => name.includes(only))) {
+    const began = performance.now();
+    const { passed, failed, skipped } = await runTests([file], {
+      env,
+      onText: (text) => process.stdout.write(text),
+    });
+    const seconds = Math.round((performance.now() - began) / 1000);
+    rows.push([`\`${file}\``, seconds, passed, failed.length, skipped.length]);
+    red.push(...failed);
+    skips.push(...skipped);
+  }
+  if (rows.length === 0) endUsage(`no deep test has ${only} in its path`);
+  return { facts: [], head: ["test", "seconds", "passed", "red", "skipped"], rows, red, skipped: skips };
+}
+
+function findDeepTests() {
+  const found = readdirSync("test", { recursive: true }).filter((name) => name.endsWith(".deep.ts"));
+  return [...found.map((name) => path.join("test", name)), ...LONGER_TESTS].sort();
 }
 
 /** Its thresholds decide the exit code: stryker.config.mjs. */
@@ -116,6 +127,7 @@ function readArguments() {
   const options = {
     help: { type: "boolean" },
     minutes: { type: "string" },
+    only: { type: "string" },
     report: { type: "boolean" },
     seed: { type: "string" },
   };

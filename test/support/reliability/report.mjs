@@ -32,7 +32,9 @@ const WHAT = {
     "NAT and behind two kinds of load balancer. The bytes tell whether a socket is joined to itself: its own question comes " +
     "back. *Crossed* is a socket that is joined to another client's, which at that moment dialled its local port: the kernel " +
     "and the guard see an ordinary connection there.",
-  tests: "Every `*.deep.ts`: what `npm test` tries for seconds, for minutes.",
+  tests:
+    "Every `*.deep.ts`: what `npm test` tries for seconds, for minutes. `--only TEXT` runs those whose path has the text, and " +
+    "leaves the rows of the others.",
   mutation:
     "Stryker changes the sources, one fault at a time, and the tests must notice ([its page](mutation.md)).",
 };
@@ -40,13 +42,33 @@ const WHAT = {
 export const PICTURE = "reliability-soak.svg";
 
 /** The page with this part's row and section made anew; the others stay as they are. */
-export function renewPage(page, figures) {
+export function renewPage(page, latest) {
   const [head, ...sections] = page.split(/\n(?=## )/);
-  const rows = new Map(head.split("\n").flatMap(namedRow)).set(figures.part, rowOf(figures));
   const texts = new Map(sections.map((text) => [/^## (\w+)/.exec(text)[1], text.trimEnd()]));
+  const figures = latest.part === "tests" ? withEarlierTests(latest, texts.get("tests") ?? "") : latest;
+  const rows = new Map(head.split("\n").flatMap(namedRow)).set(figures.part, rowOf(figures));
   texts.set(figures.part, sectionOf(figures).join("\n"));
   const parts = Object.keys(WHAT).filter((part) => rows.has(part));
   return `${[headOf(parts.map((part) => rows.get(part))), ...parts.map((part) => texts.get(part))].join("\n\n")}\n`;
+}
+
+/** These take hours together, so that some may run again alone: the rows of the others stay, and count. */
+function withEarlierTests(figures, text) {
+  const cells = (line) => line.slice(2, -2).split(" | ");
+  const lines = text.split("\n").filter((line) => line.startsWith("| `"));
+  const earlier = lines.map(cells).map(([name, ...counts]) => [name, ...counts.map(toNumber)]);
+  const latest = new Set(figures.rows.map(([name]) => name));
+  const kept = earlier.filter(([name]) => !latest.has(name));
+  const rows = [...kept, ...figures.rows].sort(([one], [other]) => (one < other ? -1 : 1));
+  const reds = kept
+    .filter(([, , , red]) => red > 0)
+    .map(([name, , , red]) => `${name}: ${red} red, in a run before`);
+  const seconds = rows.reduce((sum, [, one]) => sum + one, 0);
+  return { ...figures, rows, seconds, red: [...figures.red, ...reds] };
+}
+
+function toNumber(text) {
+  return Number(text.replaceAll(",", ""));
 }
 
 function namedRow(line) {
@@ -89,7 +111,7 @@ function sectionOf({ part, date, facts, head, rows, red, skipped = [], plots }) 
     `## ${part}`,
     "",
     `${WHAT[part]} Run on ${date}: ${machine}.`,
-    ...table(["", "figure"], facts),
+    ...(facts.length > 0 ? table(["", "figure"], facts) : []),
     ...(plots
       ? [
           "",
