@@ -68,17 +68,23 @@ const PLAIN_ONLY: readonly NeverReason["reason"][] = ["parity", "last-port", "ad
 const BIND = portAlgorithm("linux-bind");
 /** So many computations of the model take a quarter of a second. */
 const EXACT_TIMES = 8;
+/** The model takes milliseconds for each. */
+const MOST_ADDRESSES = 16;
+const LOOPBACK: readonly Address[] = ["127.0.0.1", "127.0.0.2"].map((host) => ({ family: 4, host, port: 0 }));
 const UNKNOWN: PortRisk = { risk: "unknown", never: null, meanMs: null };
 
 /** What is computed once for all ports of a network namespace: the model takes milliseconds for each port. */
 export class RiskAssessor {
   readonly #situation: Situation;
+  readonly #addresses: readonly Address[];
   readonly #locals = new Map<string, Address | null>();
   readonly #chances = new Map<string, PickChances>();
   readonly #times = new Map<string, NonNullable<PortRisk["meanMs"]>>();
 
   constructor(situation: Situation) {
     this.#situation = situation;
+    const held = situation.held.map(({ local }) => unmap(local)).filter((local) => !isUnspecified(local));
+    this.#addresses = [...new Map([...LOOPBACK, ...held].map((one) => [one.host, one])).values()];
   }
 
   /**
@@ -96,17 +102,18 @@ export class RiskAssessor {
     const never = free ?? heldReason(peer.port, others);
     if (never === null) return { risk: "at-risk", never, meanMs: this.#connectTimes(peer.port) };
     if (!PLAIN_ONLY.includes(never.reason)) return { risk: "safe", never, meanMs: null };
-    const isByBind = neverBySettings(peer.port, "autobind", facts) === null && this.#isPickedByBind(peer);
+    // bind(2) picks a port although a socket on another address has it; connect(2) does not.
+    const isByBind = neverBySettings(peer.port, "autobind", facts) === null;
+    const addresses = this.#reachedAt(server);
+    const picked = isByBind ? addresses.filter((address) => this.#isPickedByBind(address)) : [];
+    const open = openAmong(addresses, server, others).find((address) => picked.includes(address));
+    if (open) return { risk: "bind-first", never, meanMs: this.#bindTimes(open) };
     // To the peer's address, without a port: connect(2) then picks the port, and no route decides.
     const isByLateBind = never.reason === "address" && atPort === null;
-    // bind(2) picks a port although a socket on another address has it; connect(2) does not.
-    if (isByBind && !areAllHeld(server, others)) {
-      return { risk: "bind-first", never, meanMs: this.#bindTimes(peer) };
-    }
     if (isByLateBind && others.length === 0) {
       return { risk: "bind-first", never, meanMs: this.#connectTimes(peer.port) };
     }
-    const isHeld = others.length > 0 && (free === null || isByBind || isByLateBind);
+    const isHeld = others.length > 0 && (free === null || picked.length > 0 || isByLateBind);
     return { risk: isHeld ? "held" : "safe", never, meanMs: null };
   }
 
@@ -133,14 +140,35 @@ export class RiskAssessor {
   }
 
   #isPickedByBind(peer: Address): boolean {
-    return this.#bindChance(peer) > 0 || this.#bindChance(peer, true) > 0;
+    const isPicked = (isCrowded: boolean) =>
+      this.#bindChance(peer, isCrowded) > 0 || this.#reuseChance(peer, isCrowded) > 0;
+    return isPicked(false) || isPicked(true);
+  }
+
+  /** At which clients reach the server: addresses on which sockets hold ports, and one of loopback for all others. */
+  #reachedAt({ local, isV6Only }: HeldAddress): Address[] {
+    const first = specify(local);
+    if (!isUnspecified(local)) return [first];
+    const addresses = [first, ...this.#addresses].filter((address) => overlaps(local, isV6Only, address));
+    return addresses.slice(0, MOST_ADDRESSES).map((address) => ({ ...address, port: local.port }));
+  }
+
+  #bindChance(peer: Address, isCrowded = false): number {
+    const key = `${formatAddress({ ...peer, port: 0 })}${isCrowded ? ", crowded" : ""}`;
+    return this.#chancesOf(key, BIND, () => this.#heldAt(peer), isCrowded).of(peer.port);
+  }
+
+  /** With SO_REUSEADDR, which searches one half of the range after the other: it finds what a whole search skips. */
+  #reuseChance(peer: Address, isCrowded: boolean): number {
+    const { facts, connectedPorts } = this.#situation;
+    const ports = this.#heldAt(peer).map(({ local }) => local.port);
+    const heldPorts = [...ports, ...(isCrowded ? connectedPorts : [])];
+    return pickChance(BIND, modelFacts({ ...facts, heldPorts, reuseAddress: true }, peer.port)!, peer.port);
   }
 
   /** bind(2) skips a port only when the address of its holder overlaps the one to bind to. */
-  #bindChance(peer: Address, isCrowded = false): number {
-    const held = () => this.#situation.held.filter(({ local, isV6Only }) => overlaps(local, isV6Only, peer));
-    const key = `${formatAddress({ ...peer, port: 0 })}${isCrowded ? ", crowded" : ""}`;
-    return this.#chancesOf(key, BIND, held, isCrowded).of(peer.port);
+  #heldAt(peer: Address): readonly HeldAddress[] {
+    return this.#situation.held.filter(({ local, isV6Only }) => overlaps(local, isV6Only, peer));
   }
 
   #chancesOf(
@@ -191,6 +219,18 @@ export class RiskAssessor {
     const heldPorts = new Set([...held.map(({ local }) => local.port), ...(isCrowded ? connectedPorts : [])]);
     return modelFacts({ ...facts, heldPorts: [...heldPorts], stepWidth }, port)!;
   }
+}
+
+/** Those on which no other socket has the port; all where only an address that is not loopback may be such a one. */
+function openAmong(
+  addresses: readonly Address[],
+  server: HeldAddress,
+  others: readonly HeldAddress[],
+): readonly Address[] {
+  const isHeld = (address: Address) =>
+    others.some(({ local, isV6Only }) => overlaps(local, isV6Only, address));
+  const open = addresses.filter((address) => !isHeld(address));
+  return open.length > 0 || areAllHeld(server, others) ? open : addresses;
 }
 
 /** Whether the others hold the port on every address at which clients reach the server. */

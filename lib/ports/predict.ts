@@ -138,7 +138,8 @@ export function whyNeverBy(
   situation: PortSituation,
   algorithm: PortAlgorithm,
 ): NeverReason | null {
-  const elsewhere = method === "bind" ? null : neverAtAddress(peer);
+  // These bind to the peer's address; of the others the route decides.
+  const elsewhere = method === "bind" || method === "late-bind" ? null : neverAtAddress(peer);
   if (elsewhere) return { reason: elsewhere.reason, because: elsewhere.because };
   return neverAtPort(peer.port, STRATEGY_OF[method], situation, algorithm);
 }

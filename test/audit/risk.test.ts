@@ -58,6 +58,21 @@ describe("a port", () => {
     expect(assess(at(40_002), [], [holder(40_002, "127.0.0.3")])).toMatchObject({ risk: "held" });
   });
 
+  test("that only a search of the lower half finds is reached by clients that bind with SO_REUSEADDR", () => {
+    const risk = (connectedPorts: ReadonlySet<number>) =>
+      new RiskAssessor({
+        facts: { ephemeralRange: { low: 40_000, high: 40_004 }, reservedPorts: [] },
+        algorithm: portAlgorithm("linux-5.18"),
+        isAlgorithmKnown: true,
+        held: [],
+        connectedPorts,
+        stepWidth: 0,
+        findLocal: (peer) => peer,
+      }).assess(holder(40_000), [holder(40_000, "127.0.0.3")]);
+    expect(risk(new Set())).toMatchObject({ risk: "held" });
+    expect(risk(new Set([40_001]))).toMatchObject({ risk: "bind-first", meanMs: null });
+  });
+
   test("that others hold on some of the server's addresses is reached by clients that bind to another one", () => {
     const any = at(40_003, "0.0.0.0");
     expect(assess(any, [], [holder(40_003)])).toMatchObject({ risk: "bind-first" });
@@ -66,6 +81,24 @@ describe("a port", () => {
     const sixOnly = { local: dual, isV6Only: true };
     expect(assess(dual, [], [sixOnly])).toMatchObject({ risk: "bind-first" });
     expect(assess(dual, [], [sixOnly, holder(40_003, "0.0.0.0")])).toMatchObject({ risk: "held" });
+  });
+
+  test("that others hold on one address is not reached by binding to another one where bind(2) picks others", () => {
+    const any = at(40_002, "0.0.0.0");
+    // On 127.0.0.1 every port of the parity that bind(2) picks first is held, but so is the server's.
+    expect(assess(any, [40_001, 40_003, 40_005], [holder(40_002)])).toMatchObject({ risk: "held" });
+    const held = [40_001, 40_003, 40_005].map((port) => holder(port, "0.0.0.0"));
+    const everywhere = new RiskAssessor({
+      facts,
+      algorithm: portAlgorithm("linux-5.18"),
+      isAlgorithmKnown: true,
+      held,
+      connectedPorts: new Set(),
+      stepWidth: 0,
+      findLocal: (peer) => peer,
+    });
+    const risk = everywhere.assess({ local: any, isV6Only: false }, [holder(40_002)]);
+    expect(risk).toMatchObject({ risk: "bind-first" });
   });
 
   test("of the other parity is at risk where connections may hold the first, at a time that is not known", () => {

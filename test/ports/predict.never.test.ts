@@ -1,6 +1,7 @@
 /** "never, because …": what can be known before the first attempt, compared with what then happens. */
 import os from "node:os";
 import { describe, expect, it } from "vitest";
+import { TcpSocket } from "../../lib/index.ts";
 import type { PortSituation } from "../../lib/ports/index.ts";
 import {
   expectedAttempts,
@@ -10,7 +11,7 @@ import {
   whyNever,
 } from "../../lib/ports/index.ts";
 import type { Strategy } from "../../lib/socket/strategy.ts";
-import { command, MAIN, needsNamespaces, runInNamespace } from "../support/harness.ts";
+import { command, deadPeer, MAIN, needsNamespaces, requires, runInNamespace } from "../support/harness.ts";
 
 const facts: PortSituation = {
   ephemeralRange: { low: 32_768, high: 60_999 },
@@ -186,6 +187,19 @@ describe("the route decides which addresses a socket can be joined to itself at"
     expect(predicted).toMatchObject({ never: null, predictions: [{ chancePerAttempt: 1 }] });
     const reached = JSON.parse((await onOwnAddresses(["reconnect", peer, "--attempts", "5"])).stdout);
     expect(reached.verdict).toBe("self-connect");
+  });
+
+  it("127.0.0.3 by a late bind, which binds to it: a socket is joined to itself", async (context) => {
+    needsNamespaces(context);
+    const asked = ["predict", "127.0.0.3:50000", "--method", "late-bind"];
+    expect(JSON.parse((await onOwnAddresses(asked)).stdout)).toMatchObject({ never: null });
+    requires(context, "6.3", "localPortRange");
+    const peer = { ...deadPeer(), host: "127.0.0.3" };
+    const localPortRange = { low: peer.port, high: peer.port };
+    using socket = TcpSocket.open(4, { bindAddressNoPort: true, localPortRange });
+    socket.bind({ ...peer, port: 0 }).connect(peer);
+    expect(socket.isSelfConnected()).toBe(true);
+    socket.reset();
   });
 
   it("127.0.0.3, which is only loopback: never, and the control agrees", async (context) => {

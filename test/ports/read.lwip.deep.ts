@@ -25,6 +25,7 @@ ip tuntap add dev tap0 mode tap
 ip addr add ${PEER}/24 dev tap0
 ip link set tap0 up
 file=$1; shift
+: > "$file.log" # grep may come before tcpdump's shell.
 tcpdump -Z root -B 4096 -s 128 --immediate-mode -i tap0 -U -w "$file" 'tcp[tcpflags] & tcp-syn != 0 and src ${OWN}' 2> "$file.log" &
 dump=$!
 until grep -q listening "$file.log"; do kill -0 $dump; sleep 0.05; done

@@ -114,25 +114,31 @@ function findJoined(listener, risk, { range }) {
   return null;
 }
 
-/** Whether nobody gets the port although the audit says so; null when somebody does. */
-async function findMissing(listener, risk, { range }) {
+/** Whether nobody gets the port although the audit says so; null when somebody does, at any address of the listener. */
+async function findMissing(listener, risk, situation) {
   if (risk !== "at-risk" && risk !== "bind-first") return null;
-  const { port } = listener;
-  const [host] = peersOf(listener);
   const reasons = [];
-  for (const method of risk === "at-risk" ? ["connect"] : ["bind", "late-bind"]) {
-    const situation = portSituation(addressOf(host, port), method);
-    const { never, wait } = await predictPort(host, method, port, situation);
-    const mean = never ? 0 : wait(Number.MAX_SAFE_INTEGER).mean;
-    const most = Math.min(MOST_ATTEMPTS, Math.ceil(MOST_MEANS * mean) + LAPS * (range.high - range.low + 1));
-    const startedAt = performance.now();
-    if (knock(method, host, port, range, most)) return null;
-    const rate = (most * 1000) / Math.max(0.01, performance.now() - startedAt);
-    const why = situation.keeper ?? never?.reason;
-    if (!why && wait(rate).cdf(most) < CERTAIN) return null;
-    reasons.push(`${method}: ${why ?? "certain"}`);
+  for (const host of peersOf(listener)) {
+    for (const method of risk === "at-risk" ? ["connect"] : ["bind", "late-bind"]) {
+      const reason = await whyMissed(method, host, listener.port, situation);
+      if (reason === null) return null;
+      reasons.push(`${method} to ${host}: ${reason}`);
+    }
   }
   return `nobody got it (${reasons.join("; ")})`;
+}
+
+/** Why a client that knocked long enough did not get the port; null when it did, or may only have been unlucky. */
+async function whyMissed(method, host, port, { range }) {
+  const situation = portSituation(addressOf(host, port), method);
+  const { never, wait } = await predictPort(host, method, port, situation);
+  const mean = never ? 0 : wait(Number.MAX_SAFE_INTEGER).mean;
+  const most = Math.min(MOST_ATTEMPTS, Math.ceil(MOST_MEANS * mean) + LAPS * (range.high - range.low + 1));
+  const startedAt = performance.now();
+  if (knock(method, host, port, range, most)) return null;
+  const rate = (most * 1000) / Math.max(0.01, performance.now() - startedAt);
+  const why = situation.keeper ?? never?.reason;
+  return why || wait(rate).cdf(most) >= CERTAIN ? (why ?? "certain") : null;
 }
 
 /** Connections and TIME-WAIT on the port, of which no table shows whether bind(2) put them there. */
@@ -145,11 +151,12 @@ function connectionsOn(port) {
  * Compares a verdict with what clients get. A warning for nothing is right where no table shows what keeps the port
  * from them: then the audit has no time for it, or a connection is on the port.
  */
-async function judge(listener, { risk, meanMs }, built) {
+async function judge(listener, { risk, meanMs, never, heldBy }, built) {
   const joined = findJoined(listener, risk, built);
   const missing = joined ? null : await findMissing(listener, risk, built);
   const isHidden = meanMs === null || connectionsOn(listener.port) > 0;
-  return { ...listener, risk, wrong: joined ?? (isHidden ? null : missing), missing };
+  const because = [never?.because, ...heldBy.map(({ local, is }) => `${local.host} ${is}`)].join("; ");
+  return { ...listener, risk, because, wrong: joined ?? (isHidden ? null : missing), missing };
 }
 
 async function tryHost() {
