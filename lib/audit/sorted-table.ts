@@ -26,7 +26,7 @@ export interface SortedTable {
   readonly connecting: readonly SocketRow[];
   /** By the port: what listeners in the ephemeral range have accepted, and a process has open. */
   readonly accepted: ReadonlyMap<number, readonly ConnectionOnPort[]>;
-  /** Ports of the ephemeral range with a connection or TIME-WAIT, and without a listener. */
+  /** Ports of the ephemeral range with a connection or TIME-WAIT, a listener's too: it may be on another address. */
   readonly connectedPorts: ReadonlySet<number>;
   readonly destinations: DestinationCounter;
 }
@@ -50,7 +50,11 @@ export async function readSortedTable(
       const { isV6Only, isMultipath } = socket;
       bound.push({ ...socket.keep()(), isV6Only, isMultipath });
       if (isInRange(port) && !accepted.has(port)) accepted.set(port, []);
-    } else if (socket.isJoined) {
+      return;
+    }
+    if (isInRange(port)) connectedPorts.add(port);
+    if (state === "SYN-SENT") connecting.push(socket.keep()());
+    if (socket.isJoined) {
       joined.push(socket.keep()());
     } else if (accepted.has(port)) {
       // The kernel lists listeners first. What they have accepted uses no port that connect(2) could pick.
@@ -59,8 +63,6 @@ export async function readSortedTable(
     } else {
       destinations.add(socket);
     }
-    if (isInRange(port) && !accepted.has(port)) connectedPorts.add(port);
-    if (state === "SYN-SENT") connecting.push(socket.keep()());
   };
   const source = await walkSockets(visit, namespaceFd);
   return { source, bound, joined, connecting, accepted, connectedPorts, destinations };
