@@ -92,7 +92,8 @@ async function runPart(name) {
 async function runDeepTests({ seed, minutes, only = "" }) {
   const env = { ...process.env, DEEP: "1", SEED: String(seed), MINUTES: String(minutes), NO_COLOR: "1" };
   const [rows, red, skips] = [[], [], []];
-  for (const file of findDeepTests().filter((name) => name.includes(only))) {
+  const files = findDeepTests();
+  for (const file of files.filter((name) => name.includes(only))) {
     const began = performance.now();
     const { passed, failed, skipped } = await runTests([file], {
       env,
@@ -104,7 +105,8 @@ async function runDeepTests({ seed, minutes, only = "" }) {
     skips.push(...skipped);
   }
   if (rows.length === 0) endUsage(`no deep test has ${only} in its path`);
-  return { facts: [], head: ["test", "seconds", "passed", "red", "skipped"], rows, red, skipped: skips };
+  const head = ["test", "seconds", "passed", "red", "skipped"];
+  return { facts: [], head, rows, files, red, skipped: skips };
 }
 
 function findDeepTests() {

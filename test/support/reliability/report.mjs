@@ -55,15 +55,19 @@ export function renewPage(page, latest) {
 /** These take hours together, so that some may run again alone: the rows of the others stay, and count. */
 function withEarlierTests(figures, text) {
   const cells = (line) => line.slice(2, -2).split(" | ");
-  const lines = text.split("\n").filter((line) => line.startsWith("| `"));
+  const lines = text.split("\n").filter((line) => line.startsWith("| `") && !line.includes("not run"));
   const earlier = lines.map(cells).map(([name, ...counts]) => [name, ...counts.map(toNumber)]);
   const latest = new Set(figures.rows.map(([name]) => name));
   const kept = earlier.filter(([name]) => !latest.has(name));
-  const rows = [...kept, ...figures.rows].sort(([one], [other]) => (one < other ? -1 : 1));
+  const run = [...kept, ...figures.rows];
+  const names = run.map(([name]) => name);
+  const others = figures.files.map((file) => `\`${file}\``).filter((name) => !names.includes(name));
+  const notRun = others.map((name) => [name, "", "not run", "", ""]);
+  const rows = [...run, ...notRun].sort(([one], [other]) => (one < other ? -1 : 1));
   const reds = kept
     .filter(([, , , red]) => red > 0)
     .map(([name, , , red]) => `${name}: ${red} red, in a run before`);
-  const seconds = rows.reduce((sum, [, one]) => sum + one, 0);
+  const seconds = run.reduce((sum, [, one]) => sum + one, 0);
   return { ...figures, rows, seconds, red: [...figures.red, ...reds] };
 }
 
