@@ -8,7 +8,7 @@ import { labExitCode } from "../../lib/cli/lab.ts";
 import type { LabResult } from "../../lib/lab/index.ts";
 import { expectationOf, judge, parseExpectation } from "../../lib/lab/index.ts";
 import { judgementText, parseLabResult } from "../../lib/report/index.ts";
-import { command, MAIN } from "../support/harness.ts";
+import { command, MAIN, needsNamespaces } from "../support/harness.ts";
 
 const recorded = parseLabResult(readFileSync("test/golden/lab.json", "utf8"));
 const kernels = recorded.kernels.filter(({ environment }) => environment);
@@ -110,7 +110,8 @@ describe("the command", () => {
   const lab = (...args: string[]) =>
     command(process.execPath, [MAIN, "lab", "--output", path.join(folder, "lab.json"), ...args]);
 
-  it("writes what it expects, and then exits with 0, 3 and 125", async () => {
+  it("writes what it expects, and then exits with 0, 3 and 125", async (context) => {
+    needsNamespaces(context);
     const [file, wrong] = [path.join(folder, "expect.json"), path.join(folder, "wrong.json")];
     const host = ["--machine", "host"];
     await lab(...host, "--experiments", "bind-first,reuse-address", "--write-expect", file);

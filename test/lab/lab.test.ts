@@ -214,6 +214,7 @@ describe("real machines", () => {
     "%s answers as expected",
     { timeout: DEADLINE_MS },
     async (name, context) => {
+      if (name === "host") needsNamespaces(context); // Elsewhere it asks the host's range, and answers less.
       const [machine] = await makeMachines({ machines: [name], kernels: [] }, new KernelShelf());
       await expectAnswers(machine!, context);
     },

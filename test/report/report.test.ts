@@ -214,7 +214,8 @@ describe("the command line", () => {
     expect(readFileSync(file("lab.csv"), "utf8")).toContain("refusal");
   });
 
-  it("lab exits with 130 on Ctrl-C with its results so far in the file, and --resume runs the rest", async () => {
+  it("lab exits with 130 on Ctrl-C with its results so far in the file, and --resume runs the rest", async (context) => {
+    needsNamespaces(context);
     const output = path.join(folder, "cut.json");
     const asked = ["lab", "--machine", "host", "--output", output, "--experiments"];
     const interrupted = await cli([...asked, "bind-first,time"], (child) => {

@@ -29,6 +29,12 @@ const NO_IPV6 = `echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && ${OWN_NETW
 const NO_KVM = 'mount --bind /dev/null /dev/kvm && exec "$@"';
 const NOBODY = 65534;
 const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--no-new-privs"];
+/** In a user namespace that permits no others below it. Its user has no capability left when the tests begin. */
+const NO_NAMESPACES = [
+  ...["unshare", "--user", `--map-user=${NOBODY}`, `--map-group=${NOBODY}`, "--keep-caps", "sh", "-c"],
+  'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"',
+  "sh",
+];
 /** Without the programs of the lab: a layer of its own over the folder of programs. */
 const NO_LAB = `mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work &&
   mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin &&
@@ -44,8 +50,18 @@ const MACHINES = [
   { name: "as it is", prefix: [] },
   { name: "an unprivileged user", prefix: ["setpriv", ...AS_NOBODY], owner: NOBODY },
   {
+    name: "an unprivileged user without user namespaces",
+    prefix: ["setpriv", ...AS_NOBODY, ...NO_NAMESPACES],
+    owner: NOBODY,
+  },
+  {
     name: "no network: a network namespace of its own",
     prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"],
+  },
+  {
+    name: "no network and an empty cache",
+    prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"],
+    isNewHome: true,
   },
   { name: "256 open files", prefix: ["prlimit", "--nofile=256"] },
   { name: "2 GiB of memory", prefix: ["unshare", "--mount", "sh", "-c", LITTLE_MEMORY, "sh"] },
@@ -95,7 +111,7 @@ function rowOf(name, { passed = "", failed, skipped, reasons }) {
   return `| ${[name, passed, failed?.length ?? "", skipped?.length ?? "", reasons.join("; ")].join(" | ")} |`;
 }
 
-async function testMachine({ name, prefix, isBusy = false, owner, runtime }, only) {
+async function testMachine({ name, prefix, isBusy, isNewHome, owner, runtime }, only) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "selfconnect-machines-"));
   const busy = isBusy ? os.availableParallelism() : 0;
   const burners = Array.from({ length: busy }, () => spawn("sh", ["-c", "while :; do :; done"]));
@@ -106,7 +122,7 @@ async function testMachine({ name, prefix, isBusy = false, owner, runtime }, onl
     const node = runtime ? copyNode(runtime, path.join(folder, "node")) : process.execPath;
     // For programs that begin with #!/usr/bin/env node.
     env.PATH = `${path.dirname(node)}:${env.PATH}`;
-    if (owner) env.HOME = path.join(folder, "home");
+    if (owner || isNewHome) env.HOME = path.join(folder, "home");
     const cwd = owner ? copyTree(path.join(folder, "tree"), owner) : ".";
     const log = createWriteStream(path.join(LOGS, `${name.replaceAll(/\W+/g, "-")}.log`));
     const onText = (text) => log.write(text);
