@@ -76,6 +76,7 @@ const UNKNOWN: PortRisk = { risk: "unknown", never: null, meanMs: null };
 /** What is computed once for all ports of a network namespace: the model takes milliseconds for each port. */
 export class RiskAssessor {
   readonly #situation: Situation;
+  /** Two of loopback, and each on which a socket holds a port: what bind(2) picks there may be another port. */
   readonly #addresses: readonly Address[];
   readonly #locals = new Map<string, Address | null>();
   readonly #chances = new Map<string, PickChances>();
@@ -105,15 +106,15 @@ export class RiskAssessor {
     // bind(2) picks a port although a socket on another address has it; connect(2) does not.
     const isByBind = neverBySettings(peer.port, "autobind", facts) === null;
     const addresses = this.#reachedAt(server);
-    const picked = isByBind ? addresses.filter((address) => this.#isPickedByBind(address)) : [];
-    const open = openAmong(addresses, server, others).find((address) => picked.includes(address));
+    const isPicked = (address: Address) => isByBind && this.#isPickedByBind(address);
+    const open = openAmong(addresses, server, others).find(isPicked);
     if (open) return { risk: "bind-first", never, meanMs: this.#bindTimes(open) };
     // To the peer's address, without a port: connect(2) then picks the port, and no route decides.
     const isByLateBind = never.reason === "address" && atPort === null;
     if (isByLateBind && others.length === 0) {
       return { risk: "bind-first", never, meanMs: this.#connectTimes(peer.port) };
     }
-    const isHeld = others.length > 0 && (free === null || picked.length > 0 || isByLateBind);
+    const isHeld = others.length > 0 && (free === null || isByLateBind || addresses.some(isPicked));
     return { risk: isHeld ? "held" : "safe", never, meanMs: null };
   }
 
@@ -146,11 +147,11 @@ export class RiskAssessor {
   }
 
   /** At which clients reach the server: addresses on which sockets hold ports, and one of loopback for all others. */
-  #reachedAt({ local, isV6Only }: HeldAddress): Address[] {
-    const first = specify(local);
-    if (!isUnspecified(local)) return [first];
-    const addresses = [first, ...this.#addresses].filter((address) => overlaps(local, isV6Only, address));
-    return addresses.slice(0, MOST_ADDRESSES).map((address) => ({ ...address, port: local.port }));
+  #reachedAt(server: HeldAddress): Address[] {
+    const first = specify(server.local);
+    if (!isUnspecified(server.local)) return [first];
+    const addresses = [first, ...this.#addresses].filter((address) => overlapsWith(server, address));
+    return addresses.slice(0, MOST_ADDRESSES).map((address) => ({ ...address, port: first.port }));
   }
 
   #bindChance(peer: Address, isCrowded = false): number {
@@ -168,7 +169,7 @@ export class RiskAssessor {
 
   /** bind(2) skips a port only when the address of its holder overlaps the one to bind to. */
   #heldAt(peer: Address): readonly HeldAddress[] {
-    return this.#situation.held.filter(({ local, isV6Only }) => overlaps(local, isV6Only, peer));
+    return this.#situation.held.filter((holder) => overlapsWith(holder, peer));
   }
 
   #chancesOf(
@@ -221,21 +222,23 @@ export class RiskAssessor {
   }
 }
 
+function overlapsWith({ local, isV6Only }: HeldAddress, address: Address): boolean {
+  return overlaps(local, isV6Only, address);
+}
+
 /** Those on which no other socket has the port; all where only an address that is not loopback may be such a one. */
 function openAmong(
   addresses: readonly Address[],
   server: HeldAddress,
   others: readonly HeldAddress[],
 ): readonly Address[] {
-  const isHeld = (address: Address) =>
-    others.some(({ local, isV6Only }) => overlaps(local, isV6Only, address));
-  const open = addresses.filter((address) => !isHeld(address));
+  const open = addresses.filter((address) => !others.some((other) => overlapsWith(other, address)));
   return open.length > 0 || areAllHeld(server, others) ? open : addresses;
 }
 
 /** Whether the others hold the port on every address at which clients reach the server. */
 function areAllHeld({ local, isV6Only }: HeldAddress, others: readonly HeldAddress[]): boolean {
-  if (!isUnspecified(local)) return others.some((other) => overlaps(other.local, other.isV6Only, local));
+  if (!isUnspecified(local)) return others.some((other) => overlapsWith(other, local));
   // Loopback alone has millions of addresses: only an unspecified one holds the port on all of a family.
   const holdsAll = (family: 4 | 6) =>
     others.some(({ local: { host }, isV6Only: isOnly }) =>

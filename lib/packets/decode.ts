@@ -84,6 +84,11 @@ export interface TcpPacket {
   readonly length: number;
 }
 
+/** Whether it is the SYN of an active OPEN. */
+export function isOpening({ flags }: Segment): boolean {
+  return flags.includes("SYN") && !flags.includes("ACK");
+}
+
 /**
  * Returns the TCP segment in a frame, over IPv4 or IPv6, or the reason why there is none. `link` is the link type of
  * the capture, by default Ethernet. Never throws.

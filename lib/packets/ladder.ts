@@ -6,7 +6,7 @@ import { checkArray } from "../socket/misuse.ts";
 import type { TcpState } from "../socket/tcp-state.ts";
 import type { Frame } from "./capture.ts";
 import type { Flag, Segment, SegmentOptions } from "./decode.ts";
-import { decodeFrame } from "./decode.ts";
+import { decodeFrame, isOpening } from "./decode.ts";
 import { reasonFor } from "./reasons.ts";
 import type { Course, Step } from "./states.ts";
 import { follow } from "./states.ts";
@@ -107,7 +107,7 @@ export function framesBetween(
     else if (isBetween(segment, one, other)) own.push({ frame, segment });
     else others.push(directionOf(segment));
   }
-  const first = own.findIndex(({ segment: { flags } }) => flags.includes("SYN") && !flags.includes("ACK"));
+  const first = own.findIndex(({ segment }) => isOpening(segment));
   const earlier = own.splice(0, Math.max(0, first));
   others.push(...earlier.map(({ segment }) => `${directionOf(segment)}, before the first SYN`));
   return { own, others };

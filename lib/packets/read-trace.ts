@@ -5,7 +5,7 @@ import { formatAddress, isSameAddress } from "../socket/address.ts";
 import type { Frame } from "./capture.ts";
 import { captureFileError, checkPieces, readCaptureFile } from "./capture-file.ts";
 import type { Segment } from "./decode.ts";
-import { decodeFrame } from "./decode.ts";
+import { decodeFrame, isOpening } from "./decode.ts";
 import { framesBetween, ladderOf } from "./ladder.ts";
 import { ETHERNET, ETHERNET_BYTES, findIp } from "./link.ts";
 import type { Trace } from "./trace.ts";
@@ -60,7 +60,7 @@ function keep(
   if ("problem" in segment) return;
   const texts = [formatAddress(segment.from), formatAddress(segment.to)];
   const key = texts.toSorted().join(" ");
-  const isSyn = segment.flags.includes("SYN") && !segment.flags.includes("ACK");
+  const isSyn = isOpening(segment);
   let connection = connections.get(key);
   if (!connection) {
     if (!isSyn || connections.size >= MOST_CONNECTIONS) return;

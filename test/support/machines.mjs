@@ -42,6 +42,8 @@ const NO_LAB = `mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work &&
 
 /** The shell stays, for it removes its group at the end. */
 const LITTLE_MEMORY = `${MEMORY_GROUP(2 * 2 ** 30)}; "$@"`;
+/** Runs the command by a script, in a namespace of its own. */
+const inNamespace = (kind, script) => ["unshare", kind, "sh", "-c", script, "sh"];
 /** Those that developing needs: with Node 20.12 npm test says so in a line. */
 const NODES = RUNTIMES.filter(({ name }) => /^Node 2[2-9]/.test(name));
 
@@ -56,27 +58,27 @@ const MACHINES = [
   },
   {
     name: "no network: a network namespace of its own",
-    prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"],
+    prefix: inNamespace("--net", OWN_NETWORK),
   },
   {
     name: "no network and an empty cache",
-    prefix: ["unshare", "--net", "sh", "-c", OWN_NETWORK, "sh"],
+    prefix: inNamespace("--net", OWN_NETWORK),
     isNewHome: true,
   },
   { name: "256 open files", prefix: ["prlimit", "--nofile=256"] },
-  { name: "2 GiB of memory", prefix: ["unshare", "--mount", "sh", "-c", LITTLE_MEMORY, "sh"] },
+  { name: "2 GiB of memory", prefix: inNamespace("--mount", LITTLE_MEMORY) },
   { name: "one processor", prefix: ["taskset", "-c", "0"] },
   { name: "every processor busy", prefix: [], isBusy: true },
   {
     name: "no /dev/kvm",
-    prefix: ["unshare", "--mount", "sh", "-c", NO_KVM, "sh"],
+    prefix: inNamespace("--mount", NO_KVM),
     lacks: existsSync("/dev/kvm") ? null : "this machine has none: the first row",
   },
   {
     name: "no QEMU or User-mode Linux or gVisor",
-    prefix: ["unshare", "--mount", "sh", "-c", NO_LAB, "sh"],
+    prefix: inNamespace("--mount", NO_LAB),
   },
-  { name: "no IPv6", prefix: ["unshare", "--net", "sh", "-c", NO_IPV6, "sh"] },
+  { name: "no IPv6", prefix: inNamespace("--net", NO_IPV6) },
   ...NODES.map((runtime) => ({ name: runtime.name, prefix: [], runtime })),
 ];
 

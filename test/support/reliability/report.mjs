@@ -45,7 +45,7 @@ export const PICTURE = "reliability-soak.svg";
 export function renewPage(page, latest) {
   const [head, ...sections] = page.split(/\n(?=## )/);
   const texts = new Map(sections.map((text) => [/^## (\w+)/.exec(text)[1], text.trimEnd()]));
-  const figures = latest.part === "tests" ? withEarlierTests(latest, texts.get("tests") ?? "") : latest;
+  const figures = latest.files ? withEarlierTests(latest, texts.get(latest.part) ?? "") : latest;
   const rows = new Map(head.split("\n").flatMap(namedRow)).set(figures.part, rowOf(figures));
   texts.set(figures.part, sectionOf(figures).join("\n"));
   const parts = Object.keys(WHAT).filter((part) => rows.has(part));
